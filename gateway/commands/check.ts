@@ -1,0 +1,24 @@
+/** `patchgate check`: every fault of a policy folder at once, without starting anything. */
+
+import { formatFault } from '../policy/fault.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { type Command, required } from './command.ts';
+
+export const check: Command = {
+  name: 'check',
+  summary: 'report every fault of a policy folder; exit 1 if there is one',
+  usage: '--config policies',
+  options: { config: { type: 'string', default: 'policies' } },
+  async run(values, terminal) {
+    const folder = required(values, 'config');
+    const { policy, faults } = await loadPolicy(folder);
+    for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
+    if (faults.length > 0) {
+      terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);
+      return 1;
+    }
+    const routes = [...(policy?.tenants.values() ?? [])].reduce((sum, tenant) => sum + tenant.routes.size, 0);
+    terminal.write(`${folder}: ${policy?.tenants.size ?? 0} tenants, ${routes} routes, no fault\n`);
+    return 0;
+  },
+};

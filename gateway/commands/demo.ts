@@ -1,0 +1,25 @@
+/** `patchgate demo`: tenants, nodes, gateway and a training run on loopback. */
+
+import { fileURLToPath } from 'node:url';
+import { runDemo } from '../demo/story.ts';
+import type { Command } from './command.ts';
+
+export const demo: Command = {
+  name: 'demo',
+  summary: 'train a small network and push every epoch through a gateway, all on this machine',
+  usage: '[--once]',
+  options: { once: { type: 'boolean', default: false } },
+  async run(values, terminal) {
+    const stop = new AbortController();
+    terminal.onSignal('SIGINT', () => stop.abort());
+    terminal.onSignal('SIGTERM', () => stop.abort());
+    const worked = await runDemo({
+      certificatesFolder: fileURLToPath(new URL('../../certs', import.meta.url)),
+      write: (text) => terminal.write(text),
+      once: values['once'] === true,
+      colours: terminal.colours,
+      signal: stop.signal,
+    });
+    return worked ? 0 : 1;
+  },
+};

@@ -1,0 +1,33 @@
+/** `patchgate node`: the reference sync node on its own. */
+
+import { basename } from 'node:path';
+import { createModel } from '../sync-node/store.ts';
+import { startSyncNode } from '../sync-node/sync-node.ts';
+import { type Command, hostPort, optional, required, UsageError } from './command.ts';
+
+export const node: Command = {
+  name: 'node',
+  summary: 'run a reference sync node',
+  usage: '--root FOLDER [--listen 127.0.0.1:7001] [--model ID --from FILE.safetensors]',
+  options: {
+    root: { type: 'string' },
+    listen: { type: 'string', default: '127.0.0.1:7001' },
+    model: { type: 'string' },
+    from: { type: 'string' },
+  },
+  async run(values, terminal) {
+    const root = required(values, 'root');
+    const from = optional(values, 'from');
+    const model = optional(values, 'model') ?? (from && basename(from, '.safetensors'));
+    if (from === undefined && values['model'] !== undefined) throw new UsageError('--model goes with --from');
+    if (from !== undefined && model !== undefined) await createModel(root, model, from);
+    const running = await startSyncNode({ root, ...hostPort(required(values, 'listen')) });
+    terminal.write(`sync node at ${running.url}, models in ${root}\n`);
+    await new Promise<void>((resolve) => {
+      terminal.onSignal('SIGTERM', resolve);
+      terminal.onSignal('SIGINT', resolve);
+    });
+    await running.close();
+    return 0;
+  },
+};

@@ -1,0 +1,34 @@
+/** `patchgate serve`: the gateway, until a signal ends it. */
+
+import { startGateway } from '../gateway.ts';
+import { createLog } from '../observe/log.ts';
+import { formatFault } from '../policy/fault.ts';
+import { type Command, required } from './command.ts';
+
+export const serve: Command = {
+  name: 'serve',
+  summary: 'run the gateway',
+  usage: '--config policies',
+  options: { config: { type: 'string', default: 'policies' } },
+  async run(values, terminal) {
+    const log = createLog('info');
+    const { gateway, faults } = await startGateway({ policyFolder: required(values, 'config'), log });
+    for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
+    if (gateway === undefined) return 1;
+    terminal.onSignal('SIGHUP', () => void gateway.reload());
+    return new Promise((resolve) => {
+      let stopping = false;
+      const stop = (): void => {
+        if (stopping) gateway.stopNow();
+        else
+          gateway.drain().then(
+            () => resolve(0),
+            () => resolve(1),
+          );
+        stopping = true;
+      };
+      terminal.onSignal('SIGTERM', stop);
+      terminal.onSignal('SIGINT', stop);
+    });
+  },
+};

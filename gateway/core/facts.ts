@@ -1,0 +1,76 @@
+/** What is known of a connection and of a request before anything is decided: plain data, no sockets. */
+
+import type { Address } from './address.ts';
+
+/** A client certificate as the handshake left it. */
+export type CertificateFacts =
+  | { readonly status: 'absent' }
+  | { readonly status: 'refused'; readonly reason: string }
+  | VerifiedCertificate;
+
+/** A client certificate that chains to the server name's own client CA and is valid now. */
+export interface VerifiedCertificate {
+  readonly status: 'verified';
+  /** Subject as OpenSSL prints it, on one line. */
+  readonly subject: string;
+  readonly dnsNames: readonly string[];
+  readonly uris: readonly string[];
+  readonly emails: readonly string[];
+  /** SHA-256 of the DER encoding, base64url: the form of `cnf.x5t#S256` (RFC 8705 §3.1). */
+  readonly thumbprint: string;
+  /** The DER encoding in base64, for `Client-Cert` (RFC 9440 §2.1). */
+  readonly der: string;
+}
+
+/** What one connection brings to every request on it. */
+export interface ConnectionFacts {
+  /** Name of the listener, as in the policy. */
+  readonly listener: string;
+  /** Canonical server name of the ClientHello: lower case, no trailing dot. */
+  readonly serverName: string;
+  /** The other end of the TCP connection. */
+  readonly peer: Address;
+  readonly peerPort: number;
+  readonly certificate: CertificateFacts;
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly tlsVersion: string;
+  readonly tlsResumed: boolean;
+}
+
+/** How a body is delimited (RFC 9112 §6). `close` is for responses only. */
+export type Framing =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly length: number }
+  | { readonly kind: 'chunked' }
+  | { readonly kind: 'close' };
+
+/** A request head that passed every rule of RFC 9112 and our own; names are as sent, values trimmed. */
+export interface RequestHead {
+  readonly method: string;
+  /** Origin-form exactly as sent, query included; this is what goes upstream. */
+  readonly target: string;
+  /** The part of `target` before `?`, never decoded. */
+  readonly path: string;
+  /** The path holds an encoded slash, which only some routes allow. */
+  readonly encodedSlash: boolean;
+  /** 0 for HTTP/1.0, 1 for HTTP/1.1. */
+  readonly minor: 0 | 1;
+  /** `Host` without its port, lower case, no trailing dot. */
+  readonly host: string;
+  /** `Host` as sent, port included: what `X-Forwarded-Host` says. */
+  readonly authority: string;
+  /** Name, value, name, value …: every field line as sent, in order. */
+  readonly fields: readonly string[];
+  readonly framing: Framing;
+  /** The connection may carry another request after this one. */
+  readonly keepAlive: boolean;
+  readonly expectsContinue: boolean;
+}
+
+/** Everything `decide` looks at. */
+export interface Facts {
+  readonly connection: ConnectionFacts;
+  readonly head: RequestHead;
+  /** Wall clock in milliseconds since the epoch. */
+  readonly nowMs: number;
+}

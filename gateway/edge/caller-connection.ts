@@ -1,0 +1,274 @@
+/** One caller's connection behind TLS: heads in, calls one at a time, answers in order, a lingering close. */
+
+import type { Socket } from 'node:net';
+import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Denial, deny, isDenial } from '../core/denial.ts';
+import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
+import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
+import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
+import type { Llhttp } from '../http1/llhttp.ts';
+import { headDenial, readRequest } from '../http1/request.ts';
+
+/** Hears what the caller does during one call; the body itself goes to the sink given to `readBody`. */
+export interface CallListener {
+  /** The caller reads again after `write` answered false. */
+  onCallerDrain(): void;
+  /** The body breaks its framing; nothing more of it comes. */
+  onBadBody(reason: string): void;
+  /** The caller closed or lost the connection; nothing can be written any more. */
+  onCallerGone(): void;
+}
+
+/** Times in milliseconds. */
+export interface CallerTimeouts {
+  readonly headMs: number;
+  readonly keepAliveIdleMs: number;
+  readonly streamIdleMs: number;
+  readonly lingerMs: number;
+}
+
+/** What every connection of a gateway shares. */
+export interface CallerContext {
+  readonly llhttp: Llhttp;
+  readonly deadlines: Deadlines;
+  readonly limits: HeadLimits;
+  readonly timeouts: CallerTimeouts;
+  /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one. */
+  readonly handle: (caller: CallerConnection, head: RequestHead | Denial) => void;
+  readonly onClosed: (caller: CallerConnection) => void;
+}
+
+/** Bytes read and dropped after an answer that came before the end of the body (RFC 9112 §9.6). */
+const LINGER_BYTES = 1 << 20;
+/** Bytes of later requests kept while one is being answered; beyond, the caller is not read. */
+const AHEAD_BYTES = 65536;
+
+type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
+
+/** The caller's end of an exchange. All writing methods may be called until `finish` or `abort`. */
+export class CallerConnection implements Expiring {
+  readonly facts: ConnectionFacts;
+  readonly #socket: Socket;
+  readonly #context: CallerContext;
+  readonly #heads: HeadReader;
+  /** Chunks not read to their end yet, and how far the first one was read. */
+  readonly #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #at = 0;
+  #state: State = 'idle';
+  #body: BodyReader = bodyReader({ kind: 'none' });
+  #listener: CallListener | undefined;
+  #sink: BodySink | undefined;
+  #wantsBody = false;
+  #pumping = false;
+  #corked = false;
+  #dropped = 0;
+
+  constructor(socket: Socket, facts: ConnectionFacts, context: CallerContext) {
+    this.#socket = socket;
+    this.facts = facts;
+    this.#context = context;
+    this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
+    context.deadlines.arm(this, context.timeouts.headMs);
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('drain', () => this.#listener?.onCallerDrain());
+    socket.on('end', () => this.#onEnd());
+    socket.on('close', () => this.#onClose());
+    // 'close' follows every error, and tells all there is to do about it.
+    socket.on('error', () => undefined);
+  }
+
+  /** No call is running and no byte of the next head has come. */
+  get idle(): boolean {
+    return this.#state === 'idle';
+  }
+
+  /** The body of the running call was read to its end. */
+  get bodyDone(): boolean {
+    return this.#body.done;
+  }
+
+  /** Bytes written and not yet taken by the network. */
+  get bufferedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Names who hears the events of the running call. */
+  attach(listener: CallListener): void {
+    this.#listener = listener;
+  }
+
+  /** Lets the body of the running call flow into the sink. */
+  readBody(sink: BodySink): void {
+    this.#sink = sink;
+    this.resumeBody();
+  }
+
+  resumeBody(): void {
+    this.#wantsBody = true;
+    this.#pump();
+    if (this.#wantsBody) this.#socket.resume();
+  }
+
+  /** Holds the body back; the caller feels it as back-pressure. */
+  pauseBody(): void {
+    this.#wantsBody = false;
+    this.#socket.pause();
+  }
+
+  /** Adds to the answer; what is written in one turn leaves in one TLS write. False: wait for `onCallerDrain`. */
+  write(bytes: Buffer | string): boolean {
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      setImmediate(this.#uncork);
+    }
+    return this.#socket.write(bytes, 'latin1');
+  }
+
+  /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */
+  finish(mayReuse: boolean): void {
+    this.#listener = undefined;
+    if (!mayReuse || !this.#body.done) {
+      this.#close();
+      return;
+    }
+    this.#state = 'idle';
+    this.#context.deadlines.arm(this, this.#context.timeouts.keepAliveIdleMs);
+    this.#socket.resume();
+    this.#pump();
+  }
+
+  /** Ends call and connection at once, so that the caller sees a broken answer and not a short one. */
+  abort(): void {
+    this.#listener = undefined;
+    this.#socket.destroy();
+  }
+
+  /** Closes the connection now if it is idle; a running call ends it by `finish(false)`. */
+  drain(): void {
+    if (this.#state === 'idle') this.#close();
+  }
+
+  expire(): void {
+    if (this.#state === 'head') {
+      this.#begin(deny('head', 'head-timeout', 'The request head did not arrive in time.'));
+    } else {
+      this.#socket.destroy();
+    }
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#socket.uncork();
+  };
+
+  #onData(chunk: Buffer): void {
+    if (this.#state === 'closing') {
+      this.#dropped += chunk.length;
+      if (this.#dropped > LINGER_BYTES) this.#socket.destroy();
+      return;
+    }
+    this.#queue.push(chunk);
+    this.#queuedBytes += chunk.length;
+    this.#pump();
+    if (this.#queuedBytes > AHEAD_BYTES || (this.#state === 'call' && !this.#wantsBody && !this.#body.done)) {
+      this.#socket.pause();
+    }
+  }
+
+  /** Reads on in the queue as far as the state of the connection lets it. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#queue[0] !== undefined && this.#readsOn()) this.#step(this.#queue[0]);
+    this.#pumping = false;
+  }
+
+  #readsOn(): boolean {
+    if (this.#state === 'call') return this.#wantsBody && !this.#body.done;
+    return this.#state === 'idle' || this.#state === 'head';
+  }
+
+  #step(chunk: Buffer): void {
+    const from = this.#at;
+    if (this.#state === 'call') this.#readBody(chunk, from);
+    else this.#readHead(chunk, from);
+  }
+
+  #consume(chunk: Buffer, end: number): void {
+    // A listener that closed the connection from within a callback has emptied the queue.
+    if (this.#queue[0] !== chunk) return;
+    if (end < chunk.length) {
+      this.#at = end;
+      return;
+    }
+    this.#at = 0;
+    this.#queue.shift();
+    this.#queuedBytes -= chunk.length;
+  }
+
+  #readHead(chunk: Buffer, from: number): void {
+    const progress = this.#heads.read(chunk, from);
+    if (progress.kind === 'head') {
+      this.#consume(chunk, progress.end);
+      this.#begin(readRequest(progress.head));
+    } else if (progress.kind === 'fault') {
+      this.#begin(headDenial(progress));
+    } else {
+      this.#consume(chunk, chunk.length);
+      if (this.#state === 'idle') this.#context.deadlines.arm(this, this.#context.timeouts.headMs);
+      this.#state = 'head';
+    }
+  }
+
+  #readBody(chunk: Buffer, from: number): void {
+    if (this.#sink === undefined) throw new Error('a body flows that nobody reads');
+    const progress = this.#body.read(chunk, from, this.#sink);
+    if (typeof progress === 'number') {
+      this.#consume(chunk, progress);
+    } else {
+      this.#wantsBody = false;
+      this.#listener?.onBadBody(progress.reason);
+    }
+  }
+
+  #begin(head: RequestHead | Denial): void {
+    this.#context.deadlines.disarm(this);
+    this.#state = 'call';
+    this.#wantsBody = false;
+    // A head that cannot be trusted leaves no telling where its body ends: 'close' is never done.
+    this.#body = bodyReader(isDenial(head) ? { kind: 'close' } : head.framing);
+    this.#context.handle(this, head);
+  }
+
+  /** Sends what is written, then the end, and reads on for a bounded while so that no reset eats the answer. */
+  #close(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    const { deadlines, timeouts } = this.#context;
+    this.#state = 'closing';
+    this.#queue.length = 0;
+    deadlines.arm(this, timeouts.streamIdleMs);
+    this.#socket.end(() => {
+      if (this.#state === 'closing') deadlines.arm(this, timeouts.lingerMs);
+    });
+    this.#socket.resume();
+  }
+
+  /** A caller that ends its side has no use for an answer; one that is being closed may still be reading it. */
+  #onEnd(): void {
+    if (this.#state !== 'closing') this.#socket.destroy();
+  }
+
+  #onClose(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#context.deadlines.disarm(this);
+    this.#heads.close();
+    this.#queue.length = 0;
+    const listener = this.#listener;
+    this.#listener = undefined;
+    listener?.onCallerGone();
+    this.#context.onClosed(this);
+  }
+}

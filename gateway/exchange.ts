@@ -1,0 +1,289 @@
+/** One request from its head to its last byte: decide, then refuse or relay, then account. */
+
+import type { Deadlines, Expiring } from './core/deadlines.ts';
+import { type Denial, deny, isDenial } from './core/denial.ts';
+import type { RequestHead } from './core/facts.ts';
+import { type Admission, type Decision, decide } from './decide.ts';
+import type { CallerConnection, CallListener } from './edge/caller-connection.ts';
+import type { ResponseHead } from './http1/response.ts';
+import { createPatchCheck } from './patch/check.ts';
+import type { Policy } from './policy/policy.ts';
+import { refusal } from './refuse.ts';
+import type { NodeConnection, NodeFault } from './relay/node-connection.ts';
+import type { NodeWaiter, UpstreamPools } from './relay/upstream-pools.ts';
+import { Account, type AccountContext, type EndedBy, type Ending } from './stream/account.ts';
+import { Download, type DownloadWatcher } from './stream/download.ts';
+import { refusalText, upstreamText } from './stream/heads.ts';
+import { Upload, type UploadRules, type UploadWatcher } from './stream/upload.ts';
+
+/** What every exchange of a gateway shares. */
+export interface ExchangeContext extends AccountContext {
+  /** The policy in force now. */
+  readonly policy: () => Policy;
+  readonly pools: UpstreamPools;
+  readonly deadlines: Deadlines;
+  /** The gateway closes its connections as their calls end. */
+  readonly draining: () => boolean;
+}
+
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
+
+/** Takes the call from here: it is answered or broken off, and accounted for once, whatever happens. */
+export function beginExchange(
+  context: ExchangeContext,
+  caller: CallerConnection,
+  head: RequestHead | Denial,
+): void {
+  const policy = context.policy();
+  const account = new Account(context, caller.facts, policy.generation, head);
+  if (isDenial(head)) {
+    const { text, status } = refusalText(refusal(head, { requestId: account.requestId }), undefined, false);
+    caller.write(text);
+    account.close({ status, endedBy: 'gateway', denial: head });
+    caller.finish(false);
+    return;
+  }
+  const exchange = new Exchange(context, policy, caller, head, account);
+  caller.attach(exchange);
+  exchange.decide();
+}
+
+/** The exchange of a well-formed request. Three ways out: `#complete`, `#refuse` and `#breakOff`. */
+class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, Expiring {
+  readonly #context: ExchangeContext;
+  readonly #policy: Policy;
+  readonly #caller: CallerConnection;
+  readonly #head: RequestHead;
+  readonly #account: Account;
+  #admission: Admission | undefined;
+  #node: NodeConnection | undefined;
+  #upload: Upload | undefined;
+  #download: Download | undefined;
+  #retried = false;
+  #over = false;
+
+  constructor(
+    context: ExchangeContext,
+    policy: Policy,
+    caller: CallerConnection,
+    head: RequestHead,
+    account: Account,
+  ) {
+    this.#context = context;
+    this.#policy = policy;
+    this.#caller = caller;
+    this.#head = head;
+    this.#account = account;
+  }
+
+  decide(): void {
+    const facts = { connection: this.#caller.facts, head: this.#head, nowMs: Date.now() };
+    const decision = decide(this.#policy, facts, this.#account.trail);
+    if (decision instanceof Promise) this.#await(decision);
+    else this.#decided(decision);
+  }
+
+  onNode(node: NodeConnection, url: string): void {
+    const admission = this.#admission;
+    if (this.#over || admission === undefined) return;
+    this.#node = node;
+    this.#account.node = url;
+    const hasBody = this.#head.framing.kind !== 'none';
+    this.#download = new Download(this.#caller, node, this.#head, this);
+    node.begin(
+      this.#head.method,
+      upstreamText(this.#head, admission, this.#account),
+      hasBody,
+      this.#download,
+    );
+    if (hasBody) this.#startUpload(node, admission);
+    else this.#awaitResponse();
+  }
+
+  onNoNode(denial: Denial): void {
+    this.#refuse(denial);
+  }
+
+  onUploadEnd(): void {
+    if (this.#download?.begun !== true) this.#awaitResponse();
+  }
+
+  onUploadDenied(denial: Denial): void {
+    this.#refuse(denial);
+  }
+
+  onBadBody(reason: string): void {
+    this.#refuse(deny('stream', 'bad-request', `The body breaks its framing: ${reason}.`));
+  }
+
+  onResponse(_head: ResponseHead): boolean {
+    this.#touch();
+    return this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
+  }
+
+  onDownloadEnd(mayReuse: boolean): void {
+    this.#complete(mayReuse && this.#caller.bodyDone);
+  }
+
+  /** Once the response has begun its failure can only be shown by breaking it off. */
+  onNodeFault(fault: NodeFault): void {
+    const cause = `${this.#account.node}: ${fault.reason}`;
+    if (this.#download?.begun) this.#breakOff('upstream', cause);
+    else if (this.#mayRetry(fault)) this.#retry();
+    else this.#refuse(deny('node', 'node-failed', 'The node broke off before it answered.', { cause }));
+  }
+
+  onCallerGone(): void {
+    this.#breakOff('caller', 'the caller closed the connection');
+  }
+
+  onCallerDrain(): void {
+    this.#touch();
+    this.#download?.resume();
+  }
+
+  onNodeDrain(): void {
+    this.#touch();
+    this.#upload?.resume();
+  }
+
+  onNodeBusy(): void {
+    this.#context.metrics.backpressure('caller');
+  }
+
+  onCallerBusy(): void {
+    this.#context.metrics.backpressure('node');
+  }
+
+  onProgress(): void {
+    this.#touch();
+  }
+
+  /** Nothing moved for too long: whoever was waited for is to blame. */
+  expire(): void {
+    if (this.#download?.begun) {
+      const stalled = this.#download.held ? 'caller' : 'upstream';
+      this.#breakOff(stalled, `the ${stalled === 'caller' ? 'caller' : 'node'} stood still`);
+    } else if (this.#caller.bodyDone || this.#upload?.held) {
+      this.#refuse(deny('node', 'node-timeout', 'The node did not answer in time.'));
+    } else {
+      this.#refuse(deny('stream', 'stream-idle', 'No byte of the body came for too long.'));
+    }
+  }
+
+  #await(decision: Promise<Decision>): void {
+    decision.then(
+      (made) => this.#decided(made),
+      (error: unknown) =>
+        this.#refuse(deny('token', 'overloaded', 'No decision could be made.', { cause: String(error) })),
+    );
+  }
+
+  #decided(decision: Decision): void {
+    if (this.#over) return;
+    if (isDenial(decision)) {
+      this.#refuse(decision);
+      return;
+    }
+    if (this.#context.draining()) {
+      this.#refuse(deny('node', 'draining', 'The gateway is shutting down.', { retryAfterS: 1 }));
+      return;
+    }
+    this.#admission = decision;
+    this.#account.admitted(decision);
+    this.#context.pools.acquire(decision.route.upstream, this);
+  }
+
+  #startUpload(node: NodeConnection, admission: Admission): void {
+    const upload = new Upload(this.#caller, node, uploadRules(this.#head, admission), this);
+    this.#upload = upload;
+    if (this.#head.expectsContinue) this.#caller.write(CONTINUE);
+    this.#touch();
+    this.#caller.readBody(upload);
+  }
+
+  /** The request is sent whole: from here the node has its time to the first byte. */
+  #awaitResponse(): void {
+    const firstByteMs = this.#admission?.route.upstream.firstByteMs;
+    if (firstByteMs !== undefined) this.#context.deadlines.arm(this, firstByteMs);
+  }
+
+  /**
+   * A node may close a kept connection in the moment a request is sent on it. Asking once more is safe where the
+   * method promises no effect (RFC 9110 §9.2.1, §9.2.2) and there was no body.
+   */
+  #mayRetry(fault: NodeFault): boolean {
+    const { method, framing } = this.#head;
+    const stale = fault.kind === 'broken' && (this.#node?.uses ?? 0) > 1;
+    return stale && !this.#retried && framing.kind === 'none' && (method === 'GET' || method === 'HEAD');
+  }
+
+  #retry(): void {
+    this.#retried = true;
+    this.#node = undefined;
+    if (this.#admission !== undefined) this.#context.pools.acquire(this.#admission.route.upstream, this);
+  }
+
+  #touch(): void {
+    if (!this.#over) this.#context.deadlines.arm(this, this.#policy.gateway.timeouts.streamIdleMs);
+  }
+
+  /** The response went out whole. A node that was not sent its whole request must not be used again. */
+  #complete(mayReuse: boolean): void {
+    const whole = this.#caller.bodyDone;
+    if (!this.#end({ status: this.#download?.status ?? 0, endedBy: 'upstream' })) return;
+    if (!whole) this.#node?.reset();
+    this.#caller.finish(mayReuse);
+  }
+
+  /** Says no, unless the answer already runs: then only the broken connection can say it. */
+  #refuse(denial: Denial): void {
+    if (this.#download?.begun) {
+      this.#breakOff('gateway', denial.detail, denial);
+      return;
+    }
+    const reuse = this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
+    const { requestId, trail } = this.#account;
+    const problem = refusal(denial, { requestId, ...(trail.tenant && { realm: trail.tenant.name }) });
+    const { text, status } = refusalText(problem, this.#head, reuse);
+    if (!this.#end({ status, endedBy: 'gateway', denial })) return;
+    this.#node?.reset();
+    this.#caller.write(text);
+    this.#caller.finish(reuse);
+  }
+
+  /** Shows both sides a broken connection: the node a reset, the caller an answer without its end. */
+  #breakOff(endedBy: EndedBy, cause: string, denial?: Denial): void {
+    const status = this.#download?.begun ? this.#download.status : CALLER_GONE;
+    if (!this.#end({ status, endedBy, cause, ...(denial && { denial }) })) return;
+    this.#node?.reset();
+    this.#caller.abort();
+  }
+
+  /** Accounts for the exchange; true the first time, and only then. */
+  #end(ending: Ending): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.#context.deadlines.disarm(this);
+    this.#upload?.stop();
+    this.#download?.stop();
+    this.#account.bytesIn = this.#upload?.bytes ?? 0;
+    this.#account.bytesOut = this.#download?.bytes ?? 0;
+    this.#account.close(ending);
+    return true;
+  }
+}
+
+/** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
+const CALLER_GONE = 499;
+
+function uploadRules(head: RequestHead, admission: Admission): UploadRules {
+  const { stream } = admission.route;
+  return {
+    framing: head.framing,
+    ...(stream?.maxBytes !== undefined && { maxBytes: stream.maxBytes }),
+    ...(stream?.format === 'weight-patch' && {
+      check: createPatchCheck(stream.check, admission.patch ?? {}),
+    }),
+  };
+}

@@ -1,0 +1,67 @@
+/** Counts a body through its framing and hands its bytes on as views of the same buffers (RFC 9112 §6, §7). */
+
+import type { Framing } from '../core/facts.ts';
+import { ChunkedBody } from './chunked-body.ts';
+
+/** Takes what a body reader finds. */
+export interface BodySink {
+  /** Content bytes: the chunk itself or a view of it. */
+  onBody(bytes: Buffer): void;
+  /** The last byte was given to `onBody`. */
+  onBodyEnd(): void;
+}
+
+/** Where the reader stopped in the chunk, or what is wrong with the framing. */
+export type BodyProgress = number | { readonly kind: 'fault'; readonly reason: string };
+
+/** One body. */
+export interface BodyReader {
+  /** The end of the body was reached. */
+  readonly done: boolean;
+  /** Reads on at `from`; answers with the offset behind the last byte that belongs to the body. */
+  read(chunk: Buffer, from: number, sink: BodySink): BodyProgress;
+}
+
+/** A reader for a body framed so; one with no bytes is done from the start and never calls its sink. */
+export function bodyReader(framing: Framing): BodyReader {
+  switch (framing.kind) {
+    case 'none':
+      return new LengthBody(0);
+    case 'length':
+      return new LengthBody(framing.length);
+    case 'chunked':
+      return new ChunkedBody();
+    case 'close':
+      return new UntilClose();
+  }
+}
+
+class LengthBody implements BodyReader {
+  #left: number;
+
+  constructor(lengthBytes: number) {
+    this.#left = lengthBytes;
+  }
+
+  get done(): boolean {
+    return this.#left === 0;
+  }
+
+  read(chunk: Buffer, from: number, sink: BodySink): number {
+    const end = Math.min(chunk.length, from + this.#left);
+    this.#left -= end - from;
+    if (end > from) sink.onBody(from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end));
+    if (this.#left === 0) sink.onBodyEnd();
+    return end;
+  }
+}
+
+/** Ends with the connection, so never by itself. */
+class UntilClose implements BodyReader {
+  readonly done = false;
+
+  read(chunk: Buffer, from: number, sink: BodySink): number {
+    sink.onBody(from === 0 ? chunk : chunk.subarray(from));
+    return chunk.length;
+  }
+}

@@ -1,0 +1,31 @@
+/** Rules for field lines that hold in both directions. */
+
+import { fieldValues } from '../core/headers.ts';
+
+const NAME = /^[A-Za-z0-9-]+$/;
+/** Control characters but the tab (RFC 9110 §5.5). */
+const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
+/** Decimal without sign, leading zero or list; fifteen digits stay a safe integer. */
+const LENGTH = /^(?:0|[1-9][0-9]{0,14})$/;
+
+/** What is wrong with the first line that is not safe to forward: a name beyond `[A-Za-z0-9-]`, a control byte. */
+export function unsafeField(fields: readonly string[]): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (!NAME.test(fields[i] ?? '')) return 'A field name may hold letters, digits and hyphens only';
+    if (CONTROL.test(fields[i + 1] ?? '')) return 'A field value holds a control character';
+  }
+  return undefined;
+}
+
+/** Bytes of a `Content-Length` (RFC 9110 §8.6), or nothing when it is not one plain number. */
+export function contentLength(value: string): number | undefined {
+  return LENGTH.test(value) ? Number(value) : undefined;
+}
+
+/** The members of a comma-separated list field over all its lines, in lower case, empty ones left out. */
+export function listMembers(fields: readonly string[], name: string): string[] {
+  const lines = fieldValues(fields, name);
+  if (lines.length === 0) return [];
+  const members = lines.join(',').toLowerCase().split(',');
+  return members.map((member) => member.trim()).filter((member) => member !== '');
+}

@@ -1,0 +1,220 @@
+/** Collects one HTTP/1.1 head after another from the bytes of a connection, however they are cut. */
+
+import { type HeadType, type Llhttp, type SpanListener, WINDOW_BYTES } from './llhttp.ts';
+
+/** A head as llhttp saw it: strict in syntax, not yet judged. */
+export interface RawHead {
+  /** Empty for responses. */
+  readonly method: string;
+  /** Empty for responses. */
+  readonly target: string;
+  /** 0 for requests. */
+  readonly status: number;
+  readonly major: number;
+  readonly minor: number;
+  /** Name, value, name, value …, as sent, values without surrounding white space. */
+  readonly fields: readonly string[];
+}
+
+/** Which limit or rule a head broke; `reason` says it in words. */
+export interface HeadFault {
+  readonly kind: 'fault';
+  readonly rule: 'syntax' | 'head-too-large' | 'target-too-long' | 'too-many-fields';
+  readonly reason: string;
+}
+
+export type HeadProgress =
+  | { readonly kind: 'more' }
+  | {
+      readonly kind: 'head';
+      readonly head: RawHead /** Where the bytes behind the head begin. */;
+      readonly end: number;
+    }
+  | HeadFault;
+
+export interface HeadLimits {
+  /** Bytes of start line and field lines together. */
+  readonly headBytes: number;
+  readonly headFields: number;
+}
+
+/** A longer request target is answered 414; RFC 9112 §3 recommends supporting at least 8000 octets. */
+const TARGET_BYTES = 8192;
+const MORE: HeadProgress = { kind: 'more' };
+
+function syntaxFault(reason: string): HeadFault {
+  return { kind: 'fault', rule: 'syntax', reason };
+}
+
+/** The heads of one connection, in one direction. Holds a parser of the WASM instance until `close`. */
+export class HeadReader {
+  readonly #llhttp: Llhttp;
+  readonly #type: HeadType;
+  readonly #limits: HeadLimits;
+  readonly #parser: number;
+  readonly #spans = new HeadSpans();
+  #text = '';
+  #closed = false;
+
+  constructor(llhttp: Llhttp, type: HeadType, limits: HeadLimits) {
+    this.#llhttp = llhttp;
+    this.#type = type;
+    this.#limits = limits;
+    this.#parser = llhttp.alloc(type);
+  }
+
+  /** Bytes of an unfinished head have been read. */
+  get started(): boolean {
+    return this.#text.length > 0;
+  }
+
+  /** Reads on at `from`. After a head the next call begins the next one; after a fault the connection is lost. */
+  read(chunk: Buffer, from: number): HeadProgress {
+    let at = from;
+    while (at < chunk.length) {
+      const end = Math.min(chunk.length, at + WINDOW_BYTES);
+      this.#spans.base = this.#text.length;
+      const { outcome, consumed } = this.#llhttp.execute(this.#parser, chunk.subarray(at, end), this.#spans);
+      this.#text += chunk.toString('latin1', at, at + consumed);
+      const fault = this.#overLimit() ?? (outcome === 'refused' ? this.#refusal() : this.#looseStartLine());
+      if (fault !== undefined) return fault;
+      at += consumed;
+      if (outcome === 'head') return { kind: 'head', head: this.#take(), end: at };
+    }
+    return MORE;
+  }
+
+  /** Gives the parser back. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#llhttp.free(this.#parser);
+  }
+
+  #overLimit(): HeadFault | undefined {
+    const { headBytes, headFields } = this.#limits;
+    if (this.#spans.targetLength > TARGET_BYTES) {
+      return {
+        kind: 'fault',
+        rule: 'target-too-long',
+        reason: `the target is longer than ${TARGET_BYTES} bytes`,
+      };
+    }
+    if (this.#text.length > headBytes) {
+      return { kind: 'fault', rule: 'head-too-large', reason: `the head is larger than ${headBytes} bytes` };
+    }
+    if (this.#spans.fieldCount > headFields) {
+      return {
+        kind: 'fault',
+        rule: 'too-many-fields',
+        reason: `the head has more than ${headFields} fields`,
+      };
+    }
+    return undefined;
+  }
+
+  #refusal(): HeadFault {
+    return syntaxFault(this.#llhttp.reason(this.#parser));
+  }
+
+  /** What llhttp lets pass in a start line: more than one space, HTTP/2's preface, HTTP/0.9 (RFC 9112 §3). */
+  #looseStartLine(): HeadFault | undefined {
+    if (this.#llhttp.major(this.#parser) > 1) return syntaxFault('Unsupported HTTP version');
+    if (this.#type === 'response' || this.#spans.fieldCount === 0) return undefined;
+    return this.#spans.spacedOnce(this.#text)
+      ? undefined
+      : syntaxFault('Expected single spaces in the request line');
+  }
+
+  #take(): RawHead {
+    const request = this.#type === 'request';
+    const head = {
+      method: request ? this.#llhttp.method(this.#parser) : '',
+      target: this.#spans.target(this.#text),
+      status: request ? 0 : this.#llhttp.status(this.#parser),
+      major: this.#llhttp.major(this.#parser),
+      minor: this.#llhttp.minor(this.#parser),
+      fields: this.#spans.fields(this.#text),
+    };
+    this.#llhttp.reset(this.#parser);
+    this.#spans.clear();
+    this.#text = '';
+    return head;
+  }
+}
+
+/**
+ * Where target, names and values lie in the text of the head. llhttp reports a span in pieces when the bytes
+ * came in pieces, so a piece that goes on where the last one of its kind ended is the same span.
+ */
+class HeadSpans implements SpanListener {
+  /** Offset of the running `execute` in the text of the head. */
+  base = 0;
+  #targetFrom = 0;
+  #targetTo = 0;
+  /** Name from, name to, value from, value to; four numbers a field. */
+  readonly #lines: number[] = [];
+  #last: 'name' | 'value' | undefined;
+
+  get targetLength(): number {
+    return this.#targetTo - this.#targetFrom;
+  }
+
+  get fieldCount(): number {
+    return Math.ceil(this.#lines.length / 4);
+  }
+
+  onTarget(at: number, length: number): void {
+    if (this.#targetTo === 0) this.#targetFrom = this.base + at;
+    this.#targetTo = this.base + at + length;
+  }
+
+  onName(at: number, length: number): void {
+    this.#piece('name', this.base + at, this.base + at + length);
+  }
+
+  onValue(at: number, length: number): void {
+    this.#piece('value', this.base + at, this.base + at + length);
+  }
+
+  /** One space before the target, one behind it and then the version. */
+  spacedOnce(text: string): boolean {
+    return text.charCodeAt(this.#targetFrom - 2) !== 0x20 && text.startsWith(' HTTP/1.', this.#targetTo);
+  }
+
+  target(text: string): string {
+    return text.slice(this.#targetFrom, this.#targetTo);
+  }
+
+  fields(text: string): string[] {
+    const fields: string[] = [];
+    for (let i = 0; i < this.#lines.length; i += 2) {
+      const part = text.slice(this.#lines[i], this.#lines[i + 1]);
+      fields.push(i % 4 === 2 ? trimmed(part) : part);
+    }
+    return fields;
+  }
+
+  clear(): void {
+    this.base = 0;
+    this.#targetFrom = 0;
+    this.#targetTo = 0;
+    this.#lines.length = 0;
+    this.#last = undefined;
+  }
+
+  #piece(kind: 'name' | 'value', from: number, to: number): void {
+    if (this.#last === kind) {
+      this.#lines[this.#lines.length - 1] = to;
+      return;
+    }
+    this.#last = kind;
+    this.#lines.push(from, to);
+  }
+}
+
+/** Without the spaces and tabs around a field value (RFC 9110 §5.5), which llhttp leaves at its end. */
+function trimmed(value: string): string {
+  const last = value.charCodeAt(value.length - 1);
+  return last === 0x20 || last === 0x09 ? value.replace(/[ \t]+$/, '') : value;
+}

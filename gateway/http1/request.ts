@@ -1,0 +1,142 @@
+/** Judges a request head by RFC 9112 and by our own stricter rules, before anything is decided about it. */
+
+import { type Denial, deny } from '../core/denial.ts';
+import type { Framing, RequestHead } from '../core/facts.ts';
+import { checkPath } from '../core/request-target.ts';
+import { contentLength, listMembers, unsafeField } from './fields.ts';
+import type { HeadFault, RawHead } from './head-reader.ts';
+
+/** Fields that mean something else when they come twice (RFC 9110 §5.3); one value each is all we accept. */
+interface Singletons {
+  host?: string;
+  'content-length'?: string;
+  'transfer-encoding'?: string;
+  'content-type'?: string;
+  authorization?: string;
+  expect?: string;
+}
+
+/** Field names are compared in lower case; this is the set of those read here. */
+const SINGLETONS: ReadonlySet<string> = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'content-type',
+  'authorization',
+  'expect',
+]);
+
+const HOST = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?$/i;
+const ABSOLUTE = /^https?:\/\/([^/?#]*)([/?].*)?$/i;
+const VISIBLE = /^[!-~]*$/;
+
+/** The denial for a head that never became one. */
+export function headDenial(fault: HeadFault): Denial {
+  const detail = `${fault.reason}.`;
+  if (fault.rule === 'syntax') return deny('head', 'bad-request', detail);
+  return deny('head', 'head-too-large', detail, fault.rule === 'target-too-long' ? { status: 414 } : {});
+}
+
+/** The head as the rest of the gateway sees it, or why not: 400, or 405 for CONNECT and `*`. */
+export function readRequest(raw: RawHead): RequestHead | Denial {
+  if (raw.major !== 1 || raw.minor > 1) return bad('Only HTTP/1.0 and HTTP/1.1 are spoken here');
+  const unsafe = unsafeField(raw.fields);
+  if (unsafe !== undefined) return bad(unsafe);
+  const found: Singletons = {};
+  const repeated = collectSingletons(raw.fields, found);
+  if (repeated !== undefined) return bad(`The field ${repeated} came more than once`);
+  return assemble(raw, found);
+}
+
+function assemble(raw: RawHead, found: Singletons): RequestHead | Denial {
+  const minor = raw.minor === 0 ? 0 : 1;
+  const host = readHost(found.host);
+  if (host === undefined) return bad('Host must be one name, perhaps with a port');
+  if (raw.method === 'CONNECT' || raw.target === '*') {
+    return deny('head', 'method-not-allowed', 'This is no forward proxy.', { allow: [] });
+  }
+  const target = originForm(raw.target, found.host ?? '');
+  if (target === undefined) return bad('The request target must be a path, or name the same host as Host');
+  const path = pathOf(target);
+  const shape = checkPath(path);
+  if (typeof shape === 'string') return bad(shape);
+  const framing = readFraming(found, minor);
+  if (typeof framing === 'string') return bad(framing);
+  const expect = found.expect?.toLowerCase();
+  if (expect !== undefined && expect !== '100-continue')
+    return bad('The only expectation met is 100-continue');
+  return {
+    method: raw.method,
+    target,
+    path,
+    encodedSlash: shape.encodedSlash,
+    minor,
+    host,
+    authority: found.host ?? '',
+    fields: raw.fields,
+    framing,
+    keepAlive: wantsKeepAlive(raw.fields, minor),
+    expectsContinue: expect !== undefined && minor === 1 && framing.kind !== 'none',
+  };
+}
+
+function bad(problem: string): Denial {
+  return deny('head', 'bad-request', `${problem}.`);
+}
+
+/** Fills `found`; answers with the name of a field that came twice. */
+function collectSingletons(fields: readonly string[], found: Singletons): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i]?.toLowerCase() ?? '';
+    if (!SINGLETONS.has(name)) continue;
+    const key = name as keyof Singletons;
+    if (found[key] !== undefined) return name;
+    found[key] = fields[i + 1] ?? '';
+  }
+  return undefined;
+}
+
+/** `Host` without port and trailing dot, in lower case (RFC 9110 §7.2). */
+function readHost(value: string | undefined): string | undefined {
+  const [, name, port] = HOST.exec(value ?? '') ?? [];
+  if (name === undefined || (port !== undefined && Number(port) > 65535)) return undefined;
+  const lower = name.toLowerCase();
+  return lower.endsWith('.') ? lower.slice(0, -1) : lower;
+}
+
+/** Origin-form of the target; an absolute one must name the host that `Host` names (RFC 9112 §3.2.2). */
+function originForm(target: string, host: string): string | undefined {
+  if (!VISIBLE.test(target) || target.includes('#')) return undefined;
+  if (target.startsWith('/')) return target;
+  const [, authority, rest = '/'] = ABSOLUTE.exec(target) ?? [];
+  if (authority?.toLowerCase() !== host.toLowerCase()) return undefined;
+  return rest.startsWith('?') ? `/${rest}` : rest;
+}
+
+function pathOf(target: string): string {
+  const query = target.indexOf('?');
+  return query < 0 ? target : target.slice(0, query);
+}
+
+/** The body's framing (RFC 9112 §6.3), or what is wrong with it. */
+function readFraming(found: Singletons, minor: 0 | 1): Framing | string {
+  const length = found['content-length'];
+  const coding = found['transfer-encoding'];
+  if (coding !== undefined) {
+    if (length !== undefined) return 'Content-Length and Transfer-Encoding exclude each other';
+    if (minor === 0) return 'Transfer-Encoding is not part of HTTP/1.0';
+    return coding.toLowerCase() === 'chunked'
+      ? { kind: 'chunked' }
+      : 'The only transfer coding read is chunked';
+  }
+  if (length === undefined) return { kind: 'none' };
+  const bytes = contentLength(length);
+  if (bytes === undefined) return 'Content-Length must be a plain decimal number';
+  return bytes === 0 ? { kind: 'none' } : { kind: 'length', length: bytes };
+}
+
+function wantsKeepAlive(fields: readonly string[], minor: 0 | 1): boolean {
+  const options = listMembers(fields, 'connection');
+  if (options.includes('close')) return false;
+  return minor === 1 || options.includes('keep-alive');
+}

@@ -1,0 +1,58 @@
+/** Judges a node's response head: framing that can be argued with is a failed node, not a response. */
+
+import type { Framing } from '../core/facts.ts';
+import { fieldValues } from '../core/headers.ts';
+import { contentLength, listMembers, unsafeField } from './fields.ts';
+import type { RawHead } from './head-reader.ts';
+
+/** A response head that may be relayed; names are as sent. */
+export interface ResponseHead {
+  readonly status: number;
+  readonly fields: readonly string[];
+  readonly framing: Framing;
+  /** `Content-Length` as sent, which a response to HEAD has although no body follows. */
+  readonly declaredLength?: number;
+  /** The node's connection may carry another request. */
+  readonly keepAlive: boolean;
+}
+
+/** The head as the relay sees it, or what is wrong with it. `method` is the request's (RFC 9112 §6.3). */
+export function readResponse(raw: RawHead, method: string): ResponseHead | string {
+  if (raw.major !== 1 || raw.minor > 1) return 'not HTTP/1.0 or HTTP/1.1';
+  if (raw.status < 100 || raw.status > 599) return `status ${raw.status}`;
+  const unsafe = unsafeField(raw.fields);
+  if (unsafe !== undefined) return unsafe;
+  const lengths = fieldValues(raw.fields, 'content-length');
+  const codings = fieldValues(raw.fields, 'transfer-encoding');
+  if (lengths.length + codings.length > 1) return 'more than one Content-Length or Transfer-Encoding';
+  const [length] = lengths;
+  const bytes = length === undefined ? undefined : contentLength(length);
+  if (length !== undefined && bytes === undefined) return 'Content-Length is not a plain number';
+  const framing = readFraming(raw, method, codings[0], bytes);
+  if (typeof framing === 'string') return framing;
+  const head = { status: raw.status, fields: raw.fields, framing, keepAlive: staysOpen(raw, framing) };
+  return bytes === undefined ? head : { ...head, declaredLength: bytes };
+}
+
+function readFraming(
+  raw: RawHead,
+  method: string,
+  coding: string | undefined,
+  bytes: number | undefined,
+): Framing | string {
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || raw.minor === 0)) {
+    return `Transfer-Encoding ${coding}`;
+  }
+  if (method === 'HEAD' || raw.status < 200 || raw.status === 204 || raw.status === 304)
+    return { kind: 'none' };
+  if (coding !== undefined) return { kind: 'chunked' };
+  if (bytes === undefined) return { kind: 'close' };
+  return bytes === 0 ? { kind: 'none' } : { kind: 'length', length: bytes };
+}
+
+function staysOpen(raw: RawHead, framing: Framing): boolean {
+  if (framing.kind === 'close') return false;
+  const options = listMembers(raw.fields, 'connection');
+  if (options.includes('close')) return false;
+  return raw.minor === 1 || options.includes('keep-alive');
+}

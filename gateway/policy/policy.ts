@@ -1,0 +1,179 @@
+/** The compiled policy: frozen plain data, made once per reload, read by every request. */
+
+import type { PrefixTree } from '../core/prefix-tree.ts';
+import type { RouteTable } from '../core/route-table.ts';
+import type { ScopeName } from '../core/scope.ts';
+import type { KeySet } from './key-set.ts';
+import type { TokenMemory } from './token-memory.ts';
+
+/** Everything in force at one moment. A request reads it once and keeps it to its end. */
+export interface Policy {
+  /** 1, 2, 3 …: rises by one with each reload that changed anything. */
+  readonly generation: number;
+  /** SHA-256, hex, over the texts of every policy file read, in name order. */
+  readonly digest: string;
+  readonly loadedAtMs: number;
+  readonly gateway: GatewaySettings;
+  /** Tenants by name. */
+  readonly tenants: ReadonlyMap<string, Tenant>;
+  /** Server names as written (`_.` spelled `*.`) to their tenant's name; `tenantOf` looks a concrete name up. */
+  readonly serverNames: ReadonlyMap<string, Tenant>;
+}
+
+export type ClientCertificateMode = 'require' | 'optional' | 'none';
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
+export interface GatewaySettings {
+  readonly listeners: readonly ListenerSettings[];
+  /** Absolute folder with one folder per server name. */
+  readonly certificates: string;
+  readonly admin: HostPort;
+  readonly limits: GatewayLimits;
+  readonly timeouts: GatewayTimeouts;
+  /** Absolute path of the access log, or `-` for standard output. */
+  readonly accessLog: string;
+}
+
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ListenerSettings {
+  readonly name: string;
+  readonly address: HostPort;
+  readonly trustedProxies: PrefixTree<true>;
+  readonly forwardedHeader: 'x-forwarded-for' | 'forwarded';
+  readonly clientCertificates: ClientCertificateMode;
+  readonly minTlsVersion: TlsVersion;
+  readonly sessionResumption: 'bound' | 'off';
+}
+
+export interface GatewayLimits {
+  readonly headBytes: number;
+  readonly headFields: number;
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+}
+
+export interface GatewayTimeouts {
+  readonly handshakeMs: number;
+  readonly headMs: number;
+  readonly keepAliveIdleMs: number;
+  readonly streamIdleMs: number;
+  readonly lingerMs: number;
+  readonly drainMs: number;
+}
+
+export interface Tenant {
+  readonly name: string;
+  /** As written: `name.example.com` or `*.example.com`. */
+  readonly serverNames: readonly string[];
+  /** In place of the listener's, when the tenant says otherwise. */
+  readonly clientCertificates?: ClientCertificateMode;
+  readonly minTlsVersion?: TlsVersion;
+  readonly modelId: RegExp;
+  readonly addresses: AddressRules;
+  readonly issuers: readonly Issuer[];
+  /** What a scope includes besides itself. */
+  readonly inclusions: ReadonlyMap<ScopeName, ReadonlySet<ScopeName>>;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly routes: RouteTable<Route>;
+  /** Tokens verified under this tenant's issuers; born with the policy, dies with it. */
+  readonly tokens: TokenMemory;
+}
+
+/** Which rule of which list a prefix came from: what `explain`, `check` and the log name. */
+export interface PrefixOrigin {
+  readonly list: string;
+  readonly verdict: 'allow' | 'deny';
+  /** `file:line` of the entry. */
+  readonly place: string;
+  /** The prefix in canonical spelling. */
+  readonly prefix: string;
+}
+
+/** Deny wins; with an empty `allow` tree nothing is allowed, and `allow` is absent when no list was asked for. */
+export interface AddressRules {
+  readonly allow?: PrefixTree<PrefixOrigin>;
+  readonly deny?: PrefixTree<PrefixOrigin>;
+}
+
+export type TokenBinding = 'required' | 'ifPresent' | 'off';
+
+export interface Issuer {
+  /** The key in the policy file. */
+  readonly name: string;
+  /** The `iss` claim, compared exactly. */
+  readonly issuer: string;
+  readonly audience: string;
+  readonly algorithms: readonly string[];
+  readonly clockSkewMs: number;
+  readonly maxLifetimeMs: number;
+  readonly binding: TokenBinding;
+  readonly keys: KeySet;
+}
+
+export interface Upstream {
+  readonly name: string;
+  readonly tenant: string;
+  readonly nodes: readonly NodeAddress[];
+  readonly balance: 'leastRequests' | 'roundRobin';
+  readonly connectMs: number;
+  readonly firstByteMs: number;
+  readonly maxConnections: number;
+  readonly idleMs: number;
+}
+
+/** One sync node, plain HTTP/1.1. `url` is its name in logs and metrics. */
+export interface NodeAddress extends HostPort {
+  readonly url: string;
+}
+
+export interface Route {
+  readonly name: string;
+  readonly tenant: string;
+  /** Absent for `require: none`. */
+  readonly require?: Requirement;
+  /** Certificate names, any of which will do; absent means every certificate of the tenant's CA. */
+  readonly certificateNames?: readonly string[];
+  /** Narrows the tenant's rules: both must pass. */
+  readonly addresses?: AddressRules;
+  readonly encodedSlash: boolean;
+  readonly forwardAuthorization: boolean;
+  readonly stream?: StreamRule;
+  readonly upstream: Upstream;
+}
+
+export interface Requirement {
+  readonly scope: ScopeName;
+  /** In place of the issuer's. */
+  readonly binding?: TokenBinding;
+  /** Claim name to the template(s) one of which its value must equal. */
+  readonly claims: ReadonlyMap<string, readonly ClaimTemplate[]>;
+}
+
+/** A literal, or the value of a path parameter. */
+export type ClaimTemplate = { readonly literal: string } | { readonly param: string };
+
+export interface StreamRule {
+  readonly format?: 'weight-patch';
+  /** Absent means unbounded. */
+  readonly maxBytes?: number;
+  readonly check: 'header' | 'deep';
+}
+
+/** The listener of that name; throws when the policy has none, which is a bug in the wiring. */
+export function listenerOf(policy: Policy, name: string): ListenerSettings {
+  const listener = policy.gateway.listeners.find((each) => each.name === name);
+  if (listener === undefined) throw new Error(`the policy has no listener ${name}`);
+  return listener;
+}
+
+/** The tenant that claims a canonical server name: the exact name first, then the wildcard one label up. */
+export function tenantOf(policy: Policy, serverName: string): Tenant | undefined {
+  const exact = policy.serverNames.get(serverName);
+  if (exact !== undefined) return exact;
+  const dot = serverName.indexOf('.');
+  return dot > 0 ? policy.serverNames.get(`*${serverName.slice(dot)}`) : undefined;
+}

@@ -1,0 +1,243 @@
+/** One keep-alive connection to a sync node: a request out, its response in, then perhaps another. */
+
+import { connect, type Socket } from 'node:net';
+import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
+import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
+import type { Llhttp } from '../http1/llhttp.ts';
+import { type ResponseHead, readResponse } from '../http1/response.ts';
+import type { NodeAddress } from '../policy/policy.ts';
+
+/** Why a node did not do its part; `timeout` is a connection that could not be made in time. */
+export interface NodeFault {
+  readonly kind: 'refused' | 'timeout' | 'broken' | 'bad-response';
+  readonly reason: string;
+}
+
+/** Hears what the node does during one request. */
+export interface ResponseListener extends BodySink {
+  /** The final response head; interim ones (1xx) are dropped. */
+  onResponse(head: ResponseHead): void;
+  /** The node reads again after `write` answered false. */
+  onNodeDrain(): void;
+  /** The connection is lost for this request. */
+  onNodeFault(fault: NodeFault): void;
+}
+
+export interface NodeContext {
+  readonly llhttp: Llhttp;
+  readonly deadlines: Deadlines;
+}
+
+/** Bounds on a node's response head. */
+const HEAD_LIMITS: HeadLimits = { headBytes: 65536, headFields: 200 };
+const BUFFER_BYTES = 1 << 20;
+
+/** What becomes of a connection when its request is over. */
+export interface ConnectionOwner {
+  onConnected(connection: NodeConnection): void;
+  /** Both messages ended cleanly and the node keeps the connection open. */
+  onReusable(connection: NodeConnection): void;
+  onClosed(connection: NodeConnection, fault: NodeFault): void;
+}
+
+/** A socket that carries one request at a time; made by the pool, which is its owner. */
+export class NodeConnection implements Expiring {
+  readonly #socket: Socket;
+  readonly #owner: ConnectionOwner;
+  readonly #heads: HeadReader;
+  readonly #deadlines: Deadlines;
+  #listener: ResponseListener | undefined;
+  #body: BodyReader = bodyReader({ kind: 'none' });
+  #method = '';
+  #phase: 'connecting' | 'idle' | 'waiting' | 'body' | 'closed' = 'connecting';
+  #requestDone = false;
+  #keepAlive = true;
+  #untilClose = false;
+  #corked = false;
+  #fault: NodeFault = { kind: 'broken', reason: 'the node closed the connection' };
+  /** Requests begun on this connection. */
+  uses = 0;
+
+  constructor(node: NodeAddress, connectMs: number, context: NodeContext, owner: ConnectionOwner) {
+    this.#owner = owner;
+    this.#deadlines = context.deadlines;
+    this.#heads = new HeadReader(context.llhttp, 'response', HEAD_LIMITS);
+    this.#deadlines.arm(this, connectMs);
+    // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
+    const options = { host: node.host, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
+    this.#socket = connect(options);
+    this.#socket.on('connect', () => this.#onConnect());
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#socket.on('drain', () => this.#listener?.onNodeDrain());
+    this.#socket.on('end', () => this.#onEnd());
+    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
+    this.#socket.on('close', () => this.#onClose());
+  }
+
+  /** Carries no request and may take one. */
+  get idle(): boolean {
+    return this.#phase === 'idle';
+  }
+
+  /** Begins a request with its whole head; `hasBody` says whether `write` and `end` follow. */
+  begin(method: string, head: string, hasBody: boolean, listener: ResponseListener): void {
+    if (this.#phase !== 'idle') throw new Error(`a request on a connection that is ${this.#phase}`);
+    this.#deadlines.disarm(this);
+    this.#listener = listener;
+    this.#method = method;
+    this.#phase = 'waiting';
+    this.#requestDone = !hasBody;
+    this.uses += 1;
+    if (hasBody) this.write(head);
+    else this.#socket.write(head, 'latin1');
+  }
+
+  /** Sends body bytes, framed by the caller of this; what comes in one turn leaves in one `writev`. */
+  write(bytes: Buffer | string): boolean {
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      setImmediate(this.#uncork);
+    }
+    return this.#socket.write(bytes, 'latin1');
+  }
+
+  /** The request is sent whole. */
+  endRequest(): void {
+    this.#requestDone = true;
+    this.#settle();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Gives the request up: the node sees a reset, never a clean end. */
+  reset(): void {
+    this.#listener = undefined;
+    this.#socket.resetAndDestroy();
+  }
+
+  /** Closes an idle connection. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  /** Closes the connection when it has been idle for so long. */
+  closeAfter(idleMs: number): void {
+    this.#deadlines.arm(this, idleMs);
+  }
+
+  expire(): void {
+    if (this.#phase === 'connecting') this.#fault = { kind: 'timeout', reason: 'no connection in time' };
+    this.#socket.destroy();
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#socket.uncork();
+  };
+
+  #onConnect(): void {
+    this.#deadlines.disarm(this);
+    this.#phase = 'idle';
+    this.#owner.onConnected(this);
+  }
+
+  #onData(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length && this.#phase !== 'closed') {
+      const next = this.#read(chunk, at);
+      if (next === undefined) return;
+      at = next;
+    }
+  }
+
+  /** Reads one head, or on in the body; nothing means the connection was given up. */
+  #read(chunk: Buffer, at: number): number | undefined {
+    if (this.#phase === 'waiting') return this.#readHead(chunk, at);
+    const listener = this.#listener;
+    if (this.#phase === 'body' && !this.#body.done && listener !== undefined)
+      return this.#readBody(chunk, at, listener);
+    // A byte on an idle connection belongs to no request: it would answer the next one (CVE-2026-48931).
+    return this.#fail('unsolicited bytes');
+  }
+
+  #readHead(chunk: Buffer, at: number): number | undefined {
+    const progress = this.#heads.read(chunk, at);
+    if (progress.kind === 'more') return chunk.length;
+    if (progress.kind === 'fault') return this.#fail(progress.reason);
+    const head = readResponse(progress.head, this.#method);
+    if (typeof head === 'string') return this.#fail(head);
+    if (head.status === 101) return this.#fail('an upgrade nobody asked for');
+    if (head.status < 200) return progress.end;
+    this.#phase = 'body';
+    this.#keepAlive = head.keepAlive;
+    this.#untilClose = head.framing.kind === 'close';
+    this.#body = bodyReader(head.framing);
+    const listener = this.#listener;
+    listener?.onResponse(head);
+    if (this.#body.done && this.#listener === listener) {
+      listener?.onBodyEnd();
+      this.#settle();
+    }
+    return progress.end;
+  }
+
+  #readBody(chunk: Buffer, at: number, listener: ResponseListener): number | undefined {
+    const progress = this.#body.read(chunk, at, listener);
+    if (typeof progress !== 'number') return this.#fail(progress.reason);
+    if (this.#body.done) this.#settle();
+    return progress;
+  }
+
+  /** Hands the connection back once request and response are both whole. */
+  #settle(): void {
+    if (this.#phase !== 'body' || !this.#body.done || !this.#requestDone) return;
+    this.#listener = undefined;
+    if (this.#keepAlive && !this.#socket.destroyed) {
+      this.#phase = 'idle';
+      this.#socket.resume();
+      this.#owner.onReusable(this);
+    } else {
+      this.#socket.destroy();
+    }
+  }
+
+  #fail(reason: string): undefined {
+    this.#fault = { kind: 'bad-response', reason };
+    this.#socket.resetAndDestroy();
+    return undefined;
+  }
+
+  #onEnd(): void {
+    const listener = this.#listener;
+    // Without length and chunks the end of the connection is the end of the body (RFC 9112 §6.3, rule 8).
+    if (this.#phase === 'body' && this.#untilClose && listener !== undefined) {
+      this.#listener = undefined;
+      listener.onBodyEnd();
+    }
+    this.#socket.destroy();
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    if (this.#fault.kind !== 'broken') return;
+    const kind = this.#phase === 'connecting' ? 'refused' : 'broken';
+    this.#fault = { kind, reason: error.code ?? error.message };
+  }
+
+  #onClose(): void {
+    this.#phase = 'closed';
+    this.#deadlines.disarm(this);
+    this.#heads.close();
+    const listener = this.#listener;
+    this.#listener = undefined;
+    this.#owner.onClosed(this, this.#fault);
+    listener?.onNodeFault(this.#fault);
+  }
+}

@@ -1,0 +1,86 @@
+/** The keep-alive connections to one sync node, bounded in number. */
+
+import type { NodeAddress } from '../policy/policy.ts';
+import { type ConnectionOwner, NodeConnection, type NodeContext, type NodeFault } from './node-connection.ts';
+
+/** Waits for a connection; exactly one of the two is called, perhaps before `acquire` returns. */
+export interface ConnectionWaiter {
+  onConnection(connection: NodeConnection): void;
+  onConnectFault(fault: NodeFault): void;
+}
+
+export interface PoolSettings {
+  readonly connectMs: number;
+  /** Connections at most, idle ones included. */
+  readonly maxConnections: number;
+  readonly idleMs: number;
+}
+
+/** Hands out idle connections, the warmest first, and opens new ones while the bound allows. */
+export class NodePool implements ConnectionOwner {
+  readonly node: NodeAddress;
+  readonly #settings: PoolSettings;
+  readonly #context: NodeContext;
+  readonly #open = new Set<NodeConnection>();
+  readonly #idle: NodeConnection[] = [];
+  readonly #waiters = new Map<NodeConnection, ConnectionWaiter>();
+
+  constructor(node: NodeAddress, settings: PoolSettings, context: NodeContext) {
+    this.node = node;
+    this.#settings = settings;
+    this.#context = context;
+  }
+
+  /** Requests running or waiting for their connection. */
+  get active(): number {
+    return this.#open.size - this.#idle.length;
+  }
+
+  /** Every connection is in use and no more may be opened. */
+  get full(): boolean {
+    return this.#idle.length === 0 && this.#open.size >= this.#settings.maxConnections;
+  }
+
+  /** Gives the waiter an idle connection at once, or a new one when it is made. The pool must not be full. */
+  acquire(waiter: ConnectionWaiter): void {
+    const warm = this.#idle.pop();
+    if (warm !== undefined) {
+      this.#give(warm, waiter);
+      return;
+    }
+    const connection = new NodeConnection(this.node, this.#settings.connectMs, this.#context, this);
+    this.#open.add(connection);
+    this.#waiters.set(connection, waiter);
+  }
+
+  /** Closes what is idle; what is in use goes on to its end. */
+  closeIdle(): void {
+    for (const connection of [...this.#idle]) connection.close();
+  }
+
+  onConnected(connection: NodeConnection): void {
+    const waiter = this.#waiters.get(connection);
+    this.#waiters.delete(connection);
+    this.#give(connection, waiter);
+  }
+
+  onReusable(connection: NodeConnection): void {
+    this.#idle.push(connection);
+    connection.closeAfter(this.#settings.idleMs);
+  }
+
+  onClosed(connection: NodeConnection, fault: NodeFault): void {
+    this.#open.delete(connection);
+    const at = this.#idle.indexOf(connection);
+    if (at >= 0) this.#idle.splice(at, 1);
+    const waiter = this.#waiters.get(connection);
+    this.#waiters.delete(connection);
+    waiter?.onConnectFault(fault);
+  }
+
+  /** A waiter that lost interest meanwhile begins nothing, and the connection waits for the next one. */
+  #give(connection: NodeConnection, waiter: ConnectionWaiter | undefined): void {
+    waiter?.onConnection(connection);
+    if (connection.idle) this.onReusable(connection);
+  }
+}

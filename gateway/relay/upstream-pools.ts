@@ -1,0 +1,103 @@
+/** Chooses the node of an upstream for a request, and the next one when the first cannot be reached. */
+
+import { type Denial, deny } from '../core/denial.ts';
+import type { Upstream } from '../policy/policy.ts';
+import type { NodeConnection, NodeContext, NodeFault } from './node-connection.ts';
+import { NodePool } from './node-pool.ts';
+
+/** Gets a connection that may take a request, or the reason why there is none. */
+export interface NodeWaiter {
+  onNode(connection: NodeConnection, node: string): void;
+  onNoNode(denial: Denial): void;
+}
+
+/** Nodes asked for one request: the chosen one and, when it cannot be connected to, one more. */
+const ATTEMPTS = 2;
+
+/** The pools of every upstream in use. An upstream whose policy changed gets new pools; the old ones run dry. */
+export class UpstreamPools {
+  readonly #context: NodeContext;
+  readonly #pools = new Map<Upstream, Balancer>();
+
+  constructor(context: NodeContext) {
+    this.#context = context;
+  }
+
+  /** Finds a connection for one request. Nothing is sent before it is there, so trying again is safe. */
+  acquire(upstream: Upstream, waiter: NodeWaiter): void {
+    let balancer = this.#pools.get(upstream);
+    if (balancer === undefined) {
+      balancer = new Balancer(upstream, this.#context);
+      this.#pools.set(upstream, balancer);
+    }
+    balancer.acquire(waiter, ATTEMPTS, new Set());
+  }
+
+  /** Forgets the pools of upstreams that are no longer in the policy and closes their idle connections. */
+  retain(upstreams: ReadonlySet<Upstream>): void {
+    for (const [upstream, balancer] of [...this.#pools]) {
+      if (upstreams.has(upstream)) continue;
+      this.#pools.delete(upstream);
+      balancer.closeIdle();
+    }
+  }
+}
+
+/** The pools of one upstream, one a node. */
+class Balancer {
+  readonly #upstream: Upstream;
+  readonly #pools: readonly NodePool[];
+  #turn = 0;
+
+  constructor(upstream: Upstream, context: NodeContext) {
+    this.#upstream = upstream;
+    this.#pools = upstream.nodes.map((node) => new NodePool(node, upstream, context));
+  }
+
+  acquire(waiter: NodeWaiter, attempts: number, tried: Set<NodePool>): void {
+    const pool = this.#choose(this.#pools.filter((each) => !tried.has(each) && !each.full));
+    if (pool === undefined) {
+      waiter.onNoNode(deny('node', 'node-unavailable', 'Every node is busy.', { retryAfterS: 1 }));
+      return;
+    }
+    tried.add(pool);
+    pool.acquire({
+      onConnection: (connection) => waiter.onNode(connection, pool.node.url),
+      onConnectFault: (fault) => {
+        if (attempts > 1 && tried.size < this.#pools.length) this.acquire(waiter, attempts - 1, tried);
+        else waiter.onNoNode(unreachable(fault, pool.node.url));
+      },
+    });
+  }
+
+  closeIdle(): void {
+    for (const pool of this.#pools) pool.closeIdle();
+  }
+
+  #choose(pools: readonly NodePool[]): NodePool | undefined {
+    if (pools.length < 2) return pools[0];
+    if (this.#upstream.balance === 'roundRobin') {
+      this.#turn += 1;
+      return pools[this.#turn % pools.length];
+    }
+    return leastBusyOfTwo(pools);
+  }
+}
+
+/**
+ * The less busy of two nodes drawn at random: nearly as even as asking all of them, and no herd runs to the one
+ * that looked idle a moment ago (Mitzenmacher, "The power of two choices in randomized load balancing", 2001).
+ */
+function leastBusyOfTwo(pools: readonly NodePool[]): NodePool | undefined {
+  const first = Math.floor(Math.random() * pools.length);
+  const second = (first + 1 + Math.floor(Math.random() * (pools.length - 1))) % pools.length;
+  const [a, b] = [pools[first], pools[second]];
+  return a !== undefined && b !== undefined && b.active < a.active ? b : a;
+}
+
+function unreachable(fault: NodeFault, url: string): Denial {
+  const cause = `${url}: ${fault.reason}`;
+  return fault.kind === 'timeout'
+    ? deny('node', 'node-timeout', 'No node could be connected to in time.', { cause })
+    : deny('node', 'node-failed', 'No node could be connected to.', { cause });
+}

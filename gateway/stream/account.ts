@@ -1,0 +1,90 @@
+/** The account of one request: one access-log line and one observation, whatever happened to it. */
+
+import { randomUUID } from 'node:crypto';
+import { type Denial, isDenial } from '../core/denial.ts';
+import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
+import { fieldValues } from '../core/headers.ts';
+import type { Admission, Trail } from '../decide.ts';
+import type { AccessLog } from '../observe/access-log.ts';
+import type { Metrics, RouteMetrics } from '../observe/metrics.ts';
+
+export interface AccountContext {
+  readonly metrics: Metrics;
+  readonly accessLog: AccessLog;
+}
+
+/** Which side ended the exchange: `upstream` is the ordinary end of a response. */
+export type EndedBy = 'caller' | 'upstream' | 'gateway';
+
+export interface Ending {
+  readonly status: number;
+  readonly endedBy: EndedBy;
+  readonly denial?: Denial;
+  /** For the log: what the denial does not say. */
+  readonly cause?: string;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+/** Opened with the head; `close` is called once. */
+export class Account {
+  readonly requestId: string;
+  readonly #context: AccountContext;
+  readonly #connection: ConnectionFacts;
+  readonly #generation: number;
+  readonly #head: RequestHead | undefined;
+  readonly #startedMs = performance.now();
+  /** What the decision found on its way. */
+  readonly trail: Trail = {};
+  #streaming: RouteMetrics | undefined;
+  /** The node that took the request. */
+  node: string | undefined;
+  bytesIn = 0;
+  bytesOut = 0;
+
+  constructor(
+    context: AccountContext,
+    connection: ConnectionFacts,
+    generation: number,
+    head: RequestHead | Denial,
+  ) {
+    this.#context = context;
+    this.#connection = connection;
+    this.#generation = generation;
+    this.#head = isDenial(head) ? undefined : head;
+    this.requestId = requestIdOf(this.#head);
+  }
+
+  /** The decision was yes: the stream counts as active from here to `close`. */
+  admitted(admission: Admission): void {
+    const { metrics } = this.#context;
+    metrics.decision('limits', 'admitted', '');
+    this.#streaming = metrics.route(admission.tenant.name, admission.route.name);
+    this.#streaming.streamStarted();
+  }
+
+  close(ending: Ending): void {
+    const { metrics, accessLog } = this.#context;
+    const { denial } = ending;
+    const durationMs = performance.now() - this.#startedMs;
+    if (denial !== undefined && this.#streaming === undefined)
+      metrics.decision(denial.step, 'denied', denial.code);
+    this.#streaming?.streamEnded();
+    metrics.forwarded('passed', this.bytesIn + this.bytesOut);
+    metrics.route(this.trail.tenant?.name ?? '', this.trail.route?.name ?? '').finished({
+      listener: this.#connection.listener,
+      method: this.#head?.method ?? '',
+      status: ending.status,
+      durationMs,
+      bytesIn: this.bytesIn,
+      bytesOut: this.bytesOut,
+    });
+    accessLog.write(this.#entry(ending, durationMs));
+  }
+}
+
+/** The caller's id where it is well-formed, else a fresh one. */
+function requestIdOf(head: RequestHead | undefined): string {
+  const [given] = head === undefined ? [] : fieldValues(head.fields, 'x-request-id');
+  return given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
+}

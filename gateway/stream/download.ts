@@ -1,0 +1,131 @@
+/** The way of a response: from the node to the caller, framed anew. */
+
+import { STATUS_CODES } from 'node:http';
+import type { Framing, RequestHead } from '../core/facts.ts';
+import { downstreamFields } from '../core/headers.ts';
+import type { CallerConnection } from '../edge/caller-connection.ts';
+import type { ResponseHead } from '../http1/response.ts';
+import type { NodeConnection, NodeFault, ResponseListener } from '../relay/node-connection.ts';
+import { CHUNKED_END, CRLF, chunkStart } from './framing.ts';
+
+/** Hears how the download fares; after its end or a fault nothing more is reported. */
+export interface DownloadWatcher {
+  /** The response begins; answers whether the caller's connection may stay open after it. */
+  onResponse(head: ResponseHead): boolean;
+  onProgress(): void;
+  onDownloadEnd(mayReuse: boolean): void;
+  onNodeFault(fault: NodeFault): void;
+  onNodeDrain(): void;
+  /** The caller is slower than the node. */
+  onCallerBusy(): void;
+}
+
+/** Response bytes go on as the buffers they came in. */
+export class Download implements ResponseListener {
+  readonly #caller: CallerConnection;
+  readonly #node: NodeConnection;
+  readonly #request: RequestHead;
+  readonly #watcher: DownloadWatcher;
+  #framing: Framing = { kind: 'none' };
+  #mayReuse = false;
+  #stopped = false;
+  /** The head was passed on: from here a failure can only be shown by breaking off. */
+  begun = false;
+  /** Reading from the node pauses until the caller reads on. */
+  held = false;
+  status = 0;
+  bytes = 0;
+
+  constructor(
+    caller: CallerConnection,
+    node: NodeConnection,
+    request: RequestHead,
+    watcher: DownloadWatcher,
+  ) {
+    this.#caller = caller;
+    this.#node = node;
+    this.#request = request;
+    this.#watcher = watcher;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  onResponse(head: ResponseHead): void {
+    if (this.#stopped) return;
+    this.#framing = callerFraming(head.framing, this.#request.minor);
+    this.#mayReuse = this.#watcher.onResponse(head) && this.#framing.kind !== 'close';
+    this.begun = true;
+    this.status = head.status;
+    this.#caller.write(responseText(head, this.#framing, this.#request, this.#mayReuse));
+  }
+
+  onBody(bytes: Buffer): void {
+    if (this.#stopped) return;
+    this.bytes += bytes.length;
+    const flows = this.#framing.kind === 'chunked' ? this.#writeChunk(bytes) : this.#caller.write(bytes);
+    this.#watcher.onProgress();
+    if (flows || this.held) return;
+    this.held = true;
+    this.#node.pause();
+    this.#watcher.onCallerBusy();
+  }
+
+  onBodyEnd(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#framing.kind === 'chunked') this.#caller.write(CHUNKED_END);
+    this.#watcher.onDownloadEnd(this.#mayReuse);
+  }
+
+  onNodeDrain(): void {
+    this.#watcher.onNodeDrain();
+  }
+
+  onNodeFault(fault: NodeFault): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#watcher.onNodeFault(fault);
+  }
+
+  /** The caller reads again. */
+  resume(): void {
+    if (!this.held) return;
+    this.held = false;
+    if (!this.#stopped) this.#node.resume();
+  }
+
+  #writeChunk(bytes: Buffer): boolean {
+    this.#caller.write(chunkStart(bytes.length));
+    this.#caller.write(bytes);
+    return this.#caller.write(CRLF);
+  }
+}
+
+/** A body without length is chunked for HTTP/1.1 and ends with the connection for HTTP/1.0. */
+function callerFraming(framing: Framing, minor: 0 | 1): Framing {
+  if (framing.kind !== 'chunked' && framing.kind !== 'close') return framing;
+  return { kind: minor === 1 ? 'chunked' : 'close' };
+}
+
+function responseText(head: ResponseHead, framing: Framing, request: RequestHead, mayReuse: boolean): string {
+  const start = `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status] ?? ''}${CRLF}`;
+  const fields = downstreamFields(head.fields);
+  return start + fields + framingLine(head, framing, request) + connectionLine(request, mayReuse) + CRLF;
+}
+
+/** The one framing line; a response to HEAD, and 304, may say the length it would have had (RFC 9110 §8.6). */
+function framingLine(head: ResponseHead, framing: Framing, request: RequestHead): string {
+  if (framing.kind === 'length') return `Content-Length: ${framing.length}${CRLF}`;
+  if (framing.kind === 'chunked') return `Transfer-Encoding: chunked${CRLF}`;
+  if (framing.kind === 'close' || head.status === 204) return '';
+  const declared = request.method === 'HEAD' || head.status === 304 ? head.declaredLength : 0;
+  return declared === undefined ? '' : `Content-Length: ${declared}${CRLF}`;
+}
+
+/** Persistence is the default of HTTP/1.1 and the exception of 1.0 (RFC 9112 §9.3). */
+function connectionLine(request: RequestHead, mayReuse: boolean): string {
+  if (!mayReuse) return `Connection: close${CRLF}`;
+  return request.minor === 0 ? `Connection: keep-alive${CRLF}` : '';
+}

@@ -1,0 +1,112 @@
+/** The way of a request body: from the caller to the node, counted, and checked where it is a weight patch. */
+
+import { type Denial, deny } from '../core/denial.ts';
+import type { Framing } from '../core/facts.ts';
+import type { CallerConnection } from '../edge/caller-connection.ts';
+import type { BodySink } from '../http1/body-reader.ts';
+import type { PatchCheck } from '../patch/check.ts';
+import type { PatchFault } from '../patch/fault.ts';
+import type { NodeConnection } from '../relay/node-connection.ts';
+import { CHUNKED_END, CRLF, chunkStart } from './framing.ts';
+
+/** Hears how the upload fares; after a refusal or a loss nothing more is reported. */
+export interface UploadWatcher {
+  /** Bytes moved. */
+  onProgress(): void;
+  onUploadEnd(): void;
+  /** The body breaks a rule; the node has not seen its end. */
+  onUploadDenied(denial: Denial): void;
+  /** The node is slower than the caller. */
+  onNodeBusy(): void;
+}
+
+export interface UploadRules {
+  readonly framing: Framing;
+  /** Absent means unbounded. */
+  readonly maxBytes?: number;
+  /** Absent means the bytes are not looked at. */
+  readonly check?: PatchCheck;
+}
+
+/** Body bytes go on as the buffers they came in; with a check, what it withholds waits for its verdict. */
+export class Upload implements BodySink {
+  readonly #caller: CallerConnection;
+  readonly #node: NodeConnection;
+  readonly #rules: UploadRules;
+  readonly #watcher: UploadWatcher;
+  #stopped = false;
+  /** Reading from the caller pauses until the node reads on. */
+  held = false;
+  bytes = 0;
+
+  constructor(caller: CallerConnection, node: NodeConnection, rules: UploadRules, watcher: UploadWatcher) {
+    this.#caller = caller;
+    this.#node = node;
+    this.#rules = rules;
+    this.#watcher = watcher;
+  }
+
+  /** Takes no more from the caller and reports nothing more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  onBody(bytes: Buffer): void {
+    if (this.#stopped) return;
+    this.bytes += bytes.length;
+    const { maxBytes, check } = this.#rules;
+    if (maxBytes !== undefined && this.bytes > maxBytes) {
+      this.#deny(deny('stream', 'body-too-large', `The body is larger than ${maxBytes} bytes.`));
+      return;
+    }
+    if (check === undefined) this.#forward(bytes);
+    else this.#judge(check.accept(bytes, this.#forward));
+    this.#watcher.onProgress();
+  }
+
+  onBodyEnd(): void {
+    if (this.#stopped) return;
+    this.#judge(this.#rules.check?.finish(this.#forward));
+    if (this.#stopped) return;
+    if (this.#rules.framing.kind === 'chunked') this.#node.write(CHUNKED_END);
+    this.#stopped = true;
+    this.#node.endRequest();
+    this.#watcher.onUploadEnd();
+  }
+
+  /** The node reads again. */
+  resume(): void {
+    if (!this.held) return;
+    this.held = false;
+    if (!this.#stopped) this.#caller.resumeBody();
+  }
+
+  readonly #forward = (bytes: Buffer): void => {
+    if (this.#stopped || bytes.length === 0) return;
+    const flows = this.#rules.framing.kind === 'chunked' ? this.#writeChunk(bytes) : this.#node.write(bytes);
+    if (flows || this.held) return;
+    this.held = true;
+    this.#caller.pauseBody();
+    this.#watcher.onNodeBusy();
+  };
+
+  #writeChunk(bytes: Buffer): boolean {
+    this.#node.write(chunkStart(bytes.length));
+    this.#node.write(bytes);
+    return this.#node.write(CRLF);
+  }
+
+  #judge(fault: PatchFault | undefined): void {
+    if (fault !== undefined) this.#deny(patchDenial(fault));
+  }
+
+  #deny(denial: Denial): void {
+    this.#stopped = true;
+    this.#watcher.onUploadDenied(denial);
+  }
+}
+
+function patchDenial(fault: PatchFault): Denial {
+  const { rule, status, detail, frame, offset } = fault;
+  return deny('stream', 'patch-invalid', detail, { status, extension: { fault: rule, frame, offset } });
+}

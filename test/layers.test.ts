@@ -1,0 +1,80 @@
+/** Imports go one way, floor by floor, so that a change below can be understood without what is above. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const root = fileURLToPath(new URL('../gateway', import.meta.url));
+
+/** Parts on one floor do not know each other. A part is a folder, or a file at the top. */
+const floors: readonly (readonly string[])[] = [
+  ['core'],
+  ['policy', 'patch', 'observe', 'http1'],
+  ['checks'],
+  ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push'],
+  ['stream'],
+  ['exchange.ts'],
+  ['gateway.ts'],
+  ['commands', 'demo'],
+  ['cli.ts'],
+];
+/** `demo` is one of the commands, so this one arrow crosses its floor. */
+const crossings: ReadonlySet<string> = new Set(['commands -> demo']);
+
+const floorOf = new Map(floors.flatMap((parts, floor) => parts.map((part) => [part, floor] as const)));
+
+function sources(): string[] {
+  const entries = readdirSync(root, { recursive: true, encoding: 'utf8' });
+  return entries.filter((name) => name.endsWith('.ts'));
+}
+
+const partOf = (file: string): string => file.split('/')[0] ?? file;
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  const found = [...text.matchAll(/(?:from|import)\s*\(?'(\.[^']+)'/g)];
+  return found.map(([, path = '']) => relative(root, normalize(join(root, dirname(file), path))));
+}
+
+t.test('every file stands on a floor', async (t) => {
+  const lost = sources().filter((file) => !floorOf.has(partOf(file)));
+  t.same(lost, []);
+});
+
+t.test('a file imports its own part and lower floors only', async (t) => {
+  const wrong: string[] = [];
+  for (const file of sources()) {
+    const from = partOf(file);
+    for (const target of importsOf(file)) {
+      const to = partOf(target);
+      const below = (floorOf.get(to) ?? Number.POSITIVE_INFINITY) < (floorOf.get(from) ?? 0);
+      if (to !== from && !below && !crossings.has(`${from} -> ${to}`)) wrong.push(`${file} -> ${target}`);
+    }
+  }
+  t.same(wrong, []);
+});
+
+t.test('core is pure: it imports nothing that reads, writes or waits', async (t) => {
+  const allowed = new Set(['ipaddr.js', 'node:net']);
+  const wrong = sources()
+    .filter((file) => partOf(file) === 'core')
+    .flatMap((file) => {
+      const text = readFileSync(join(root, file), 'utf8');
+      const modules = [...text.matchAll(/from '([^.][^']*)'/g)].map(([, name = '']) => name);
+      const impure = modules.filter((name) => !allowed.has(name));
+      return [...impure, ...(/\b(?:Date\.now|performance\.|process\.)/.exec(text) ?? [])].map(
+        (what) => `${file}: ${what}`,
+      );
+    });
+  t.same(wrong, []);
+});
+
+t.test('only the command line and its commands touch the process', async (t) => {
+  const users = sources().filter((file) => /\bprocess\./.test(readFileSync(join(root, file), 'utf8')));
+  t.same(users, ['cli.ts']);
+});
+
+t.test('files are at most 300 lines', async (t) => {
+  const long = sources().filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 301);
+  t.same(long, []);
+});
