@@ -1,7 +1,7 @@
 /** One request from its head to its last byte: decide, then refuse or relay, then account. */
 
 import type { Deadlines, Expiring } from './core/deadlines.ts';
-import { type Denial, deny, isDenial } from './core/denial.ts';
+import { type Denial, deny, isDenial, statusOf } from './core/denial.ts';
 import type { RequestHead } from './core/facts.ts';
 import { type Admission, type Decision, decide } from './decide.ts';
 import type { CallerConnection, CallListener } from './edge/caller-connection.ts';
@@ -37,9 +37,8 @@ export function beginExchange(
   const policy = context.policy();
   const account = new Account(context, caller.facts, policy.generation, head);
   if (isDenial(head)) {
-    const { text, status } = refusalText(refusal(head, { requestId: account.requestId }), undefined, false);
-    caller.write(text);
-    account.close({ status, endedBy: 'gateway', denial: head });
+    caller.write(refusalText(refusal(head, { requestId: account.requestId }), undefined, false));
+    account.close({ status: statusOf(head), endedBy: 'gateway', denial: head });
     caller.finish(false);
     return;
   }
@@ -92,7 +91,7 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     this.#download = new Download(this.#caller, node, this.#head, this);
     node.begin(
       this.#head.method,
-      upstreamText(this.#head, admission, this.#account),
+      upstreamText(this.#head, admission, this.#account.requestId),
       hasBody,
       this.#download,
     );
@@ -245,10 +244,9 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     const reuse = this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
     const { requestId, trail } = this.#account;
     const problem = refusal(denial, { requestId, ...(trail.tenant && { realm: trail.tenant.name }) });
-    const { text, status } = refusalText(problem, this.#head, reuse);
-    if (!this.#end({ status, endedBy: 'gateway', denial })) return;
+    if (!this.#end({ status: problem.status, endedBy: 'gateway', denial })) return;
     this.#node?.reset();
-    this.#caller.write(text);
+    this.#caller.write(refusalText(problem, this.#head, reuse));
     this.#caller.finish(reuse);
   }
 
@@ -283,7 +281,7 @@ function uploadRules(head: RequestHead, admission: Admission): UploadRules {
     framing: head.framing,
     ...(stream?.maxBytes !== undefined && { maxBytes: stream.maxBytes }),
     ...(stream?.format === 'weight-patch' && {
-      check: createPatchCheck(stream.check, admission.patch ?? {}),
+      check: createPatchCheck(stream.check, admission.patch),
     }),
   };
 }

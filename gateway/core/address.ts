@@ -1,7 +1,5 @@
 /** IP addresses as integers: what the prefix tree walks and what the log prints. */
 
-import ipaddr from 'ipaddr.js';
-
 /**
  * An address. IPv4 has one 32-bit word, IPv6 four, most significant first; an IPv4-mapped IPv6 address
  * (`::ffff:a.b.c.d`) is always held as IPv4. `text` is the canonical spelling (RFC 5952).
@@ -12,99 +10,182 @@ export interface Address {
   readonly text: string;
 }
 
-/** The addresses that share the first `bits` bits; bits behind them are zero. */
+/** All addresses whose first `bits` bits are those of `address`, whose other bits are 0. */
 export interface Prefix {
   readonly address: Address;
+  /** 0 to 32, or 0 to 128. */
   readonly bits: number;
+  /** Canonical spelling, length included. */
   readonly text: string;
 }
 
-/** Strict: no octal, hexadecimal or short forms (CVE-2021-29921 and its kin), no zone, no port. */
+const DOT = 0x2e;
+const COLON = 0x3a;
+const ZERO = 0x30;
+const NOT_A_NUMBER = -1;
+/** Longest spelling: six full groups and four full octets. */
+const MAX_LENGTH = 45;
+const PREFIX_LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
+
+/**
+ * Reads the one strict spelling of IPv4 (four decimal octets, no leading zero) or any spelling of IPv6 of
+ * RFC 4291 §2.2; nothing for octal, hexadecimal and short forms (CVE-2021-29923 and its kin), ports, brackets and
+ * zone ids. No regular expression and no split: this runs for every hop of every request.
+ */
 export function parseAddress(text: string): Address | undefined {
-  return text.includes(':') ? parseV6(text) : parseV4(text);
+  if (text.length > MAX_LENGTH) return undefined;
+  const word = readDotted(text, 0);
+  if (word !== NOT_A_NUMBER) return { family: 4, words: [word], text };
+  const groups = readGroups(text);
+  return groups === undefined ? undefined : fromGroups(groups);
 }
 
-/** A prefix in CIDR notation, a bare address being its own; or what is wrong with it. */
+/**
+ * Reads `address/length`, or an address alone, which stands for itself; the answer is a sentence when it is
+ * neither, or when bits beyond the length are set. IPv4-mapped prefixes become IPv4.
+ */
 export function parsePrefix(text: string): Prefix | string {
-  const [addressText = '', bitsText, more] = text.split('/');
-  const address = parseAddress(addressText);
-  if (address === undefined || more !== undefined) return `${text} is no address prefix`;
-  // A mapped prefix counts its bits from the front of the IPv6 spelling.
-  const offset = address.family === 4 && addressText.includes(':') ? 96 : 0;
-  const width = address.family === 4 ? 32 : 128;
-  if (bitsText !== undefined && !/^(?:0|[1-9][0-9]{0,2})$/.test(bitsText))
-    return `${text} has no prefix length`;
-  const bits = bitsText === undefined ? width : Number(bitsText) - offset;
-  if (bits < 0 || bits > width) return `the prefix length of ${text} is out of range`;
-  const network = masked(address, bits);
-  const canonical = `${network.text}/${bits}`;
-  if (network.text !== address.text) return `${text} has host bits set; the prefix is ${canonical}`;
-  return { address: network, bits, text: canonical };
+  const slash = text.indexOf('/');
+  const address = parseAddress(slash < 0 ? text : text.slice(0, slash));
+  if (address === undefined) return `${text} is not an address or a prefix`;
+  const most = address.family === 4 ? 32 : 128;
+  if (slash < 0) return prefixOf(address, most);
+  const length = text.slice(slash + 1);
+  if (!PREFIX_LENGTH.test(length)) return `${text} has no decimal prefix length`;
+  const mapped = address.family === 4 && text.includes(':');
+  const bits = Number(length) - (mapped ? 96 : 0);
+  if (bits < 0) return `${text} mixes IPv4 and IPv6: an IPv4-mapped prefix has a length of 96 at least`;
+  if (bits > most) return `${text} is longer than ${mapped ? 128 : most} bits`;
+  const cleared = clearHostBits(address, bits);
+  if (cleared.text !== address.text)
+    return `${text} has host bits set: the prefix is ${cleared.text}/${bits}`;
+  return prefixOf(address, bits);
 }
 
-/** Bit `index` of the address, the most significant being 0. */
-export function bitAt(address: Address, index: number): 0 | 1 {
-  return (((address.words[index >>> 5] ?? 0) >>> (31 - (index & 31))) & 1) as 0 | 1;
+function prefixOf(address: Address, bits: number): Prefix {
+  return { address, bits, text: `${address.text}/${bits}` };
 }
 
-function parseV4(text: string): Address | undefined {
-  const word = dottedQuad(text);
-  return word === undefined ? undefined : { family: 4, words: [word], text };
-}
-
-/** Four decimal octets without leading zeros; the spelling is canonical when it passes. */
-function dottedQuad(text: string): number | undefined {
-  if (!/^(?:(?:0|[1-9][0-9]{0,2})(?:\.(?!$)|$)){4}$/.test(text)) return undefined;
-  let word = 0;
-  for (const octet of text.split('.')) {
-    if (Number(octet) > 255) return undefined;
-    word = word * 256 + Number(octet);
-  }
-  return word;
-}
-
-function parseV6(text: string): Address | undefined {
-  const groups = v6Groups(text);
-  if (groups === undefined) return undefined;
-  const words = [0, 2, 4, 6].map((at) => (groups[at] ?? 0) * 65536 + (groups[at + 1] ?? 0));
-  const [first, second, third, fourth = 0] = words;
-  if (first === 0 && second === 0 && third === 0xffff) return fromV4Word(fourth);
-  return { family: 6, words, text: new ipaddr.IPv6(groups).toRFC5952String() };
-}
-
-/** The eight groups, `::` filled in and a dotted tail taken as two. */
-function v6Groups(text: string): number[] | undefined {
-  const halves = withDottedTail(text)?.split('::');
-  if (halves === undefined || halves.length > 2) return undefined;
-  const [head, tail] = halves.map((half) => (half === '' ? [] : half.split(':')));
-  if (head === undefined) return undefined;
-  const missing = 8 - head.length - (tail?.length ?? 0);
-  if (tail === undefined ? missing !== 0 : missing < 1) return undefined;
-  const parts = [...head, ...new Array<string>(Math.max(0, missing)).fill('0'), ...(tail ?? [])];
-  if (!parts.every((part) => /^[0-9a-fA-F]{1,4}$/.test(part))) return undefined;
-  return parts.map((part) => Number.parseInt(part, 16));
-}
-
-/** The text with a tail of dotted decimals (`::ffff:1.2.3.4`) written as two groups. */
-function withDottedTail(text: string): string | undefined {
-  if (!text.includes('.')) return text;
-  const at = text.lastIndexOf(':') + 1;
-  const word = dottedQuad(text.slice(at));
-  if (word === undefined) return undefined;
-  return `${text.slice(0, at)}${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`;
-}
-
-function fromV4Word(word: number): Address {
-  const text = [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.');
-  return { family: 4, words: [word], text };
-}
-
-function masked(address: Address, bits: number): Address {
-  const words = address.words.map((word, at) => {
-    const kept = Math.min(32, Math.max(0, bits - at * 32));
-    return kept === 0 ? 0 : (word & (0xffffffff << (32 - kept))) >>> 0;
-  });
-  if (address.family === 4) return fromV4Word(words[0] ?? 0);
+function clearHostBits(address: Address, bits: number): Address {
+  const words = address.words.map((word, index) => (word & maskOf(bits - index * 32)) >>> 0);
+  const [first = 0] = words;
+  if (address.family === 4) return { family: 4, words, text: dotted(first) };
   const groups = words.flatMap((word) => [word >>> 16, word & 0xffff]);
-  return { family: 6, words, text: new ipaddr.IPv6(groups).toRFC5952String() };
+  return { family: 6, words, text: compressed(groups) };
+}
+
+/** The mask of a word of which `bits` bits count: -8 gives 0, 8 gives 0xff000000, 40 gives 0xffffffff. */
+function maskOf(bits: number): number {
+  if (bits <= 0) return 0;
+  return bits >= 32 ? -1 : -1 << (32 - bits);
+}
+
+/** Four octets from `start` to the end as one word, or `NOT_A_NUMBER`. */
+function readDotted(text: string, start: number): number {
+  let word = 0;
+  let at = start;
+  for (let octets = 1; octets <= 4; octets++) {
+    const end = octetEnd(text, at);
+    const octet = octetValue(text, at, end);
+    if (end === at || octet > 255) return NOT_A_NUMBER;
+    word = word * 256 + octet;
+    if (octets === 4) return end === text.length ? word : NOT_A_NUMBER;
+    if (text.charCodeAt(end) !== DOT) return NOT_A_NUMBER;
+    at = end + 1;
+  }
+  return NOT_A_NUMBER;
+}
+
+/** Where the digits that begin at `at` end: three at most, and a zero stands alone. */
+function octetEnd(text: string, at: number): number {
+  if (text.charCodeAt(at) === ZERO) return isDigit(text.charCodeAt(at + 1)) ? at : at + 1;
+  let end = at;
+  while (end < at + 3 && isDigit(text.charCodeAt(end))) end += 1;
+  return end;
+}
+
+function octetValue(text: string, at: number, end: number): number {
+  let value = 0;
+  for (let i = at; i < end; i++) value = value * 10 + text.charCodeAt(i) - ZERO;
+  return value;
+}
+
+function isDigit(code: number): boolean {
+  return code >= ZERO && code <= 0x39;
+}
+
+/** The eight groups of an IPv6 address. */
+function readGroups(text: string): number[] | undefined {
+  const gapAt = text.indexOf('::');
+  if (gapAt < 0) {
+    const groups = readRun(text, 0, text.length, true);
+    return groups?.length === 8 ? groups : undefined;
+  }
+  const before = readRun(text, 0, gapAt, false);
+  const after = readRun(text, gapAt + 2, text.length, true);
+  if (before === undefined || after === undefined) return undefined;
+  // `::` stands for one zero group at least.
+  const zeros = 8 - before.length - after.length;
+  return zeros < 1 ? undefined : [...before, ...new Array<number>(zeros).fill(0), ...after];
+}
+
+/** Groups with single colons between them, none at all being a run too; `tail` allows a dotted end. */
+function readRun(text: string, start: number, end: number, tail: boolean): number[] | undefined {
+  const groups: number[] = [];
+  let at = start;
+  while (at < end) {
+    const stop = groupEnd(text, at);
+    if (tail && text.charCodeAt(stop) === DOT) {
+      const word = readDotted(text, at);
+      return word === NOT_A_NUMBER ? undefined : [...groups, word >>> 16, word & 0xffff];
+    }
+    if (stop === at) return undefined;
+    groups.push(Number.parseInt(text.slice(at, stop), 16));
+    if (stop === end) return groups;
+    if (text.charCodeAt(stop) !== COLON) return undefined;
+    at = stop + 1;
+  }
+  return start === end ? groups : undefined;
+}
+
+/** Where the hexadecimal digits that begin at `at` end; four at most. */
+function groupEnd(text: string, at: number): number {
+  let end = at;
+  while (end < at + 4 && isHexDigit(text.charCodeAt(end))) end += 1;
+  return end;
+}
+
+function isHexDigit(code: number): boolean {
+  const lower = code | 0x20;
+  return isDigit(code) || (lower >= 0x61 && lower <= 0x66);
+}
+
+function fromGroups(groups: readonly number[]): Address {
+  const words: number[] = [];
+  for (let i = 0; i < 8; i += 2) words.push((groups[i] ?? 0) * 65536 + (groups[i + 1] ?? 0));
+  const [high, next, mark, low = 0] = words;
+  if (high === 0 && next === 0 && mark === 0xffff) return { family: 4, words: [low], text: dotted(low) };
+  return { family: 6, words, text: compressed(groups) };
+}
+
+function dotted(word: number): string {
+  return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
+}
+
+/** Lower case, no leading zeros, `::` for the first of the longest runs of two or more zeros (RFC 5952 §4). */
+function compressed(groups: readonly number[]): string {
+  const { start, length } = longestZeroRun(groups);
+  const hex = groups.map((group) => group.toString(16));
+  if (length < 2) return hex.join(':');
+  return `${hex.slice(0, start).join(':')}::${hex.slice(start + length).join(':')}`;
+}
+
+function longestZeroRun(groups: readonly number[]): { readonly start: number; readonly length: number } {
+  let best = { start: 0, length: 0 };
+  let length = 0;
+  for (const [index, group] of groups.entries()) {
+    length = group === 0 ? length + 1 : 0;
+    if (length > best.length) best = { start: index - length + 1, length };
+  }
+  return best;
 }

@@ -2,17 +2,17 @@
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = String.raw`"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*)"`;
-/** One `name=value` of an element, at the place where the last match ended. */
-const PAIR = new RegExp(`(${TOKEN})=(?:(${TOKEN})|${QUOTED})`, 'y');
-/** What may stand between two pairs. */
-const SEPARATOR = /[ \t]*([,;])[ \t]*/y;
+/** One `name=value` of an element. */
+const PAIR = new RegExp(`^(${TOKEN})=(?:(${TOKEN})|${QUOTED})`);
+/** What may stand between two pairs: a semicolon inside an element, a comma between two. */
+const SEPARATOR = /^[ \t]*([,;])[ \t]*/;
 const ESCAPED = /\\(.)/gs;
 
 /**
  * The `for` value of every element over all lines, in order, unquoted; an element without one gives an empty string.
  * The answer is a sentence when a line breaks the grammar or an element names a parameter twice.
  */
-export function forwardedNodes(lines: readonly string[]): readonly string[] | Fault {
+export function forwardedNodes(lines: readonly string[]): readonly string[] | string {
   const nodes: string[] = [];
   for (const line of lines) {
     if (!readLine(line, nodes)) return 'The Forwarded field breaks its grammar';
@@ -20,27 +20,21 @@ export function forwardedNodes(lines: readonly string[]): readonly string[] | Fa
   return nodes;
 }
 
-type Fault = string;
-
-/** Adds the nodes of one line; a quoted string never goes over its end. */
+/** Adds the nodes of one line; a quoted string never goes over the end of its line. */
 function readLine(line: string, nodes: string[]): boolean {
   let element = new Map<string, string>();
-  let at = 0;
+  let rest = line;
   for (;;) {
-    PAIR.lastIndex = at;
-    const pair = PAIR.exec(line);
-    if (pair === null) return false;
-    const [, name = '', token, quoted = ''] = pair;
-    if (element.has(name.toLowerCase())) return false;
+    const [pair, name = '', token, quoted = ''] = PAIR.exec(rest) ?? [];
+    if (pair === undefined || element.has(name.toLowerCase())) return false;
     element.set(name.toLowerCase(), token ?? quoted.replace(ESCAPED, '$1'));
-    at = PAIR.lastIndex;
-    SEPARATOR.lastIndex = at;
-    const separator = SEPARATOR.exec(line);
-    if (separator?.[1] !== ';') {
+    rest = rest.slice(pair.length);
+    const [separator, mark] = SEPARATOR.exec(rest) ?? [];
+    if (mark !== ';') {
       nodes.push(element.get('for') ?? '');
       element = new Map();
     }
-    if (separator === null) return at === line.length;
-    at = SEPARATOR.lastIndex;
+    if (separator === undefined) return rest === '';
+    rest = rest.slice(separator.length);
   }
 }

@@ -1,4 +1,6 @@
-/** Field lines as a flat list, and the names the gateway treats specially. */
+/** Field lines as a flat list, the names the gateway treats specially, and what goes on in each direction. */
+
+import type { RequestHead, VerifiedCertificate } from './facts.ts';
 
 /** The values of every line of one field, in order; `name` is lower case. Cost: one pass over the lines. */
 export function fieldValues(fields: readonly string[], name: string): string[] {
@@ -8,4 +10,123 @@ export function fieldValues(fields: readonly string[], name: string): string[] {
       values.push(fields[i + 1] ?? '');
   }
   return values;
+}
+
+/** The members of a comma-separated list field over all its lines, in lower case, empty ones left out. */
+export function listMembers(fields: readonly string[], name: string): string[] {
+  const lines = fieldValues(fields, name);
+  if (lines.length === 0) return [];
+  const members = lines.join(',').toLowerCase().split(',');
+  return members.map((member) => member.trim()).filter((member) => member !== '');
+}
+
+/** Fields that concern one connection only (RFC 9110 §7.6.1), or that the sender of a message writes itself. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'content-length',
+]);
+
+/** Fields that say who is calling; from a caller they are hearsay and removed (SECURITY: header aliases). */
+const OWNED: ReadonlySet<string> = new Set([
+  'forwarded',
+  'x-real-ip',
+  'x-request-id',
+  'traceparent',
+  'client-cert',
+  'client-cert-chain',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'x-original-url',
+  'x-rewrite-url',
+  'x-client-cert',
+]);
+const OWNED_PREFIX = /^(?:x-forwarded-|patchgate-|x-envoy-)/;
+
+/** Fields a `Connection` line may not name, since removing them would remove what the gateway relies on. */
+const PROTECTED: ReadonlySet<string> = new Set([
+  'host',
+  'authorization',
+  'content-type',
+  'content-length',
+  'cookie',
+]);
+
+/** What the gateway knows of the caller and tells the node. */
+export interface Provenance {
+  readonly requestId: string;
+  readonly traceparent: string;
+  readonly client: string;
+  readonly tenant: string;
+  readonly subject?: string;
+  readonly scope?: string;
+  readonly model?: string;
+  readonly certificate?: VerifiedCertificate;
+  /** `Authorization` goes on to the node. */
+  readonly forwardAuthorization: boolean;
+}
+
+/** The member of `Connection` that names a field it must not; such a request is refused with 400. */
+export function protectedOption(options: readonly string[]): string | undefined {
+  return options.find((name) => PROTECTED.has(name) || isOwned(name));
+}
+
+/**
+ * The field lines of the request to the node, CRLF behind each, without those of framing: the caller's own, less
+ * hop-by-hop and owned ones and what `Connection` names, then ours. `Host` stays as it was sent.
+ */
+export function upstreamFields(head: RequestHead, dropped: readonly string[], known: Provenance): string {
+  let text = '';
+  const { fields } = head;
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] ?? '';
+    const lower = name.toLowerCase();
+    if (HOP_BY_HOP.has(lower) || isOwned(lower) || dropped.includes(lower)) continue;
+    if (lower === 'authorization' && !known.forwardAuthorization) continue;
+    text += `${name}: ${fields[i + 1]}\r\n`;
+  }
+  return text + provenanceFields(head, known);
+}
+
+/** The field lines of the response to the caller, CRLF behind each, without those of framing. */
+export function downstreamFields(fields: readonly string[], dropped: readonly string[]): string {
+  let text = '';
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] ?? '';
+    const lower = name.toLowerCase();
+    if (!HOP_BY_HOP.has(lower) && !dropped.includes(lower)) text += `${name}: ${fields[i + 1]}\r\n`;
+  }
+  return text;
+}
+
+function isOwned(name: string): boolean {
+  return OWNED.has(name) || OWNED_PREFIX.test(name);
+}
+
+function provenanceFields(head: RequestHead, known: Provenance): string {
+  const { client, certificate } = known;
+  let text =
+    `X-Forwarded-For: ${client}\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: ${head.authority}\r\n` +
+    `Forwarded: for=${client.includes(':') ? `"[${client}]"` : client};host="${head.authority}";proto=https\r\n` +
+    `X-Real-IP: ${client}\r\nX-Request-Id: ${known.requestId}\r\ntraceparent: ${known.traceparent}\r\n` +
+    `Patchgate-Tenant: ${known.tenant}\r\nPatchgate-Client: ${client}\r\n`;
+  if (known.subject !== undefined) text += `Patchgate-Subject: ${visible(known.subject)}\r\n`;
+  if (known.scope !== undefined) text += `Patchgate-Scope: ${known.scope}\r\n`;
+  if (known.model !== undefined) text += `Patchgate-Model: ${known.model}\r\n`;
+  // RFC 9440 §2.1: a byte sequence of structured fields, base64 between colons.
+  if (certificate !== undefined) text += `Client-Cert: :${certificate.der}:\r\n`;
+  return text;
+}
+
+/** A claim may hold any text; what is not visible ASCII is escaped as in a URI so that a line stays one line. */
+function visible(text: string): string {
+  return /^[!-~ ]*$/.test(text) ? text : encodeURIComponent(text);
 }

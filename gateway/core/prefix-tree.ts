@@ -1,105 +1,192 @@
-/** A path-compressed radix tree over address prefixes (Morrison, "PATRICIA", 1968): longest match, never changed. */
+/** The address lists: a path-compressed radix tree over prefixes that answers with the longest match. */
 
-import { type Address, bitAt, type Prefix } from './address.ts';
+import type { Address, Prefix } from './address.ts';
 
-/** Prefixes of both families with a value each. */
+/** Immutable once built. A lookup visits the nested prefixes and the branches on its way, nothing else. */
 export interface PrefixTree<T> {
   /** Distinct prefixes. */
   readonly size: number;
   /** The value of the longest prefix that holds the address. */
   lookup(address: Address): T | undefined;
+  /** Whether any prefix holds the address. */
   contains(address: Address): boolean;
 }
 
+/** One entry of a list. */
 export interface PrefixEntry<T> {
   readonly prefix: Prefix;
   readonly value: T;
 }
 
-/** A node stands for the first `bits` bits of `key`; without `entry` it is only a fork. */
-interface Node<T> {
-  readonly key: Address;
-  readonly bits: number;
-  entry: { readonly value: T } | undefined;
-  readonly children: [Node<T> | undefined, Node<T> | undefined];
-}
-
-/** Builds the tree. Of two values for one prefix the first stays. */
+/** Builds the tree; of several entries with the same prefix the first one counts. */
 export function buildPrefixTree<T>(entries: Iterable<PrefixEntry<T>>): PrefixTree<T> {
-  const roots = { 4: rootOf<T>(4), 6: rootOf<T>(6) };
-  let size = 0;
-  for (const { prefix, value } of entries) {
-    const node = place(roots[prefix.address.family], prefix);
-    if (node.entry !== undefined) continue;
-    node.entry = { value };
-    size += 1;
+  const all = [...entries];
+  const values: T[] = [];
+  const fours = all.filter(({ prefix }) => prefix.address.family === 4);
+  const four = new RadixTree(1, fours.length);
+  const six = new RadixTree(4, all.length - fours.length);
+  for (const { prefix, value } of all) {
+    const tree = prefix.address.family === 4 ? four : six;
+    if (tree.insert(prefix.address.words, prefix.bits, values.length)) values.push(value);
   }
-  const find = (address: Address) => longest(roots[address.family], address);
-  return {
-    size,
-    lookup: (address) => find(address)?.value,
-    contains: (address) => find(address) !== undefined,
-  };
+  four.seal();
+  six.seal();
+  return new TwoFamilies(four, six, values);
 }
 
-function rootOf<T>(family: 4 | 6): Node<T> {
-  const words = family === 4 ? [0] : [0, 0, 0, 0];
-  return { key: { family, words, text: '' }, bits: 0, entry: undefined, children: [undefined, undefined] };
-}
+class TwoFamilies<T> implements PrefixTree<T> {
+  readonly #four: RadixTree;
+  readonly #six: RadixTree;
+  readonly #values: readonly T[];
 
-function longest<T>(root: Node<T>, address: Address): { readonly value: T } | undefined {
-  const width = address.family === 4 ? 32 : 128;
-  let best = root.entry;
-  let node: Node<T> = root;
-  while (node.bits < width) {
-    const child = node.children[bitAt(address, node.bits)];
-    if (child === undefined || commonBits(child.key, address, child.bits) < child.bits) return best;
-    if (child.entry !== undefined) best = child.entry;
-    node = child;
+  constructor(four: RadixTree, six: RadixTree, values: readonly T[]) {
+    this.#four = four;
+    this.#six = six;
+    this.#values = values;
   }
-  return best;
-}
 
-/** The node of the prefix, made where it is missing: as a leaf, between two nodes, or beside one under a new fork. */
-function place<T>(root: Node<T>, prefix: Prefix): Node<T> {
-  let node = root;
-  while (node.bits < prefix.bits) {
-    const side = bitAt(prefix.address, node.bits);
-    const child = node.children[side];
-    if (child === undefined) {
-      const leaf = nodeOf<T>(prefix.address, prefix.bits);
-      node.children[side] = leaf;
-      return leaf;
-    }
-    const shared = commonBits(child.key, prefix.address, Math.min(child.bits, prefix.bits));
-    if (shared < child.bits) return split(node, side, child, prefix, shared);
-    node = child;
+  get size(): number {
+    return this.#values.length;
   }
-  return node;
+
+  lookup(address: Address): T | undefined {
+    const value = this.#find(address);
+    return value === NO_VALUE ? undefined : this.#values[value];
+  }
+
+  contains(address: Address): boolean {
+    return this.#find(address) !== NO_VALUE;
+  }
+
+  #find(address: Address): number {
+    const { words } = address;
+    return address.family === 4 ? this.#four.findWord(words[0] ?? 0) : this.#six.findWords(words);
+  }
 }
 
-function split<T>(parent: Node<T>, side: 0 | 1, child: Node<T>, prefix: Prefix, shared: number): Node<T> {
-  const fork = nodeOf<T>(prefix.address, shared);
-  parent.children[side] = fork;
-  fork.children[bitAt(child.key, shared)] = child;
-  if (shared === prefix.bits) return fork;
-  const leaf = nodeOf<T>(prefix.address, prefix.bits);
-  fork.children[bitAt(prefix.address, shared)] = leaf;
-  return leaf;
-}
-
-function nodeOf<T>(key: Address, bits: number): Node<T> {
-  return { key, bits, entry: undefined, children: [undefined, undefined] };
-}
+const NO_VALUE = -1;
+/** Node 0 is the root, which is nobody's child: 0 in a child's place says there is none. */
+const ROOT = 0;
 
 /**
- * How many of the first `limit` bits two addresses share. Example: 10.0.0.0 and 10.128.0.0 differ first in bit 8:
- * 0x0a000000 ^ 0x0a800000 = 0x00800000, whose leading zeros are 8.
+ * Nodes in typed arrays, so that 100,000 prefixes are a handful of objects. A node is a prefix: a given one, which has
+ * a value, or the longest common beginning of two others. Its children go on with a 0 or a 1 bit.
+ *
+ * 10.0.0.0/8, 10.1.0.0/16 and 10.2.0.0/16 make: root → 10.0.0.0/8 (value) → 10.0.0.0/14 (branch) → the two /16.
  */
-function commonBits(a: Address, b: Address, limit: number): number {
-  for (let at = 0; at * 32 < limit; at += 1) {
-    const difference = (a.words[at] ?? 0) ^ (b.words[at] ?? 0);
-    if (difference !== 0) return Math.min(limit, at * 32 + Math.clz32(difference));
+class RadixTree {
+  readonly #width: number;
+  #keys: Uint32Array;
+  #bits: Uint8Array;
+  #children: Int32Array;
+  #values: Int32Array;
+  #count = 1;
+
+  /** `width` words make a key; each of `most` prefixes needs two nodes at most, and the root is one more. */
+  constructor(width: number, most: number) {
+    const nodes = most * 2 + 1;
+    this.#width = width;
+    this.#keys = new Uint32Array(nodes * width);
+    this.#bits = new Uint8Array(nodes);
+    this.#children = new Int32Array(nodes * 2);
+    this.#values = new Int32Array(nodes).fill(NO_VALUE);
   }
-  return limit;
+
+  /** Gives back the room for branches that were not needed. */
+  seal(): void {
+    this.#keys = this.#keys.slice(0, this.#count * this.#width);
+    this.#bits = this.#bits.slice(0, this.#count);
+    this.#children = this.#children.slice(0, this.#count * 2);
+    this.#values = this.#values.slice(0, this.#count);
+  }
+
+  /** False when the prefix has a value already. */
+  insert(key: readonly number[], bits: number, value: number): boolean {
+    let node = ROOT;
+    while (this.#bitsOf(node) < bits) {
+      const slot = this.#slot(node, key);
+      const child = this.#children[slot] ?? ROOT;
+      if (child === ROOT) {
+        this.#children[slot] = this.#add(key, bits, value);
+        return true;
+      }
+      const common = this.#commonBits(child, key, Math.min(bits, this.#bitsOf(child)));
+      node = common === this.#bitsOf(child) ? child : this.#branch(slot, child, common);
+    }
+    if (this.#values[node] !== NO_VALUE) return false;
+    this.#values[node] = value;
+    return true;
+  }
+
+  /** The value of the longest prefix of an IPv4 address, or `NO_VALUE`; the search below, made for one word. */
+  findWord(word: number): number {
+    const keys = this.#keys;
+    const children = this.#children;
+    let best = this.#values[ROOT] ?? NO_VALUE;
+    let node = children[word >>> 31] ?? ROOT;
+    while (node !== ROOT) {
+      const bits = this.#bits[node] ?? 0;
+      // No child has 0 bits, so the shift is 0 to 31.
+      if (((keys[node] ?? 0) ^ word) >>> (32 - bits) !== 0) return best;
+      const value = this.#values[node] ?? NO_VALUE;
+      if (value !== NO_VALUE) best = value;
+      if (bits === 32) return best;
+      node = children[node * 2 + ((word >>> (31 - bits)) & 1)] ?? ROOT;
+    }
+    return best;
+  }
+
+  /** The value of the longest prefix of an IPv6 address, or `NO_VALUE`. */
+  findWords(key: readonly number[]): number {
+    let best = this.#values[ROOT] ?? NO_VALUE;
+    let node = this.#children[this.#slot(ROOT, key)] ?? ROOT;
+    while (node !== ROOT) {
+      const bits = this.#bitsOf(node);
+      if (this.#commonBits(node, key, bits) < bits) return best;
+      const value = this.#values[node] ?? NO_VALUE;
+      if (value !== NO_VALUE) best = value;
+      if (bits === 128) return best;
+      node = this.#children[this.#slot(node, key)] ?? ROOT;
+    }
+    return best;
+  }
+
+  #bitsOf(node: number): number {
+    return this.#bits[node] ?? 0;
+  }
+
+  /** Where the child of `node` on the way to `key` is noted. */
+  #slot(node: number, key: readonly number[]): number {
+    const bit = this.#bitsOf(node);
+    return node * 2 + (((key[bit >>> 5] ?? 0) >>> (31 - (bit & 31))) & 1);
+  }
+
+  /** How many of the first `most` bits of the node's key and of `key` agree. */
+  #commonBits(node: number, key: readonly number[], most: number): number {
+    const base = node * this.#width;
+    for (let word = 0; word * 32 < most; word++) {
+      const differing = (this.#keys[base + word] ?? 0) ^ (key[word] ?? 0);
+      if (differing !== 0) return Math.min(most, word * 32 + Math.clz32(differing));
+    }
+    return most;
+  }
+
+  #add(key: readonly number[], bits: number, value: number): number {
+    const node = this.#count;
+    this.#count += 1;
+    this.#keys.set(key, node * this.#width);
+    this.#bits[node] = bits;
+    this.#values[node] = value;
+    return node;
+  }
+
+  /** Puts a node of `bits` bits between the slot and the child in it; its key is the child's, longer than it needs. */
+  #branch(slot: number, child: number, bits: number): number {
+    const base = child * this.#width;
+    const key = [...this.#keys.subarray(base, base + this.#width)];
+    const node = this.#add(key, bits, NO_VALUE);
+    this.#children[slot] = node;
+    this.#children[this.#slot(node, key)] = child;
+    return node;
+  }
 }

@@ -33,6 +33,7 @@ export type RouteMatch<R> =
 export interface RouteTable<R> {
   /** Every route, in written order. */
   readonly entries: readonly RouteEntry<R>[];
+  /** GET does not imply HEAD. The path has passed `checkPath`. */
   match(method: string, path: string): RouteMatch<R>;
 }
 
@@ -49,9 +50,9 @@ export function parsePathPattern(text: string): PathPattern | string {
   if (!text.startsWith('/')) return 'a path begins with a slash';
   const parts: PatternPart[] = [];
   const params: string[] = [];
-  const written = text === '/' ? [] : text.slice(1).split(PART_BREAK);
-  for (const [index, piece] of written.entries()) {
-    const part = parsePart(piece, index === written.length - 1);
+  const pieces = text === '/' ? [] : text.slice(1).split(PART_BREAK);
+  for (const [index, piece] of pieces.entries()) {
+    const part = parsePart(piece, index === pieces.length - 1);
     if (typeof part === 'string') return part;
     if (part.kind === 'param') {
       if (params.includes(part.name)) return `{${part.name}} stands in the path twice`;
@@ -64,13 +65,11 @@ export function parsePathPattern(text: string): PathPattern | string {
 
 function parsePart(piece: string, last: boolean): PatternPart | string {
   if (piece === '**') return last ? { kind: 'rest' } : '** stands at the end of a path only';
-  const [whole, name, shape] = PARAM.exec(piece) ?? [];
-  if (whole !== undefined && name !== undefined) {
-    return { kind: 'param', name, segments: shape === '*/*' ? 2 : 1 };
-  }
+  const [, name, shape] = PARAM.exec(piece) ?? [];
+  if (name !== undefined) return { kind: 'param', name, segments: shape === '*/*' ? 2 : 1 };
   if (piece === '') return 'a path has no empty segment';
   if (piece === '.' || piece === '..') return 'a path has no dot segment';
-  if (!LITERAL.test(piece)) return `the segment ${piece} is not literal, {name}, {name=*/*} or **`;
+  if (!LITERAL.test(piece)) return `the segment ${piece} is not a plain one, {name}, {name=*/*} or **`;
   return { kind: 'literal', text: piece };
 }
 

@@ -1,7 +1,5 @@
 /** Rules for field lines that hold in both directions. */
 
-import { fieldValues } from '../core/headers.ts';
-
 const NAME = /^[A-Za-z0-9-]+$/;
 /** Control characters but the tab (RFC 9110 §5.5). */
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
@@ -20,12 +18,4 @@ export function unsafeField(fields: readonly string[]): string | undefined {
 /** Bytes of a `Content-Length` (RFC 9110 §8.6), or nothing when it is not one plain number. */
 export function contentLength(value: string): number | undefined {
   return LENGTH.test(value) ? Number(value) : undefined;
-}
-
-/** The members of a comma-separated list field over all its lines, in lower case, empty ones left out. */
-export function listMembers(fields: readonly string[], name: string): string[] {
-  const lines = fieldValues(fields, name);
-  if (lines.length === 0) return [];
-  const members = lines.join(',').toLowerCase().split(',');
-  return members.map((member) => member.trim()).filter((member) => member !== '');
 }

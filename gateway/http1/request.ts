@@ -2,8 +2,9 @@
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { Framing, RequestHead } from '../core/facts.ts';
+import { listMembers } from '../core/headers.ts';
 import { checkPath } from '../core/request-target.ts';
-import { contentLength, listMembers, unsafeField } from './fields.ts';
+import { contentLength, unsafeField } from './fields.ts';
 import type { HeadFault, RawHead } from './head-reader.ts';
 
 /** Fields that mean something else when they come twice (RFC 9110 §5.3); one value each is all we accept. */

@@ -1,8 +1,8 @@
 /** Judges a node's response head: framing that can be argued with is a failed node, not a response. */
 
 import type { Framing } from '../core/facts.ts';
-import { fieldValues } from '../core/headers.ts';
-import { contentLength, listMembers, unsafeField } from './fields.ts';
+import { fieldValues, listMembers } from '../core/headers.ts';
+import { contentLength, unsafeField } from './fields.ts';
 import type { RawHead } from './head-reader.ts';
 
 /** A response head that may be relayed; names are as sent. */

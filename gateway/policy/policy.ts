@@ -3,6 +3,7 @@
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
+import type { ServerIdentity } from './certificates.ts';
 import type { KeySet } from './key-set.ts';
 import type { TokenMemory } from './token-memory.ts';
 
@@ -16,6 +17,8 @@ export interface Policy {
   readonly gateway: GatewaySettings;
   /** Tenants by name. */
   readonly tenants: ReadonlyMap<string, Tenant>;
+  /** What each server name shows in its handshakes, by the name as written. */
+  readonly identities: ReadonlyMap<string, ServerIdentity>;
   /** Server names as written (`_.` spelled `*.`) to their tenant's name; `tenantOf` looks a concrete name up. */
   readonly serverNames: ReadonlyMap<string, Tenant>;
 }

@@ -5,7 +5,7 @@ import { type Denial, isDenial } from '../core/denial.ts';
 import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import type { Admission, Trail } from '../decide.ts';
-import type { AccessLog } from '../observe/access-log.ts';
+import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
 import type { Metrics, RouteMetrics } from '../observe/metrics.ts';
 
 export interface AccountContext {
@@ -80,6 +80,39 @@ export class Account {
       bytesOut: this.bytesOut,
     });
     accessLog.write(this.#entry(ending, durationMs));
+  }
+
+  #entry(ending: Ending, durationMs: number): AccessEntry {
+    const { trail } = this;
+    const { certificate, peer, tlsResumed, tlsVersion } = this.#connection;
+    return {
+      time: new Date().toISOString(),
+      'request.id': this.requestId,
+      listener: this.#connection.listener,
+      'server.address': this.#connection.serverName,
+      tenant: trail.tenant?.name,
+      route: trail.route?.name,
+      'client.address': trail.client?.address.text,
+      'network.peer.address': peer.text,
+      'http.request.method': this.#head?.method,
+      'url.path': this.#head?.path,
+      'http.response.status_code': ending.status,
+      duration_ms: Math.round(durationMs * 100) / 100,
+      bytes_in: this.bytesIn,
+      bytes_out: this.bytesOut,
+      'tls.protocol.version': tlsVersion,
+      'tls.resumed': tlsResumed,
+      'tls.client.subject': certificate.status === 'verified' ? certificate.subject : undefined,
+      'token.sub': trail.token?.subject,
+      'token.jti': trail.token?.jti,
+      model_id: trail.params?.['model_id'],
+      'upstream.node': this.node,
+      'policy.generation': this.#generation,
+      'decision.step': ending.denial?.step,
+      'denial.code': ending.denial?.code,
+      'error.message': ending.denial?.cause ?? ending.cause,
+      ended_by: ending.endedBy,
+    };
   }
 }
 

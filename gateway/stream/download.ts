@@ -2,7 +2,7 @@
 
 import { STATUS_CODES } from 'node:http';
 import type { Framing, RequestHead } from '../core/facts.ts';
-import { downstreamFields } from '../core/headers.ts';
+import { downstreamFields, listMembers } from '../core/headers.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import type { NodeConnection, NodeFault, ResponseListener } from '../relay/node-connection.ts';
@@ -111,7 +111,7 @@ function callerFraming(framing: Framing, minor: 0 | 1): Framing {
 
 function responseText(head: ResponseHead, framing: Framing, request: RequestHead, mayReuse: boolean): string {
   const start = `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status] ?? ''}${CRLF}`;
-  const fields = downstreamFields(head.fields);
+  const fields = downstreamFields(head.fields, listMembers(head.fields, 'connection'));
   return start + fields + framingLine(head, framing, request) + connectionLine(request, mayReuse) + CRLF;
 }
 

@@ -1,0 +1,17 @@
+/** Step 2: who is really calling, behind the proxies that are trusted. */
+
+import { type Denial, deny } from '../core/denial.ts';
+import type { Facts } from '../core/facts.ts';
+import { type ClientAddress, resolveClient } from '../core/forwarded.ts';
+import { fieldValues } from '../core/headers.ts';
+import { listenerOf, type Policy } from '../policy/policy.ts';
+
+/** The client's address; a forwarding header from a trusted proxy that cannot be read is refused with 400. */
+export function checkClient(policy: Policy, facts: Facts): ClientAddress | Denial {
+  const { peer, listener } = facts.connection;
+  const { trustedProxies: trusted, forwardedHeader: header } = listenerOf(policy, listener);
+  const lines = fieldValues(facts.head.fields, header);
+  const client = resolveClient({ peer, trusted, header, lines });
+  if (typeof client !== 'string') return client;
+  return deny('client', 'bad-forwarding', `The ${header} field cannot be read: ${client}.`);
+}

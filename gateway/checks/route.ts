@@ -1,0 +1,39 @@
+/** Step 1: is this connection's tenant meant, and which of its routes? */
+
+import { type Denial, deny } from '../core/denial.ts';
+import type { Facts } from '../core/facts.ts';
+import { listMembers, protectedOption } from '../core/headers.ts';
+import type { RouteParams } from '../core/route-table.ts';
+import { type Policy, type Route, type Tenant, tenantOf } from '../policy/policy.ts';
+
+export interface Routed {
+  readonly tenant: Tenant;
+  readonly route: Route;
+  readonly params: RouteParams;
+  /** Fields that `Connection` names and that therefore end here (RFC 9110 §7.6.1). */
+  readonly connectionOptions: readonly string[];
+}
+
+/** The tenant is the one the handshake chose; a `Host` that belongs to another is misdirected (RFC 9110 §15.5.20). */
+export function checkTenant(policy: Policy, facts: Facts): Tenant | Denial {
+  const tenant = tenantOf(policy, facts.connection.serverName);
+  if (tenant !== undefined && tenant === tenantOf(policy, facts.head.host)) return tenant;
+  return deny('route', 'misdirected', 'Host is not the server name this connection was made for.');
+}
+
+/** The first route with this path that takes this method. */
+export function checkRoute(tenant: Tenant, facts: Facts): Routed | Denial {
+  const { head } = facts;
+  const connectionOptions = listMembers(head.fields, 'connection');
+  const option = protectedOption(connectionOptions);
+  if (option !== undefined) return deny('route', 'bad-request', `Connection may not name ${option}.`);
+  const match = tenant.routes.match(head.method, head.path);
+  if (match.kind === 'none') return deny('route', 'not-found', 'No route has this path.');
+  if (match.kind === 'method') {
+    return deny('route', 'method-not-allowed', `This path does not take ${head.method}.`, { allow: match.allow });
+  }
+  if (head.encodedSlash && !match.route.encodedSlash) {
+    return deny('route', 'bad-request', 'The path holds an encoded slash, which this route does not take.');
+  }
+  return { tenant, route: match.route, params: match.params, connectionOptions };
+}

@@ -1,0 +1,28 @@
+/** The operational log: what the gateway does and what went wrong, one JSON object a line. */
+
+import { type DestinationStream, destination, type Logger, pino } from 'pino';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** The log as the parts of the gateway see it. Fields first, then the sentence. */
+export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
+
+const STANDARD_ERROR = 2;
+
+/**
+ * A log that writes to `output`, by default standard error. Lines are written synchronously: there are few, and
+ * the last one before a crash matters most.
+ */
+export function createLog(level: LogLevel, output: DestinationStream = standardError()): Log {
+  return pino({ level, base: null, messageKey: 'message', timestamp, formatters: { level: named } }, output);
+}
+
+function standardError(): DestinationStream {
+  const stream = destination({ fd: STANDARD_ERROR, sync: true });
+  // A closed standard error must not end the gateway.
+  stream.on('error', () => undefined);
+  return stream;
+}
+
+const timestamp = (): string => `,"time":"${new Date().toISOString()}"`;
+const named = (label: string): { level: string } => ({ level: label });

@@ -1,0 +1,115 @@
+/** Every metric the gateway exposes: name, type, labels, help; registry and README are both made from it. */
+
+import type { MetricRow } from './tally.ts';
+
+/** Labels are bounded: never an address, a subject, a path or a token. */
+export const metricTable = {
+  requests: {
+    name: 'patchgate_requests_total',
+    type: 'counter',
+    labels: ['listener', 'tenant', 'route', 'method', 'code'],
+    help: 'Requests that were answered or broken off, by status code.',
+  },
+  requestDuration: {
+    name: 'patchgate_request_duration_seconds',
+    type: 'histogram',
+    labels: ['route'],
+    help: 'Time from the end of the head to the end of the exchange.',
+  },
+  streamsActive: {
+    name: 'patchgate_streams_active',
+    type: 'gauge',
+    labels: ['route'],
+    help: 'Admitted requests that have not ended.',
+  },
+  streamBytes: {
+    name: 'patchgate_stream_bytes_total',
+    type: 'counter',
+    labels: ['route', 'direction'],
+    help: 'Body bytes received from callers (in) and sent to them (out).',
+  },
+  forwardedBytes: {
+    name: 'patchgate_forwarded_bytes_total',
+    type: 'counter',
+    labels: ['path'],
+    help: 'Body bytes forwarded in the buffers they came in (passed) or in others (copied).',
+  },
+  decisions: {
+    name: 'patchgate_decisions_total',
+    type: 'counter',
+    labels: ['step', 'outcome', 'code'],
+    help: 'Decisions, by the step that made them and the code of the denial.',
+  },
+  handshakes: {
+    name: 'patchgate_tls_handshakes_total',
+    type: 'counter',
+    labels: ['tenant', 'version', 'resumed', 'outcome'],
+    help: 'TLS handshakes, by how they ended.',
+  },
+  certificateNotAfter: {
+    name: 'patchgate_certificate_not_after_timestamp_seconds',
+    type: 'gauge',
+    labels: ['server_name', 'role'],
+    help: 'When the first certificate of that role expires.',
+  },
+  policyGeneration: {
+    name: 'patchgate_policy_generation',
+    type: 'gauge',
+    labels: [],
+    help: 'Generation of the policy in force.',
+  },
+  reloadSuccessful: {
+    name: 'patchgate_policy_last_reload_successful',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the last reload found no fault (1) or some (0).',
+  },
+  reloadSuccessTime: {
+    name: 'patchgate_policy_last_reload_success_timestamp_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'When the policy was last loaded without a fault.',
+  },
+  addressPrefixes: {
+    name: 'patchgate_address_prefixes',
+    type: 'gauge',
+    labels: ['tenant', 'list'],
+    help: 'Prefixes in an address list.',
+  },
+  tokenCache: {
+    name: 'patchgate_token_cache_total',
+    type: 'counter',
+    labels: ['result'],
+    help: 'Look-ups of a token among those verified before.',
+  },
+  tokenVerifications: {
+    name: 'patchgate_token_verifications_total',
+    type: 'counter',
+    labels: ['issuer', 'outcome'],
+    help: 'Tokens whose signature and claims were checked.',
+  },
+  jwksFetches: {
+    name: 'patchgate_jwks_fetches_total',
+    type: 'counter',
+    labels: ['issuer', 'outcome'],
+    help: 'Fetches of the keys of an issuer.',
+  },
+  backpressurePauses: {
+    name: 'patchgate_backpressure_pauses_total',
+    type: 'counter',
+    labels: ['side'],
+    help: 'Times one side of a stream was held back because the other did not take more.',
+  },
+  openConnections: {
+    name: 'patchgate_open_connections',
+    type: 'gauge',
+    labels: ['listener'],
+    help: 'TCP connections accepted and not closed.',
+  },
+  buildInfo: {
+    name: 'patchgate_build_info',
+    type: 'gauge',
+    labels: ['version'],
+    help: 'Always 1; the label is the version of patchgate.',
+  },
+} as const satisfies Record<string, MetricRow>;

@@ -1,0 +1,234 @@
+/** What the gateway counts, in a registry of its own; feeding it costs additions, reading it is the scrape's work. */
+
+import { Histogram, Registry } from 'prom-client';
+import { metricTable } from './metric-table.ts';
+import { type Cell, Tally } from './tally.ts';
+
+/** How one exchange ended. Bytes are body bytes. */
+export interface FinishedRequest {
+  readonly listener: string;
+  /** As sent; methods outside the closed set count as `other`. */
+  readonly method: string;
+  readonly status: number;
+  readonly durationMs: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** The metrics of one route, their series looked up once. */
+export interface RouteMetrics {
+  streamStarted(): void;
+  streamEnded(): void;
+  finished(request: FinishedRequest): void;
+}
+
+/** Text of a scrape. */
+export interface MetricsText {
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** Label values are given by callers that know them to be bounded: names from the policy and closed sets. */
+export interface Metrics {
+  connectionOpened(listener: string): void;
+  connectionClosed(listener: string): void;
+  /** `tenant` and `version` are empty where the handshake did not get that far. */
+  handshake(tenant: string, version: string, resumed: boolean, outcome: string): void;
+  /** `code` is empty for an admission. */
+  decision(step: string, outcome: string, code: string): void;
+  /** The same object for the same names; empty names for requests no route took. */
+  route(tenant: string, route: string): RouteMetrics;
+  forwarded(path: 'passed' | 'copied', bytes: number): void;
+  /** `side` is the one that was held back. */
+  backpressure(side: 'caller' | 'node'): void;
+  tokenCache(result: string): void;
+  tokenVerification(issuer: string, outcome: string): void;
+  jwksFetch(issuer: string, outcome: string): void;
+  certificateNotAfter(serverName: string, role: string, seconds: number): void;
+  addressPrefixes(tenant: string, list: string, count: number): void;
+  /** Also forgets the certificates and address lists of the policy before: set them afresh after this. */
+  policyLoaded(generation: number, atSeconds: number): void;
+  reloadOutcome(ok: boolean): void;
+  /** OpenMetrics where `accept` names it, else the Prometheus text format. */
+  text(accept?: string): Promise<MetricsText>;
+}
+
+const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS'.split(' '));
+
+/** Seconds: from a refused head to a stream of an hour. */
+const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600];
+
+/** Metrics with nothing counted yet. Every instance has a registry of its own. */
+export function createMetrics(options: { readonly version: string }): Metrics {
+  return new RegistryMetrics(options.version);
+}
+
+type TallyName = Exclude<keyof typeof metricTable, 'requestDuration'>;
+
+class RegistryMetrics implements Metrics {
+  readonly #registry = new Registry();
+  readonly #tallies: Readonly<Record<TallyName, Tally>>;
+  readonly #duration: Histogram<'route'>;
+  readonly #routes = new Map<string, RouteCells>();
+  readonly #forwarded: { readonly passed: Cell; readonly copied: Cell };
+  readonly #backpressure: { readonly caller: Cell; readonly node: Cell };
+
+  constructor(version: string) {
+    const { requestDuration, ...rows } = metricTable;
+    const made = Object.entries(rows).map(([key, row]) => [key, new Tally(row, this.#registry)]);
+    this.#tallies = Object.fromEntries(made) as Record<TallyName, Tally>;
+    const { name, help } = requestDuration;
+    this.#duration = new Histogram({
+      name,
+      help,
+      labelNames: ['route'],
+      buckets: DURATION_BUCKETS,
+      registers: [this.#registry],
+    });
+    const { forwardedBytes, backpressurePauses, tokenCache, policyGeneration } = this.#tallies;
+    this.#forwarded = { passed: forwardedBytes.cell('passed'), copied: forwardedBytes.cell('copied') };
+    this.#backpressure = { caller: backpressurePauses.cell('caller'), node: backpressurePauses.cell('node') };
+    for (const result of ['hit', 'miss']) tokenCache.cell(result);
+    policyGeneration.cell();
+    this.#tallies.reloadSuccessful.cell();
+    this.#tallies.reloadSuccessTime.cell();
+    this.#tallies.buildInfo.cell(version).value = 1;
+  }
+
+  connectionOpened(listener: string): void {
+    this.#tallies.openConnections.cell(listener).value += 1;
+  }
+
+  connectionClosed(listener: string): void {
+    this.#tallies.openConnections.cell(listener).value -= 1;
+  }
+
+  handshake(tenant: string, version: string, resumed: boolean, outcome: string): void {
+    this.#tallies.handshakes.cell(tenant, version, String(resumed), outcome).value += 1;
+  }
+
+  decision(step: string, outcome: string, code: string): void {
+    this.#tallies.decisions.cell(step, outcome, code).value += 1;
+  }
+
+  route(tenant: string, route: string): RouteMetrics {
+    const key = `${tenant}\0${route}`;
+    const known = this.#routes.get(key);
+    if (known !== undefined) return known;
+    const made = new RouteCells(tenant, route, this.#tallies, this.#duration);
+    this.#routes.set(key, made);
+    return made;
+  }
+
+  forwarded(path: 'passed' | 'copied', bytes: number): void {
+    this.#forwarded[path].value += bytes;
+  }
+
+  backpressure(side: 'caller' | 'node'): void {
+    this.#backpressure[side].value += 1;
+  }
+
+  tokenCache(result: string): void {
+    this.#tallies.tokenCache.cell(result).value += 1;
+  }
+
+  tokenVerification(issuer: string, outcome: string): void {
+    this.#tallies.tokenVerifications.cell(issuer, outcome).value += 1;
+  }
+
+  jwksFetch(issuer: string, outcome: string): void {
+    this.#tallies.jwksFetches.cell(issuer, outcome).value += 1;
+  }
+
+  certificateNotAfter(serverName: string, role: string, seconds: number): void {
+    this.#tallies.certificateNotAfter.cell(serverName, role).value = seconds;
+  }
+
+  addressPrefixes(tenant: string, list: string, count: number): void {
+    this.#tallies.addressPrefixes.cell(tenant, list).value = count;
+  }
+
+  policyLoaded(generation: number, atSeconds: number): void {
+    this.#tallies.certificateNotAfter.clear();
+    this.#tallies.addressPrefixes.clear();
+    this.#tallies.policyGeneration.cell().value = generation;
+    this.#tallies.reloadSuccessTime.cell().value = atSeconds;
+  }
+
+  reloadOutcome(ok: boolean): void {
+    this.#tallies.reloadSuccessful.cell().value = ok ? 1 : 0;
+  }
+
+  async text(accept = ''): Promise<MetricsText> {
+    const registry = accept.includes('application/openmetrics-text')
+      ? openMetricsView(this.#registry)
+      : this.#registry;
+    return { contentType: registry.contentType, body: await registry.metrics() };
+  }
+}
+
+/**
+ * The same metrics under OpenMetrics. The registry takes `_total` off the names it prints, and does so on the
+ * metric itself: it is given objects that only inherit from the metrics, so that the next scrape finds them whole.
+ */
+function openMetricsView(registry: Registry): Registry<typeof Registry.OPENMETRICS_CONTENT_TYPE> {
+  const view = new Registry(Registry.OPENMETRICS_CONTENT_TYPE);
+  for (const metric of registry.getMetricsAsArray()) {
+    view.registerMetric(Object.create(metric));
+  }
+  return view;
+}
+
+class RouteCells implements RouteMetrics {
+  readonly #tenant: string;
+  readonly #route: string;
+  readonly #tallies: Readonly<Record<TallyName, Tally>>;
+  readonly #requests = new Map<string, Cell>();
+  readonly #active: Cell;
+  readonly #bytesIn: Cell;
+  readonly #bytesOut: Cell;
+  readonly #duration: { observe(value: number): void };
+
+  constructor(
+    tenant: string,
+    route: string,
+    tallies: Readonly<Record<TallyName, Tally>>,
+    duration: Histogram<'route'>,
+  ) {
+    this.#tenant = tenant;
+    this.#route = route;
+    this.#tallies = tallies;
+    this.#active = tallies.streamsActive.cell(route);
+    this.#bytesIn = tallies.streamBytes.cell(route, 'in');
+    this.#bytesOut = tallies.streamBytes.cell(route, 'out');
+    duration.zero({ route });
+    this.#duration = duration.labels(route);
+  }
+
+  streamStarted(): void {
+    this.#active.value += 1;
+  }
+
+  streamEnded(): void {
+    this.#active.value -= 1;
+  }
+
+  finished(request: FinishedRequest): void {
+    const { listener, method, status } = request;
+    const key = `${status} ${method} ${listener}`;
+    const cell = this.#requests.get(key) ?? this.#requestCell(key, listener, method, status);
+    cell.value += 1;
+    this.#duration.observe(request.durationMs / 1000);
+    this.#bytesIn.value += request.bytesIn;
+    this.#bytesOut.value += request.bytesOut;
+  }
+
+  #requestCell(key: string, listener: string, method: string, status: number): Cell {
+    const isKnown = METHODS.has(method);
+    const label = isKnown ? method : 'other';
+    const cell = this.#tallies.requests.cell(listener, this.#tenant, this.#route, label, String(status));
+    // Keys of unknown methods are the caller's to choose: they are not remembered.
+    if (isKnown) this.#requests.set(key, cell);
+    return cell;
+  }
+}

@@ -1,0 +1,86 @@
+/** What can be wrong with a weight patch: one table from rule to status and title, and the fault as a value. */
+
+/** One row of the table. `status` is the HTTP status a gateway or a node answers with. */
+export interface PatchFaultRow {
+  readonly status: number;
+  readonly title: string;
+}
+
+/** Every rule a WPF1 stream can break. */
+export const patchFaults = {
+  magic: { status: 400, title: 'The frame does not begin with WPF1' },
+  type: { status: 400, title: 'The frame type is unknown or out of place' },
+  'header-length': { status: 400, title: 'The header length does not fit the frame' },
+  'header-crc': { status: 400, title: 'The header CRC does not match' },
+  reserved: { status: 400, title: 'Reserved bits or padding are not zero' },
+  encoding: { status: 400, title: 'An encoding is unknown or does not fit' },
+  'payload-size': { status: 413, title: 'The payload is over its cap' },
+  'stream-size': { status: 413, title: 'The stream is too large' },
+  'payload-crc': { status: 422, title: 'The payload CRC does not match' },
+  chain: { status: 422, title: 'The chain of headers does not match' },
+  indices: { status: 422, title: 'The indices are not what the header says' },
+  trailing: { status: 422, title: 'Bytes follow the END frame' },
+  truncated: { status: 422, title: 'The stream ended before its END frame' },
+  sequence: { status: 409, title: 'The frame is out of sequence' },
+  offset: { status: 409, title: 'The frame stands at another offset than it says' },
+  base: { status: 409, title: 'The patch is for another base' },
+  bounds: { status: 422, title: 'A number is out of bounds' },
+  counts: { status: 422, title: 'The counts do not add up' },
+  overlap: { status: 422, title: 'Two patches overlap' },
+  'tensor-order': { status: 422, title: 'The tensors are out of order' },
+  tensor: { status: 422, title: 'The tensor is not in the model' },
+  digest: { status: 422, title: 'The patched model has another digest' },
+  model: { status: 403, title: 'The patch is for another model' },
+  epoch: { status: 403, title: 'The epoch is later than allowed' },
+  version: { status: 403, title: 'The target version is not the expected one' },
+} as const satisfies Record<string, PatchFaultRow>;
+
+export type PatchFaultRule = keyof typeof patchFaults;
+
+/** A broken rule before it is known where in the stream: what decoders of single headers return. */
+export interface Violation {
+  readonly rule: PatchFaultRule;
+  /** One sentence that may be shown to whoever sent the stream. */
+  readonly detail: string;
+}
+
+/** The first fault of a stream. A stream with a fault is never committed. */
+export interface PatchFault {
+  readonly kind: 'patch-fault';
+  readonly rule: PatchFaultRule;
+  /** The status of the rule's row. */
+  readonly status: number;
+  /** One sentence that may be shown to whoever sent the stream. */
+  readonly detail: string;
+  /** Number of the faulty frame, from 0. */
+  readonly frame: number;
+  /** Where in the stream that frame begins, in bytes. */
+  readonly offset: number;
+}
+
+/** Makes a fault of a violation at the given frame. */
+export function patchFault(violation: Violation, frame: number, offset: number): PatchFault {
+  const { rule, detail } = violation;
+  return { kind: 'patch-fault', rule, status: patchFaults[rule].status, detail, frame, offset };
+}
+
+/** Makes a violation. */
+export function violation(rule: PatchFaultRule, detail: string): Violation {
+  return { rule, detail };
+}
+
+/** Tells a fault from whatever else is returned beside it. */
+export function isPatchFault(value: unknown): value is PatchFault {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'patch-fault';
+}
+
+/** Carries a fault out of an asynchronous reader, where there is no return value to put it in. */
+export class PatchFaultError extends Error {
+  override readonly name = 'PatchFaultError';
+  readonly fault: PatchFault;
+
+  constructor(fault: PatchFault) {
+    super(`${fault.rule} at frame ${fault.frame}, offset ${fault.offset}: ${fault.detail}`);
+    this.fault = fault;
+  }
+}

@@ -1,0 +1,58 @@
+/** The numbers of WPF1: where each field of a frame header stands, the caps, and the codes of its enumerations. */
+
+/** `WPF1` read as a little-endian u32. */
+export const magic = 0x31465057;
+/** Length of the part every header begins with. */
+export const commonLength = 32;
+/** A whole header is never longer. */
+export const maxHeaderLength = 512;
+/** No frame may carry more payload, whatever OPEN says. */
+export const hardMaxPayload = 1024 * 1024;
+/** What our writer keeps to. */
+export const writerMaxPayload = 256 * 1024;
+export const writerMaxElements = 64 * 1024;
+export const maxRank = 8;
+/** The media type of a stream. */
+export const weightPatchType = 'application/vnd.patchgate.weight-patch';
+
+/** Frame types in the order of their codes; 0 is none. */
+export const frameTypes = [undefined, 'open', 'tensor', 'patch', 'end'] as const;
+export type FrameType = 'open' | 'tensor' | 'patch' | 'end';
+
+/** Fixed parts of the four headers: shortest length by type; PATCH and END have no other. */
+export const openLength = 136;
+export const tensorLength = 48;
+export const patchLength = 72;
+export const endLength = 120;
+
+/** Operations by code. */
+export const operations = ['set', 'add'] as const;
+export type Operation = (typeof operations)[number];
+
+/** Index encodings by code. */
+export const indexEncodings = ['gap', 'run', 'bitmap', 'range'] as const;
+export type IndexEncoding = (typeof indexEncodings)[number];
+
+/** Value encodings by code. */
+export const valueEncodings = ['f32', 'f16', 'bf16', 'i8'] as const;
+export type ValueEncoding = (typeof valueEncodings)[number];
+
+/** Bytes of one value. */
+export const valueSizes = { f32: 4, f16: 2, bf16: 2, i8: 1 } as const satisfies Record<ValueEncoding, number>;
+
+/** The next multiple of 8. */
+export function padded(length: number): number {
+  return Math.ceil(length / 8) * 8;
+}
+
+/** Reads a u64; the result is exact when `Number.isSafeInteger` says so. */
+export function readU64(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
+}
+
+/** Writes a safe integer as a u64; throws RangeError for any other number. */
+export function writeU64(bytes: Buffer, value: number, at: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is not a u64 below 2^53`);
+  bytes.writeUInt32LE(value % 0x1_0000_0000, at);
+  bytes.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4);
+}

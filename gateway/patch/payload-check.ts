@@ -1,0 +1,46 @@
+/** Looks into the payload of a PATCH frame in passing: values are skipped, indices decoded, padding must be zero. */
+
+import { type Violation, violation } from './fault.ts';
+import type { PatchHeader } from './format.ts';
+import { createIndexChecks, type IndexCheck } from './index-check.ts';
+import { valueSizes } from './layout.ts';
+
+/** Reused from frame to frame; holds counters and one varint, whatever the size of the payload. */
+export class PayloadCheck {
+  readonly #checks = createIndexChecks();
+  #indices: IndexCheck = this.#checks.range;
+  #valueBytesLeft = 0;
+  #indexBytesLeft = 0;
+
+  /** Begins the payload this header announces. */
+  begin(patch: PatchHeader): void {
+    this.#indices = this.#checks[patch.indices];
+    this.#indices.begin(patch);
+    this.#valueBytesLeft = patch.count * valueSizes[patch.values];
+    this.#indexBytesLeft = patch.indexLength;
+  }
+
+  /** The next payload bytes: `bytes` from `from` up to `to`. */
+  take(bytes: Buffer, from: number, to: number): Violation | undefined {
+    const values = Math.min(this.#valueBytesLeft, to - from);
+    this.#valueBytesLeft -= values;
+    let at = from + values;
+    if (at < to && this.#indexBytesLeft > 0) {
+      const end = Math.min(at + this.#indexBytesLeft, to);
+      this.#indexBytesLeft -= end - at;
+      const wrong = this.#indices.take(bytes, at, end);
+      if (wrong !== undefined) return violation('indices', wrong);
+      at = end;
+    }
+    for (; at < to; at++) {
+      if (bytes[at] !== 0) return violation('reserved', 'the padding of the payload is not zero');
+    }
+    return undefined;
+  }
+
+  /** The payload was taken whole. */
+  finish(): Violation | undefined {
+    const wrong = this.#indices.finish();
+    return wrong === undefined ? undefined : violation('indices', wrong);
+  }
+}

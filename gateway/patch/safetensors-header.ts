@@ -1,0 +1,102 @@
+/** The JSON header of a safetensors file: from text to tensors that cover the data without gap or overlap. */
+
+import { byteLengthOf, type Dtype, elementCountOf, isDtype } from './dtype.ts';
+import { repeatedKey } from './json-keys.ts';
+
+/** One tensor of a file. */
+export interface TensorEntry {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Product of the shape; 1 for a scalar. */
+  readonly elementCount: number;
+  readonly byteLength: number;
+  /** Where its bytes begin, from the start of the file. */
+  readonly fileOffset: number;
+}
+
+/** What a header holds. */
+export interface SafetensorsHeader {
+  readonly metadata: Readonly<Record<string, string>>;
+  /** In name order (see `compareNames`). */
+  readonly tensors: readonly TensorEntry[];
+}
+
+/** The order of names everywhere in this folder: by their bytes in UTF-8. */
+export function compareNames(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** Reads the header of a file whose data begins at `dataAt` and has `dataBytes` bytes, or says what is wrong. */
+export function parseHeader(json: string, dataAt: number, dataBytes: number): SafetensorsHeader | string {
+  const header = parseJson(json);
+  if (typeof header === 'string') return header;
+  const tensors: TensorEntry[] = [];
+  let metadata: Readonly<Record<string, string>> = {};
+  for (const [name, value] of Object.entries(header)) {
+    if (name === '__metadata__') {
+      if (!isStringRecord(value)) return '__metadata__ is not an object of strings';
+      metadata = value;
+      continue;
+    }
+    const entry = parseEntry(name, value, dataAt);
+    if (typeof entry === 'string') return `tensor ${name}: ${entry}`;
+    tensors.push(entry);
+  }
+  const gap = findGap(tensors, dataAt, dataBytes);
+  if (gap !== undefined) return gap;
+  return { metadata, tensors: tensors.sort((a, b) => compareNames(a.name, b.name)) };
+}
+
+function parseJson(json: string): Record<string, unknown> | string {
+  if (!json.startsWith('{')) return 'the header does not begin with {';
+  let header: unknown;
+  try {
+    header = JSON.parse(json);
+  } catch {
+    return 'the header is not JSON';
+  }
+  const repeated = repeatedKey(json);
+  if (repeated !== undefined) return `the key ${repeated} occurs twice`;
+  return isRecord(header) ? header : 'the header is not an object';
+}
+
+function parseEntry(name: string, value: unknown, dataAt: number): TensorEntry | string {
+  if (!isRecord(value)) return 'not an object';
+  const { dtype, shape, data_offsets: offsets, ...others } = value;
+  const [other] = Object.keys(others);
+  if (other !== undefined) return `there is no key ${other}`;
+  if (typeof dtype !== 'string' || !isDtype(dtype)) return 'the dtype is unknown';
+  if (!isCounts(shape)) return 'the shape is not a list of whole numbers';
+  if (!isCounts(offsets) || offsets.length !== 2) return 'data_offsets are not two whole numbers';
+  const [begin = 0, end = 0] = offsets;
+  const elementCount = elementCountOf(shape);
+  if (elementCount === undefined) return 'the shape has too many elements';
+  const byteLength = byteLengthOf(dtype, elementCount);
+  if (byteLength !== end - begin) return `the shape takes ${byteLength} bytes, data_offsets ${end - begin}`;
+  return { name, dtype, shape, elementCount, byteLength, fileOffset: dataAt + begin };
+}
+
+/** What keeps the tensors from lying side by side from the first byte of the data to the last. */
+function findGap(tensors: readonly TensorEntry[], dataAt: number, dataBytes: number): string | undefined {
+  const placed = tensors.toSorted((a, b) => a.fileOffset - b.fileOffset || a.byteLength - b.byteLength);
+  let next = dataAt;
+  for (const { name, fileOffset, byteLength } of placed) {
+    if (fileOffset !== next) return `tensor ${name} leaves a gap before it or overlaps another`;
+    next += byteLength;
+  }
+  const rest = dataAt + dataBytes - next;
+  return rest === 0 ? undefined : `the tensors end ${rest} bytes before the file`;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isStringRecord(value: unknown): value is Record<string, string> {
+  return isRecord(value) && Object.values(value).every((member) => typeof member === 'string');
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
+}

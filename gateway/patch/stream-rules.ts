@@ -1,0 +1,172 @@
+/** What a header must say given the frames before it: order, places, bounds, sums, the chain, what was asked for. */
+
+import { HeaderChain } from './chain.ts';
+import { type Violation, violation } from './fault.ts';
+import type { EndHeader, Header, OpenHeader, PatchHeader, TensorHeader } from './format.ts';
+import { carries } from './value.ts';
+
+/** What the request allows; a member that is absent allows everything. */
+export interface PatchExpectation {
+  readonly modelId?: string | undefined;
+  readonly targetVersion?: number | undefined;
+  /** The latest epoch allowed; 0 allows epoch 0 alone, so leave it out where 0 means no limit. */
+  readonly maxEpoch?: number | undefined;
+  /** The most bytes the whole stream may have. */
+  readonly maxBytes?: number | undefined;
+}
+
+/** Follows a stream header by header with constant memory. After a violation it must not be used again. */
+export class StreamRules {
+  readonly #expectation: PatchExpectation;
+  readonly #chain = new HeaderChain();
+  #open: OpenHeader | undefined;
+  #tensor: TensorHeader | undefined;
+  #ended = false;
+  #frames = 0;
+  #bytes = 0;
+  #tensors = 0;
+  #params = 0;
+  #changed = 0;
+  /** Last element of the current tensor that a patch has covered. */
+  #covered = -1;
+
+  constructor(expectation: PatchExpectation) {
+    this.#expectation = expectation;
+  }
+
+  /** The OPEN header once it was admitted. */
+  get open(): OpenHeader | undefined {
+    return this.#open;
+  }
+
+  /** Whether END was admitted. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Frames admitted: the sequence number of the next one. */
+  get frames(): number {
+    return this.#frames;
+  }
+
+  /** Bytes of all admitted frames: the stream offset of the next one. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Changed elements of all admitted patches. */
+  get changed(): number {
+    return this.#changed;
+  }
+
+  /** Holds a decoded header against all that came before; `bytes` are the same header as it was sent. */
+  admit(header: Header, bytes: Buffer): Violation | undefined {
+    const fault = this.#place(header) ?? this.#byType(header);
+    if (fault !== undefined) return fault;
+    this.#frames += 1;
+    this.#bytes += header.headerLength + header.payloadLength;
+    if (header.type !== 'end') this.#chain.link(bytes);
+    return undefined;
+  }
+
+  #place(header: Header): Violation | undefined {
+    if (header.sequence !== this.#frames) {
+      return violation('sequence', `frame ${this.#frames} says it is frame ${header.sequence}`);
+    }
+    if (header.streamOffset !== this.#bytes) {
+      return violation('offset', `the frame at ${this.#bytes} says it is at ${header.streamOffset}`);
+    }
+    const { maxBytes = Number.POSITIVE_INFINITY } = this.#expectation;
+    return this.#bytes + header.headerLength + header.payloadLength > maxBytes
+      ? violation('stream-size', `the stream may have ${maxBytes} bytes`)
+      : undefined;
+  }
+
+  #byType(header: Header): Violation | undefined {
+    if (header.type === 'open') return this.#admitOpen(header);
+    if (this.#open === undefined) return violation('type', 'the first frame is not OPEN');
+    if (header.type === 'tensor') return this.#admitTensor(header, this.#open);
+    if (header.type === 'patch') return this.#admitPatch(header, this.#open);
+    return this.#admitEnd(header, this.#open);
+  }
+
+  #admitOpen(open: OpenHeader): Violation | undefined {
+    if (this.#open !== undefined) return violation('type', 'a stream has one OPEN frame');
+    const { modelId, targetVersion, maxEpoch } = this.#expectation;
+    if (modelId !== undefined && open.modelId !== modelId) {
+      return violation('model', 'the patch is for another model');
+    }
+    if (targetVersion !== undefined && open.targetVersion !== targetVersion) {
+      return violation('version', `the patch makes version ${open.targetVersion}, not ${targetVersion}`);
+    }
+    if (maxEpoch !== undefined && open.epoch > maxEpoch) {
+      return violation('epoch', `epoch ${open.epoch} is later than ${maxEpoch}`);
+    }
+    this.#open = open;
+    return undefined;
+  }
+
+  #admitTensor(tensor: TensorHeader, open: OpenHeader): Violation | undefined {
+    if (this.#tensor !== undefined && tensor.tensorId <= this.#tensor.tensorId) {
+      return violation('tensor-order', `tensor ${tensor.tensorId} comes after ${this.#tensor.tensorId}`);
+    }
+    if (this.#tensors >= open.tensorCount) {
+      return violation('counts', `OPEN announced ${open.tensorCount} tensors`);
+    }
+    if (this.#params + tensor.elementCount > open.totalParams) {
+      return violation('bounds', `OPEN announced ${open.totalParams} parameters`);
+    }
+    this.#tensor = tensor;
+    this.#tensors += 1;
+    this.#params += tensor.elementCount;
+    this.#covered = -1;
+    return undefined;
+  }
+
+  #admitPatch(patch: PatchHeader, open: OpenHeader): Violation | undefined {
+    const tensor = this.#tensor;
+    if (tensor === undefined || patch.tensorId !== tensor.tensorId) {
+      return violation('tensor-order', `the patch of tensor ${patch.tensorId} does not follow its tensor`);
+    }
+    if (patch.payloadLength > open.maxPayload) {
+      return violation('payload-size', `OPEN announced payloads of at most ${open.maxPayload} bytes`);
+    }
+    if (!carries(tensor.dtype, patch)) {
+      return violation('encoding', `${patch.values} values cannot be written to ${tensor.dtype} elements`);
+    }
+    if (patch.lastIndex >= tensor.elementCount) {
+      return violation('bounds', `there is no element ${patch.lastIndex} in ${tensor.elementCount}`);
+    }
+    if (patch.firstIndex <= this.#covered) {
+      return violation(
+        'overlap',
+        `the patch begins at ${patch.firstIndex}, the last ended at ${this.#covered}`,
+      );
+    }
+    this.#covered = patch.lastIndex;
+    this.#changed += patch.count;
+    return open.totalChanged !== 0 && this.#changed > open.totalChanged
+      ? violation('counts', `OPEN announced ${open.totalChanged} changes`)
+      : undefined;
+  }
+
+  #admitEnd(end: EndHeader, open: OpenHeader): Violation | undefined {
+    if (end.frameCount !== this.#frames + 1) {
+      return violation('counts', `END counts ${end.frameCount} frames of ${this.#frames + 1}`);
+    }
+    if (end.tensorCount !== this.#tensors || open.tensorCount !== this.#tensors) {
+      return violation('counts', `the stream has ${this.#tensors} tensors`);
+    }
+    if (end.totalChanged !== this.#changed || ![0, this.#changed].includes(open.totalChanged)) {
+      return violation('counts', `the stream has ${this.#changed} changes`);
+    }
+    const bytes = this.#bytes + end.headerLength;
+    if (end.totalBytes !== bytes) {
+      return violation('counts', `END counts ${end.totalBytes} bytes of ${bytes}`);
+    }
+    if (!end.chain.equals(this.#chain.digest()))
+      return violation('chain', 'the chain of headers does not match');
+    this.#ended = true;
+    return undefined;
+  }
+}

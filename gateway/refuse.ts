@@ -1,0 +1,62 @@
+/** A denial becomes what the caller sees: problem details (RFC 9457) and the fields that go with its status. */
+
+import { type Denial, denials, statusOf } from './core/denial.ts';
+
+/** An answer of the gateway's own; `fields` is name, value, name, value …, without framing. */
+export interface Refusal {
+  readonly status: number;
+  readonly fields: readonly string[];
+  readonly body: Buffer;
+}
+
+export interface RefusalContext {
+  readonly requestId: string;
+  /** The tenant, once it is known: the realm of a challenge. */
+  readonly realm?: string;
+}
+
+/** The OAuth error of a challenge; a token that is missing has none (RFC 6750 §3.1). */
+const OAUTH_ERROR: Readonly<Partial<Record<Denial['code'], string>>> = {
+  'token-malformed': 'invalid_token',
+  'token-invalid': 'invalid_token',
+  'token-expired': 'invalid_token',
+  'token-unbound': 'invalid_token',
+  'token-revoked': 'invalid_token',
+  'insufficient-scope': 'insufficient_scope',
+  'claim-denied': 'insufficient_scope',
+};
+
+/** Never says more than the denial's own detail: no cause, key, list or upstream. */
+export function refusal(denial: Denial, context: RefusalContext): Refusal {
+  const status = statusOf(denial);
+  const problem = {
+    type: `urn:patchgate:denial:${denial.code}`,
+    title: denials[denial.code].title,
+    status,
+    detail: denial.detail,
+    instance: context.requestId,
+    code: denial.code,
+    ...denial.extension,
+  };
+  const fields = ['Content-Type', 'application/problem+json', 'Cache-Control', 'no-store'];
+  if (status === 401 || OAUTH_ERROR[denial.code] !== undefined) {
+    fields.push('WWW-Authenticate', challenge(denial, context.realm ?? 'patchgate'));
+  }
+  if (denial.allow !== undefined) fields.push('Allow', denial.allow.join(', '));
+  if (status === 429 || status === 503) fields.push('Retry-After', String(denial.retryAfterS ?? 1));
+  return { status, fields, body: Buffer.from(`${JSON.stringify(problem)}\n`) };
+}
+
+/** `Bearer realm="…", error="…", error_description="…", scope="…"` (RFC 6750 §3). */
+function challenge(denial: Denial, realm: string): string {
+  const error = OAUTH_ERROR[denial.code];
+  const params = [`realm="${realm}"`];
+  if (error !== undefined) params.push(`error="${error}"`, `error_description="${quotable(denial.detail)}"`);
+  if (denial.scope !== undefined) params.push(`scope="${denial.scope}"`);
+  return `Bearer ${params.join(', ')}`;
+}
+
+/** Only the characters RFC 6750 §3 lets an error description have. */
+function quotable(text: string): string {
+  return text.replace(/[^ !#-[\]-~]/g, "'");
+}

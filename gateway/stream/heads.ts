@@ -1,0 +1,45 @@
+/** The heads the gateway writes itself: the request to the node and its own answers. */
+
+import { STATUS_CODES } from 'node:http';
+import type { Framing, RequestHead } from '../core/facts.ts';
+import { fieldValues, upstreamFields } from '../core/headers.ts';
+import type { Admission } from '../decide.ts';
+import type { Refusal } from '../refuse.ts';
+import { CRLF } from './framing.ts';
+import { continueTrace } from './trace.ts';
+
+/** The request head for the node: the target's bytes as they came, the fields cleaned, one framing. */
+export function upstreamText(head: RequestHead, admission: Admission, requestId: string): string {
+  const { token, params, route, certificate } = admission;
+  const model = params['model_id'];
+  const fields = upstreamFields(head, admission.connectionOptions, {
+    requestId,
+    traceparent: continueTrace(fieldValues(head.fields, 'traceparent')),
+    client: admission.client.address.text,
+    tenant: admission.tenant.name,
+    forwardAuthorization: route.forwardAuthorization,
+    ...(token !== undefined && { subject: token.subject }),
+    ...(route.require !== undefined && { scope: route.require.scope }),
+    ...(model !== undefined && { model }),
+    ...(certificate !== undefined && { certificate }),
+  });
+  return `${head.method} ${head.target} HTTP/1.1${CRLF}${fields}${framingLine(head.framing, head.method)}${CRLF}`;
+}
+
+/** The whole answer of a refusal; the body is left out for HEAD. */
+export function refusalText(refusal: Refusal, head: RequestHead | undefined, mayReuse: boolean): string {
+  const { status, fields, body } = refusal;
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}${CRLF}`;
+  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}${CRLF}`;
+  text += `Content-Length: ${body.length}${CRLF}`;
+  if (!mayReuse) text += `Connection: close${CRLF}`;
+  else if (head?.minor === 0) text += `Connection: keep-alive${CRLF}`;
+  return text + CRLF + (head?.method === 'HEAD' ? '' : body.toString('latin1'));
+}
+
+/** A method that usually has a body says its length even where there is none (RFC 9110 §8.6). */
+function framingLine(framing: Framing, method: string): string {
+  if (framing.kind === 'length') return `Content-Length: ${framing.length}${CRLF}`;
+  if (framing.kind === 'chunked') return `Transfer-Encoding: chunked${CRLF}`;
+  return method === 'PUT' || method === 'POST' || method === 'PATCH' ? `Content-Length: 0${CRLF}` : '';
+}
