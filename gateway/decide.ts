@@ -2,7 +2,7 @@
 
 import { checkAllowlist } from './checks/allowlist.ts';
 import { checkCertificate } from './checks/certificate.ts';
-import { checkClaims, checkModelName } from './checks/claims.ts';
+import { checkClaims } from './checks/claims.ts';
 import { checkClient } from './checks/client.ts';
 import { checkLimits } from './checks/limits.ts';
 import { checkRoute, checkTenant, type Routed } from './checks/route.ts';
@@ -60,7 +60,9 @@ export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decisio
   const refusedAddress = checkAllowlist(tenant, routed.route, client.address);
   if (refusedAddress !== undefined) return refusedAddress;
 
-  const required = (tenant.clientCertificates ?? listenerOf(policy, facts.connection.listener).clientCertificates) === 'require';
+  const required =
+    (tenant.clientCertificates ?? listenerOf(policy, facts.connection.listener).clientCertificates) ===
+    'require';
   const certificate = checkCertificate(routed.route, required, facts.connection.certificate);
   if (isDenial(certificate)) return certificate;
 
@@ -88,7 +90,7 @@ function authorize(known: Known, token: VerifiedToken | Denial): Decision {
   const refusedScope = checkScope(tenant, route.require, token, params['model_id']);
   if (refusedScope !== undefined) return refusedScope;
 
-  const refusedClaims = checkModelName(tenant, params) ?? checkClaims(route.require, token, params);
+  const refusedClaims = checkClaims(route.require, token, params);
   if (refusedClaims !== undefined) return refusedClaims;
 
   return admit(known, token);
@@ -103,11 +105,10 @@ function admit(known: Known, token: VerifiedToken | undefined): Decision {
 
 /** A patch must say of itself what the path and the token say of it. */
 function patchExpectation({ route, params }: Routed, token: VerifiedToken | undefined): PatchExpectation {
-  const model = params['model_id'];
-  const version = Number(token?.claims['target_version']);
+  const modelId = params['model_id'] ?? token?.modelId;
   return {
-    ...(model !== undefined && { modelId: model }),
-    ...(Number.isSafeInteger(version) && { targetVersion: version }),
+    ...(modelId !== undefined && { modelId }),
+    ...(token?.targetVersion !== undefined && { targetVersion: token.targetVersion }),
     ...(token !== undefined && Number.isFinite(token.maxEpochs) && { maxEpoch: token.maxEpochs }),
     ...(route.stream?.maxBytes !== undefined && { maxBytes: route.stream.maxBytes }),
   };

@@ -78,8 +78,12 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
   decide(): void {
     const facts = { connection: this.#caller.facts, head: this.#head, nowMs: Date.now() };
     const decision = decide(this.#policy, facts, this.#account.trail);
-    if (decision instanceof Promise) this.#await(decision);
-    else this.#decided(decision);
+    if (decision instanceof Promise) {
+      this.#await(decision);
+      return;
+    }
+    if (this.#account.trail.token !== undefined) this.#context.metrics.tokenCache('hit');
+    this.#decided(decision);
   }
 
   onNode(node: NodeConnection, url: string): void {
@@ -170,9 +174,17 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     }
   }
 
+  /** Only a token that was not seen before makes the decision wait. */
   #await(decision: Promise<Decision>): void {
+    const { metrics } = this.#context;
+    metrics.tokenCache('miss');
     decision.then(
-      (made) => this.#decided(made),
+      (made) => {
+        const { token } = this.#account.trail;
+        const outcome = token === undefined && isDenial(made) ? made.code : 'verified';
+        metrics.tokenVerification(token?.issuer ?? '', outcome);
+        this.#decided(made);
+      },
       (error: unknown) =>
         this.#refuse(deny('token', 'overloaded', 'No decision could be made.', { cause: String(error) })),
     );

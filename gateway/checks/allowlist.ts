@@ -6,7 +6,8 @@ import type { AddressRules, Route, Tenant } from '../policy/policy.ts';
 
 /** Nothing if the address may call; both the tenant's rules and the route's must let it. */
 export function checkAllowlist(tenant: Tenant, route: Route, address: Address): Denial | undefined {
-  const cause = refusedBy(tenant.addresses, address) ?? (route.addresses && refusedBy(route.addresses, address));
+  const cause =
+    refusedBy(tenant.addresses, address) ?? (route.addresses && refusedBy(route.addresses, address));
   if (cause === undefined) return undefined;
   return deny('allowlist', 'address-denied', 'The client address is not on the allowlist.', { cause });
 }

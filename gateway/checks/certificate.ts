@@ -31,5 +31,7 @@ export function checkCertificate(
 function bears(certificate: VerifiedCertificate, name: string): boolean {
   const { dnsNames, uris, emails } = certificate;
   const lower = name.toLowerCase();
-  return uris.includes(name) || emails.includes(name) || dnsNames.some((each) => each.toLowerCase() === lower);
+  return (
+    uris.includes(name) || emails.includes(name) || dnsNames.some((each) => each.toLowerCase() === lower)
+  );
 }

@@ -2,15 +2,8 @@
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { RouteParams } from '../core/route-table.ts';
-import type { ClaimTemplate, Requirement, Tenant } from '../policy/policy.ts';
+import type { ClaimTemplate, Requirement } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
-
-/** A model that cannot exist is answered like one that is not there, before any token is looked at. */
-export function checkModelName(tenant: Tenant, params: RouteParams): Denial | undefined {
-  const model = params['model_id'];
-  if (model === undefined || tenant.modelId.test(model)) return undefined;
-  return deny('claims', 'claim-denied', 'The path names no model of the form this tenant uses.');
-}
 
 /** Nothing if every claim the route asks for has one of the values it may have. */
 export function checkClaims(
@@ -20,7 +13,8 @@ export function checkClaims(
 ): Denial | undefined {
   const model = params['model_id'];
   // A token for one model is for no other, whether or not the route asks.
-  if (model !== undefined && token.modelId !== undefined && token.modelId !== model) return mismatch('model_id');
+  if (model !== undefined && token.modelId !== undefined && token.modelId !== model)
+    return mismatch('model_id');
   for (const [name, templates] of requirement.claims) {
     const value = claimText(token.claims, name);
     if (value === undefined || !templates.some((template) => expected(template, params) === value)) {

@@ -13,5 +13,5 @@ export function checkClient(policy: Policy, facts: Facts): ClientAddress | Denia
   const lines = fieldValues(facts.head.fields, header);
   const client = resolveClient({ peer, trusted, header, lines });
   if (typeof client !== 'string') return client;
-  return deny('client', 'bad-forwarding', `The ${header} field cannot be read: ${client}.`);
+  return deny('client', 'bad-forwarding', `${client}.`);
 }

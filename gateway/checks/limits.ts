@@ -5,17 +5,29 @@ import type { RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import type { Route } from '../policy/policy.ts';
 
+/** The media type of WPF1 streams. */
 export const WEIGHT_PATCH_TYPE = 'application/vnd.patchgate.weight-patch';
+
+/** Methods that ask for something and may come without the patch their route is for (RFC 9110 §9.3.1, §9.3.2). */
+const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /** Nothing if the declared body fits the route. */
 export function checkLimits(route: Route, head: RequestHead): Denial | undefined {
-  const { stream } = route;
-  if (stream?.maxBytes !== undefined && head.framing.kind === 'length' && head.framing.length > stream.maxBytes) {
-    return deny('limits', 'body-too-large', `The body is larger than ${stream.maxBytes} bytes.`);
+  const { maxBytes, format } = route.stream ?? {};
+  const { framing } = head;
+  if (maxBytes !== undefined && framing.kind === 'length' && framing.length > maxBytes) {
+    return deny('limits', 'body-too-large', `The body is larger than ${maxBytes} bytes.`);
   }
-  if (stream?.format !== 'weight-patch') return undefined;
-  if (head.framing.kind === 'none') return deny('limits', 'bad-request', 'A weight patch is missing.');
-  const [type = ''] = fieldValues(head.fields, 'content-type');
+  return format === 'weight-patch' ? checkPatchHead(head) : undefined;
+}
+
+/** A route for patches takes nothing else: what is no patch would go upstream unchecked. */
+function checkPatchHead({ method, framing, fields }: RequestHead): Denial | undefined {
+  if (framing.kind === 'none') {
+    if (READING.has(method)) return undefined;
+    return deny('limits', 'bad-request', 'A weight patch is missing.');
+  }
+  const [type = ''] = fieldValues(fields, 'content-type');
   if (type.split(';')[0]?.trim().toLowerCase() === WEIGHT_PATCH_TYPE) return undefined;
   return deny('limits', 'bad-request', `This route takes ${WEIGHT_PATCH_TYPE}.`);
 }

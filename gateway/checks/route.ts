@@ -1,8 +1,9 @@
 /** Step 1: is this connection's tenant meant, and which of its routes? */
 
 import { type Denial, deny } from '../core/denial.ts';
-import type { Facts } from '../core/facts.ts';
+import type { Facts, RequestHead } from '../core/facts.ts';
 import { listMembers, protectedOption } from '../core/headers.ts';
+import { decodePath } from '../core/request-target.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import { type Policy, type Route, type Tenant, tenantOf } from '../policy/policy.ts';
 
@@ -28,12 +29,38 @@ export function checkRoute(tenant: Tenant, facts: Facts): Routed | Denial {
   const option = protectedOption(connectionOptions);
   if (option !== undefined) return deny('route', 'bad-request', `Connection may not name ${option}.`);
   const match = tenant.routes.match(head.method, head.path);
-  if (match.kind === 'none') return deny('route', 'not-found', 'No route has this path.');
+  if (match.kind === 'none') return notFound();
   if (match.kind === 'method') {
-    return deny('route', 'method-not-allowed', `This path does not take ${head.method}.`, { allow: match.allow });
+    const { allow } = match;
+    return deny('route', 'method-not-allowed', `This path does not take ${head.method}.`, { allow });
   }
-  if (head.encodedSlash && !match.route.encodedSlash) {
+  const { route, params } = match;
+  return (
+    checkEscapes(tenant, route, head) ??
+    checkModelName(tenant, params) ?? { tenant, route, params, connectionOptions }
+  );
+}
+
+function notFound(): Denial {
+  return deny('route', 'not-found', 'No route has this path.');
+}
+
+/**
+ * The path goes upstream undecoded, and whoever decodes it there must find himself on the same route: `/v1/%61dmin`
+ * must not pass by `/v1/**` if `/v1/admin` is a route of its own.
+ */
+function checkEscapes(tenant: Tenant, route: Route, head: RequestHead): Denial | undefined {
+  if (head.encodedSlash && !route.encodedSlash) {
     return deny('route', 'bad-request', 'The path holds an encoded slash, which this route does not take.');
   }
-  return { tenant, route: match.route, params: match.params, connectionOptions };
+  if (!head.path.includes('%')) return undefined;
+  const decoded = tenant.routes.match(head.method, decodePath(head.path) ?? '');
+  if (decoded.kind === 'found' && decoded.route === route) return undefined;
+  return deny('route', 'bad-request', 'The path means another route once it is decoded.');
+}
+
+/** A model that cannot exist is answered like a path that does not, before any token is looked at. */
+function checkModelName(tenant: Tenant, params: RouteParams): Denial | undefined {
+  const model = params['model_id'];
+  return model === undefined || tenant.modelId.test(model) ? undefined : notFound();
 }

@@ -1,15 +1,18 @@
 /** Step 5: is there a token, is it genuine and current, and does it belong to this certificate? */
 
-import { type Denial, deny } from '../core/denial.ts';
+import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { Facts, VerifiedCertificate } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
-import type { Issuer, Requirement, Tenant } from '../policy/policy.ts';
+import type { Requirement, Tenant, TokenBinding } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
+import { checkTimes } from './token-times.ts';
 import { verifyToken } from './verify-token.ts';
 
-/** A token of more is not looked at. */
-const TOKEN_BYTES = 8192;
-const BEARER = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)$/i;
+/** A longer field is not looked at. */
+const MAX_LENGTH = 8192;
+const SCHEME = 'bearer ';
+/** A compact JWS: header, payload, signature. */
+const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 /**
  * The token of the request. A token seen before costs one look-up and no promise; one not seen before is verified
@@ -21,24 +24,40 @@ export function checkToken(
   facts: Facts,
   certificate: VerifiedCertificate | undefined,
 ): VerifiedToken | Denial | Promise<VerifiedToken | Denial> {
-  const text = bearerToken(facts);
-  if (typeof text !== 'string') return text;
-  const known = tenant.tokens.get(text, facts.nowMs);
-  if (known !== undefined) return checkHolder(tenant, requirement, known, facts.nowMs, certificate);
-  return verifyToken(tenant, text, facts.nowMs).then((verified) => {
-    if ('kind' in verified) return verified;
-    tenant.tokens.put(text, verified, facts.nowMs);
-    return checkHolder(tenant, requirement, verified, facts.nowMs, certificate);
+  const credentials = bearerCredentials(facts);
+  if (typeof credentials !== 'string') return credentials;
+  const { nowMs } = facts;
+  const holds = (token: VerifiedToken): VerifiedToken | Denial =>
+    checkHolder(tenant, requirement, token, nowMs, certificate) ?? token;
+
+  const known = tenant.tokens.get(credentials, nowMs);
+  if (known !== undefined && isCurrent(tenant, known)) return holds(known);
+  if (!COMPACT.test(credentials)) {
+    return deny('token', 'token-malformed', 'The bearer token is not a JWS in compact form.');
+  }
+  return verifyToken(tenant, credentials, nowMs).then((token) => {
+    if (isDenial(token)) return token;
+    tenant.tokens.put(credentials, token, nowMs);
+    return holds(token);
   });
 }
 
-/** The token text of `Authorization: Bearer` (RFC 6750 §2.1); the only way to bring one. */
-function bearerToken(facts: Facts): string | Denial {
-  const [value] = fieldValues(facts.head.fields, 'authorization');
-  if (value === undefined) return deny('token', 'token-missing', 'A bearer token is needed here.');
-  if (value.length > TOKEN_BYTES) return deny('token', 'token-malformed', 'The token is too long.');
-  const [, text] = BEARER.exec(value) ?? [];
-  return text ?? deny('token', 'token-malformed', 'Authorization holds no bearer token in compact form.');
+/** The credentials of `Authorization: Bearer` (RFC 6750 §2.1), the only way to bring a token. */
+function bearerCredentials(facts: Facts): string | Denial {
+  const values = fieldValues(facts.head.fields, 'authorization');
+  const [value = ''] = values;
+  if (values.length > 1) return deny('token', 'token-malformed', 'Authorization came more than once.');
+  if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) {
+    return deny('token', 'token-missing', 'A bearer token is needed here.');
+  }
+  if (value.length > MAX_LENGTH) return deny('token', 'token-malformed', 'The bearer token is too long.');
+  return value.slice(SCHEME.length);
+}
+
+/** Whether the keys that verified the token are still those of its issuer. */
+function isCurrent(tenant: Tenant, token: VerifiedToken): boolean {
+  const issuer = tenant.issuers.find((each) => each.name === token.issuer);
+  return issuer?.keys.version === token.keysVersion;
 }
 
 function checkHolder(
@@ -47,24 +66,23 @@ function checkHolder(
   token: VerifiedToken,
   nowMs: number,
   certificate: VerifiedCertificate | undefined,
-): VerifiedToken | Denial {
+): Denial | undefined {
   const issuer = tenant.issuers.find((each) => each.name === token.issuer);
   if (issuer === undefined) return deny('token', 'token-invalid', 'The issuer of the token is not accepted.');
-  if (nowMs >= token.expMs + issuer.clockSkewMs) return deny('token', 'token-expired', 'The token has expired.');
-  if (nowMs < token.nbfMs - issuer.clockSkewMs) return deny('token', 'token-invalid', 'The token is not valid yet.');
-  return checkBinding(requirement.binding ?? issuer.binding, token, certificate);
+  const binding = requirement.binding ?? issuer.binding;
+  return checkTimes(token, issuer, nowMs) ?? checkBinding(binding, token, certificate);
 }
 
 /** RFC 8705 §3: a bound token is for the holder of that certificate alone, whatever the policy says. */
 function checkBinding(
-  binding: Issuer['binding'],
+  binding: TokenBinding,
   token: VerifiedToken,
   certificate: VerifiedCertificate | undefined,
-): VerifiedToken | Denial {
+): Denial | undefined {
   if (token.thumbprint === undefined) {
-    if (binding !== 'required') return token;
+    if (binding !== 'required') return undefined;
     return deny('token', 'token-unbound', 'The token must be bound to the client certificate.');
   }
-  if (certificate?.thumbprint === token.thumbprint) return token;
+  if (certificate?.thumbprint === token.thumbprint) return undefined;
   return deny('token', 'token-unbound', 'The token is bound to another certificate.');
 }

@@ -11,7 +11,7 @@ export const check: Command = {
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const folder = required(values, 'config');
-    const { policy, faults } = await loadPolicy(folder);
+    const { policy, faults } = await loadPolicy(folder, Date.now());
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     if (faults.length > 0) {
       terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);

@@ -24,32 +24,41 @@ export function listMembers(fields: readonly string[], name: string): string[] {
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authorization',
   'te',
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'http2-settings',
   'expect',
   'content-length',
 ]);
 
-/** Fields that say who is calling; from a caller they are hearsay and removed (SECURITY: header aliases). */
+/**
+ * Fields that say who is calling, or that some servers obey in place of the method, path or host that was decided
+ * about; from a caller they are hearsay.
+ */
 const OWNED: ReadonlySet<string> = new Set([
   'forwarded',
   'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'fastly-client-ip',
   'x-request-id',
   'traceparent',
   'client-cert',
   'client-cert-chain',
-  'true-client-ip',
-  'cf-connecting-ip',
-  'x-original-url',
-  'x-rewrite-url',
   'x-client-cert',
+  'x-original-url',
+  'x-original-host',
+  'x-rewrite-url',
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
 ]);
-const OWNED_PREFIX = /^(?:x-forwarded-|patchgate-|x-envoy-)/;
+const OWNED_PREFIXES = ['x-forwarded-', 'x-envoy-', 'patchgate-'];
+const HOP_PREFIX = 'proxy-';
 
 /** Fields a `Connection` line may not name, since removing them would remove what the gateway relies on. */
 const PROTECTED: ReadonlySet<string> = new Set([
@@ -57,6 +66,7 @@ const PROTECTED: ReadonlySet<string> = new Set([
   'authorization',
   'content-type',
   'content-length',
+  'transfer-encoding',
   'cookie',
 ]);
 
@@ -74,14 +84,15 @@ export interface Provenance {
   readonly forwardAuthorization: boolean;
 }
 
-/** The member of `Connection` that names a field it must not; such a request is refused with 400. */
+/** The member of `Connection` that names a field it must not; such a request is refused with 400 (CVE-2024-45410). */
 export function protectedOption(options: readonly string[]): string | undefined {
   return options.find((name) => PROTECTED.has(name) || isOwned(name));
 }
 
 /**
  * The field lines of the request to the node, CRLF behind each, without those of framing: the caller's own, less
- * hop-by-hop and owned ones and what `Connection` names, then ours. `Host` stays as it was sent.
+ * hop-by-hop and owned ones and what `Connection` names, then ours. `Host` stays as it was sent. The fields must be
+ * free of control bytes.
  */
 export function upstreamFields(head: RequestHead, dropped: readonly string[], known: Provenance): string {
   let text = '';
@@ -89,7 +100,7 @@ export function upstreamFields(head: RequestHead, dropped: readonly string[], kn
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] ?? '';
     const lower = name.toLowerCase();
-    if (HOP_BY_HOP.has(lower) || isOwned(lower) || dropped.includes(lower)) continue;
+    if (endsHere(lower, dropped) || isOwned(lower)) continue;
     if (lower === 'authorization' && !known.forwardAuthorization) continue;
     text += `${name}: ${fields[i + 1]}\r\n`;
   }
@@ -101,14 +112,17 @@ export function downstreamFields(fields: readonly string[], dropped: readonly st
   let text = '';
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] ?? '';
-    const lower = name.toLowerCase();
-    if (!HOP_BY_HOP.has(lower) && !dropped.includes(lower)) text += `${name}: ${fields[i + 1]}\r\n`;
+    if (!endsHere(name.toLowerCase(), dropped)) text += `${name}: ${fields[i + 1]}\r\n`;
   }
   return text;
 }
 
+function endsHere(name: string, dropped: readonly string[]): boolean {
+  return HOP_BY_HOP.has(name) || name.startsWith(HOP_PREFIX) || dropped.includes(name);
+}
+
 function isOwned(name: string): boolean {
-  return OWNED.has(name) || OWNED_PREFIX.test(name);
+  return OWNED.has(name) || OWNED_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
 
 function provenanceFields(head: RequestHead, known: Provenance): string {
@@ -126,7 +140,10 @@ function provenanceFields(head: RequestHead, known: Provenance): string {
   return text;
 }
 
-/** A claim may hold any text; what is not visible ASCII is escaped as in a URI so that a line stays one line. */
+/**
+ * A claim may hold any text: one that is not plain ASCII is escaped as in a URI, and so is one with `%`, so that two
+ * different claims never look alike and a line stays one line. The text is well-formed.
+ */
 function visible(text: string): string {
-  return /^[!-~ ]*$/.test(text) ? text : encodeURIComponent(text);
+  return /^[!-$&-~]+$/.test(text) ? text : encodeURIComponent(text);
 }

@@ -27,7 +27,7 @@ export function buildPrefixTree<T>(entries: Iterable<PrefixEntry<T>>): PrefixTre
   const six = new RadixTree(4, all.length - fours.length);
   for (const { prefix, value } of all) {
     const tree = prefix.address.family === 4 ? four : six;
-    if (tree.insert(prefix.address.words, prefix.bits, values.length)) values.push(value);
+    if (tree.insert(prefix.address.words, prefix.bits, values.length + 1)) values.push(value);
   }
   four.seal();
   six.seal();
@@ -51,7 +51,7 @@ class TwoFamilies<T> implements PrefixTree<T> {
 
   lookup(address: Address): T | undefined {
     const value = this.#find(address);
-    return value === NO_VALUE ? undefined : this.#values[value];
+    return value === NO_VALUE ? undefined : this.#values[value - 1];
   }
 
   contains(address: Address): boolean {
@@ -64,129 +64,123 @@ class TwoFamilies<T> implements PrefixTree<T> {
   }
 }
 
-const NO_VALUE = -1;
 /** Node 0 is the root, which is nobody's child: 0 in a child's place says there is none. */
 const ROOT = 0;
+/** Values count from 1: 0 says there is none. */
+const NO_VALUE = 0;
+/** Where in a node its parts are; the words of its key follow. */
+const BITS = 0;
+const VALUE = 1;
+const CHILDREN = 2;
+const KEY = 4;
 
 /**
- * Nodes in typed arrays, so that 100,000 prefixes are a handful of objects. A node is a prefix: a given one, which has
- * a value, or the longest common beginning of two others. Its children go on with a 0 or a 1 bit.
+ * All nodes side by side in one array, so that a node is one cache line and 100,000 prefixes are one object. A node is a
+ * prefix: a given one, which has a value, or the longest common beginning of two others. It goes by the place of its
+ * first word. Its children go on with a 0 or a 1 bit.
  *
  * 10.0.0.0/8, 10.1.0.0/16 and 10.2.0.0/16 make: root → 10.0.0.0/8 (value) → 10.0.0.0/14 (branch) → the two /16.
  */
 class RadixTree {
   readonly #width: number;
-  #keys: Uint32Array;
-  #bits: Uint8Array;
-  #children: Int32Array;
-  #values: Int32Array;
-  #count = 1;
+  #nodes: Uint32Array;
+  #end: number;
 
   /** `width` words make a key; each of `most` prefixes needs two nodes at most, and the root is one more. */
   constructor(width: number, most: number) {
-    const nodes = most * 2 + 1;
     this.#width = width;
-    this.#keys = new Uint32Array(nodes * width);
-    this.#bits = new Uint8Array(nodes);
-    this.#children = new Int32Array(nodes * 2);
-    this.#values = new Int32Array(nodes).fill(NO_VALUE);
+    this.#end = KEY + width;
+    this.#nodes = new Uint32Array((most * 2 + 1) * this.#end);
   }
 
   /** Gives back the room for branches that were not needed. */
   seal(): void {
-    this.#keys = this.#keys.slice(0, this.#count * this.#width);
-    this.#bits = this.#bits.slice(0, this.#count);
-    this.#children = this.#children.slice(0, this.#count * 2);
-    this.#values = this.#values.slice(0, this.#count);
+    this.#nodes = this.#nodes.slice(0, this.#end);
   }
 
   /** False when the prefix has a value already. */
   insert(key: readonly number[], bits: number, value: number): boolean {
     let node = ROOT;
-    while (this.#bitsOf(node) < bits) {
+    while (this.#at(node + BITS) < bits) {
       const slot = this.#slot(node, key);
-      const child = this.#children[slot] ?? ROOT;
+      const child = this.#at(slot);
       if (child === ROOT) {
-        this.#children[slot] = this.#add(key, bits, value);
+        this.#nodes[slot] = this.#add(key, bits, value);
         return true;
       }
-      const common = this.#commonBits(child, key, Math.min(bits, this.#bitsOf(child)));
-      node = common === this.#bitsOf(child) ? child : this.#branch(slot, child, common);
+      const childBits = this.#at(child + BITS);
+      const common = this.#commonBits(child, key, Math.min(bits, childBits));
+      node = common === childBits ? child : this.#branch(slot, child, common);
     }
-    if (this.#values[node] !== NO_VALUE) return false;
-    this.#values[node] = value;
+    if (this.#at(node + VALUE) !== NO_VALUE) return false;
+    this.#nodes[node + VALUE] = value;
     return true;
   }
 
   /** The value of the longest prefix of an IPv4 address, or `NO_VALUE`; the search below, made for one word. */
   findWord(word: number): number {
-    const keys = this.#keys;
-    const children = this.#children;
-    let best = this.#values[ROOT] ?? NO_VALUE;
-    let node = children[word >>> 31] ?? ROOT;
+    const nodes = this.#nodes;
+    let best = nodes[ROOT + VALUE] ?? NO_VALUE;
+    let node = nodes[ROOT + CHILDREN + (word >>> 31)] ?? ROOT;
     while (node !== ROOT) {
-      const bits = this.#bits[node] ?? 0;
+      const bits = nodes[node + BITS] ?? 0;
       // No child has 0 bits, so the shift is 0 to 31.
-      if (((keys[node] ?? 0) ^ word) >>> (32 - bits) !== 0) return best;
-      const value = this.#values[node] ?? NO_VALUE;
-      if (value !== NO_VALUE) best = value;
+      if (((nodes[node + KEY] ?? 0) ^ word) >>> (32 - bits) !== 0) return best;
+      best = nodes[node + VALUE] || best;
       if (bits === 32) return best;
-      node = children[node * 2 + ((word >>> (31 - bits)) & 1)] ?? ROOT;
+      node = nodes[node + CHILDREN + ((word >>> (31 - bits)) & 1)] ?? ROOT;
     }
     return best;
   }
 
   /** The value of the longest prefix of an IPv6 address, or `NO_VALUE`. */
   findWords(key: readonly number[]): number {
-    let best = this.#values[ROOT] ?? NO_VALUE;
-    let node = this.#children[this.#slot(ROOT, key)] ?? ROOT;
+    let best = this.#at(ROOT + VALUE);
+    let node = this.#at(this.#slot(ROOT, key));
     while (node !== ROOT) {
-      const bits = this.#bitsOf(node);
+      const bits = this.#at(node + BITS);
       if (this.#commonBits(node, key, bits) < bits) return best;
-      const value = this.#values[node] ?? NO_VALUE;
-      if (value !== NO_VALUE) best = value;
+      best = this.#at(node + VALUE) || best;
       if (bits === 128) return best;
-      node = this.#children[this.#slot(node, key)] ?? ROOT;
+      node = this.#at(this.#slot(node, key));
     }
     return best;
   }
 
-  #bitsOf(node: number): number {
-    return this.#bits[node] ?? 0;
+  #at(place: number): number {
+    return this.#nodes[place] ?? 0;
   }
 
   /** Where the child of `node` on the way to `key` is noted. */
   #slot(node: number, key: readonly number[]): number {
-    const bit = this.#bitsOf(node);
-    return node * 2 + (((key[bit >>> 5] ?? 0) >>> (31 - (bit & 31))) & 1);
+    const bit = this.#at(node + BITS);
+    return node + CHILDREN + (((key[bit >>> 5] ?? 0) >>> (31 - (bit & 31))) & 1);
   }
 
   /** How many of the first `most` bits of the node's key and of `key` agree. */
   #commonBits(node: number, key: readonly number[], most: number): number {
-    const base = node * this.#width;
     for (let word = 0; word * 32 < most; word++) {
-      const differing = (this.#keys[base + word] ?? 0) ^ (key[word] ?? 0);
+      const differing = this.#at(node + KEY + word) ^ (key[word] ?? 0);
       if (differing !== 0) return Math.min(most, word * 32 + Math.clz32(differing));
     }
     return most;
   }
 
   #add(key: readonly number[], bits: number, value: number): number {
-    const node = this.#count;
-    this.#count += 1;
-    this.#keys.set(key, node * this.#width);
-    this.#bits[node] = bits;
-    this.#values[node] = value;
+    const node = this.#end;
+    this.#nodes[node + BITS] = bits;
+    this.#nodes[node + VALUE] = value;
+    this.#nodes.set(key, node + KEY);
+    this.#end += KEY + this.#width;
     return node;
   }
 
   /** Puts a node of `bits` bits between the slot and the child in it; its key is the child's, longer than it needs. */
   #branch(slot: number, child: number, bits: number): number {
-    const base = child * this.#width;
-    const key = [...this.#keys.subarray(base, base + this.#width)];
+    const key = [...this.#nodes.subarray(child + KEY, child + KEY + this.#width)];
     const node = this.#add(key, bits, NO_VALUE);
-    this.#children[slot] = node;
-    this.#children[this.#slot(node, key)] = child;
+    this.#nodes[slot] = node;
+    this.#nodes[this.#slot(node, key)] = child;
     return node;
   }
 }

@@ -1,6 +1,7 @@
 /** The access log: one line a request, buffered, bounded, never in the way of a request. */
 
-import { once } from 'node:events';
+import { openSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
 import { destination } from 'pino';
 import { type AccessEntry, formatAccessLine } from './access-entry.ts';
 
@@ -13,17 +14,138 @@ export interface AccessLogOptions {
   readonly flushMs?: number;
   /** Bytes that wait for the disk; lines beyond are dropped and counted. */
   readonly maxBufferedBytes?: number;
-  /** Hears that lines cannot be written: once, and again after they could be in between. */
+  /** Hears that lines cannot be written: once, and again when that ended and came back. */
   readonly onFault?: (error: Error) => void;
 }
 
 export interface AccessLog {
   /** Adds a line. Never throws and never waits. */
   write(entry: AccessEntry): void;
-  /** Resolves when every line so far is written, or cannot be. */
+  /** Resolves when every line so far is written, or the attempt failed. */
   flush(): Promise<void>;
-  /** Writes what is left and closes the file. Lines written afterwards are dropped. */
+  /** Writes what is left, within bounded time, and closes the file. Lines written afterwards are dropped. */
   close(): Promise<void>;
-  /** Lines that were not written. */
+  /** Lines given up. */
   readonly dropped: number;
+}
+
+const STANDARD_OUTPUT = 1;
+const BATCH_CHARACTERS = 65_536;
+const FLUSH_MS = 100;
+const BUFFERED_BYTES = 8 << 20;
+const CLOSE_MS = 2000;
+/** Readable by the group, as log shippers need it. */
+const FILE_MODE = 0o640;
+
+/** Opens the log; throws when the file cannot be opened, for that is a broken start. */
+export function createAccessLog(options: AccessLogOptions): AccessLog {
+  const fd = options.file === '-' ? STANDARD_OUTPUT : openSync(options.file, 'a', FILE_MODE);
+  return new BufferedLog(fd, options);
+}
+
+type Output = ReturnType<typeof destination>;
+
+/** Lines are gathered here and handed on in batches, so that a line costs the making of its text and little else. */
+class BufferedLog implements AccessLog {
+  readonly #output: Output;
+  readonly #timer: NodeJS.Timeout;
+  readonly #onFault: (error: Error) => void;
+  readonly #waiting: (() => void)[] = [];
+  #batch = '';
+  #batchLines = 0;
+  /** Handed on and not written yet; lines are counted off when all of them are. */
+  #pendingBytes = 0;
+  #pendingLines = 0;
+  #dropped = 0;
+  #failing = false;
+  #closed = false;
+
+  constructor(fd: number, options: AccessLogOptions) {
+    this.#onFault = options.onFault ?? (() => undefined);
+    const maxLength = options.maxBufferedBytes ?? BUFFERED_BYTES;
+    // With `minLength` 0 the destination would not try again after a failure.
+    this.#output = destination({ fd, sync: false, minLength: 1, maxLength, maxWrite: BATCH_CHARACTERS });
+    this.#output.on('write', (bytes: number) => this.#onWritten(bytes));
+    this.#output.on('error', (error: Error) => this.#onError(error));
+    this.#timer = setInterval(() => this.#tick(), options.flushMs ?? FLUSH_MS).unref();
+  }
+
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  write(entry: AccessEntry): void {
+    if (this.#closed) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#batch += formatAccessLine(entry);
+    this.#batchLines += 1;
+    if (this.#batch.length >= BATCH_CHARACTERS) this.#handOn();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#closed) return;
+    this.#tick();
+    if (this.#pendingBytes === 0) return;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await Promise.race([this.flush(), wait(CLOSE_MS, undefined, { ref: false })]);
+    this.#closed = true;
+    clearInterval(this.#timer);
+    this.#dropped += this.#pendingLines + this.#batchLines;
+    await new Promise<void>((resolve) => {
+      this.#output.once('close', resolve);
+      this.#output.once('error', () => resolve());
+      this.#output.destroy();
+    });
+  }
+
+  #tick(): void {
+    if (this.#batch !== '') this.#handOn();
+    if (this.#pendingBytes > 0) this.#output.flush();
+  }
+
+  #handOn(): void {
+    const bytes = Buffer.byteLength(this.#batch);
+    let taken = true;
+    const refuse = (): void => {
+      taken = false;
+    };
+    this.#output.once('drop', refuse);
+    this.#pendingBytes += bytes;
+    this.#pendingLines += this.#batchLines;
+    this.#output.write(this.#batch);
+    this.#output.off('drop', refuse);
+    if (!taken) {
+      this.#pendingBytes -= bytes;
+      this.#pendingLines -= this.#batchLines;
+      this.#dropped += this.#batchLines;
+    }
+    this.#batch = '';
+    this.#batchLines = 0;
+  }
+
+  #onWritten(bytes: number): void {
+    this.#failing = false;
+    this.#pendingBytes -= bytes;
+    if (this.#pendingBytes > 0) return;
+    this.#pendingLines = 0;
+    this.#wake();
+  }
+
+  /** The destination keeps what it could not write; the next tick tries again. */
+  #onError(error: Error): void {
+    this.#wake();
+    if (this.#failing) return;
+    this.#failing = true;
+    this.#onFault(error);
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
 }

@@ -56,10 +56,12 @@ export async function* diffModels(
   options: DiffOptions = {},
 ): AsyncGenerator<TensorChange> {
   requireSameTensors(base, target);
+  const pieces = { before: new ArrayBuffer(pieceBytes), after: new ArrayBuffer(pieceBytes) };
   for (const [tensorId, entry] of base.tensors.entries()) {
     const other = target.tensors[tensorId];
     if (other === undefined) return;
-    yield* diffTensor({ file: base, entry }, { file: target, entry: other }, tensorId, options.threshold ?? 0);
+    const sides = { before: { file: base, entry }, after: { file: target, entry: other } };
+    yield* diffTensor(sides, pieces, tensorId, options.threshold ?? 0);
   }
 }
 
@@ -69,7 +71,8 @@ export function requireSameTensors(base: SafetensorsFile, target: SafetensorsFil
   for (const { name, dtype, shape } of base.tensors) {
     const other = targets.get(name);
     if (other === undefined) throw new ModelDiffError(name, 'is missing in the target');
-    if (other.dtype !== dtype) throw new ModelDiffError(name, `is ${dtype} in the base, ${other.dtype} in the target`);
+    if (other.dtype !== dtype)
+      throw new ModelDiffError(name, `is ${dtype} in the base, ${other.dtype} in the target`);
     if (other.shape.join() !== shape.join()) {
       throw new ModelDiffError(name, `is [${shape}] in the base, [${other.shape}] in the target`);
     }
@@ -84,25 +87,28 @@ interface Side {
   readonly entry: TensorEntry;
 }
 
+/** What is compared: the base, and the target. */
+interface Both<Item> {
+  readonly before: Item;
+  readonly after: Item;
+}
+
 async function* diffTensor(
-  base: Side,
-  target: Side,
+  sides: Both<Side>,
+  pieces: Both<ArrayBuffer>,
   tensorId: number,
   threshold: number,
 ): AsyncGenerator<TensorChange> {
-  const { entry } = base;
-  const { name, shape, elementCount, byteLength, dtype } = entry;
+  const { name, shape, elementCount, byteLength, dtype } = sides.before.entry;
   const encoding = exactEncodings[dtype];
   const changes = new Changes({ tensorId, dtype, elementCount, shape, name }, encoding ?? 'i8');
-  const pieces = { base: new ArrayBuffer(pieceBytes), target: new ArrayBuffer(pieceBytes) };
   for (let start = 0; start < byteLength; start += pieceBytes) {
     const length = Math.min(pieceBytes, byteLength - start);
-    const before = Buffer.from(pieces.base, 0, length);
-    const after = Buffer.from(pieces.target, 0, length);
-    await base.file.readInto(base.entry, start, before);
-    await target.file.readInto(target.entry, start, after);
+    const before = await readPiece(sides.before, start, pieces.before, length);
+    const after = await readPiece(sides.after, start, pieces.after, length);
     if (before.equals(after)) continue;
-    if (encoding === undefined) throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${dtype} values`);
+    if (encoding === undefined)
+      throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${dtype} values`);
     const size = valueSizes[encoding];
     const changed = changedElements(before, after, dtype, size, threshold);
     for (const element of changed) {
@@ -111,6 +117,12 @@ async function* diffTensor(
     }
   }
   if (changes.count > 0) yield changes.take();
+}
+
+async function readPiece(side: Side, start: number, memory: ArrayBuffer, length: number): Promise<Buffer> {
+  const piece = Buffer.from(memory, 0, length);
+  await side.file.readInto(side.entry, start, piece);
+  return piece;
 }
 
 /** Elements of a piece that changed, by their place in it. */
@@ -127,9 +139,8 @@ function changedElements(
   const perBlock = blockBytes / size;
   let count = 0;
   for (let from = 0; from < old.length; from += perBlock) {
-    const bytes = from * size;
-    if (before.compare(after, bytes, bytes + blockBytes, bytes, bytes + blockBytes) === 0) continue;
     const to = Math.min(from + perBlock, old.length);
+    if (before.compare(after, from * size, to * size, from * size, to * size) === 0) continue;
     for (let at = from; at < to; at++) {
       if (old[at] !== now[at]) changed[count++] = at;
     }

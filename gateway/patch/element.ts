@@ -9,22 +9,12 @@ export interface NumberFormat {
   write(bytes: DataView, at: number, value: number): void;
 }
 
-const f64: NumberFormat = {
-  read: (bytes, at) => bytes.getFloat64(at, true),
-  write: (bytes, at, value) => bytes.setFloat64(at, value, true),
-};
 const f32: NumberFormat = {
   read: (bytes, at) => bytes.getFloat32(at, true),
   write: (bytes, at, value) => bytes.setFloat32(at, value, true),
 };
-const f16: NumberFormat = {
-  read: (bytes, at) => halfToNumber(bytes.getUint16(at, true)),
-  write: (bytes, at, value) => bytes.setUint16(at, numberToHalf(value), true),
-};
-const bf16: NumberFormat = {
-  read: (bytes, at) => bitsToFloat(bytes.getUint16(at, true) << 16),
-  write: (bytes, at, value) => bytes.setUint16(at, numberToBfloat(value), true),
-};
+const f16 = smallFloat({ exponentBits: 5, fractionBits: 10 });
+const bf16 = smallFloat({ exponentBits: 8, fractionBits: 7 });
 const i8: NumberFormat = {
   read: (bytes, at) => bytes.getInt8(at),
   write: (bytes, at, value) => bytes.setInt8(at, value),
@@ -35,55 +25,59 @@ export const valueFormats: Readonly<Record<ValueEncoding, NumberFormat>> = { f32
 
 /** How the elements of a tensor are read and written; the types without an entry are not numbers to a patch. */
 export const elementFormats: Readonly<Partial<Record<Dtype, NumberFormat>>> = {
-  F64: f64,
   F32: f32,
   F16: f16,
   BF16: bf16,
   I8: i8,
 };
 
-function bitsToFloat(bits: number): number {
-  const view = new DataView(new ArrayBuffer(4));
-  view.setInt32(0, bits);
-  return view.getFloat32(0);
+/** A binary floating-point format of 16 bits: sign, exponent, fraction. */
+interface SmallFloat {
+  readonly exponentBits: number;
+  readonly fractionBits: number;
 }
 
-function floatToBits(value: number): number {
-  const view = new DataView(new ArrayBuffer(4));
-  view.setFloat32(0, value);
-  return view.getUint32(0);
+function smallFloat(form: SmallFloat): NumberFormat {
+  return {
+    read: (bytes, at) => toNumber(form, bytes.getUint16(at, true)),
+    write: (bytes, at, value) => bytes.setUint16(at, fromNumber(form, value), true),
+  };
 }
 
-/** The number a 16-bit half stands for (IEEE 754 binary16). */
-export function halfToNumber(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >>> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  return sign * (0x400 + fraction) * 2 ** (exponent - 25);
+/** The smallest exponent of a normal number: -14 for binary16. */
+function leastExponent({ exponentBits }: SmallFloat): number {
+  return 2 - 2 ** (exponentBits - 1);
 }
 
-/** The nearest half, ties to even; beyond the largest it is infinity. */
-export function numberToHalf(value: number): number {
-  if (Number.isNaN(value)) return 0x7e00;
+/** All ones in the exponent and nothing in the fraction. */
+function infinity({ exponentBits, fractionBits }: SmallFloat): number {
+  return (2 ** exponentBits - 1) << fractionBits;
+}
+
+function toNumber(form: SmallFloat, bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const size = bits & 0x7fff;
+  if (size >= infinity(form)) return size > infinity(form) ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  const one = 1 << form.fractionBits;
+  const exponent = size >>> form.fractionBits;
+  const fraction = size & (one - 1);
+  const units = exponent === 0 ? fraction : one + fraction;
+  return sign * units * 2 ** (leastExponent(form) - form.fractionBits + Math.max(exponent - 1, 0));
+}
+
+/** The nearest, ties to even; beyond the largest it is infinity, and NaN is the quiet one without payload. */
+function fromNumber(form: SmallFloat, value: number): number {
+  const top = infinity(form);
+  if (Number.isNaN(value)) return top | (1 << (form.fractionBits - 1));
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
   const size = Math.abs(value);
-  if (size >= 65520) return sign | 0x7c00;
-  // A unit in the last place: 2^-24 up to 2^-14, above that 2^-10 of the power of two below. 1.5 has 2^0 below
-  // it, a unit of 2^-10, hence 1536 units; exponent field 15 stands for 1024 of them, so 15 << 10 | 512.
-  const exponent = Math.max(Math.floor(Math.log2(Math.max(size, 2 ** -24))), -14);
-  const units = roundToEven(size / 2 ** (exponent - 10));
-  // Units at 2048 carry into the exponent field by themselves, as do the largest subnormals at 1024.
-  return sign | (((exponent + 14) << 10) + units);
-}
-
-/** The nearest bfloat16, ties to even: the upper half of the float32, rounded. */
-export function numberToBfloat(value: number): number {
-  const bits = floatToBits(value);
-  if (Number.isNaN(value)) return 0x7fc0;
-  // Half a unit less one, plus the lowest bit kept: 0x3f80_8000 is a tie and stays 0x3f80, 0x3f81_8000 becomes 0x3f82.
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) / 0x1_0000) & 0xffff;
+  if (size === Number.POSITIVE_INFINITY) return sign | top;
+  const least = leastExponent(form);
+  const exponent = Math.max(Math.floor(Math.log2(size)), least);
+  const units = roundToEven(size / 2 ** (exponent - form.fractionBits));
+  // The leading one of a normal number is among the units and carries into the exponent field by itself. In binary16
+  // 1.5 is 1536 units of 2^-10, its exponent 14 above the least: (14 << 10) + 1536 = 0x3e00.
+  return sign | Math.min((exponent - least) * 2 ** form.fractionBits + units, top);
 }
 
 function roundToEven(value: number): number {

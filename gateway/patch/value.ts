@@ -19,7 +19,7 @@ export const exactEncodings: Readonly<Partial<Record<Dtype, ValueEncoding>>> = {
 };
 
 /** Element types that take every value encoding, rounded where they must be. */
-const floats: ReadonlySet<Dtype> = new Set<Dtype>(['F32', 'F16', 'BF16', 'F64']);
+const floats: ReadonlySet<Dtype> = new Set<Dtype>(['F32', 'F16', 'BF16']);
 
 /** Whether elements of this type can take these values. I8 takes whole i8 values alone: set, with scale 1. */
 export function carries(dtype: Dtype, form: ValueForm): boolean {

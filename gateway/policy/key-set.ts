@@ -1,113 +1,196 @@
-/** The public keys of a token issuer, from a file or from its JWKS address. */
+/** The public keys of a token issuer, from a file or from its JWKS address, and the signatures they verify. */
 
-import {
-  createLocalJWKSet,
-  createRemoteJWKSet,
-  customFetch,
-  errors,
-  type JSONWebKeySet,
-  type JWTVerifyGetKey,
-} from 'jose';
-import { Agent, fetch as undiciFetch } from 'undici';
+import { type CompactVerifyGetKey, compactVerify, createLocalJWKSet, errors } from 'jose';
+import { Agent, request } from 'undici';
+import { readJwks } from './jwks.ts';
 
-/** Finds the key a token names; jose rejects with `JWKSNoMatchingKey` when there is none. */
+/** Verifies signatures of one issuer. */
 export interface KeySet {
-  readonly find: JWTVerifyGetKey;
-  /** Fetches keys that are fetched, so that the first request need not wait; says why it could not. */
+  /** Rises when the keys change: what an earlier version verified must be verified again. */
+  readonly version: number;
+  /**
+   * Verifies a compact JWS (RFC 7515 §3.1) by the key of the set that its `kid` and algorithm pick, if the algorithm is
+   * one of these. Never rejects.
+   */
+  verify(jws: string, algorithms: readonly string[]): Promise<Verdict>;
+  /** Fetches what has to be fetched, before the first request needs it; a sentence when that failed. */
   warm(): Promise<string | undefined>;
   close(): void;
 }
 
-const FETCH_TIMEOUT_MS = 5000;
-const COOLDOWN_MS = 30_000;
-const REFRESH_MS = 600_000;
-const MAX_BYTES = 1 << 20;
-/** Members of a JWK that make it private or symmetric (RFC 7518 §6). */
-const SECRET_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+/**
+ * `version` is that of the keys that verified. `unavailable` says nothing about the token: there are no keys to verify
+ * it with. `cause` is for the log.
+ */
+export type Verdict =
+  | { readonly kind: 'verified'; readonly version: number }
+  | { readonly kind: 'refused'; readonly unknownKey: boolean; readonly cause: string }
+  | { readonly kind: 'unavailable'; readonly cause: string };
 
-/** Keys given as the text of a JWKS file; or what is wrong with it. */
-export function createFileKeySet(text: string): KeySet | string {
-  const jwks = readKeySet(text);
-  if (typeof jwks === 'string') return jwks;
-  return { find: createLocalJWKSet(jwks), warm: async () => undefined, close: () => undefined };
+export interface RemoteKeySetOptions {
+  /** Milliseconds of a clock that does not run backwards; `performance.now` unless given. */
+  readonly now?: () => number;
+  /** Hears of every fetch that ended: nothing, or what went wrong. */
+  readonly onFetch?: (fault: string | undefined) => void;
 }
 
-/** A JWKS of public keys, each with a `kid` of its own; or what is wrong with the text. */
-export function readKeySet(text: string): JSONWebKeySet | string {
-  const jwks = parseJson(text);
-  if (!hasKeys(jwks)) return 'this is no JWKS: an object with a list "keys"';
-  const ids = new Set<unknown>();
-  for (const key of jwks.keys) {
-    if (SECRET_MEMBERS.some((member) => member in key)) return 'a key is private or symmetric';
-    if (ids.has(key['kid'])) return `two keys have the kid ${String(key['kid'])}`;
-    ids.add(key['kid']);
-  }
-  return jwks as JSONWebKeySet;
+/** Asymmetric signatures, the only ones ever offered (RFC 8725 §3.1, §3.2). */
+export const signatureAlgorithms: ReadonlySet<string> = new Set([
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+]);
+
+const FETCH_TIMEOUT_MS = 5000;
+/** Time between fetches that an unknown `kid` can cause. */
+const COOLDOWN_MS = 30_000;
+/** Time between fetches while there are no keys at all. */
+const RETRY_MS = 5000;
+const REFRESH_MS = 600_000;
+const MAX_BYTES = 1 << 20;
+
+/** Keys given as the text of a JWKS file, or a sentence that says what is wrong with it. */
+export function createFileKeySet(text: string): KeySet | string {
+  const jwks = readJwks(text);
+  if (typeof jwks === 'string') return jwks;
+  if (jwks.keys.length === 0) return 'it holds no key';
+  const keys = { find: createLocalJWKSet(jwks), version: 1 };
+  return {
+    version: keys.version,
+    verify: (jws, algorithms) => verifyWith(keys, jws, algorithms),
+    warm: async () => undefined,
+    close: () => undefined,
+  };
+}
+
+/** One generation of keys. */
+interface Keys {
+  readonly find: CompactVerifyGetKey;
+  readonly version: number;
 }
 
 /**
- * Keys fetched from the issuer: once, again when they are ten minutes old, and for an unknown `kid` after a
- * cooldown. One fetch runs at a time. The last good keys stay while the issuer cannot be reached.
+ * Keys fetched from the issuer: at first use, when they are ten minutes old, and for an unknown `kid` after a cooldown;
+ * one fetch at a time, bounded in time and size, redirects refused. While the issuer cannot be reached, or publishes
+ * what is no set of public keys, the last good keys stay.
  */
-export function createRemoteKeySet(url: URL): KeySet {
-  const agent = new Agent({ allowH2: false, connect: { timeout: FETCH_TIMEOUT_MS } });
-  const remote = createRemoteJWKSet(url, {
-    timeoutDuration: FETCH_TIMEOUT_MS,
-    cooldownDuration: COOLDOWN_MS,
-    cacheMaxAge: REFRESH_MS,
-    [customFetch]: (address, options) => fetchKeys(agent, address, options.signal),
-  });
-  let lastGood: JWTVerifyGetKey | undefined;
-  const remember = (): void => {
-    const jwks = remote.jwks();
-    if (jwks !== undefined) lastGood = createLocalJWKSet(jwks);
-  };
-  const find: JWTVerifyGetKey = async (header, token) => {
-    try {
-      const key = await remote(header, token);
-      remember();
-      return key;
-    } catch (error) {
-      if (lastGood === undefined || error instanceof errors.JWKSNoMatchingKey) throw error;
-      return lastGood(header, token);
-    }
-  };
-  return {
-    find,
-    warm: () => remote.reload().then(() => remember(), (error: unknown) => reason(error)) as Promise<string | undefined>,
-    close: () => void agent.destroy(),
-  };
+export function createRemoteKeySet(url: URL, options: RemoteKeySetOptions = {}): KeySet {
+  return new RemoteKeySet(url, options);
 }
 
-/** The answer with its whole body checked, as jose wants it. */
-async function fetchKeys(agent: Agent, address: string, signal: AbortSignal): Promise<Response> {
-  const response = await undiciFetch(address, { dispatcher: agent, signal, redirect: 'error' });
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error(`the JWKS is larger than ${MAX_BYTES} bytes`);
-    chunks.push(chunk);
+class RemoteKeySet implements KeySet {
+  readonly #url: URL;
+  readonly #now: () => number;
+  readonly #onFetch: (fault: string | undefined) => void;
+  readonly #agent = new Agent({ allowH2: false, connect: { timeout: FETCH_TIMEOUT_MS } });
+  #keys: Keys | undefined;
+  #text: string | undefined;
+  #flight: Promise<string | undefined> | undefined;
+  #fetchedMs = Number.NEGATIVE_INFINITY;
+  #triedMs = Number.NEGATIVE_INFINITY;
+  #fault: string | undefined;
+
+  constructor(url: URL, { now = () => performance.now(), onFetch = () => undefined }: RemoteKeySetOptions) {
+    this.#url = url;
+    this.#now = now;
+    this.#onFetch = onFetch;
   }
-  const text = Buffer.concat(chunks).toString('utf8');
-  const jwks = response.status === 200 ? readKeySet(text) : `the issuer answered ${response.status}`;
-  if (typeof jwks === 'string') throw new Error(jwks);
-  return new Response(text, { status: 200 });
-}
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
+  get version(): number {
+    return this.#keys?.version ?? 0;
+  }
+
+  async verify(jws: string, algorithms: readonly string[]): Promise<Verdict> {
+    await this.#freshen();
+    const keys = this.#keys;
+    if (keys === undefined) return { kind: 'unavailable', cause: this.#fault ?? 'no keys were fetched' };
+    const verdict = await verifyWith(keys, jws, algorithms);
+    if (verdict.kind !== 'refused' || !verdict.unknownKey || !this.#mayFetch(COOLDOWN_MS)) return verdict;
+    await this.#fetch();
+    return verifyWith(this.#keys ?? keys, jws, algorithms);
+  }
+
+  warm(): Promise<string | undefined> {
+    return this.#fetch();
+  }
+
+  close(): void {
+    void this.#agent.destroy();
+  }
+
+  /** Old keys are renewed behind the request's back; no keys, or very old ones, are waited for. */
+  async #freshen(): Promise<void> {
+    const ageMs = this.#now() - this.#fetchedMs;
+    if (ageMs < REFRESH_MS) return;
+    if (!this.#mayFetch(this.#keys === undefined ? RETRY_MS : COOLDOWN_MS)) return;
+    const flight = this.#fetch();
+    if (ageMs > 2 * REFRESH_MS) await flight;
+  }
+
+  /** A flight under way can always be joined. */
+  #mayFetch(pauseMs: number): boolean {
+    return this.#flight !== undefined || this.#now() - this.#triedMs >= pauseMs;
+  }
+
+  #fetch(): Promise<string | undefined> {
+    this.#flight ??= this.#attempt().finally(() => {
+      this.#flight = undefined;
+    });
+    return this.#flight;
+  }
+
+  async #attempt(): Promise<string | undefined> {
+    this.#triedMs = this.#now();
+    this.#fault = await this.#renew();
+    this.#onFetch(this.#fault);
+    return this.#fault;
+  }
+
+  async #renew(): Promise<string | undefined> {
+    const text = await fetchText(this.#url, this.#agent);
+    if (typeof text !== 'string') return text.fault;
+    const jwks = readJwks(text);
+    if (typeof jwks === 'string') return jwks;
+    this.#fetchedMs = this.#now();
+    if (text === this.#text) return undefined;
+    this.#text = text;
+    this.#keys = { find: createLocalJWKSet(jwks), version: this.version + 1 };
     return undefined;
   }
 }
 
-function hasKeys(value: unknown): value is { readonly keys: readonly Record<string, unknown>[] } {
-  if (typeof value !== 'object' || value === null || !('keys' in value) || !Array.isArray(value.keys)) return false;
-  return value.keys.every((key) => typeof key === 'object' && key !== null);
+/** Answers with a verdict instead of jose's errors, and of the others that odd tokens and keys make it throw. */
+async function verifyWith(keys: Keys, jws: string, algorithms: readonly string[]): Promise<Verdict> {
+  try {
+    const offered = algorithms.filter((name) => signatureAlgorithms.has(name));
+    await compactVerify(jws, keys.find, { algorithms: offered });
+    return { kind: 'verified', version: keys.version };
+  } catch (error) {
+    const unknownKey = error instanceof errors.JWKSNoMatchingKey;
+    return { kind: 'refused', unknownKey, cause: describe(error) };
+  }
 }
 
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+async function fetchText(url: URL, dispatcher: Agent): Promise<string | { readonly fault: string }> {
+  try {
+    const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
+    const { statusCode, body } = await request(url, { dispatcher, signal });
+    if (statusCode !== 200) {
+      await body.dump();
+      return { fault: `the issuer answered ${statusCode}` };
+    }
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > MAX_BYTES) return { fault: `the answer is larger than ${MAX_BYTES} bytes` };
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  } catch (error) {
+    return { fault: describe(error) };
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

@@ -70,6 +70,8 @@ export interface GatewayTimeouts {
 
 export interface Tenant {
   readonly name: string;
+  /** SHA-256, hex, over the tenant's file and everything it refers to. */
+  readonly digest: string;
   /** As written: `name.example.com` or `*.example.com`. */
   readonly serverNames: readonly string[];
   /** In place of the listener's, when the tenant says otherwise. */
@@ -77,6 +79,8 @@ export interface Tenant {
   readonly minTlsVersion?: TlsVersion;
   readonly modelId: RegExp;
   readonly addresses: AddressRules;
+  /** Prefixes of each address list by its name. */
+  readonly listSizes: ReadonlyMap<string, number>;
   readonly issuers: readonly Issuer[];
   /** What a scope includes besides itself. */
   readonly inclusions: ReadonlyMap<ScopeName, ReadonlySet<ScopeName>>;

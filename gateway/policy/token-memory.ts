@@ -9,10 +9,14 @@ export interface VerifiedToken {
   readonly subject: string;
   readonly jti?: string;
   readonly grants: readonly Grant[];
+  /** Version of the issuer's keys that verified it; under any other it has to be verified again. */
+  readonly keysVersion: number;
   /** `model_id`: the one model the token is for. */
   readonly modelId?: string;
   /** Infinity for no limit. */
   readonly maxEpochs: number;
+  /** `target_version`: the one version a patch may make. */
+  readonly targetVersion?: number;
   /** SHA-256 of the certificate the token is bound to, base64url (RFC 8705 §3.1). */
   readonly thumbprint?: string;
   readonly expMs: number;
@@ -37,6 +41,7 @@ interface Entry {
   readonly untilMs: number;
 }
 
+/** An empty memory for `capacity` tokens. */
 export function createTokenMemory(capacity = CAPACITY): TokenMemory {
   const entries = new Map<string, Entry>();
   return {
@@ -51,10 +56,9 @@ export function createTokenMemory(capacity = CAPACITY): TokenMemory {
       return undefined;
     },
     put(text, token, nowMs) {
-      if (entries.size >= capacity) {
-        const [oldest] = entries.keys();
-        if (oldest !== undefined) entries.delete(oldest);
-      }
+      entries.delete(text);
+      const [oldest] = entries.keys();
+      if (oldest !== undefined && entries.size >= capacity) entries.delete(oldest);
       entries.set(text, { token, untilMs: Math.min(token.expMs, nowMs + MAX_AGE_MS) });
     },
   };

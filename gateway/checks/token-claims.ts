@@ -1,0 +1,113 @@
+/** What a token says, read strictly: RFC 7519 §4.1 and RFC 9068 §2.2 with no type but the right one. */
+
+import { type Denial, deny } from '../core/denial.ts';
+import { parseScopes } from '../core/scope.ts';
+import type { Issuer } from '../policy/policy.ts';
+import type { VerifiedToken } from '../policy/token-memory.ts';
+
+/** Claims of a payload as parsed; own properties only, whatever their names. */
+export type Claims = Readonly<Record<string, unknown>>;
+
+/** A token whose signature was not looked at. */
+export type UnverifiedToken = Omit<VerifiedToken, 'keysVersion'>;
+
+/** `max_epochs` where the token says nothing; 0 means no limit. */
+const DEFAULT_MAX_EPOCHS = 100;
+const MAX_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
+/** Base64url of 32 bytes. */
+const SHA_256 = /^[A-Za-z0-9_-]{43}$/;
+const DECIMAL = /^(?:0|[1-9][0-9]{0,14})$/;
+
+/** The claims every token has and those patchgate gives a meaning to; `iss` was compared when the issuer was chosen. */
+export function readClaims(issuer: Issuer, claims: Claims, nowMs: number): UnverifiedToken | Denial {
+  const identity = readIdentity(issuer, claims);
+  if (typeof identity === 'string') return invalid(identity);
+  const times = readTimes(issuer, claims, nowMs);
+  if (typeof times === 'string') return invalid(times);
+  const limits = readLimits(claims);
+  if (typeof limits === 'string') return invalid(limits);
+  const grants = [...parseScopes(claims['scope']), ...parseScopes(claims['scp'])];
+  return { ...identity, ...times, ...limits, grants, claims };
+}
+
+export function invalid(problem: string): Denial {
+  return deny('token', 'token-invalid', `The token is not accepted: ${problem}.`);
+}
+
+type Identity = Pick<VerifiedToken, 'issuer' | 'subject' | 'jti' | 'thumbprint'>;
+
+function readIdentity(issuer: Issuer, claims: Claims): Identity | string {
+  const { sub, jti, cnf } = claims;
+  if (!isName(sub)) return 'its sub is not a name';
+  if (jti !== undefined && !isName(jti)) return 'its jti is not a name';
+  if (!hasAudience(claims['aud'], issuer.audience)) return 'it is meant for another audience';
+  const thumbprint = confirmation(cnf);
+  if (cnf !== undefined && thumbprint === undefined)
+    return 'its cnf is of no kind that can be confirmed here';
+  return {
+    issuer: issuer.name,
+    subject: sub,
+    ...(jti !== undefined && { jti }),
+    ...(thumbprint !== undefined && { thumbprint }),
+  };
+}
+
+type Times = Pick<VerifiedToken, 'expMs' | 'nbfMs'>;
+
+function readTimes(issuer: Issuer, claims: Claims, nowMs: number): Times | string {
+  const expMs = instant(claims['exp']);
+  const iatMs = instant(claims['iat']);
+  const nbfMs = claims['nbf'] === undefined ? 0 : instant(claims['nbf']);
+  if (expMs === undefined || iatMs === undefined) return 'it lacks exp or iat in whole seconds';
+  if (nbfMs === undefined) return 'its nbf is not in whole seconds';
+  if (iatMs > nowMs + issuer.clockSkewMs) return 'it was issued in the future';
+  if (expMs - iatMs > issuer.maxLifetimeMs) return 'it lives longer than is allowed';
+  return { expMs, nbfMs };
+}
+
+type Limits = Pick<VerifiedToken, 'modelId' | 'maxEpochs' | 'targetVersion'>;
+
+function readLimits(claims: Claims): Limits | string {
+  const { model_id: modelId, max_epochs: maxEpochs = DEFAULT_MAX_EPOCHS } = claims;
+  if (modelId !== undefined && !isName(modelId)) return 'its model_id is not a name';
+  if (!isCount(maxEpochs)) return 'its max_epochs is not a number of epochs';
+  const targetVersion = versionNumber(claims['target_version']);
+  if (targetVersion === null) return 'its target_version is not a version';
+  return {
+    ...(modelId !== undefined && { modelId }),
+    maxEpochs: maxEpochs === 0 ? Number.POSITIVE_INFINITY : maxEpochs,
+    ...(targetVersion !== undefined && { targetVersion }),
+  };
+}
+
+/** A version as a number or in decimal; null for anything else. */
+function versionNumber(claim: unknown): number | undefined | null {
+  if (claim === undefined || isCount(claim)) return claim;
+  return typeof claim === 'string' && DECIMAL.test(claim) ? Number(claim) : null;
+}
+
+/** Text that can be written down in any encoding: not empty, no half of a surrogate pair. */
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.isWellFormed();
+}
+
+/** A NumericDate (RFC 7519 §2) of whole seconds, in milliseconds. */
+function instant(value: unknown): number | undefined {
+  return isCount(value) && value <= MAX_SECONDS ? value * 1000 : undefined;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function hasAudience(claim: unknown, audience: string): boolean {
+  return claim === audience || (Array.isArray(claim) && claim.includes(audience));
+}
+
+/** The thumbprint of RFC 8705 §3.1; a confirmation that says anything else cannot be held against what we know. */
+function confirmation(cnf: unknown): string | undefined {
+  if (typeof cnf !== 'object' || cnf === null || !Object.hasOwn(cnf, 'x5t#S256')) return undefined;
+  const thumbprint = (cnf as Claims)['x5t#S256'];
+  const alone = Object.keys(cnf).length === 1;
+  return alone && typeof thumbprint === 'string' && SHA_256.test(thumbprint) ? thumbprint : undefined;
+}

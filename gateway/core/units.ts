@@ -1,0 +1,35 @@
+/** Durations, sizes and rates as people write them in a policy: one form each, whole numbers, no surprises. */
+
+const DURATION_MS: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+
+const SIZE_BYTES: ReadonlyMap<string, number> = new Map([
+  ['B', 1],
+  ['KiB', 2 ** 10],
+  ['MiB', 2 ** 20],
+  ['GiB', 2 ** 30],
+  ['TiB', 2 ** 40],
+]);
+
+/** `800ms`, `30s`, `5m`, `1h`, `1d` in milliseconds; nothing for any other text. */
+export function parseDuration(text: string): number | undefined {
+  return parseQuantity(text, DURATION_MS);
+}
+
+/** `512B`, `64KiB`, `2GiB` in bytes; nothing for any other text. */
+export function parseSize(text: string): number | undefined {
+  return parseQuantity(text, SIZE_BYTES);
+}
+
+function parseQuantity(text: string, units: ReadonlyMap<string, number>): number | undefined {
+  const [, digits, unit] = /^(0|[1-9][0-9]{0,14})([A-Za-z]+)$/.exec(text) ?? [];
+  const factor = units.get(unit ?? '');
+  if (factor === undefined) return undefined;
+  const value = Number(digits) * factor;
+  return Number.isSafeInteger(value) ? value : undefined;
+}

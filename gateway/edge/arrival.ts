@@ -1,0 +1,192 @@
+/** One connection from accept to the end of its TLS handshake, or to its refusal. */
+
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Address } from '../core/address.ts';
+import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
+import type { Policy } from '../policy/policy.ts';
+import { canonicalServerName, readServerName } from './client-hello.ts';
+import { readPeerCertificate } from './peer-certificate.ts';
+import type { NamedContext } from './server-names.ts';
+import type { HandshakeWatcher } from './tls-context.ts';
+
+/** How an arrival ended: the label of the handshake metric. */
+export type HandshakeOutcome =
+  | 'accepted'
+  | 'certificate-required'
+  | 'certificate-denied'
+  | 'unknown-name'
+  | 'bad-client-hello'
+  | 'timeout'
+  | 'failed';
+
+/** The account of one arrival; what was not learnt is absent. */
+export interface ArrivalReport {
+  readonly outcome: HandshakeOutcome;
+  /** For the log: why it was not accepted. */
+  readonly reason?: string;
+  readonly serverName?: string;
+  readonly tenant?: string;
+  readonly facts?: ConnectionFacts;
+}
+
+/** What the listener lends to each arrival. */
+export interface ArrivalContext {
+  readonly listener: string;
+  readonly policy: () => Policy;
+  readonly deadlines: Deadlines;
+  /** May throw when the identity of the name cannot be used. */
+  readonly find: (policy: Policy, serverName: string) => NamedContext | undefined;
+  /** Called once for each arrival that sent at least one byte, before `onSecured`. */
+  readonly onSettled: (report: ArrivalReport, peer: Address) => void;
+  readonly onSecured: (socket: TLSSocket, facts: ConnectionFacts) => void;
+}
+
+/** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
+const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
+
+/** Owns the socket until `onSecured`; whatever else happens, the socket is closed and the end is told once. */
+export class Arrival implements Expiring, HandshakeWatcher {
+  readonly #socket: Socket;
+  readonly #peer: Address;
+  readonly #context: ArrivalContext;
+  readonly #chunks: Buffer[] = [];
+  #receivedBytes = 0;
+  #neededBytes = 0;
+  #serverName: string | undefined;
+  #named: NamedContext | undefined;
+  #settled = false;
+
+  constructor(socket: Socket, peer: Address, context: ArrivalContext) {
+    this.#socket = socket;
+    this.#peer = peer;
+    this.#context = context;
+    context.deadlines.arm(this, context.policy().gateway.timeouts.handshakeMs);
+    socket.on('data', this.#onData);
+    socket.once('close', () => this.#onClose());
+  }
+
+  expire(): void {
+    this.#refuse('timeout', 'the handshake took too long');
+  }
+
+  onSecure(socket: TLSSocket): void {
+    // 'close' follows every error, and tells all there is to do about it.
+    socket.on('error', () => undefined);
+    const named = this.#named;
+    if (this.#settled || named === undefined) {
+      socket.destroy();
+      return;
+    }
+    const certificate = certificateFacts(socket, Date.now());
+    if (named.rules.clientCertificates === 'require' && certificate.status !== 'verified') {
+      if (certificate.status === 'absent') this.#refuse('certificate-required', 'no client certificate');
+      else this.#refuse('certificate-denied', certificate.reason);
+      return;
+    }
+    const facts = this.#factsOf(socket, certificate);
+    this.#settle({ outcome: 'accepted', facts });
+    this.#context.onSecured(socket, facts);
+  }
+
+  onHandshakeFailed(error: Error): void {
+    this.#refuse('failed', 'code' in error && typeof error.code === 'string' ? error.code : error.message);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#chunks.push(chunk);
+    this.#receivedBytes += chunk.length;
+    if (this.#receivedBytes < this.#neededBytes) return;
+    const bytes = this.#gather();
+    const progress = readServerName(bytes);
+    if (progress.kind === 'more') this.#neededBytes = progress.neededBytes;
+    else if (progress.kind === 'fault') this.#refuse('bad-client-hello', progress.reason);
+    else this.#choose(progress.name, bytes);
+  };
+
+  #gather(): Buffer {
+    const [first] = this.#chunks;
+    const bytes = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
+    this.#chunks.length = 0;
+    this.#chunks.push(bytes);
+    return bytes;
+  }
+
+  #choose(rawName: string | undefined, bytes: Buffer): void {
+    this.#chunks.length = 0;
+    this.#socket.off('data', this.#onData);
+    this.#socket.pause();
+    const serverName = rawName === undefined ? undefined : canonicalServerName(rawName);
+    if (serverName === undefined) {
+      this.#refuseName(rawName === undefined ? 'no server name' : 'the server name is not a host name');
+      return;
+    }
+    this.#serverName = serverName;
+    try {
+      this.#named = this.#context.find(this.#context.policy(), serverName);
+    } catch (error) {
+      this.#refuse('failed', `the identity of the server name cannot be used: ${String(error)}`);
+      return;
+    }
+    if (this.#named === undefined) {
+      this.#refuseName('no tenant has this server name');
+      return;
+    }
+    this.#socket.unshift(bytes);
+    this.#named.tls.begin(this.#socket, this);
+  }
+
+  /** Costs no cryptography; the alert tells an honest client what to mend. */
+  #refuseName(reason: string): void {
+    this.#settle({ outcome: 'unknown-name', reason });
+    this.#socket.write(UNRECOGNIZED_NAME);
+    this.#socket.destroySoon();
+  }
+
+  #refuse(outcome: HandshakeOutcome, reason: string): void {
+    this.#settle({ outcome, reason });
+    this.#socket.destroy();
+  }
+
+  /** A connection that closes without a byte is a probe of the port, not a handshake. */
+  #onClose(): void {
+    if (this.#receivedBytes > 0) this.#settle({ outcome: 'failed', reason: 'the connection closed' });
+    this.#context.deadlines.disarm(this);
+  }
+
+  #settle(ending: Pick<ArrivalReport, 'outcome' | 'reason' | 'facts'>): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#context.deadlines.disarm(this);
+    const report = {
+      ...ending,
+      ...(this.#serverName !== undefined && { serverName: this.#serverName }),
+      ...(this.#named !== undefined && { tenant: this.#named.rules.tenant }),
+    };
+    this.#context.onSettled(report, this.#peer);
+  }
+
+  #factsOf(socket: TLSSocket, certificate: CertificateFacts): ConnectionFacts {
+    return {
+      listener: this.#context.listener,
+      serverName: this.#serverName ?? '',
+      peer: this.#peer,
+      peerPort: this.#socket.remotePort ?? 0,
+      certificate,
+      tlsVersion: socket.getProtocol() ?? '',
+      tlsResumed: socket.isSessionReused(),
+    };
+  }
+}
+
+/**
+ * The certificate itself is asked for, whatever `authorized` says: a session resumed without one has passed for
+ * authorized in more than one version of Node.
+ */
+function certificateFacts(socket: TLSSocket, nowMs: number): CertificateFacts {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return { status: 'absent' };
+  if (!socket.authorized) return { status: 'refused', reason: String(socket.authorizationError) };
+  return readPeerCertificate(certificate, nowMs);
+}

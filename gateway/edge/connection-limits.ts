@@ -1,0 +1,43 @@
+/** How many connections there may be, in all and from one address. */
+
+import type { Address } from '../core/address.ts';
+
+export interface ConnectionCaps {
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+}
+
+/** Counts what is open. Caps are given with each question, so that a reload may change them. */
+export class ConnectionLimits {
+  readonly #perHolder = new Map<string, number>();
+  #total = 0;
+
+  /** Connections admitted and not released. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Takes a place for one connection from `peer`, or answers false and takes none. */
+  admit(peer: Address, caps: ConnectionCaps): boolean {
+    const holder = holderOf(peer);
+    const held = this.#perHolder.get(holder) ?? 0;
+    if (this.#total >= caps.connections || held >= caps.connectionsPerAddress) return false;
+    this.#total += 1;
+    this.#perHolder.set(holder, held + 1);
+    return true;
+  }
+
+  /** Gives back a place taken by `admit`, once. */
+  release(peer: Address): void {
+    const holder = holderOf(peer);
+    const held = this.#perHolder.get(holder) ?? 0;
+    this.#total -= 1;
+    if (held > 1) this.#perHolder.set(holder, held - 1);
+    else this.#perHolder.delete(holder);
+  }
+}
+
+/** Whoever has one IPv6 address has the 2^64 of its subnet (RFC 4291 §2.5.4): the subnet counts as one address. */
+function holderOf(peer: Address): string {
+  return peer.family === 4 ? peer.text : `${peer.words[0]}:${peer.words[1]}`;
+}

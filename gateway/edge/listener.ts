@@ -1,0 +1,155 @@
+/** A TCP listener whose connections arrive behind TLS, in the context of the server name they asked for. */
+
+import { createServer, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { type Address, parseAddress } from '../core/address.ts';
+import type { Deadlines } from '../core/deadlines.ts';
+import type { ConnectionFacts } from '../core/facts.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import { type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
+import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
+import { ConnectionLimits } from './connection-limits.ts';
+import type { ServerNames } from './server-names.ts';
+
+/** A connection that was not accepted, or a failure to accept any: for the log. */
+export interface ListenerFault {
+  readonly listener: string;
+  readonly outcome: Exclude<ArrivalReport['outcome'], 'accepted'> | 'over-limit' | 'accept-failed';
+  readonly reason: string;
+  readonly peer?: string;
+  readonly serverName?: string;
+  readonly tenant?: string;
+}
+
+export interface ListenerOptions {
+  /** Name of the listener in the policy; its settings and the gateway's limits are read anew per connection. */
+  readonly name: string;
+  /** The policy in force now. */
+  readonly policy: () => Policy;
+  /** May be shared by listeners. */
+  readonly serverNames: ServerNames;
+  readonly deadlines: Deadlines;
+  readonly metrics: Pick<Metrics, 'connectionOpened' | 'connectionClosed' | 'handshake'>;
+  /** Takes the socket over; it has an 'error' listener already and no byte of it was read. */
+  readonly onConnection: (socket: TLSSocket, facts: ConnectionFacts) => void;
+  readonly onFault?: (fault: ListenerFault) => void;
+}
+
+export interface Listener {
+  /** Binds the address of the policy and resolves to the one in use; rejects when it cannot be had. */
+  listen(): Promise<HostPort>;
+  /** No further connection is accepted; those there are go on, handshakes under way included. */
+  stopAccepting(): Promise<void>;
+  /** Breaks off every connection accepted here, whoever owns it now. */
+  destroyAll(): void;
+  /** Connections accepted and not closed, handshakes under way included. */
+  readonly connections: number;
+}
+
+export function createListener(options: ListenerOptions): Listener {
+  return new TlsListener(options);
+}
+
+class TlsListener implements Listener {
+  readonly #options: ListenerOptions;
+  readonly #server: Server;
+  readonly #limits = new ConnectionLimits();
+  readonly #sockets = new Set<Socket>();
+  readonly #arrivals: ArrivalContext;
+
+  constructor(options: ListenerOptions) {
+    const { name, policy, deadlines, serverNames, onConnection } = options;
+    this.#options = options;
+    this.#arrivals = {
+      listener: name,
+      policy,
+      deadlines,
+      find: (current, serverName) => serverNames.find(current, listenerOf(current, name), serverName),
+      onSettled: (report, peer) => this.#onSettled(report, peer),
+      onSecured: onConnection,
+    };
+    this.#server = createServer({ noDelay: true }, (socket) => this.#onSocket(socket));
+    // Running out of descriptors fails one accept, not the listener.
+    this.#server.on('error', (error) => this.#onAcceptError(error));
+  }
+
+  get connections(): number {
+    return this.#limits.total;
+  }
+
+  async listen(): Promise<HostPort> {
+    const { address } = listenerOf(this.#options.policy(), this.#options.name);
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host: address.host, port: address.port }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    const bound = this.#server.address();
+    if (bound === null || typeof bound === 'string') throw new Error('the listener has no address');
+    return { host: bound.address, port: bound.port };
+  }
+
+  /** The listening socket closes at once; waiting for 'close' would wait for the last connection. */
+  async stopAccepting(): Promise<void> {
+    if (this.#server.listening) this.#server.close();
+  }
+
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #onSocket(socket: Socket): void {
+    socket.on('error', () => undefined);
+    const peer = peerOf(socket);
+    // A caller that is gone already has no address.
+    if (peer === undefined) {
+      socket.destroy();
+      return;
+    }
+    const { name, policy, metrics } = this.#options;
+    if (!this.#limits.admit(peer, policy().gateway.limits)) {
+      socket.destroy();
+      metrics.handshake('', '', false, 'over-limit');
+      this.#fault({ outcome: 'over-limit', reason: 'too many connections', peer: peer.text });
+      return;
+    }
+    metrics.connectionOpened(name);
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#limits.release(peer);
+      metrics.connectionClosed(name);
+    });
+    new Arrival(socket, peer, this.#arrivals);
+  }
+
+  #onSettled(report: ArrivalReport, peer: Address): void {
+    const { outcome, reason = '', serverName, tenant, facts } = report;
+    const { metrics } = this.#options;
+    metrics.handshake(tenant ?? '', facts?.tlsVersion ?? '', facts?.tlsResumed ?? false, outcome);
+    if (outcome === 'accepted') return;
+    this.#fault({
+      outcome,
+      reason,
+      peer: peer.text,
+      ...(serverName !== undefined && { serverName }),
+      ...(tenant !== undefined && { tenant }),
+    });
+  }
+
+  #onAcceptError(error: Error): void {
+    this.#fault({ outcome: 'accept-failed', reason: error.message });
+  }
+
+  #fault(fault: Omit<ListenerFault, 'listener'>): void {
+    this.#options.onFault?.({ listener: this.#options.name, ...fault });
+  }
+}
+
+/** The peer's address without the zone a link-local one comes with. */
+function peerOf(socket: Socket): Address | undefined {
+  const [address] = (socket.remoteAddress ?? '').split('%');
+  return address === undefined ? undefined : parseAddress(address);
+}

@@ -1,0 +1,93 @@
+/** What a client certificate says, read once a connection, and the rules it must keep beyond its chain. */
+
+import { hash, type X509Certificate } from 'node:crypto';
+import type { VerifiedCertificate } from '../core/facts.ts';
+
+/** A certificate that chains to the right authority and is refused all the same. */
+export interface RefusedCertificate {
+  readonly status: 'refused';
+  readonly reason: string;
+}
+
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+const ANY_PURPOSE = '2.5.29.37.0';
+const MIN_RSA_BITS = 2048;
+const KEY_TYPES: ReadonlySet<string> = new Set(['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448']);
+
+/**
+ * The facts of a certificate whose chain was verified, or why it is refused. Chain verification leaves open whether
+ * it is valid now (a resumed session carries an old verdict), is no authority itself, may authenticate clients
+ * (RFC 5280 §4.2.1.12), and has a key of some strength.
+ */
+export function readPeerCertificate(
+  certificate: X509Certificate,
+  nowMs: number,
+): VerifiedCertificate | RefusedCertificate {
+  const reason = objectionTo(certificate, nowMs);
+  if (reason !== undefined) return { status: 'refused', reason };
+  const names = readAlternativeNames(certificate.subjectAltName ?? '');
+  if (names === undefined) return { status: 'refused', reason: 'its alternative names cannot be read' };
+  return {
+    status: 'verified',
+    // OpenSSL escapes newlines within a value, so these stand between values only.
+    subject: (certificate.subject ?? '').replaceAll('\n', ', '),
+    dnsNames: valuesOf(names, 'DNS'),
+    uris: valuesOf(names, 'URI'),
+    emails: valuesOf(names, 'email'),
+    thumbprint: hash('sha256', certificate.raw, 'base64url'),
+    der: certificate.raw.toString('base64'),
+  };
+}
+
+function objectionTo(certificate: X509Certificate, nowMs: number): string | undefined {
+  if (nowMs < certificate.validFromDate.getTime()) return 'it is not valid yet';
+  if (nowMs > certificate.validToDate.getTime()) return 'it has expired';
+  if (certificate.ca) return 'it is the certificate of an authority';
+  // Node calls the extended key usages `keyUsage`; without the extension there are none to keep to.
+  const usages: readonly string[] | undefined = certificate.keyUsage;
+  if (usages !== undefined && !usages.includes(CLIENT_AUTH) && !usages.includes(ANY_PURPOSE))
+    return 'it is not for client authentication';
+  const { asymmetricKeyType: type = '', asymmetricKeyDetails: details } = certificate.publicKey;
+  if (!KEY_TYPES.has(type)) return 'its key type is not accepted';
+  if (type.startsWith('rsa') && (details?.modulusLength ?? 0) < MIN_RSA_BITS) return 'its key is too short';
+  return undefined;
+}
+
+/** One alternative name: its type as OpenSSL writes it, and its value. */
+export interface AlternativeName {
+  readonly type: string;
+  readonly value: string;
+}
+
+/** Type and value of one entry; a value with anything unusual in it is a JSON string. */
+const ENTRY = /([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y;
+
+/**
+ * Reads the text of a subjectAltName extension; nothing when any part of it cannot be read. A value with a comma or
+ * a quote comes quoted, so that it cannot pass for a further entry (CVE-2021-44532); splitting at commas would undo
+ * that.
+ */
+export function readAlternativeNames(text: string): readonly AlternativeName[] | undefined {
+  const names: AlternativeName[] = [];
+  ENTRY.lastIndex = 0;
+  while (ENTRY.lastIndex < text.length) {
+    const [, type, written] = ENTRY.exec(text) ?? [];
+    const value = written?.startsWith('"') ? unquote(written) : written;
+    if (type === undefined || value === undefined) return undefined;
+    names.push({ type, value });
+  }
+  return names;
+}
+
+function unquote(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function valuesOf(names: readonly AlternativeName[], type: string): string[] {
+  return names.filter((name) => name.type === type).map((name) => name.value);
+}

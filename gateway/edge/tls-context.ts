@@ -1,0 +1,114 @@
+/** TLS for one server name under one set of rules: what is shown, whom is trusted, and its own ticket keys. */
+
+import { constants, hash, randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import type { ServerIdentity } from '../policy/certificates.ts';
+import type { ClientCertificateMode, TlsVersion } from '../policy/policy.ts';
+
+/** The rules a context is made for; another value of any of them is another context. */
+export interface ContextRules {
+  readonly tenant: string;
+  readonly clientCertificates: ClientCertificateMode;
+  readonly minTlsVersion: TlsVersion;
+  readonly sessionResumption: 'bound' | 'off';
+  readonly handshakeMs: number;
+}
+
+/** Hears how one handshake ends: one call, or none when the connection closes first. */
+export interface HandshakeWatcher {
+  /** The handshake is done. Whether the client's certificate is good is in `authorized`, and not enforced. */
+  onSecure(socket: TLSSocket): void;
+  onHandshakeFailed(error: Error): void;
+}
+
+/** Authenticated ciphers with ephemeral keys only; the order of OpenSSL. */
+const CIPHERS = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'ECDHE+AESGCM',
+  'ECDHE+CHACHA20',
+].join(':');
+const TICKET_KEY_BYTES = 48;
+/** Longest `sessionIdContext` OpenSSL takes. */
+const CONTEXT_ID_CHARACTERS = 32;
+const CRL_BLOCK = /-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g;
+
+/**
+ * A `tls.Server` that never listens: sockets whose ClientHello was read are handed to it. So the context is chosen
+ * before TLS begins, and a session is resumed where it was made or not at all.
+ */
+export class TlsContext {
+  readonly #server: Server;
+  /** Handshakes by the two ends of their connection: the server names its sockets by nothing else. */
+  readonly #running = new Map<string, HandshakeWatcher>();
+
+  /** Throws when the identity cannot be used, which the policy has checked. Cost: about a millisecond. */
+  constructor(identity: ServerIdentity, rules: ContextRules) {
+    this.#server = createServer(optionsFor(identity, rules));
+    this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
+    this.#server.on('tlsClientError', (error, socket) => this.#onClientError(error, socket));
+  }
+
+  /** Begins the handshake on a socket whose bytes were all given back. */
+  begin(socket: Socket, watcher: HandshakeWatcher): void {
+    const ends = endsOf(socket);
+    this.#running.set(ends, watcher);
+    socket.once('close', () => {
+      if (this.#running.get(ends) === watcher) this.#running.delete(ends);
+    });
+    this.#server.emit('connection', socket);
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    const watcher = this.#take(socket);
+    if (watcher === undefined) socket.destroy();
+    else watcher.onSecure(socket);
+  }
+
+  #onClientError(error: Error, socket: TLSSocket): void {
+    const watcher = this.#take(socket);
+    socket.destroy();
+    watcher?.onHandshakeFailed(error);
+  }
+
+  /** A peer that is gone already has no address any more; the close of its connection tells the watcher's owner. */
+  #take(socket: TLSSocket): HandshakeWatcher | undefined {
+    const ends = endsOf(socket);
+    const watcher = this.#running.get(ends);
+    this.#running.delete(ends);
+    return watcher;
+  }
+}
+
+function endsOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`;
+}
+
+function optionsFor(identity: ServerIdentity, rules: ContextRules): TlsOptions {
+  const asks = rules.clientCertificates !== 'none';
+  return {
+    cert: identity.chainPem,
+    key: identity.keyPem,
+    // Always a list: anything falsy would trust every public authority for clients.
+    ca: asks ? [...identity.clientCas] : [],
+    ...(asks && identity.crlPem !== undefined && { crl: identity.crlPem.match(CRL_BLOCK) ?? [] }),
+    requestCert: asks,
+    // The refusal is ours, so that it can be counted and named.
+    rejectUnauthorized: false,
+    ALPNProtocols: ['http/1.1'],
+    minVersion: rules.minTlsVersion,
+    ciphers: CIPHERS,
+    honorCipherOrder: true,
+    handshakeTimeout: rules.handshakeMs,
+    secureOptions:
+      constants.SSL_OP_NO_RENEGOTIATION |
+      (rules.sessionResumption === 'off' ? constants.SSL_OP_NO_TICKET : 0),
+    sessionIdContext: hash('sha256', `${rules.tenant} ${identity.serverName}`).slice(
+      0,
+      CONTEXT_ID_CHARACTERS,
+    ),
+    ticketKeys: randomBytes(TICKET_KEY_BYTES),
+  };
+}

@@ -1,0 +1,147 @@
+/** The admin listener: scrape, probes, the state of the policy, and a reload. */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import type { MetricsText } from './metrics.ts';
+
+export interface AdminOptions {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly metricsText: (accept?: string) => Promise<MetricsText>;
+  /** Generation, digest, tenants, faults of the last reload: printed as JSON. */
+  readonly policyStatus: () => object;
+  /** False while draining and before the first policy. */
+  readonly ready: () => boolean;
+  /** Reloads and says what came of it: printed as JSON. */
+  readonly reload: () => Promise<object>;
+}
+
+export interface Admin {
+  /** Resolves to the address in use; rejects when it cannot be had. */
+  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /** Stops at once. */
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly contentType: string;
+  readonly allow?: string;
+}
+
+type Handler = (request: IncomingMessage, options: AdminOptions) => Answer | Promise<Answer>;
+
+interface Page {
+  readonly method: 'GET' | 'POST';
+  readonly answer: Handler;
+}
+
+const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
+  ['/metrics', { method: 'GET', answer: answerMetrics }],
+  ['/livez', { method: 'GET', answer: () => json(200, { status: 'live' }) }],
+  ['/readyz', { method: 'GET', answer: (_request, { ready }) => readiness(ready()) }],
+  ['/policy', { method: 'GET', answer: (_request, { policyStatus }) => json(200, policyStatus()) }],
+  ['/reload', { method: 'POST', answer: answerReload }],
+]);
+
+/** A server for operators and scrapers. Whoever reaches it may reload, so it belongs on loopback. */
+export function createAdmin(options: AdminOptions): Admin {
+  const server = createServer(
+    { maxHeaderSize: 8192, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 30_000 },
+    (request, response) => {
+      // What a caller sends after its head is of no use to any page.
+      request.resume();
+      answer(request, options).then(
+        (made) => send(request, response, made),
+        () => send(request, response, json(500, { error: 'internal error' })),
+      );
+    },
+  );
+  server.maxConnections = 64;
+  server.on('error', () => undefined);
+  return { listen: () => listen(server, options.address), close: () => close(server) };
+}
+
+async function answer(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
+  if (isLoopback(options.address.host) && !isLoopback(hostOf(request)))
+    return json(403, { error: 'host not allowed' });
+  const [path = ''] = (request.url ?? '').split('?');
+  const page = pages.get(path);
+  if (page === undefined) return json(404, { error: 'not found' });
+  const isRead = page.method === 'GET' && (request.method === 'GET' || request.method === 'HEAD');
+  if (!isRead && request.method !== page.method) {
+    return {
+      ...json(405, { error: 'method not allowed' }),
+      allow: page.method === 'GET' ? 'GET, HEAD' : 'POST',
+    };
+  }
+  return page.answer(request, options);
+}
+
+async function answerMetrics(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
+  const { contentType, body } = await options.metricsText(request.headers.accept);
+  return { status: 200, contentType, body };
+}
+
+/** Browsers name the page a POST comes from: no page has any business here (cross-site request forgery). */
+async function answerReload(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
+  if (request.headers.origin !== undefined) return json(403, { error: 'origin not allowed' });
+  return json(200, await options.reload());
+}
+
+function readiness(isReady: boolean): Answer {
+  return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not ready' });
+}
+
+function json(status: number, body: object): Answer {
+  return { status, body: `${JSON.stringify(body)}\n`, contentType: 'application/json' };
+}
+
+function send(request: IncomingMessage, response: ServerResponse, made: Answer): void {
+  response.on('error', () => undefined);
+  response.writeHead(made.status, {
+    'Content-Type': made.contentType,
+    'Content-Length': Buffer.byteLength(made.body),
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    ...(made.allow !== undefined && { Allow: made.allow }),
+  });
+  response.end(request.method === 'HEAD' ? undefined : made.body);
+}
+
+/** `Host` without its port and brackets; empty when there is none. */
+function hostOf(request: IncomingMessage): string {
+  const [, bracketed, plain] =
+    /^(?:\[([^\]]*)\]|([^:]*))(?::[0-9]+)?$/.exec(request.headers.host ?? '') ?? [];
+  return bracketed ?? plain ?? '';
+}
+
+/** A page of another site may give its name an address here (DNS rebinding); it cannot take one of these names. */
+function isLoopback(host: string): boolean {
+  const name = host.toLowerCase();
+  if (name === 'localhost' || name === '::1') return true;
+  return isIP(name) === 4 && name.startsWith('127.');
+}
+
+async function listen(
+  server: Server,
+  address: AdminOptions['address'],
+): Promise<{ readonly host: string; readonly port: number }> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: address.host, port: address.port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('the admin listener has no address');
+  return { host: bound.address, port: bound.port };
+}
+
+async function close(server: Server): Promise<void> {
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

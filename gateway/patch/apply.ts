@@ -1,0 +1,165 @@
+/** Applies a weight patch to a copy of its base: the copy becomes the target, to the bit, or does not stay. */
+
+import { constants } from 'node:fs';
+import { copyFile, type FileHandle, open, rm } from 'node:fs/promises';
+import { modelDigest } from './digest.ts';
+import { PatchFaultError, patchFault, type Violation, violation } from './fault.ts';
+import type { EndHeader, OpenHeader, PatchHeader, TensorFields } from './format.ts';
+import { decodeIndices } from './index-encoding.ts';
+import { valueSizes } from './layout.ts';
+import type { Frame } from './read.ts';
+import { openSafetensors, type SafetensorsFile, type TensorEntry } from './safetensors.ts';
+import { type PatchExpectation, StreamRules } from './stream-rules.ts';
+import { TensorWriter } from './tensor-writer.ts';
+
+/** What the base is, and what may be made of it. */
+export interface ApplyExpectation extends PatchExpectation {
+  /** The version of the base. */
+  readonly baseVersion: number;
+  /** The digest of the base, where it is known already; otherwise it is computed. */
+  readonly baseDigest?: Buffer | undefined;
+}
+
+/** What a patch made. */
+export interface AppliedPatch {
+  readonly modelId: string;
+  readonly targetVersion: number;
+  /** Changed elements. */
+  readonly changed: number;
+  /** Digest of the new model, which is the one END announced. */
+  readonly digest: Buffer;
+}
+
+/**
+ * Copies `base` to `outPath`, which must not exist, and applies the frames to it. Everything is held against its
+ * bounds again. Resolves once the file is synced to disk and its digest is END's. On any fault, of the patch
+ * (PatchFaultError), of the disk or of the source, `outPath` is removed; a base that is not OPEN's is fault `base`.
+ */
+export async function applyPatch(
+  base: SafetensorsFile,
+  frames: AsyncIterable<Frame>,
+  outPath: string,
+  expectation: ApplyExpectation,
+): Promise<AppliedPatch> {
+  const application = new Application(base, outPath, expectation);
+  try {
+    let done: AppliedPatch | undefined;
+    for await (const frame of frames) done = await application.take(frame);
+    if (done !== undefined) return done;
+    throw application.fault(violation('truncated', 'the stream ended before its END frame'));
+  } catch (error) {
+    await application.discard();
+    throw error;
+  } finally {
+    await application.close();
+  }
+}
+
+class Application {
+  readonly #base: SafetensorsFile;
+  readonly #entries: ReadonlyMap<string, TensorEntry>;
+  readonly #path: string;
+  readonly #expectation: ApplyExpectation;
+  readonly #rules: StreamRules;
+  readonly #seen = new Set<string>();
+  #out: FileHandle | undefined;
+  #created = false;
+  #writer: TensorWriter | undefined;
+
+  constructor(base: SafetensorsFile, path: string, expectation: ApplyExpectation) {
+    this.#base = base;
+    this.#entries = new Map(base.tensors.map((entry) => [entry.name, entry]));
+    this.#path = path;
+    this.#expectation = expectation;
+    this.#rules = new StreamRules(expectation);
+  }
+
+  /** Takes the next frame; END gives back what was made. */
+  async take(frame: Frame): Promise<AppliedPatch | undefined> {
+    const { header } = frame;
+    if (this.#rules.ended) throw this.fault(violation('trailing', 'a frame follows END'));
+    const place = { frame: this.#rules.frames, offset: this.#rules.bytes };
+    const broken = this.#rules.admit(header, frame.headerBytes) ?? (await this.#apply(frame));
+    if (broken !== undefined) throw new PatchFaultError(patchFault(broken, place.frame, place.offset));
+    return header.type === 'end' ? this.#applied(header) : undefined;
+  }
+
+  /** A fault at the frame that comes next. */
+  fault(broken: Violation): PatchFaultError {
+    return new PatchFaultError(patchFault(broken, this.#rules.frames, this.#rules.bytes));
+  }
+
+  async discard(): Promise<void> {
+    await this.close();
+    if (this.#created) await rm(this.#path, { force: true });
+  }
+
+  async close(): Promise<void> {
+    const out = this.#out;
+    this.#out = undefined;
+    await out?.close();
+  }
+
+  async #apply({ header, payload }: Frame): Promise<Violation | undefined> {
+    if (header.type === 'open') return this.#begin(header);
+    if (header.type === 'tensor') return this.#select(header);
+    if (header.type === 'patch') return this.#change(header, payload);
+    return this.#finish(header);
+  }
+
+  async #begin(header: OpenHeader): Promise<Violation | undefined> {
+    const { baseVersion, baseDigest } = this.#expectation;
+    if (header.baseVersion !== baseVersion) {
+      return violation('base', `the patch is for version ${header.baseVersion}, the base is ${baseVersion}`);
+    }
+    if (!header.baseDigest.equals(baseDigest ?? (await modelDigest(this.#base)))) {
+      return violation('base', 'the patch is for a base with another digest');
+    }
+    await copyFile(this.#base.path, this.#path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    this.#created = true;
+    this.#out = await open(this.#path, 'r+');
+    return undefined;
+  }
+
+  async #select(tensor: TensorFields): Promise<Violation | undefined> {
+    const entry = this.#entries.get(tensor.name);
+    if (entry === undefined) return violation('tensor', `the model has no tensor ${tensor.name}`);
+    if (entry.dtype !== tensor.dtype || entry.shape.join() !== tensor.shape.join()) {
+      return violation('tensor', `tensor ${tensor.name} has another type or shape in the model`);
+    }
+    if (this.#seen.has(tensor.name)) return violation('overlap', `tensor ${tensor.name} comes twice`);
+    this.#seen.add(tensor.name);
+    await this.#writer?.flush();
+    if (this.#out !== undefined) this.#writer = new TensorWriter(this.#out, entry);
+    return undefined;
+  }
+
+  async #change(patch: PatchHeader, payload: Buffer): Promise<Violation | undefined> {
+    const valueBytes = patch.count * valueSizes[patch.values];
+    if (payload.length < valueBytes + patch.indexLength)
+      return violation('bounds', 'the payload is too short');
+    const indices = decodeIndices(patch, payload.subarray(valueBytes, valueBytes + patch.indexLength));
+    if (!(indices instanceof Float64Array)) return indices;
+    await this.#writer?.write(indices, payload.subarray(0, valueBytes), patch);
+    return undefined;
+  }
+
+  async #finish(end: EndHeader): Promise<Violation | undefined> {
+    await this.#writer?.flush();
+    await this.#out?.sync();
+    const made = await openSafetensors(this.#path);
+    try {
+      const digest = await modelDigest(made);
+      return digest.equals(end.targetDigest)
+        ? undefined
+        : violation('digest', 'the patched model does not have the digest END announced');
+    } finally {
+      await made.close();
+    }
+  }
+
+  #applied(end: EndHeader): AppliedPatch {
+    const { modelId = '', targetVersion = 0 } = this.#rules.open ?? {};
+    return { modelId, targetVersion, changed: end.totalChanged, digest: end.targetDigest };
+  }
+}

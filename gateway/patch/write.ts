@@ -1,0 +1,274 @@
+/** Turns changes into the frames of a weight patch, and two model files into a patch of known size. */
+
+import { createHash } from 'node:crypto';
+import { HeaderChain } from './chain.ts';
+import { diffModels, type TensorChange } from './diff.ts';
+import { modelDigest } from './digest.ts';
+import {
+  encodeEnd,
+  encodeOpen,
+  encodePatch,
+  encodeTensor,
+  type FramePlace,
+  type OpenFields,
+  type TensorFields,
+} from './format.ts';
+import { encodeIndicesAs, gapLimit, type Indices, indexSizes, smallest } from './index-encoding.ts';
+import {
+  endLength,
+  type IndexEncoding,
+  padded,
+  valueSizes,
+  writerMaxElements,
+  writerMaxPayload,
+} from './layout.ts';
+import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
+
+/** What a patch says of itself before and after its changes. */
+export interface PatchIdentity extends Omit<OpenFields, 'maxPayload'> {
+  /** Digest of the model the patch makes, for END. */
+  readonly targetDigest: Buffer;
+}
+
+/** The changes are not the ones the identity announced, so the stream would be refused. */
+export class PatchWriteError extends Error {
+  override readonly name = 'PatchWriteError';
+}
+
+/** Where changes come from. */
+export type Changes = AsyncIterable<TensorChange> | Iterable<TensorChange>;
+
+/**
+ * Yields the frames of a patch, each as one Buffer of header and payload: at most 64 Ki elements and 256 KiB of
+ * payload. Changes must come tensor by tensor in rising order of their ids. Throws PatchWriteError in place of END
+ * when `tensorCount`, or a `totalChanged` other than 0, is not what was written.
+ */
+export async function* writePatch(identity: PatchIdentity, changes: Changes): AsyncGenerator<Buffer> {
+  const writer = new FrameWriter();
+  yield writer.open(identity);
+  yield* writeChanges(writer, changes);
+  const { tensors, changed } = writer;
+  if (identity.tensorCount !== tensors || ![0, changed].includes(identity.totalChanged)) {
+    throw new PatchWriteError(
+      `announced ${identity.totalChanged} changes in ${identity.tensorCount} tensors, wrote ${changed} in ${tensors}`,
+    );
+  }
+  yield writer.end(identity.targetDigest);
+}
+
+async function* writeChanges(writer: FrameWriter, changes: Changes): AsyncGenerator<Buffer> {
+  let current: number | undefined;
+  for await (const change of changes) {
+    if (change.tensor.tensorId !== current) yield writer.tensor(change.tensor);
+    current = change.tensor.tensorId;
+    for (let from = 0; from < change.indices.length; ) {
+      const part = nextPart(change, from);
+      yield writer.patch(change, part);
+      from = part.to;
+    }
+  }
+}
+
+/** The elements of a change that make one frame. */
+interface Part {
+  readonly from: number;
+  readonly to: number;
+  readonly encoding: IndexEncoding;
+}
+
+/** As many elements as one frame takes, in their smallest encoding. */
+function nextPart({ indices, encoding: values }: TensorChange, from: number): Part {
+  let to = Math.min(from + writerMaxElements, indices.length);
+  to = beforeWideGap(indices, from, to);
+  for (;;) {
+    const count = to - from;
+    const sizes = indexSizes(indices.subarray(from, to));
+    const encoding = smallest(sizes);
+    const bytes = padded(count * valueSizes[values] + sizes[encoding]);
+    if (bytes <= writerMaxPayload) return { from, to, encoding };
+    to = from + Math.floor((count * writerMaxPayload) / bytes);
+  }
+}
+
+/** Where a gap that no varint holds cuts the elements off. */
+function beforeWideGap(indices: Indices, from: number, to: number): number {
+  if ((indices[to - 1] ?? 0) - (indices[from] ?? 0) < gapLimit) return to;
+  for (let k = from + 1; k < to; k++) {
+    if ((indices[k] as number) - (indices[k - 1] as number) > gapLimit) return k;
+  }
+  return to;
+}
+
+/** Numbers, places and chains the frames of one stream. */
+class FrameWriter {
+  readonly #chain = new HeaderChain();
+  #sequence = 0;
+  #bytes = 0;
+  #tensors = 0;
+  #changed = 0;
+
+  get tensors(): number {
+    return this.#tensors;
+  }
+
+  get changed(): number {
+    return this.#changed;
+  }
+
+  /** Bytes of all frames so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  open(identity: PatchIdentity): Buffer {
+    return this.#add(encodeOpen({ ...identity, maxPayload: writerMaxPayload }, this.#place()));
+  }
+
+  tensor(tensor: TensorFields): Buffer {
+    this.#tensors += 1;
+    return this.#add(encodeTensor(tensor, this.#place()));
+  }
+
+  patch(change: TensorChange, { from, to, encoding }: Part): Buffer {
+    const indices = change.indices.subarray(from, to);
+    const size = valueSizes[change.encoding];
+    const encoded = encodeIndicesAs(encoding, indices);
+    const valueBytes = indices.length * size;
+    const payload = Buffer.alloc(padded(valueBytes + encoded.length));
+    change.values.copy(payload, 0, from * size, to * size);
+    encoded.copy(payload, valueBytes);
+    const fields = {
+      tensorId: change.tensor.tensorId,
+      count: indices.length,
+      firstIndex: indices[0] ?? 0,
+      lastIndex: indices.at(-1) ?? 0,
+      operation: change.operation ?? 'set',
+      indices: encoding,
+      values: change.encoding,
+      indexLength: encoded.length,
+      scale: change.scale ?? (change.encoding === 'i8' ? 1 : 0),
+    } as const;
+    this.#changed += indices.length;
+    return this.#add(encodePatch(fields, payload, this.#place()), payload);
+  }
+
+  end(targetDigest: Buffer): Buffer {
+    return encodeEnd(
+      {
+        frameCount: this.#sequence + 1,
+        tensorCount: this.#tensors,
+        totalChanged: this.#changed,
+        totalBytes: this.#bytes + endLength,
+        chain: this.#chain.digest(),
+        targetDigest,
+      },
+      this.#place(),
+    );
+  }
+
+  #place(): FramePlace {
+    return { sequence: this.#sequence, streamOffset: this.#bytes };
+  }
+
+  #add(header: Buffer, payload?: Buffer): Buffer {
+    this.#chain.link(header);
+    const frame = payload === undefined ? header : Buffer.concat([header, payload]);
+    this.#sequence += 1;
+    this.#bytes += frame.length;
+    return frame;
+  }
+}
+
+/** What a patch between two files is for. */
+export interface ModelPatchOptions {
+  readonly modelId: string;
+  readonly baseVersion: number;
+  readonly targetVersion: number;
+  readonly epoch: number;
+  /** 16 bytes; when absent they are derived from the models and versions, so the same patch has the same id. */
+  readonly streamId?: Buffer;
+}
+
+/** A patch that is ready to be sent. */
+export interface ModelPatch {
+  readonly identity: PatchIdentity;
+  /** Bytes of the whole stream. */
+  readonly bytes: number;
+  /** Changed elements. */
+  readonly changed: number;
+  /** The frames; every iteration begins anew, so a patch can be sent again. */
+  readonly stream: AsyncIterable<Buffer>;
+  /** Closes both files. */
+  close(): Promise<void>;
+}
+
+/**
+ * Prepares the exact patch from one file to another. Reads both twice now (digests, comparison) and once more each
+ * time `stream` is iterated: constant memory, no file beside them, and the exact size in advance. When a file changes
+ * in between, the stream ends with PatchWriteError before END. Throws ModelDiffError, SafetensorsError.
+ */
+export async function patchModel(
+  basePath: string,
+  targetPath: string,
+  options: ModelPatchOptions,
+): Promise<ModelPatch> {
+  const base = await openSafetensors(basePath);
+  const target = await openSafetensors(targetPath).catch(closing(base));
+  const close = async () => {
+    await Promise.all([base.close(), target.close()]);
+  };
+  try {
+    const { bytes, identity } = await measure(base, target, options);
+    const stream = {
+      [Symbol.asyncIterator]: () => writePatch(identity, diffModels(base, target)),
+    };
+    return { identity, bytes, changed: identity.totalChanged, stream, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Passes an error on once the file is closed. */
+function closing(file: SafetensorsFile): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await file.close();
+    throw error;
+  };
+}
+
+/** Writes the patch once, into nothing, to know its counts and its size. */
+async function measure(
+  base: SafetensorsFile,
+  target: SafetensorsFile,
+  options: ModelPatchOptions,
+): Promise<{ readonly identity: PatchIdentity; readonly bytes: number }> {
+  const digests = { baseDigest: await modelDigest(base), targetDigest: await modelDigest(target) };
+  const totalParams = base.tensors.reduce((sum, { elementCount }) => sum + elementCount, 0);
+  const provisional: PatchIdentity = {
+    ...options,
+    ...digests,
+    streamId: options.streamId ?? streamIdOf(options, digests),
+    tensorCount: 0,
+    totalParams,
+    totalChanged: 0,
+    threshold: 0,
+  };
+  const writer = new FrameWriter();
+  writer.open(provisional);
+  for await (const _frame of writeChanges(writer, diffModels(base, target))) {
+    // Only what the writer counts is of interest.
+  }
+  const identity = { ...provisional, tensorCount: writer.tensors, totalChanged: writer.changed };
+  return { identity, bytes: writer.bytes + endLength };
+}
+
+function streamIdOf(
+  options: ModelPatchOptions,
+  digests: { readonly baseDigest: Buffer; readonly targetDigest: Buffer },
+): Buffer {
+  const { modelId, baseVersion, targetVersion, epoch } = options;
+  const hash = createHash('sha256').update(digests.baseDigest).update(digests.targetDigest);
+  hash.update(JSON.stringify([modelId, baseVersion, targetVersion, epoch]));
+  return hash.digest().subarray(0, 16);
+}

@@ -1,0 +1,73 @@
+/** `gateway.yaml` as written becomes the settings the process runs by. */
+
+import { dirname, resolve } from 'node:path';
+import { buildPrefixTree } from '../core/prefix-tree.ts';
+import type { PolicyFault } from './fault.ts';
+import type { GatewayFile } from './gateway-file.ts';
+import type { GatewaySettings, ListenerSettings } from './policy.ts';
+import type { YamlFile } from './yaml-file.ts';
+
+type ListenerFile = GatewayFile['gateway']['listeners'][number];
+
+/** Relative paths start at the file. Faults are what no single key can show. */
+export function compileGateway(
+  yaml: YamlFile,
+  { gateway }: GatewayFile,
+): { readonly settings: GatewaySettings; readonly faults: readonly PolicyFault[] } {
+  const { limits, timeouts } = gateway;
+  const settings: GatewaySettings = {
+    listeners: gateway.listeners.map(compileListener),
+    certificates: resolve(dirname(yaml.file), gateway.certificates),
+    admin: gateway.admin.address,
+    limits: {
+      headBytes: limits.headBytes,
+      headFields: limits.headFields,
+      connections: limits.connections,
+      connectionsPerAddress: limits.connectionsPerAddress,
+    },
+    timeouts: {
+      handshakeMs: timeouts.handshake,
+      headMs: timeouts.head,
+      keepAliveIdleMs: timeouts.keepAliveIdle,
+      streamIdleMs: timeouts.streamIdle,
+      lingerMs: timeouts.linger,
+      drainMs: timeouts.drain,
+    },
+    accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(yaml.file), gateway.accessLog.file),
+  };
+  return { settings, faults: repeatedListeners(yaml, gateway.listeners) };
+}
+
+function compileListener(file: ListenerFile): ListenerSettings {
+  const { name, address, forwardedHeader, clientCertificates, minTlsVersion, sessionResumption } = file;
+  const trustedProxies = buildPrefixTree(
+    file.trustedProxies.map((prefix) => ({ prefix, value: true as const })),
+  );
+  return {
+    name,
+    address,
+    trustedProxies,
+    forwardedHeader,
+    clientCertificates,
+    minTlsVersion,
+    sessionResumption,
+  };
+}
+
+function repeatedListeners(yaml: YamlFile, listeners: readonly ListenerFile[]): PolicyFault[] {
+  const names = new Set<string>();
+  const addresses = new Set<string>();
+  return listeners.flatMap(({ name, address: { host, port } }, index) => {
+    const path = ['gateway', 'listeners', index];
+    const address = `${host}:${port}`;
+    const faults: PolicyFault[] = [];
+    if (names.has(name)) faults.push(yaml.at([...path, 'name'], `another listener is named ${name}`));
+    // Port 0 asks for any free port, so two of them are two addresses.
+    if (port !== 0 && addresses.has(address)) {
+      faults.push(yaml.at([...path, 'address'], `another listener has ${address}`));
+    }
+    names.add(name);
+    addresses.add(address);
+    return faults;
+  });
+}

@@ -1,0 +1,129 @@
+/** The routes of a tenant, with the names they use resolved. */
+
+import {
+  buildRouteTable,
+  type PathPattern,
+  parsePathPattern,
+  type RouteEntry,
+  type RouteTable,
+} from '../core/route-table.ts';
+import { type AddressLists, addressRules } from './address-lists.ts';
+import type { PolicyFault } from './fault.ts';
+import type { ClaimTemplate, Requirement, Route, StreamRule, Upstream } from './policy.ts';
+import type { RouteFile, TenantFile } from './tenant-file.ts';
+import type { Path, YamlFile } from './yaml-file.ts';
+
+interface Resolved {
+  readonly pattern: PathPattern;
+  readonly upstream: Upstream;
+}
+
+export function compileRoutes(
+  yaml: YamlFile,
+  file: TenantFile,
+  lists: AddressLists,
+  upstreams: ReadonlyMap<string, Upstream>,
+): { readonly routes: RouteTable<Route>; readonly faults: readonly PolicyFault[] } {
+  const faults: PolicyFault[] = [];
+  const entries: RouteEntry<Route>[] = [];
+  const names = new Set<string>();
+  for (const [index, written] of file.routes.entries()) {
+    const path = ['routes', index];
+    if (names.has(written.name))
+      faults.push(yaml.at([...path, 'name'], `another route is named ${written.name}`));
+    names.add(written.name);
+    const resolved = resolveNames(yaml, file, written, path, upstreams, faults);
+    if (resolved === undefined) continue;
+    const route = compileRoute(file, written, lists, resolved.upstream);
+    entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
+  }
+  return { routes: buildRouteTable(entries), faults };
+}
+
+/** Everything the route refers to; what is not there becomes a fault. */
+function resolveNames(
+  yaml: YamlFile,
+  file: TenantFile,
+  written: RouteFile,
+  path: Path,
+  upstreams: ReadonlyMap<string, Upstream>,
+  faults: PolicyFault[],
+): Resolved | undefined {
+  const upstream = upstreams.get(written.upstream);
+  if (upstream === undefined && file.upstreams[written.upstream] === undefined) {
+    const known = Object.keys(file.upstreams).join(', ');
+    faults.push(yaml.at([...path, 'upstream'], `there is no upstream ${written.upstream}`, known));
+  }
+  for (const [index, list] of (written.allow ?? []).entries()) {
+    if (file.addresses[list] !== undefined) continue;
+    faults.push(yaml.at([...path, 'allow', index], `there is no list ${list}`));
+  }
+  if (written.stream?.check === 'values') {
+    faults.push(yaml.at([...path, 'stream', 'check'], 'values is not supported yet', 'header or deep'));
+  }
+  if (written.require !== 'none' && Object.keys(file.issuers).length === 0) {
+    faults.push(yaml.at([...path, 'require'], 'asks for a token, but the tenant has no issuer'));
+  }
+  const pattern = parsePathPattern(written.match.path);
+  if (typeof pattern === 'string') {
+    faults.push(yaml.at([...path, 'match', 'path'], pattern));
+    return undefined;
+  }
+  faults.push(...unknownParams(yaml, written, path, pattern));
+  return upstream && { pattern, upstream };
+}
+
+function unknownParams(yaml: YamlFile, written: RouteFile, path: Path, pattern: PathPattern): PolicyFault[] {
+  if (written.require === 'none') return [];
+  return Object.entries(written.require.claims).flatMap(([claim, value]) =>
+    [value].flat().flatMap((text) => {
+      const template = readTemplate(text);
+      if ('literal' in template || pattern.params.includes(template.param)) return [];
+      const problem = `the path has no {${template.param}}`;
+      return [
+        yaml.at(
+          [...path, 'require', 'claims', claim],
+          problem,
+          pattern.params.map((each) => `{${each}}`).join(', ') || undefined,
+        ),
+      ];
+    }),
+  );
+}
+
+function compileRoute(file: TenantFile, written: RouteFile, lists: AddressLists, upstream: Upstream): Route {
+  const { name, require, allow, certificate, encodedSlash, forwardAuthorization, stream } = written;
+  return {
+    name,
+    tenant: file.tenant,
+    encodedSlash,
+    forwardAuthorization,
+    upstream,
+    ...(require !== 'none' && { require: compileRequirement(require) }),
+    ...(allow !== undefined && { addresses: addressRules(lists, allow, []) }),
+    ...(certificate !== undefined && { certificateNames: certificate.names }),
+    ...(stream !== undefined && { stream: compileStream(stream) }),
+  };
+}
+
+function compileRequirement(written: Exclude<RouteFile['require'], 'none'>): Requirement {
+  const claims = Object.entries(written.claims).map(
+    ([name, value]) => [name, [value].flat().map(readTemplate)] as const,
+  );
+  const { scope, binding } = written;
+  return { scope, claims: new Map(claims), ...(binding !== undefined && { binding }) };
+}
+
+function compileStream({ format, maxBytes, check }: NonNullable<RouteFile['stream']>): StreamRule {
+  return {
+    check: check === 'header' ? 'header' : 'deep',
+    ...(format !== undefined && { format }),
+    ...(maxBytes !== undefined && { maxBytes }),
+  };
+}
+
+/** `{name}` is a path parameter, anything else stands for itself. */
+function readTemplate(text: string): ClaimTemplate {
+  const [, param] = /^\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(text) ?? [];
+  return param === undefined ? { literal: text } : { param };
+}

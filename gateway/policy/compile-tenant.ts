@@ -1,0 +1,116 @@
+/** A tenant's file as written becomes the tenant that requests are decided by. */
+
+import type { ScopeName } from '../core/scope.ts';
+import { addressRules, readAddressLists } from './address-lists.ts';
+import { compileIssuers } from './compile-issuers.ts';
+import { compileRoutes } from './compile-routes.ts';
+import { compileUpstreams } from './compile-upstreams.ts';
+import type { PolicyFault } from './fault.ts';
+import type { Tenant } from './policy.ts';
+import type { TenantFile } from './tenant-file.ts';
+import { createTokenMemory } from './token-memory.ts';
+import type { YamlFile } from './yaml-file.ts';
+
+/** What the file says, and the texts of everything it refers to: a change of any makes a new tenant. */
+export interface CompiledTenant {
+  readonly tenant: Omit<Tenant, 'digest'>;
+  readonly texts: readonly string[];
+  readonly faults: readonly PolicyFault[];
+}
+
+export async function compileTenant(
+  yaml: YamlFile,
+  file: TenantFile,
+  fileName: string,
+): Promise<CompiledTenant> {
+  const texts: string[] = [];
+  const onText = (text: string): void => void texts.push(text);
+  const { lists, faults: listFaults } = await readAddressLists(yaml, file.addresses, onText);
+  const { issuers, faults: issuerFaults } = await compileIssuers(yaml, file.issuers, onText);
+  const { upstreams, faults: upstreamFaults } = compileUpstreams(yaml, file);
+  const { routes, faults: routeFaults } = compileRoutes(yaml, file, lists, upstreams);
+  const tenant: Omit<Tenant, 'digest'> = {
+    name: file.tenant,
+    serverNames: file.serverNames.map((name) => name.toLowerCase()),
+    ...(file.clientCertificates !== undefined && { clientCertificates: file.clientCertificates }),
+    ...(file.minTlsVersion !== undefined && { minTlsVersion: file.minTlsVersion }),
+    modelId: compilePattern(file.modelId) ?? /^$/,
+    addresses: addressRules(lists, file.allow, file.deny),
+    listSizes: new Map([...lists].map(([name, entries]) => [name, entries.length])),
+    issuers,
+    inclusions: compileInclusions(file.scopes),
+    upstreams,
+    routes,
+    tokens: createTokenMemory(),
+  };
+  const own = [
+    ...nameFaults(yaml, file, fileName),
+    ...unknownLists(yaml, file),
+    ...scopeFaults(yaml, file),
+    ...(compilePattern(file.modelId) === undefined ? [yaml.at(['modelId'], 'is no regular expression')] : []),
+  ];
+  return {
+    tenant,
+    texts,
+    faults: [...own, ...listFaults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
+  };
+}
+
+function compilePattern(text: string): RegExp | undefined {
+  try {
+    return new RegExp(text, 'u');
+  } catch {
+    return undefined;
+  }
+}
+
+function compileInclusions(scopes: TenantFile['scopes']): Tenant['inclusions'] {
+  const entries = Object.entries(scopes) as [ScopeName, ScopeName[]][];
+  return new Map(entries.map(([scope, included]) => [scope, new Set(included)]));
+}
+
+/** `name.example.com`, or `*.` before at least two labels. */
+const SERVER_NAME =
+  /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+
+function nameFaults(yaml: YamlFile, file: TenantFile, fileName: string): PolicyFault[] {
+  const faults: PolicyFault[] = [];
+  if (`${file.tenant}.yaml` !== fileName) {
+    faults.push(
+      yaml.at(['tenant'], `the file of ${file.tenant} is named ${fileName}`, `${file.tenant}.yaml`),
+    );
+  }
+  const seen = new Set<string>();
+  for (const [index, name] of file.serverNames.entries()) {
+    const lower = name.toLowerCase();
+    const wild = name.startsWith('*.') && !name.slice(2).includes('.');
+    if (!SERVER_NAME.test(name) || name.length > 253 || wild) {
+      faults.push(yaml.at(['serverNames', index], `${name} is no server name`, 'a DNS name, or *. and one'));
+    } else if (seen.has(lower)) {
+      faults.push(yaml.at(['serverNames', index], `${name} stands here twice`));
+    }
+    seen.add(lower);
+  }
+  return faults;
+}
+
+function unknownLists(yaml: YamlFile, file: TenantFile): PolicyFault[] {
+  const known = Object.keys(file.addresses);
+  const check = (key: string, names: readonly string[]): PolicyFault[] =>
+    names.flatMap((name, index) =>
+      known.includes(name)
+        ? []
+        : [yaml.at([key, index], `there is no list ${name}`, known.join(', ') || undefined)],
+    );
+  return [...check('allow', file.allow ?? []), ...check('deny', file.deny)];
+}
+
+/** Fine-tuning is what workers on networks nobody trusts may do; it must never grow into publishing. */
+function scopeFaults(yaml: YamlFile, file: TenantFile): PolicyFault[] {
+  return Object.entries(file.scopes).flatMap(([scope, included]) => {
+    const wrong = included.indexOf('publish');
+    return wrong < 0 || scope === 'publish'
+      ? []
+      : [yaml.at(['scopes', scope, wrong], `${scope} may not include publish`)];
+  });
+}

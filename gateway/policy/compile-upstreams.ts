@@ -1,0 +1,55 @@
+/** Upstreams and their nodes. */
+
+import type { PolicyFault } from './fault.ts';
+import type { NodeAddress, Upstream } from './policy.ts';
+import type { TenantFile, UpstreamFile } from './tenant-file.ts';
+import type { YamlFile } from './yaml-file.ts';
+
+export function compileUpstreams(
+  yaml: YamlFile,
+  file: TenantFile,
+): { readonly upstreams: ReadonlyMap<string, Upstream>; readonly faults: readonly PolicyFault[] } {
+  const upstreams = new Map<string, Upstream>();
+  const faults: PolicyFault[] = [];
+  for (const [name, written] of Object.entries(file.upstreams)) {
+    const path = ['upstreams', name];
+    const nodes: NodeAddress[] = [];
+    for (const [index, text] of written.nodes.entries()) {
+      const node = readNode(text);
+      if (typeof node === 'string') faults.push(yaml.at([...path, 'nodes', index], node, 'http://host:port'));
+      else nodes.push(node);
+    }
+    const { balance } = written;
+    if (balance === 'hash') faults.push(yaml.at([...path, 'balance'], 'hash is not supported yet'));
+    else upstreams.set(name, compileUpstream(file.tenant, name, written, balance, nodes));
+  }
+  return { upstreams, faults };
+}
+
+function compileUpstream(
+  tenant: string,
+  name: string,
+  { timeouts, connections }: UpstreamFile,
+  balance: Upstream['balance'],
+  nodes: readonly NodeAddress[],
+): Upstream {
+  return {
+    name,
+    tenant,
+    nodes,
+    balance,
+    connectMs: timeouts.connect,
+    firstByteMs: timeouts.firstByte,
+    maxConnections: connections.max,
+    idleMs: connections.idle,
+  };
+}
+
+function readNode(text: string): NodeAddress | string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined) return `${text} is no address of a node`;
+  if (url.protocol === 'https:') return 'nodes over https are not supported yet';
+  const plain = url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
+  if (url.protocol !== 'http:' || !plain) return `${text} is no address of a node`;
+  return { url: url.origin, host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) };
+}

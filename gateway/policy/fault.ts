@@ -1,0 +1,24 @@
+/** What is wrong with a policy, and where. */
+
+export interface PolicyFault {
+  readonly file: string;
+  /** From 1; 1:1 where the whole file is meant. */
+  readonly line: number;
+  readonly column: number;
+  /** `routes[1].match.methods`; empty for the whole file. */
+  readonly path: string;
+  readonly problem: string;
+  readonly expected?: string;
+}
+
+/** `file:line:column path: what is wrong (what is expected)`. */
+export function formatFault(fault: PolicyFault): string {
+  const { file, line, column, path, problem, expected } = fault;
+  const place = path === '' ? '' : ` ${path}`;
+  return `${file}:${line}:${column}${place}: ${problem}${expected === undefined ? '' : ` (expected ${expected})`}`;
+}
+
+/** A fault of a file as a whole. */
+export function fileFault(file: string, problem: string, expected?: string): PolicyFault {
+  return { file, line: 1, column: 1, path: '', problem, ...(expected !== undefined && { expected }) };
+}

@@ -1,0 +1,76 @@
+/** `gateway.yaml` as it is written: the process, its listeners, limits and times. */
+
+import { z } from 'zod';
+import { count, duration, hostPort, later, name, onlyYet, prefix, size } from './schema-types.ts';
+
+const HOUR_MS = 3_600_000;
+
+export const clientCertificates = z
+  .enum(['require', 'optional', 'none'])
+  .describe('Whether callers show a certificate; with `optional` the routes decide.');
+
+export const minTlsVersion = z.enum(['TLSv1.3', 'TLSv1.2']).describe('The oldest TLS version accepted.');
+
+const listener = z.strictObject({
+  name: name.describe('Names the listener in metrics and log.'),
+  address: hostPort.describe('Where it listens.'),
+  trustedProxies: z.array(prefix).prefault([]).describe('Peers whose forwarding header is believed.'),
+  proxyProtocol: onlyYet('off', 'accept and require').describe(
+    'Whether connections begin with a PROXY header.',
+  ),
+  forwardedHeader: z
+    .enum(['x-forwarded-for', 'forwarded'])
+    .prefault('x-forwarded-for')
+    .describe('The one forwarding header that counts.'),
+  clientCertificates: clientCertificates.prefault('require'),
+  minTlsVersion: minTlsVersion.prefault('TLSv1.3'),
+  sessionResumption: z
+    .enum(['bound', 'off'])
+    .prefault('bound')
+    .describe('`bound`: a session resumes under its own server name only; `off`: never.'),
+});
+
+const limits = z.strictObject({
+  headBytes: size(1024, 262_144).prefault('32KiB').describe('Start line and fields of a request together.'),
+  headFields: count(1, 1000).prefault(100).describe('Field lines of a request.'),
+  connections: count(1, 1_000_000).prefault(10_000).describe('Open connections of a listener.'),
+  connectionsPerAddress: count(1, 1_000_000).prefault(512).describe('Open connections of one peer address.'),
+  bufferedBytes: later('a bound on buffered bytes'),
+});
+
+const timeouts = z.strictObject({
+  handshake: duration(100, HOUR_MS).prefault('10s').describe('ClientHello and TLS handshake, each.'),
+  head: duration(100, HOUR_MS).prefault('10s').describe('From the first byte of a request head to its last.'),
+  keepAliveIdle: duration(100, 24 * HOUR_MS)
+    .prefault('60s')
+    .describe('Between two requests of a connection.'),
+  streamIdle: duration(100, 24 * HOUR_MS)
+    .prefault('60s')
+    .describe('Without a byte in either direction.'),
+  linger: duration(0, 60_000).prefault('2s').describe('Reading on after an early answer.'),
+  drain: duration(0, 24 * HOUR_MS)
+    .prefault('30s')
+    .describe('For requests to end after SIGTERM.'),
+});
+
+export const gatewayFile = z.strictObject({
+  gateway: z.strictObject({
+    listeners: z.array(listener).min(1).max(100),
+    certificates: z.string().min(1).prefault('../certs').describe('Folder with one folder a server name.'),
+    admin: z
+      .strictObject({
+        address: hostPort.prefault('127.0.0.1:9901').describe('Metrics, health, policy, reload.'),
+      })
+      .prefault({}),
+    workers: onlyYet(1, 'auto and more').describe('Data-plane processes.'),
+    limits: limits.prefault({}),
+    timeouts: timeouts.prefault({}),
+    accessLog: z
+      .strictObject({ file: z.string().min(1).prefault('-').describe('JSON lines; `-` is standard output.') })
+      .prefault({}),
+    state: later('shared state in Redis'),
+    etcd: later('policy from etcd'),
+  }),
+});
+
+export type GatewayFile = z.output<typeof gatewayFile>;

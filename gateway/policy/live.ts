@@ -1,0 +1,60 @@
+/** The policy in force: one reference, swapped by a reload, never half. */
+
+import type { PolicyFault } from './fault.ts';
+import { loadPolicy } from './load.ts';
+import type { Policy } from './policy.ts';
+
+export interface ReloadOutcome {
+  readonly successful: boolean;
+  readonly policy: Policy;
+  readonly faults: readonly PolicyFault[];
+}
+
+/** Holds the current policy and reads it afresh when asked. */
+export class LivePolicy {
+  readonly #folder: string;
+  readonly #nowMs: () => number;
+  readonly #onReload: (outcome: ReloadOutcome) => void;
+  #current: Policy;
+  #faults: readonly PolicyFault[] = [];
+  #running: Promise<ReloadOutcome> | undefined;
+
+  /** `policy` was read from `folder`; `onReload` hears of every reload, after the swap. */
+  constructor(
+    folder: string,
+    policy: Policy,
+    nowMs: () => number,
+    onReload: (outcome: ReloadOutcome) => void,
+  ) {
+    this.#folder = folder;
+    this.#current = policy;
+    this.#nowMs = nowMs;
+    this.#onReload = onReload;
+  }
+
+  get current(): Policy {
+    return this.#current;
+  }
+
+  /** Faults of the last reload. */
+  get faults(): readonly PolicyFault[] {
+    return this.#faults;
+  }
+
+  /** Reads the folder. What has faults keeps its last good version. Calls during a reload share it. */
+  reload(): Promise<ReloadOutcome> {
+    this.#running ??= this.#load().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #load(): Promise<ReloadOutcome> {
+    const { policy, faults } = await loadPolicy(this.#folder, this.#nowMs(), this.#current);
+    this.#current = policy ?? this.#current;
+    this.#faults = faults;
+    const outcome = { successful: faults.length === 0, policy: this.#current, faults };
+    this.#onReload(outcome);
+    return outcome;
+  }
+}

@@ -1,0 +1,114 @@
+/** A policy file's text becomes its contents as written, or every fault in it with its place. */
+
+import type { z } from 'zod';
+import type { PolicyFault } from './fault.ts';
+import { type Path, YamlFile } from './yaml-file.ts';
+
+export interface FileContents<T> {
+  readonly yaml: YamlFile;
+  /** Absent while there are faults. */
+  readonly contents?: T;
+  readonly faults: readonly PolicyFault[];
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** Reads the text by the schema. All faults are found, not just the first. */
+export function readFile<S extends z.ZodType>(
+  file: string,
+  text: string,
+  schema: S,
+): FileContents<z.output<S>> {
+  const yaml = new YamlFile(file, text);
+  if (yaml.faults.length > 0) return { yaml, faults: yaml.faults };
+  const result = schema.safeParse(yaml.value);
+  if (result.success) return { yaml, contents: result.data, faults: [] };
+  return { yaml, faults: result.error.issues.flatMap((issue) => describe(yaml, issue)) };
+}
+
+function describe(yaml: YamlFile, issue: Issue, around: Path = []): PolicyFault[] {
+  const path = [...around, ...issue.path] as Path;
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => yaml.atKey(path, key, `there is no key ${key} here`));
+  }
+  if (issue.code === 'invalid_key') return [yaml.at(path, 'this is no name', firstMessage(issue.issues))];
+  if (issue.code === 'invalid_union') return describeUnion(yaml, issue, path);
+  if (!yaml.has(path)) return [yaml.at(path, 'is missing', missingHint(issue))];
+  const { problem, expected } = wording(issue);
+  return [yaml.at(path, problem, expected)];
+}
+
+/** The branch that came furthest is the one that was meant. */
+function describeUnion(
+  yaml: YamlFile,
+  issue: Extract<Issue, { code: 'invalid_union' }>,
+  path: Path,
+): PolicyFault[] {
+  if (!yaml.has(path)) return [yaml.at(path, 'is missing', missingHint(issue))];
+  const branches = issue.errors.filter((errors) =>
+    errors.some((each) => each.path.length > 0 || 'keys' in each),
+  );
+  const [meant] = branches.sort((a, b) => a.length - b.length);
+  if (meant === undefined) return [yaml.at(path, 'has a value that does not fit', unionHint(issue))];
+  return meant.flatMap((each) => describe(yaml, each, path));
+}
+
+function wording(issue: Issue): { readonly problem: string; readonly expected?: string } {
+  switch (issue.code) {
+    case 'invalid_type':
+      return { problem: 'has a value of the wrong kind', expected: kind(issue.expected) };
+    case 'invalid_value':
+      return { problem: 'has a value that does not exist', expected: issue.values.map(String).join(', ') };
+    case 'too_small':
+      return { problem: 'is too small', expected: `at least ${issue.minimum}${counted(issue.origin)}` };
+    case 'too_big':
+      return { problem: 'is too large', expected: `at most ${issue.maximum}${counted(issue.origin)}` };
+    case 'invalid_format':
+      return { problem: 'has the wrong form', expected: issue.message };
+    case 'custom':
+      return withExpected(issue.message, issue.params?.['expected']);
+    default:
+      return { problem: issue.message };
+  }
+}
+
+function withExpected(
+  problem: string,
+  expected: unknown,
+): { readonly problem: string; readonly expected?: string } {
+  return typeof expected === 'string' ? { problem, expected } : { problem };
+}
+
+const KINDS: ReadonlyMap<string, string> = new Map([
+  ['object', 'a mapping'],
+  ['record', 'a mapping'],
+  ['array', 'a list'],
+  ['string', 'text'],
+  ['number', 'a number'],
+  ['int', 'a whole number'],
+  ['boolean', 'true or false'],
+]);
+
+function kind(expected: string): string {
+  return KINDS.get(expected) ?? expected;
+}
+
+function counted(origin: string): string {
+  return origin === 'array' || origin === 'set' ? ' entries' : origin === 'string' ? ' characters' : '';
+}
+
+function missingHint(issue: Issue): string | undefined {
+  if (issue.code === 'invalid_type') return kind(issue.expected);
+  if (issue.code === 'invalid_value') return issue.values.map(String).join(', ');
+  if (issue.code === 'invalid_union') return issue.path.at(-1) === 'require' ? 'a scope, or none' : undefined;
+  return undefined;
+}
+
+function unionHint(issue: Extract<Issue, { code: 'invalid_union' }>): string | undefined {
+  const hints = issue.errors.flat().map((each) => wording(each).expected);
+  return hints.filter((hint) => hint !== undefined).join(', or ') || undefined;
+}
+
+function firstMessage(issues: readonly Issue[]): string | undefined {
+  return issues[0]?.message;
+}

@@ -1,0 +1,92 @@
+/** The leaves of a policy file: text that is read into a number, an address or a name, or is a fault. */
+
+import { z } from 'zod';
+import { parsePrefix } from '../core/address.ts';
+import { parseDuration, parseSize } from '../core/units.ts';
+
+/** Reads text by `parse`; what it cannot read is a fault that names what was expected. */
+function read<T>(parse: (text: string) => T | undefined, expected: string) {
+  return z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.issues.push({
+      code: 'custom',
+      message: `"${text}" cannot be read`,
+      params: { expected },
+      input: text,
+    });
+    return z.NEVER;
+  });
+}
+
+const isBetween = (value: number | undefined, min: number, max: number): value is number =>
+  value !== undefined && value >= min && value <= max;
+
+/** Milliseconds between two bounds, both in milliseconds. */
+export function duration(minMs: number, maxMs: number) {
+  const parse = (text: string): number | undefined => {
+    const ms = parseDuration(text);
+    return isBetween(ms, minMs, maxMs) ? ms : undefined;
+  };
+  return read(parse, `a duration like 800ms, 30s, 5m, 1h between ${minMs} and ${maxMs} ms`);
+}
+
+/** Bytes between two bounds. */
+export function size(minBytes: number, maxBytes: number) {
+  const parse = (text: string): number | undefined => {
+    const bytes = parseSize(text);
+    return isBetween(bytes, minBytes, maxBytes) ? bytes : undefined;
+  };
+  return read(parse, `a size like 512B, 64KiB, 2GiB between ${minBytes} and ${maxBytes} bytes`);
+}
+
+/** A whole number between two bounds. */
+export function count(min: number, max: number) {
+  return z.number().int().min(min).max(max);
+}
+
+export const hostPort = read((text) => {
+  const [, v6, name, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})$/.exec(text) ?? [];
+  const host = v6 ?? name;
+  return host === undefined || Number(port) > 65535 ? undefined : { host, port: Number(port) };
+}, 'host:port');
+
+/** A CIDR prefix; the fault of one that is none comes from the address parser. */
+export const prefix = z.string().transform((text, context) => {
+  const parsed = parsePrefix(text);
+  if (typeof parsed !== 'string') return parsed;
+  context.issues.push({ code: 'custom', message: parsed, input: text });
+  return z.NEVER;
+});
+
+/** Names of routes, lists, upstreams, issuers, listeners and tenants: they become labels and log fields. */
+export const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,62}$/, { error: 'a name of lower-case letters, digits and hyphens' });
+
+/** A key that a later version brings to life: refused, so that nothing is believed to be in force that is not. */
+export function later(what: string) {
+  return z
+    .unknown()
+    .superRefine((_, context) => {
+      context.issues.push({ code: 'custom', message: `${what} is not supported yet`, input: undefined });
+    })
+    .optional();
+}
+
+/** A key of which one value works so far. */
+export function onlyYet<T extends string | number>(value: T, others: string) {
+  return z
+    .unknown()
+    .superRefine((given, context) => {
+      if (given === value) return;
+      const message = `${String(given)} is not supported yet`;
+      context.issues.push({
+        code: 'custom',
+        message,
+        params: { expected: `${value}; ${others} come later` },
+        input: given,
+      });
+    })
+    .prefault(value);
+}

@@ -1,0 +1,145 @@
+/** `tenants/<tenant>.yaml` as it is written: names, address lists, issuers, upstreams, routes. */
+
+import { z } from 'zod';
+import { scopeNames } from '../core/scope.ts';
+import { clientCertificates, minTlsVersion } from './gateway-file.ts';
+import { count, duration, later, name, prefix, size } from './schema-types.ts';
+
+const DAY_MS = 86_400_000;
+/** Asymmetric only: a secret shared with the gateway could sign as well as verify (RFC 8725 §3.1). */
+export const algorithms = [
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+] as const;
+
+const scope = z.enum(scopeNames);
+const binding = z.enum(['required', 'ifPresent', 'off']);
+
+const addressList = z.strictObject({
+  cidrs: z.array(prefix).optional().describe('Prefixes written here.'),
+  file: z.string().min(1).optional().describe('Prefixes in a file, one a line, `#` comments.'),
+  etcd: later('a list in etcd'),
+  redis: later('a list in Redis'),
+});
+
+const issuer = z.strictObject({
+  issuer: z.string().min(1).describe('The `iss` claim, compared exactly.'),
+  audience: z.string().min(1).describe('The `aud` claim, or one of its members.'),
+  keys: z.strictObject({
+    jwks: z.string().optional().describe('https address of the JWKS; http on loopback only.'),
+    file: z.string().min(1).optional().describe('JWKS file.'),
+  }),
+  algorithms: z.array(z.enum(algorithms)).min(1).describe('Signature algorithms accepted.'),
+  clockSkew: duration(0, 60_000).prefault('30s').describe('Tolerance for exp, nbf and iat.'),
+  maxLifetime: duration(1000, 366 * DAY_MS)
+    .prefault('24h')
+    .describe('Longest span from iat to exp.'),
+  binding: binding.prefault('ifPresent').describe('Whether tokens are bound to the certificate (RFC 8705).'),
+});
+
+const upstream = z.strictObject({
+  nodes: z.array(z.string()).min(1).max(1000).describe('http://host:port of each sync node.'),
+  balance: z
+    .enum(['leastRequests', 'roundRobin', 'hash'])
+    .prefault('leastRequests')
+    .describe('How a node is chosen: `leastRequests` or `roundRobin`.'),
+  hashOn: later('balancing by hash'),
+  health: later('active health checks'),
+  breaker: later('the breaker'),
+  timeouts: z
+    .strictObject({
+      connect: duration(10, 60_000).prefault('2s').describe('For the connection to a node.'),
+      firstByte: duration(10, DAY_MS)
+        .prefault('30s')
+        .describe('From the last byte sent to the first received.'),
+    })
+    .prefault({}),
+  connections: z
+    .strictObject({
+      max: count(1, 65_535).prefault(64).describe('Connections to one node.'),
+      idle: duration(100, DAY_MS).prefault('30s').describe('An unused connection is kept so long.'),
+    })
+    .prefault({}),
+});
+
+const claimValue = z.string().min(1);
+
+const requirement = z.strictObject({
+  scope: scope.describe('The scope the token must grant for the model of the path.'),
+  binding: binding.optional().describe("In place of the issuer's."),
+  claims: z
+    .record(z.string(), z.union([claimValue, z.array(claimValue).min(1)]))
+    .prefault({})
+    .describe('Claims and the value, or one of the values, each must have; `{name}` is a path parameter.'),
+});
+
+const stream = z.strictObject({
+  format: z
+    .literal('weight-patch')
+    .optional()
+    .describe('The body is a weight patch and is checked as it passes.'),
+  maxBytes: size(1, 2 ** 50)
+    .optional()
+    .describe('Largest body, declared or counted.'),
+  minRate: later('a minimum rate'),
+  check: z
+    .enum(['header', 'deep', 'values'])
+    .prefault('deep')
+    .describe('How much of a patch is checked: `header` or `deep`.'),
+});
+
+const route = z.strictObject({
+  name: name.describe('Names the route in metrics and log.'),
+  match: z.strictObject({
+    methods: z
+      .array(z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']))
+      .min(1)
+      .describe('HEAD is not implied by GET.'),
+    path: z.string().describe('`{name}` is one segment, `{name=*/*}` two, `**` the rest.'),
+  }),
+  require: z.union([z.literal('none'), requirement]).describe('What the token must bring, or `none`.'),
+  allow: z.array(name).optional().describe("Lists that narrow the tenant's."),
+  certificate: z
+    .strictObject({ names: z.array(z.string().min(1)).min(1) })
+    .optional()
+    .describe('Subject alternative names, any of which the certificate must have.'),
+  encodedSlash: z.boolean().prefault(false).describe('`%2F` may stand inside a segment.'),
+  forwardAuthorization: z.boolean().prefault(false).describe('The node sees `Authorization`.'),
+  stream: stream.optional(),
+  limits: later('limits of a route'),
+  upstream: name,
+});
+
+export const tenantFile = z.strictObject({
+  tenant: name.describe('The name of the file.'),
+  serverNames: z
+    .array(z.string())
+    .min(1)
+    .describe('Names this tenant answers to; `*.example.com` is one label.'),
+  clientCertificates: clientCertificates.optional(),
+  minTlsVersion: minTlsVersion.optional(),
+  modelId: z.string().prefault('^[a-z0-9_]{3,32}$').describe('Regular expression of model names.'),
+  addresses: z.record(name, addressList).prefault({}).describe('CIDR lists by name.'),
+  allow: z.array(name).optional().describe('Lists of which one must hold the client address.'),
+  deny: z.array(name).prefault([]).describe('Lists none of which may; deny wins.'),
+  issuers: z.record(name, issuer).prefault({}).describe('Token issuers by name.'),
+  scopes: z
+    .partialRecord(scope, z.array(scope))
+    .prefault({ publish: ['read'], finetune: ['read'] })
+    .describe('What a scope includes besides itself.'),
+  upstreams: z.record(name, upstream).describe('Sync nodes by name.'),
+  routes: z.array(route).min(1).describe('Tried in order; the first that fits is taken.'),
+});
+
+export type TenantFile = z.output<typeof tenantFile>;
+export type RouteFile = TenantFile['routes'][number];
+export type UpstreamFile = TenantFile['upstreams'][string];
+export type IssuerFile = TenantFile['issuers'][string];

@@ -1,0 +1,118 @@
+/** A YAML file with the places of its values, so that every fault can be pointed at. */
+
+import {
+  type Document,
+  isMap,
+  isScalar,
+  LineCounter,
+  type Node,
+  type ParsedNode,
+  parseDocument,
+  visit,
+} from 'yaml';
+import { fileFault, type PolicyFault } from './fault.ts';
+
+export type Path = readonly (string | number)[];
+
+const MAX_BYTES = 5 << 20;
+/** Keys that would reach an object's own machinery. */
+const UNSAFE_KEYS: ReadonlySet<unknown> = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** YAML 1.2 core schema; repeated keys, aliases, merge keys and keys that are not text are faults. */
+export class YamlFile {
+  readonly file: string;
+  /** Faults of the YAML itself; while there are any, `value` is undefined. */
+  readonly faults: readonly PolicyFault[];
+  readonly value: unknown;
+  readonly #document: Document.Parsed<ParsedNode>;
+  readonly #lines = new LineCounter();
+
+  constructor(file: string, text: string) {
+    this.file = file;
+    const small = text.length <= MAX_BYTES;
+    this.#document = parseDocument(small ? text : '', {
+      lineCounter: this.#lines,
+      schema: 'core',
+      merge: false,
+    });
+    const tooLarge = small ? [] : [fileFault(file, `the file is larger than ${MAX_BYTES} bytes`)];
+    this.faults = [...tooLarge, ...this.#syntaxFaults(), ...this.#unsafeNodes()];
+    this.value = this.faults.length === 0 ? this.#document.toJS({ maxAliasCount: 0 }) : undefined;
+  }
+
+  has(path: Path): boolean {
+    return path.length === 0 || this.#document.hasIn(path);
+  }
+
+  /** A fault at the value of the path, or at the nearest one around it where there is none. */
+  at(path: Path, problem: string, expected?: string): PolicyFault {
+    return this.#fault(this.#offset(path), path, problem, expected);
+  }
+
+  /** A fault at a key instead of its value. */
+  atKey(path: Path, key: string, problem: string, expected?: string): PolicyFault {
+    const map = this.#node(path);
+    const pair = isMap(map)
+      ? map.items.find((item) => isScalar(item.key) && item.key.value === key)
+      : undefined;
+    const at = isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
+    return this.#fault(at ?? this.#offset(path), [...path, key], problem, expected);
+  }
+
+  #syntaxFaults(): PolicyFault[] {
+    return this.#document.errors.map((error) => {
+      const problem = error.message.split(/ at line \d+|\n/)[0] ?? error.code;
+      return this.#fault(error.pos[0], [], problem.replace(/:$/, ''));
+    });
+  }
+
+  #unsafeNodes(): PolicyFault[] {
+    const faults: PolicyFault[] = [];
+    visit(this.#document, {
+      Alias: (_, node) => {
+        faults.push(this.#fault(node.range?.[0] ?? 0, [], 'an alias', 'every value written out'));
+      },
+      Pair: (_, pair) => {
+        const key = isScalar(pair.key) ? pair.key : undefined;
+        if (typeof key?.value !== 'string') {
+          faults.push(this.#fault(key?.range?.[0] ?? 0, [], 'a key that is not text'));
+        } else if (UNSAFE_KEYS.has(key.value)) {
+          faults.push(this.#fault(key.range?.[0] ?? 0, [], `the key ${key.value} is not allowed`));
+        }
+      },
+    });
+    return faults;
+  }
+
+  #node(path: Path): Node | undefined {
+    const node: unknown = path.length === 0 ? this.#document.contents : this.#document.getIn(path, true);
+    return typeof node === 'object' && node !== null ? (node as Node) : undefined;
+  }
+
+  #offset(path: Path): number {
+    for (let length = path.length; length >= 0; length -= 1) {
+      const range = this.#node(path.slice(0, length))?.range;
+      if (range) return range[0];
+    }
+    return 0;
+  }
+
+  #fault(offset: number, path: Path, problem: string, expected?: string): PolicyFault {
+    const { line, col } = this.#lines.linePos(offset);
+    const place = {
+      file: this.file,
+      line: Math.max(1, line),
+      column: Math.max(1, col),
+      path: formatPath(path),
+    };
+    return { ...place, problem, ...(expected !== undefined && { expected }) };
+  }
+}
+
+/** `routes[1].match.methods`. */
+export function formatPath(path: Path): string {
+  return path.reduce<string>((text, step) => {
+    if (typeof step === 'number') return `${text}[${step}]`;
+    return text === '' ? step : `${text}.${step}`;
+  }, '');
+}
