@@ -7,6 +7,7 @@ import { type Command, type OptionValues, type Terminal, UsageError } from './co
 import { commands } from './commands/table.ts';
 
 const terminal: Terminal = {
+  version: version(),
   write: (text) => void process.stdout.write(text),
   warn: (text) => void process.stderr.write(text),
   isTerminal: process.stdout.isTTY === true,
@@ -23,7 +24,7 @@ async function main(words: readonly string[]): Promise<number> {
     return name === undefined ? 2 : 0;
   }
   if (name === '--version' || name === 'version') {
-    terminal.write(`patchgate ${version()}\n`);
+    terminal.write(`patchgate ${terminal.version}\n`);
     return 0;
   }
   const command = commands.find((each) => each.name === name);

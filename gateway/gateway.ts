@@ -2,7 +2,7 @@
 
 import { Deadlines } from './core/deadlines.ts';
 import { CallerConnection, type CallerContext } from './edge/caller-connection.ts';
-import { createListener, type Listener } from './edge/listener.ts';
+import { createListener, type Listener, type ListenerFault } from './edge/listener.ts';
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
@@ -10,7 +10,240 @@ import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
-import type { PolicyFault } from './policy/fault.ts';
-import { LivePolicy } from './policy/live.ts';
-import type { HostPort, ListenerSettings, Policy } from './policy/policy.ts';
+import { formatFault, type PolicyFault } from './policy/fault.ts';
+import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
+import { loadPolicy } from './policy/load.ts';
+import type { HostPort, Policy } from './policy/policy.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
+
+export interface GatewayOptions {
+  readonly policyFolder: string;
+  readonly version: string;
+  readonly log: Log;
+}
+
+/** A running gateway, or the faults that kept it from starting: at the start any fault does. */
+export interface StartOutcome {
+  readonly gateway?: Gateway;
+  readonly faults: readonly PolicyFault[];
+}
+
+/** How often time limits are looked at; they are as exact as this. */
+const SWEEP_MS = 50;
+
+/** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
+export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
+  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now());
+  if (policy === undefined || faults.length > 0) return { faults };
+  const gateway = new Gateway(options, policy);
+  await gateway.listen();
+  return { gateway, faults };
+}
+
+/** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
+export class Gateway {
+  readonly #log: Log;
+  readonly #live: LivePolicy;
+  readonly #metrics: Metrics;
+  readonly #accessLog: AccessLog;
+  readonly #admin: Admin;
+  readonly #deadlines = new Deadlines(performance.now());
+  readonly #sweep: NodeJS.Timeout;
+  readonly #pools: UpstreamPools;
+  readonly #llhttp = new Llhttp();
+  readonly #listeners: ReadonlyMap<string, Listener>;
+  readonly #callers = new Set<CallerConnection>();
+  readonly #exchanges: ExchangeContext;
+  readonly #addresses = new Map<string, HostPort>();
+  #adminAddress: HostPort | undefined;
+  #draining = false;
+  #stopped = false;
+
+  constructor({ policyFolder, version, log }: GatewayOptions, policy: Policy) {
+    this.#log = log;
+    this.#metrics = createMetrics({ version });
+    this.#live = new LivePolicy(policyFolder, policy, Date.now, (outcome) => this.#onReload(outcome));
+    this.#accessLog = createAccessLog({
+      file: policy.gateway.accessLog,
+      onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
+    });
+    this.#pools = new UpstreamPools({ llhttp: this.#llhttp, deadlines: this.#deadlines });
+    this.#exchanges = {
+      policy: () => this.#live.current,
+      pools: this.#pools,
+      deadlines: this.#deadlines,
+      metrics: this.#metrics,
+      accessLog: this.#accessLog,
+      draining: () => this.#draining,
+    };
+    this.#listeners = this.#createListeners(policy);
+    this.#admin = createAdmin({
+      address: policy.gateway.admin,
+      metricsText: (accept) => this.#metrics.text(accept),
+      policyStatus: () => this.#status(),
+      ready: () => !this.#draining,
+      reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
+    });
+    this.#sweep = setInterval(() => this.#deadlines.sweep(performance.now()), SWEEP_MS);
+    this.#observe(policy);
+  }
+
+  /** Where each listener is bound, by its name. */
+  get addresses(): ReadonlyMap<string, HostPort> {
+    return this.#addresses;
+  }
+
+  get adminAddress(): HostPort | undefined {
+    return this.#adminAddress;
+  }
+
+  async listen(): Promise<void> {
+    try {
+      for (const [name, listener] of this.#listeners) this.#addresses.set(name, await listener.listen());
+      this.#adminAddress = await this.#admin.listen();
+    } catch (error) {
+      this.stopNow();
+      throw error;
+    }
+    this.#warmKeys(this.#live.current);
+    const listeners = Object.fromEntries(
+      [...this.#addresses].map(([name, at]) => [name, `${at.host}:${at.port}`]),
+    );
+    const admin = `${this.#adminAddress.host}:${this.#adminAddress.port}`;
+    this.#log.info({ listeners, admin, generation: this.#live.current.generation }, 'the gateway is up');
+  }
+
+  /** Reads the policy afresh; requests in flight keep the one they began with. */
+  reload(): Promise<ReloadOutcome> {
+    return this.#live.reload();
+  }
+
+  /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
+  async drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    const { drainMs } = this.#live.current.gateway.timeouts;
+    this.#log.info({ connections: this.#callers.size, drainMs }, 'draining');
+    for (const listener of this.#listeners.values()) await listener.stopAccepting();
+    for (const caller of [...this.#callers]) caller.drain();
+    const untilMs = performance.now() + drainMs;
+    while (this.#open > 0 && performance.now() < untilMs && !this.#stopped) {
+      await new Promise((resolve) => setTimeout(resolve, SWEEP_MS));
+    }
+    if (this.#open > 0)
+      this.#log.warn({ connections: this.#open }, 'connections are cut at the end of the drain time');
+    this.stopNow();
+    await this.#accessLog.close();
+    this.#log.info({}, 'the gateway has stopped');
+  }
+
+  /** Breaks off everything. */
+  stopNow(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#draining = true;
+    clearInterval(this.#sweep);
+    for (const listener of this.#listeners.values()) {
+      void listener.stopAccepting();
+      listener.destroyAll();
+    }
+    this.#pools.retain(new Set());
+    closeKeys(this.#live.current);
+    void this.#admin.close();
+  }
+
+  get #open(): number {
+    return [...this.#listeners.values()].reduce((sum, listener) => sum + listener.connections, 0);
+  }
+
+  #createListeners(policy: Policy): ReadonlyMap<string, Listener> {
+    const serverNames = new ServerNames();
+    const listeners = policy.gateway.listeners.map(({ name }) => {
+      const listener = createListener({
+        name,
+        policy: () => this.#live.current,
+        serverNames,
+        deadlines: this.#deadlines,
+        metrics: this.#metrics,
+        onConnection: (socket, facts) => {
+          this.#callers.add(new CallerConnection(socket, facts, this.#callerContext()));
+        },
+        onFault: (fault) => this.#onListenerFault(fault),
+      });
+      return [name, listener] as const;
+    });
+    return new Map(listeners);
+  }
+
+  #callerContext(): CallerContext {
+    const { limits, timeouts } = this.#live.current.gateway;
+    return {
+      llhttp: this.#llhttp,
+      deadlines: this.#deadlines,
+      limits,
+      timeouts,
+      handle: (caller, head) => beginExchange(this.#exchanges, caller, head),
+      onClosed: (caller) => void this.#callers.delete(caller),
+    };
+  }
+
+  #onListenerFault(fault: ListenerFault): void {
+    this.#log.warn(fault, 'a connection was not accepted');
+  }
+
+  #onReload({ successful, policy, faults }: ReloadOutcome): void {
+    this.#metrics.reloadOutcome(successful);
+    for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
+    this.#observe(policy);
+    this.#warmKeys(policy);
+    this.#pools.retain(
+      new Set([...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()])),
+    );
+    this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
+  }
+
+  #observe(policy: Policy): void {
+    this.#metrics.policyLoaded(policy.generation, policy.loadedAtMs / 1000);
+    for (const identity of policy.identities.values()) {
+      this.#metrics.certificateNotAfter(identity.serverName, 'chain', identity.notAfterMs / 1000);
+    }
+    for (const tenant of policy.tenants.values()) {
+      for (const [list, size] of tenant.listSizes) this.#metrics.addressPrefixes(tenant.name, list, size);
+    }
+  }
+
+  /** Fetches keys that are fetched before a request needs them; an issuer that is down is tried again then. */
+  #warmKeys(policy: Policy): void {
+    for (const issuer of issuersOf(policy)) {
+      issuer.keys.warm().then(
+        (problem) =>
+          problem && this.#log.warn({ issuer: issuer.issuer, problem }, 'no keys of this issuer yet'),
+        (error: unknown) =>
+          this.#log.warn({ issuer: issuer.issuer, problem: String(error) }, 'no keys of this issuer yet'),
+      );
+    }
+  }
+
+  #status(): object {
+    const { generation, digest, loadedAtMs, tenants } = this.#live.current;
+    return {
+      generation,
+      digest,
+      loaded_at: new Date(loadedAtMs).toISOString(),
+      tenants: [...tenants.values()].map(({ name, serverNames, routes }) => ({
+        name,
+        server_names: serverNames,
+        routes: routes.entries.map(({ route }) => route.name),
+      })),
+      faults: this.#live.faults.map(formatFault),
+    };
+  }
+}
+
+function issuersOf(policy: Policy) {
+  return [...policy.tenants.values()].flatMap((tenant) => tenant.issuers);
+}
+
+function closeKeys(policy: Policy): void {
+  for (const issuer of issuersOf(policy)) issuer.keys.close();
+}

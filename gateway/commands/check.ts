@@ -17,7 +17,10 @@ export const check: Command = {
       terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);
       return 1;
     }
-    const routes = [...(policy?.tenants.values() ?? [])].reduce((sum, tenant) => sum + tenant.routes.entries.length, 0);
+    const routes = [...(policy?.tenants.values() ?? [])].reduce(
+      (sum, tenant) => sum + tenant.routes.entries.length,
+      0,
+    );
     terminal.write(`${folder}: ${policy?.tenants.size ?? 0} tenants, ${routes} routes, no fault\n`);
     return 0;
   },

@@ -4,6 +4,8 @@ import type { ParseArgsConfig } from 'node:util';
 
 /** The process as commands see it; `cli.ts` makes the real one. */
 export interface Terminal {
+  /** The version of patchgate. */
+  readonly version: string;
   /** Standard output. */
   write(text: string): void;
   /** Standard error. */

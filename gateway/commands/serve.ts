@@ -12,7 +12,11 @@ export const serve: Command = {
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const log = createLog('info');
-    const { gateway, faults } = await startGateway({ policyFolder: required(values, 'config'), log });
+    const { gateway, faults } = await startGateway({
+      policyFolder: required(values, 'config'),
+      version: terminal.version,
+      log,
+    });
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     if (gateway === undefined) return 1;
     terminal.onSignal('SIGHUP', () => void gateway.reload());

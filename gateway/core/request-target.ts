@@ -7,8 +7,9 @@ export interface PathShape {
 }
 
 const SLASH = 0x2f;
-/** `/ \ NUL ; % ? #`: what a second decoding, or a first one in the wrong place, would take for structure. */
-const STRUCTURE: ReadonlySet<number> = new Set([0x2f, 0x5c, 0x00, 0x3b, 0x25, 0x3f, 0x23]);
+/** `/ \ ; % ? #`: what a second decoding, or a first one in the wrong place, would take for structure. */
+const STRUCTURE: ReadonlySet<number> = new Set([0x2f, 0x5c, 0x3b, 0x25, 0x3f, 0x23]);
+const DELETE = 0x7f;
 /** Bytes that may not stand in a path as they are: `\`, `#`, `?`, space, controls, and all beyond ASCII. */
 const UNSAFE = /[^\x21\x22\x24-\x3e\x40-\x5b\x5d-\x7e]/;
 /** `.` or `..`, each dot perhaps encoded, perhaps with parameters behind `;` that some servers take off first. */
@@ -18,7 +19,7 @@ const ESCAPE = /^[0-9A-Fa-f]{2}$/;
 /**
  * Judges the part of a request target before `?`. Refused: dot segments, empty segments (one at the end too, so
  * `/a/` is refused and `/` alone is not), `\`, `#`, control bytes, bytes beyond ASCII, escapes that are not two
- * hexadecimal digits or not UTF-8, and encoded structure (RFC 3986 §2.2, §3.3). The answer is then a sentence.
+ * hexadecimal digits or not UTF-8, encoded control bytes and encoded structure (RFC 3986 §2.2, §3.3). The answer is then a sentence.
  * Cost: about 0.1 µs for a path without escapes.
  */
 export function checkPath(path: string): PathShape | string {
@@ -40,6 +41,7 @@ function checkEscapes(path: string): PathShape | string {
     if (!ESCAPE.test(digits)) return 'The path has a broken % escape';
     const byte = Number.parseInt(digits, 16);
     if (byte === SLASH) encodedSlash = true;
+    else if (byte < 0x20 || byte === DELETE) return 'The path holds an encoded control character';
     else if (STRUCTURE.has(byte)) return 'The path holds an encoded character that is structure elsewhere';
   }
   if (decodePath(path) === undefined) return 'The escapes in the path are not UTF-8';

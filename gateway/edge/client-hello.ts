@@ -43,25 +43,18 @@ function gatherHello(bytes: Buffer): Buffer | HelloProgress {
   while (gatheredBytes < wantedBytes) {
     const end = recordEnd(bytes, at);
     if (typeof end !== 'number') return end;
-    if (end > bytes.length) return more(end);
+    if (end > MAX_HELLO_BYTES) return fault('the ClientHello is too large');
+    if (end > bytes.length) return { kind: 'more', neededBytes: end };
     const fragment = bytes.subarray(at + RECORD_HEADER_BYTES, end);
     fragments.push(fragment);
     gatheredBytes += fragment.length;
     at = end;
-    if (wantedBytes === MESSAGE_HEADER_BYTES && gatheredBytes >= MESSAGE_HEADER_BYTES) {
-      const length = messageLength(join(fragments));
-      if (length === undefined) return fault('the first message is not a ClientHello');
-      wantedBytes += length;
-      if (wantedBytes > MAX_HELLO_BYTES) return fault('the ClientHello is too large');
-    }
+    if (wantedBytes > MESSAGE_HEADER_BYTES || gatheredBytes < MESSAGE_HEADER_BYTES) continue;
+    const announced = messageBytes(join(fragments));
+    if (typeof announced !== 'number') return announced;
+    wantedBytes = announced;
   }
   return join(fragments).subarray(MESSAGE_HEADER_BYTES, wantedBytes);
-}
-
-function more(neededBytes: number): HelloProgress {
-  return neededBytes > MAX_HELLO_BYTES
-    ? fault('the ClientHello is too large')
-    : { kind: 'more', neededBytes };
 }
 
 /** Where the record that begins at `at` ends, which may be beyond the bytes there are. */
@@ -69,15 +62,18 @@ function recordEnd(bytes: Buffer, at: number): number | HelloProgress {
   const type = bytes[at];
   // The first byte alone tells plain HTTP and scanners from TLS: no waiting for the rest of a header.
   if (type !== undefined && type !== HANDSHAKE_RECORD) return fault('not a TLS handshake record');
-  if (bytes.length < at + RECORD_HEADER_BYTES) return more(at + RECORD_HEADER_BYTES);
+  if (bytes.length < at + RECORD_HEADER_BYTES) return at + RECORD_HEADER_BYTES;
   if (bytes[at + 1] !== 3) return fault('not a TLS record version');
   const length = bytes.readUInt16BE(at + 3);
   if (length === 0 || length > MAX_RECORD_BYTES) return fault('a record has an illegal length');
   return at + RECORD_HEADER_BYTES + length;
 }
 
-function messageLength(message: Buffer): number | undefined {
-  return message[0] === CLIENT_HELLO ? message.readUIntBE(1, 3) : undefined;
+/** Size of the message, header included; its header is there. */
+function messageBytes(message: Buffer): number | HelloProgress {
+  if (message[0] !== CLIENT_HELLO) return fault('the first message is not a ClientHello');
+  const size = MESSAGE_HEADER_BYTES + message.readUIntBE(1, 3);
+  return size > MAX_HELLO_BYTES ? fault('the ClientHello is too large') : size;
 }
 
 function join(fragments: readonly Buffer[]): Buffer {
@@ -159,7 +155,7 @@ function readHostName(body: Buffer): HelloProgress {
   return { kind: 'name', name: name.toString('latin1') };
 }
 
-const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 const MAX_NAME_CHARACTERS = 253;
 
 /**
@@ -168,9 +164,10 @@ const MAX_NAME_CHARACTERS = 253;
  * name that ends in a number is one, as in `127.1`.
  */
 export function canonicalServerName(raw: string): string | undefined {
-  const name = (raw.endsWith('.') ? raw.slice(0, -1) : raw).toLowerCase();
+  const name = raw.endsWith('.') ? raw.slice(0, -1) : raw;
   if (name.length > MAX_NAME_CHARACTERS) return undefined;
   const labels = name.split('.');
   if (!labels.every((label) => LABEL.test(label))) return undefined;
-  return /^[0-9]+$/.test(labels.at(-1) ?? '') ? undefined : name;
+  // Only now: outside ASCII there are characters whose lower case is a letter of ASCII (U+212A).
+  return /^[0-9]+$/.test(labels.at(-1) ?? '') ? undefined : name.toLowerCase();
 }

@@ -86,6 +86,11 @@ function endsOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`;
 }
 
+/** OpenSSL reads one list of a text. Text without any is passed on, to be refused: no list would revoke nothing. */
+function revocationLists(pem: string): string[] {
+  return pem.match(CRL_BLOCK) ?? [pem];
+}
+
 function optionsFor(identity: ServerIdentity, rules: ContextRules): TlsOptions {
   const asks = rules.clientCertificates !== 'none';
   return {
@@ -93,7 +98,7 @@ function optionsFor(identity: ServerIdentity, rules: ContextRules): TlsOptions {
     key: identity.keyPem,
     // Always a list: anything falsy would trust every public authority for clients.
     ca: asks ? [...identity.clientCas] : [],
-    ...(asks && identity.crlPem !== undefined && { crl: identity.crlPem.match(CRL_BLOCK) ?? [] }),
+    ...(asks && identity.crlPem !== undefined && { crl: revocationLists(identity.crlPem) }),
     requestCert: asks,
     // The refusal is ours, so that it can be counted and named.
     rejectUnauthorized: false,

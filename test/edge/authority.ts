@@ -1,5 +1,6 @@
 /** Certificates for the tests of the edge: an authority with leaves and revocation lists of every wrong kind. */
 
+import './reflect-stand-in.ts';
 import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto';
 import {
   BasicConstraintsExtension,
@@ -47,7 +48,9 @@ function algorithmOf(rsaBits: number | undefined) {
 
 async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key));
-  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' }).toString();
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })
+    .export({ type: 'pkcs8', format: 'pem' })
+    .toString();
 }
 
 export interface TestAuthority {
@@ -108,7 +111,8 @@ export async function createTestAuthority(commonName: string): Promise<TestAutho
           reason: X509CrlReason.keyCompromise,
         })),
       });
-      return list.toString('pem');
+      // The library names the block otherwise than OpenSSL does (RFC 7468 §6).
+      return list.toString('pem').replaceAll(/(BEGIN|END) CRL/g, '$1 X509 CRL');
     },
   };
 }

@@ -1,0 +1,72 @@
+/** Something expires once, in the first sweep at or after its deadline, and not when it was disarmed. */
+import t from 'tap';
+import { Deadlines } from '../../gateway/core/deadlines.ts';
+
+class Item {
+  expired = 0;
+  readonly #then: () => void;
+
+  constructor(then: () => void = () => undefined) {
+    this.#then = then;
+  }
+
+  expire(): void {
+    this.expired += 1;
+    this.#then();
+  }
+}
+
+t.test('an item expires in the first sweep at or after its deadline, once', async (t) => {
+  const deadlines = new Deadlines(1000);
+  const item = new Item();
+  deadlines.arm(item, 50);
+  t.equal(deadlines.size, 1);
+  deadlines.sweep(1049);
+  t.equal(item.expired, 0);
+  deadlines.sweep(1050);
+  t.equal(item.expired, 1);
+  t.equal(deadlines.size, 0);
+  deadlines.sweep(9999);
+  t.equal(item.expired, 1);
+});
+
+t.test('arming again moves the one deadline, counted from the last sweep', async (t) => {
+  const deadlines = new Deadlines(0);
+  const item = new Item();
+  deadlines.arm(item, 10);
+  deadlines.sweep(9);
+  deadlines.arm(item, 10);
+  deadlines.sweep(18);
+  t.equal(item.expired, 0);
+  t.equal(deadlines.nowMs, 18);
+  deadlines.sweep(19);
+  t.equal(item.expired, 1);
+});
+
+t.test('a disarmed item does not expire, not even in the sweep that runs', async (t) => {
+  const deadlines = new Deadlines(0);
+  const second = new Item();
+  const first = new Item(() => deadlines.disarm(second));
+  deadlines.arm(first, 1);
+  deadlines.arm(second, 1);
+  deadlines.disarm(new Item());
+  deadlines.sweep(1);
+  t.equal(first.expired, 1);
+  t.equal(second.expired, 0);
+});
+
+t.test('an item armed by the sweep waits for a later one', async (t) => {
+  const deadlines = new Deadlines(0);
+  const later = new Item();
+  const again = new Item(() => {
+    deadlines.arm(later, 0);
+    deadlines.arm(again, 0);
+  });
+  deadlines.arm(again, 5);
+  deadlines.sweep(5);
+  t.equal(later.expired, 0);
+  t.equal(again.expired, 1);
+  deadlines.sweep(6);
+  t.equal(later.expired, 1);
+  t.equal(again.expired, 2);
+});

@@ -1,0 +1,159 @@
+/** The first route written that fits path and method is taken, by the bytes as they came. */
+import t from 'tap';
+import { buildRouteTable, type PathPattern, parsePathPattern } from '../../gateway/core/route-table.ts';
+import { SeededRandom } from '../patch/seeded-random.ts';
+
+function pattern(text: string): PathPattern {
+  const read = parsePathPattern(text);
+  if (typeof read === 'string') throw new Error(read);
+  return read;
+}
+
+const tableOf = (...routes: (readonly [methods: string, path: string])[]) =>
+  buildRouteTable(
+    routes.map(([methods, path]) => ({ methods: methods.split(' '), pattern: pattern(path), route: path })),
+  );
+
+const one = (path: string) => {
+  const table = tableOf(['GET', path]);
+  return (target: string) => {
+    const match = table.match('GET', target);
+    return match.kind === 'found' ? { ...match.params } : undefined;
+  };
+};
+
+t.test('literal segments are compared as they are', async (t) => {
+  const match = one('/v1/models');
+  t.same(match('/v1/models'), {});
+  for (const path of [
+    '/v1',
+    '/v1/models/x',
+    '/V1/models',
+    '/v1/model',
+    '/v1/models%20',
+    '/v1/%6dodels',
+    '/',
+  ]) {
+    t.equal(match(path), undefined, path);
+  }
+  t.same(one('/')('/'), {});
+  t.equal(one('/')('/a'), undefined);
+});
+
+t.test('{name} is one segment, {name=*/*} two, and ** the rest', async (t) => {
+  t.same(one('/m/{id}/w')('/m/a%20b/w'), { id: 'a%20b' }, 'never decoded');
+  t.equal(one('/m/{id}/w')('/m/w'), undefined);
+  t.equal(one('/m/{id}')('/m/a/b'), undefined);
+  t.same(one('/m/{id=*}')('/m/a'), { id: 'a' });
+  t.same(one('/{repo=*/*}/raw')('/org/name/raw'), { repo: 'org/name' });
+  t.equal(one('/{repo=*/*}/raw')('/name/raw'), undefined);
+  t.same(one('/m/{id}/**')('/m/a/b'), { id: 'a' });
+  t.same(one('/m/{id}/**')('/m/a/b/c/d'), { id: 'a' });
+  t.equal(one('/m/{id}/**')('/m/a'), undefined, 'the rest is one segment at least');
+  t.same(one('/**')('/a'), {});
+  t.equal(one('/**')('/'), undefined);
+});
+
+t.test('the route written first is taken', async (t) => {
+  const table = tableOf(
+    ['GET', '/m/latest'],
+    ['GET PUT', '/m/{id}'],
+    ['GET', '/m/{name}'],
+    ['DELETE', '/**'],
+  );
+  t.match(table.match('GET', '/m/latest'), { kind: 'found', route: '/m/latest' });
+  t.match(table.match('GET', '/m/other'), { kind: 'found', route: '/m/{id}', params: { id: 'other' } });
+  t.match(
+    table.match('PUT', '/m/latest'),
+    { kind: 'found', route: '/m/{id}' },
+    'a later route with the method',
+  );
+  t.match(table.match('DELETE', '/m/latest'), { kind: 'found', route: '/**' });
+});
+
+t.test('a known path without the method says which methods it takes', async (t) => {
+  const table = tableOf(['GET', '/m/{id}'], ['PUT GET', '/m/{id}'], ['POST', '/n']);
+  t.same(table.match('HEAD', '/m/1'), { kind: 'method', allow: ['GET', 'PUT'] }, 'GET does not imply HEAD');
+  t.same(table.match('get', '/n'), { kind: 'method', allow: ['POST'] }, 'methods have a case');
+  t.same(table.match('GET', '/o'), { kind: 'none' });
+  t.same(tableOf().match('GET', '/'), { kind: 'none' });
+});
+
+t.test('parameters are values and nothing else', async (t) => {
+  const match = tableOf(['GET', '/{__proto__}/{constructor}']).match('GET', '/a/b');
+  if (match.kind !== 'found') throw new Error('no match');
+  t.equal(Object.getPrototypeOf(match.params), null);
+  t.same(Object.entries(match.params), [
+    ['__proto__', 'a'],
+    ['constructor', 'b'],
+  ]);
+  t.equal(match.params['toString'], undefined);
+});
+
+t.test('a pattern that means nothing, or two things, is refused', async (t) => {
+  const wrong = [
+    '',
+    'v1',
+    '/a/',
+    '//',
+    '/a//b',
+    '/.',
+    '/a/../b',
+    '/**/a',
+    '/***',
+    '/a*',
+    '/{}',
+    '/{1a}',
+    '/{a',
+    '/a}',
+  ];
+  for (const text of [
+    ...wrong,
+    '/{a}/{a}',
+    '/{a}b',
+    '/{a=**}',
+    '/{a=*/*/*}',
+    '/{a=x}',
+    '/a b',
+    '/a?b',
+    '/a#',
+    '/é',
+    '/%61',
+  ]) {
+    t.type(parsePathPattern(text), 'string', text);
+  }
+  t.match(parsePathPattern('/v1/{org=*/*}/{id}/**'), {
+    params: ['org', 'id'],
+    text: '/v1/{org=*/*}/{id}/**',
+  });
+});
+
+/** The same by a regular expression made from a pattern known to be harmless. */
+function slowMatch(path: string, text: string): boolean {
+  const source = text
+    .replaceAll('/{x=*/*}', '/[^/]+/[^/]+')
+    .replaceAll(/\/\{[a-z]\}/g, '/[^/]+')
+    .replaceAll('/**', '(?:/[^/]+)+');
+  return new RegExp(`^${source}$`).test(path);
+}
+
+t.test('random patterns match as the same regular expressions do', async (t) => {
+  const random = new SeededRandom(5);
+  const words = ['a', 'b', 'c'];
+  const word = () => words[random.below(3)] ?? '';
+  let matched = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const length = random.below(4);
+    const parts = Array.from(
+      { length },
+      (_, at) => [word(), `{${'pqr'[at]}}`, word(), '{x=*/*}'][random.below(at === 0 ? 4 : 3)],
+    );
+    if (parts.length === 0 || random.next() < 0.3) parts.push('**');
+    const text = `/${parts.join('/')}`;
+    const path = `/${Array.from({ length: 1 + random.below(5) }, word).join('/')}`;
+    const found = one(text)(path) !== undefined;
+    if (found) matched += 1;
+    if (found !== slowMatch(path, text)) t.fail(`${text} and ${path}`);
+  }
+  t.ok(matched > 1000, `${matched} matched`);
+});

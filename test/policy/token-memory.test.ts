@@ -1,0 +1,51 @@
+/** A verified token is remembered by its exact text, for a while, among a bounded number of others. */
+import t from 'tap';
+import { createTokenMemory, type VerifiedToken } from '../../gateway/policy/token-memory.ts';
+
+const token = (expMs: number): VerifiedToken => ({
+  issuer: 'main',
+  subject: 'worker',
+  grants: [],
+  keysVersion: 1,
+  maxEpochs: 100,
+  expMs,
+  nbfMs: 0,
+  claims: {},
+});
+
+t.test('a token is found by its exact text', async (t) => {
+  const memory = createTokenMemory();
+  const known = token(10_000);
+  memory.put('a.b.c', known, 0);
+  t.equal(memory.get('a.b.c', 1), known);
+  for (const text of ['', 'a.b', 'a.b.C', 'a.b.c ', 'A.b.c']) t.equal(memory.get(text, 1), undefined);
+});
+
+t.test('a token is forgotten when it expires', async (t) => {
+  const memory = createTokenMemory();
+  memory.put('a', token(10_000), 0);
+  t.ok(memory.get('a', 9999));
+  t.equal(memory.get('a', 10_000), undefined);
+  t.equal(memory.size, 0);
+});
+
+t.test('a token is forgotten after five minutes, however long it lives', async (t) => {
+  const memory = createTokenMemory();
+  memory.put('a', token(Number.MAX_SAFE_INTEGER), 1000);
+  t.ok(memory.get('a', 300_999));
+  t.equal(memory.get('a', 301_000), undefined);
+});
+
+t.test('the oldest token makes room, and one put again is the newest', async (t) => {
+  const memory = createTokenMemory(2);
+  const live = token(10_000);
+  memory.put('a', live, 0);
+  memory.put('b', live, 0);
+  memory.put('a', live, 0);
+  t.equal(memory.size, 2);
+  memory.put('c', live, 0);
+  t.equal(memory.size, 2);
+  t.equal(memory.get('b', 1), undefined);
+  t.ok(memory.get('a', 1));
+  t.ok(memory.get('c', 1));
+});
