@@ -1,0 +1,27 @@
+/** A token issuer for development: one ES256 key, made afresh, whose public half goes into a JWKS. */
+
+import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose';
+
+export interface TokenIssuer {
+  /** Public keys, as an issuer would serve them. */
+  readonly jwks: JSONWebKeySet;
+  /** A signed token; `iat` and `exp` are set, everything else comes from `claims`. */
+  sign(
+    claims: Readonly<Record<string, unknown>>,
+    options?: { readonly expiresInS?: number },
+  ): Promise<string>;
+}
+
+export async function createTokenIssuer(keyId = 'development'): Promise<TokenIssuer> {
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const jwk = { ...(await exportJWK(publicKey)), kid: keyId, alg: 'ES256', use: 'sig' };
+  return {
+    jwks: { keys: [jwk] },
+    sign: (claims, { expiresInS = 3600 } = {}) => {
+      const nowS = Math.floor(Date.now() / 1000);
+      return new SignJWT({ iat: nowS, exp: nowS + expiresInS, ...claims })
+        .setProtectedHeader({ alg: 'ES256', kid: keyId, typ: 'at+jwt' })
+        .sign(privateKey);
+    },
+  };
+}

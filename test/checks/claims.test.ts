@@ -1,0 +1,68 @@
+/** Step 7: a token for one model, or one version, is for no other. */
+import t from 'tap';
+import { checkClaims } from '../../gateway/checks/claims.ts';
+import type { ClaimTemplate } from '../../gateway/policy/policy.ts';
+import type { VerifiedToken } from '../../gateway/policy/token-memory.ts';
+
+const tokenOf = (claims: Readonly<Record<string, unknown>>): VerifiedToken => ({
+  issuer: 'main',
+  subject: 's',
+  grants: [],
+  keysVersion: 1,
+  maxEpochs: 100,
+  expMs: 0,
+  nbfMs: 0,
+  claims,
+  ...(typeof claims['model_id'] === 'string' && { modelId: claims['model_id'] }),
+});
+
+const judge = (
+  claims: Readonly<Record<string, unknown>>,
+  asked: Readonly<Record<string, readonly ClaimTemplate[]>>,
+  params: Readonly<Record<string, string>> = { model_id: 'm_1', version: '7' },
+) => checkClaims({ scope: 'read', claims: new Map(Object.entries(asked)) }, tokenOf(claims), params);
+
+const model = { model_id: [{ param: 'model_id' }] };
+const version = { target_version: [{ param: 'version' }] };
+
+t.test('a claim must say what the path says', async (t) => {
+  t.equal(judge({ model_id: 'm_1' }, model), undefined);
+  t.equal(judge({ target_version: 7 }, version), undefined, 'a number is its decimal text');
+  t.equal(judge({ target_version: '7' }, version), undefined);
+  for (const value of ['m_2', 'm_', 'm_11', 'M_1', '*', '', null, true, 7, ['m_1'], { m_1: 1 }]) {
+    t.match(
+      judge({ model_id: value }, model),
+      { code: 'claim-denied', step: 'claims' },
+      JSON.stringify(value),
+    );
+  }
+  for (const value of [8, 7.5, '07', '7.0', ' 7', null, [7]]) {
+    t.match(judge({ target_version: value }, version), { code: 'claim-denied' }, JSON.stringify(value));
+  }
+});
+
+t.test('a claim that is not there says nothing', async (t) => {
+  t.match(judge({}, model), { code: 'claim-denied' });
+  t.match(judge({ model_id: 'm_1' }, { toString: [{ param: 'model_id' }] }), { code: 'claim-denied' });
+  t.match(
+    judge({ a: 'x' }, { a: [{ param: 'missing' }] }),
+    { code: 'claim-denied' },
+    'nor does a missing parameter',
+  );
+});
+
+t.test('one of several values will do, and each claim must have one', async (t) => {
+  const team = { team: [{ literal: 'red' }, { literal: 'blue' }] };
+  t.equal(judge({ team: 'blue' }, team), undefined);
+  t.match(judge({ team: 'green' }, team), { code: 'claim-denied' });
+  t.match(judge({ team: 'red', model_id: 'm_2' }, { ...team, ...model }), { code: 'claim-denied' });
+  t.match(judge({ team: 'red' }, { team: [] }), { code: 'claim-denied' });
+});
+
+t.test('a token for one model is for no other, though the route does not ask', async (t) => {
+  t.match(judge({ model_id: 'm_2' }, {}), { code: 'claim-denied' });
+  t.match(judge({ model_id: '*' }, {}), { code: 'claim-denied' }, 'a star is no wildcard');
+  t.equal(judge({ model_id: 'm_1' }, {}), undefined);
+  t.equal(judge({}, {}), undefined);
+  t.equal(judge({ model_id: 'm_2' }, {}, {}), undefined, 'a path without a model');
+});

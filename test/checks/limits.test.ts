@@ -1,0 +1,42 @@
+/** Step 8: what the head says about the body must fit the route. */
+import t from 'tap';
+import { checkLimits, WEIGHT_PATCH_TYPE } from '../../gateway/checks/limits.ts';
+import type { RequestHead } from '../../gateway/core/facts.ts';
+import { facts, route } from './situation.ts';
+
+const sized = route('r', { stream: { maxBytes: 100, check: 'header' } });
+const patches = route('r', { stream: { format: 'weight-patch', check: 'deep' } });
+const judge = (to: typeof sized, head: Partial<RequestHead>) =>
+  checkLimits(to, facts({ method: 'PUT', ...head }).head);
+const typed = (type: string, framing: RequestHead['framing'] = { kind: 'chunked' }) => ({
+  fields: ['Content-Type', type],
+  framing,
+});
+
+t.test('a body that says it is too large is refused before it is sent', async (t) => {
+  t.equal(judge(sized, { framing: { kind: 'length', length: 100 } }), undefined);
+  t.match(judge(sized, { framing: { kind: 'length', length: 101 } }), {
+    code: 'body-too-large',
+    step: 'limits',
+  });
+  t.equal(judge(sized, { framing: { kind: 'chunked' } }), undefined, 'that will show');
+  t.equal(judge(route('r'), { framing: { kind: 'length', length: 1e15 } }), undefined);
+});
+
+t.test('a route for weight patches takes nothing else', async (t) => {
+  for (const type of [WEIGHT_PATCH_TYPE, WEIGHT_PATCH_TYPE.toUpperCase(), `${WEIGHT_PATCH_TYPE} ; v=1`]) {
+    t.equal(judge(patches, typed(type)), undefined, type);
+  }
+  for (const type of ['', 'application/octet-stream', `${WEIGHT_PATCH_TYPE}2`, `x,${WEIGHT_PATCH_TYPE}`]) {
+    t.match(judge(patches, typed(type)), { code: 'bad-request' }, type);
+  }
+  t.match(judge(patches, { framing: { kind: 'chunked' } }), { code: 'bad-request' }, 'no type at all');
+});
+
+t.test('a weight patch must be there, except where something is only asked for', async (t) => {
+  const none = { kind: 'none' } as const;
+  t.match(judge(patches, typed(WEIGHT_PATCH_TYPE, none)), { code: 'bad-request' });
+  t.match(judge(patches, { method: 'POST' }), { code: 'bad-request' });
+  t.equal(judge(patches, { method: 'HEAD' }), undefined);
+  t.match(judge(patches, { method: 'GET', framing: { kind: 'chunked' } }), { code: 'bad-request' });
+});

@@ -1,0 +1,211 @@
+/** A small policy of two tenants, an issuer that signs, and the facts of one request to be changed by each test. */
+
+import { CompactSign, exportJWK, generateKeyPair } from 'jose';
+import { type Address, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
+import type { CertificateFacts, ConnectionFacts, Facts, RequestHead } from '../../gateway/core/facts.ts';
+import { buildPrefixTree, type PrefixTree } from '../../gateway/core/prefix-tree.ts';
+import { checkPath } from '../../gateway/core/request-target.ts';
+import { buildRouteTable, parsePathPattern, type RouteEntry } from '../../gateway/core/route-table.ts';
+import type { ScopeName } from '../../gateway/core/scope.ts';
+import { createFileKeySet } from '../../gateway/policy/key-set.ts';
+import type {
+  AddressRules,
+  Issuer,
+  ListenerSettings,
+  Policy,
+  PrefixOrigin,
+  Requirement,
+  Route,
+  Tenant,
+  Upstream,
+} from '../../gateway/policy/policy.ts';
+import { createTokenMemory } from '../../gateway/policy/token-memory.ts';
+
+export const nowMs = 1_800_000_000_000;
+export const nowS = nowMs / 1000;
+export const thumbprint = 'A'.repeat(43);
+
+export const certificate: CertificateFacts = {
+  status: 'verified',
+  subject: 'CN=worker-1',
+  dnsNames: ['Worker-1.example.com'],
+  uris: ['spiffe://example.com/worker-1'],
+  emails: ['worker@example.com'],
+  thumbprint,
+  der: 'AQID',
+};
+
+export const scopeFinetune: Requirement = {
+  scope: 'finetune',
+  claims: new Map([['model_id', [{ param: 'model_id' }]]]),
+};
+
+export function address(text: string): Address {
+  const read = parseAddress(text);
+  if (read === undefined) throw new Error(text);
+  return read;
+}
+
+function treeOf<T>(cidrs: readonly string[], valueOf: (prefix: string) => T): PrefixTree<T> {
+  return buildPrefixTree(
+    cidrs.map((text) => {
+      const prefix = parsePrefix(text);
+      if (typeof prefix === 'string') throw new Error(prefix);
+      return { prefix, value: valueOf(prefix.text) };
+    }),
+  );
+}
+
+export function addressRules(
+  allow: readonly string[] | undefined,
+  deny: readonly string[] = [],
+): AddressRules {
+  const origin =
+    (verdict: PrefixOrigin['verdict']) =>
+    (prefix: string): PrefixOrigin => ({ list: `${verdict}-list`, verdict, place: 'a.yaml:7', prefix });
+  return { deny: treeOf(deny, origin('deny')), ...(allow && { allow: treeOf(allow, origin('allow')) }) };
+}
+
+const upstream: Upstream = {
+  name: 'sync',
+  tenant: 'tenant-a',
+  nodes: [],
+  balance: 'leastRequests',
+  connectMs: 1000,
+  firstByteMs: 1000,
+  maxConnections: 1,
+  idleMs: 1000,
+};
+
+export function route(name: string, more: Partial<Route> = {}): Route {
+  return { name, tenant: 'tenant-a', encodedSlash: false, forwardAuthorization: false, upstream, ...more };
+}
+
+export function entry(methods: string, path: string, to: Route): RouteEntry<Route> {
+  const pattern = parsePathPattern(path);
+  if (typeof pattern === 'string') throw new Error(pattern);
+  return { methods: methods.split(' '), pattern, route: to };
+}
+
+const { publicKey, privateKey } = await generateKeyPair('ES256');
+const fileKeys = createFileKeySet(
+  JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256' }] }),
+);
+if (typeof fileKeys === 'string') throw new Error(fileKeys);
+
+export const issuer: Issuer = {
+  name: 'main',
+  issuer: 'https://auth.example.com',
+  audience: 'weight-sync',
+  algorithms: ['ES256'],
+  clockSkewMs: 30_000,
+  maxLifetimeMs: 3_600_000,
+  binding: 'ifPresent',
+  keys: fileKeys,
+};
+
+export const claims = {
+  iss: issuer.issuer,
+  aud: issuer.audience,
+  sub: 'worker-1',
+  iat: nowS - 60,
+  exp: nowS + 600,
+  scope: 'finetune',
+  model_id: 'm_1',
+};
+
+/** A token of that payload as it is, signed by the issuer. */
+export function sign(payload: string, header: Readonly<Record<string, unknown>> = {}): Promise<string> {
+  const protectedHeader = { alg: 'ES256', kid: 'k1', typ: 'JWT', ...header };
+  return new CompactSign(Buffer.from(payload)).setProtectedHeader(protectedHeader).sign(privateKey);
+}
+
+/** A token with the ordinary claims, some of them changed; `undefined` leaves one out. */
+export function signClaims(changed: Readonly<Record<string, unknown>> = {}): Promise<string> {
+  return sign(JSON.stringify({ ...claims, ...changed }));
+}
+
+export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenant> = {}): Tenant {
+  return {
+    name: 'tenant-a',
+    serverNames: ['a.example.com', '*.a.example.com'],
+    modelId: /^[a-z0-9_]{3,32}$/,
+    addresses: {},
+    issuers: [issuer],
+    inclusions: new Map<ScopeName, ReadonlySet<ScopeName>>([['finetune', new Set(['read'] as const)]]),
+    upstreams: new Map([['sync', upstream]]),
+    routes: buildRouteTable(routes),
+    tokens: createTokenMemory(),
+    ...more,
+  };
+}
+
+const tenantB = tenant([], { name: 'tenant-b', serverNames: ['b.example.com'] });
+
+export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = {}): Policy {
+  const edge: ListenerSettings = {
+    name: 'edge',
+    address: { host: '127.0.0.1', port: 0 },
+    trustedProxies: treeOf(['10.0.0.0/8'], () => true as const),
+    forwardedHeader: 'x-forwarded-for',
+    clientCertificates: 'require',
+    minTlsVersion: 'TLSv1.3',
+    sessionResumption: 'bound',
+    ...listener,
+  };
+  const zeros = { headMs: 0, keepAliveIdleMs: 0, streamIdleMs: 0, lingerMs: 0, drainMs: 0 };
+  const served = [tenantA, tenantB].flatMap((each) => each.serverNames.map((name) => [name, each] as const));
+  return {
+    generation: 1,
+    digest: '',
+    loadedAtMs: nowMs,
+    gateway: {
+      listeners: [edge],
+      certificates: '/',
+      admin: { host: '127.0.0.1', port: 0 },
+      limits: { headBytes: 0, headFields: 0, connections: 0, connectionsPerAddress: 0 },
+      timeouts: { handshakeMs: 0, ...zeros },
+      accessLog: '-',
+    },
+    identities: new Map(),
+    tenants: new Map([tenantA, tenantB].map((each) => [each.name, each])),
+    serverNames: new Map(served),
+  };
+}
+
+/** A request as it arrives on a good connection of tenant a. */
+export function facts(head: Partial<RequestHead> = {}, connection: Partial<ConnectionFacts> = {}): Facts {
+  const { target = head.path ?? '/v1/models/m_1' } = head;
+  const path = target.split('?')[0] ?? '';
+  const shape = checkPath(path);
+  if (typeof shape === 'string') throw new Error(shape);
+  return {
+    nowMs,
+    connection: {
+      listener: 'edge',
+      serverName: 'a.example.com',
+      peer: address('203.0.113.5'),
+      peerPort: 4711,
+      certificate,
+      tlsVersion: 'TLSv1.3',
+      tlsResumed: false,
+      ...connection,
+    },
+    head: {
+      method: 'GET',
+      target,
+      path,
+      encodedSlash: shape.encodedSlash,
+      minor: 1,
+      host: 'a.example.com',
+      authority: 'a.example.com',
+      fields: [],
+      framing: { kind: 'none' },
+      keepAlive: true,
+      expectsContinue: false,
+      ...head,
+    },
+  };
+}
+
+export const bearer = (token: string): readonly string[] => ['Authorization', `Bearer ${token}`];
