@@ -30,13 +30,13 @@ const OAUTH_ERROR: Readonly<Partial<Record<Denial['code'], string>>> = {
 export function refusal(denial: Denial, context: RefusalContext): Refusal {
   const status = statusOf(denial);
   const problem = {
+    ...denial.extension,
     type: `urn:patchgate:denial:${denial.code}`,
     title: denials[denial.code].title,
     status,
     detail: denial.detail,
     instance: context.requestId,
     code: denial.code,
-    ...denial.extension,
   };
   const fields = ['Content-Type', 'application/problem+json', 'Cache-Control', 'no-store'];
   if (status === 401 || OAUTH_ERROR[denial.code] !== undefined) {
@@ -50,13 +50,13 @@ export function refusal(denial: Denial, context: RefusalContext): Refusal {
 /** `Bearer realm="…", error="…", error_description="…", scope="…"` (RFC 6750 §3). */
 function challenge(denial: Denial, realm: string): string {
   const error = OAUTH_ERROR[denial.code];
-  const params = [`realm="${realm}"`];
+  const params = [`realm="${quotable(realm)}"`];
   if (error !== undefined) params.push(`error="${error}"`, `error_description="${quotable(denial.detail)}"`);
   if (denial.scope !== undefined) params.push(`scope="${denial.scope}"`);
   return `Bearer ${params.join(', ')}`;
 }
 
-/** Only the characters RFC 6750 §3 lets an error description have. */
+/** Only the characters RFC 6750 §3 lets an error description have; they need no escape. */
 function quotable(text: string): string {
   return text.replace(/[^ !#-[\]-~]/g, "'");
 }

@@ -51,7 +51,7 @@ t.test('a path that decodes to another route is refused', async (t) => {
   t.equal(routed({ path: '/v1/%61dmin' }), 'bad-request');
   t.equal(routed({ path: '/v1/models%3Ax' }), 'rest', 'it is on this route either way');
   t.equal(routed({ path: '/v1/a%20b/c' }), 'rest');
-  t.equal(routed({ path: '/v1/mod%65ls/m_1', method: 'PUT' }), 'not-found');
+  t.equal(routed({ path: '/v1/mod%65ls/m_1', method: 'PUT' }), 'method-not-allowed');
 });
 
 t.test('an encoded slash is taken where the route says so', async (t) => {
@@ -60,7 +60,7 @@ t.test('an encoded slash is taken where the route says so', async (t) => {
 });
 
 t.test('a model of a form the tenant does not use is no path of his', async (t) => {
-  for (const model of ['M_1', 'm', 'm-1', 'm'.repeat(33), '%6d_1', 'm_1%0A'.replace('%0A', '%20')]) {
+  for (const model of ['M_1', 'm', 'm-1', 'm'.repeat(33), '%6d_1', 'm_1%20']) {
     t.equal(routed({ path: `/v1/models/${model}` }), 'not-found', model);
   }
 });

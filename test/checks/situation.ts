@@ -46,12 +46,12 @@ export function address(text: string): Address {
   return read;
 }
 
-function treeOf<T>(cidrs: readonly string[], valueOf: (prefix: string) => T): PrefixTree<T> {
+function treeOf<T>(cidrs: readonly string[], makeValue: (prefix: string) => T): PrefixTree<T> {
   return buildPrefixTree(
     cidrs.map((text) => {
       const prefix = parsePrefix(text);
       if (typeof prefix === 'string') throw new Error(prefix);
-      return { prefix, value: valueOf(prefix.text) };
+      return { prefix, value: makeValue(prefix.text) };
     }),
   );
 }
@@ -128,6 +128,8 @@ export function signClaims(changed: Readonly<Record<string, unknown>> = {}): Pro
 export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenant> = {}): Tenant {
   return {
     name: 'tenant-a',
+    digest: '',
+    listSizes: new Map(),
     serverNames: ['a.example.com', '*.a.example.com'],
     modelId: /^[a-z0-9_]{3,32}$/,
     addresses: {},

@@ -1,0 +1,189 @@
+/** The decision: a straight line of checks, the cheap and local ones first, and nothing admitted that any of them refuses. */
+import t from 'tap';
+import { type DenialCode, isDenial, type Step } from '../gateway/core/denial.ts';
+import type { ConnectionFacts, Facts, RequestHead } from '../gateway/core/facts.ts';
+import { type Decision, decide, type Trail } from '../gateway/decide.ts';
+import type { Policy } from '../gateway/policy/policy.ts';
+import {
+  address,
+  addressRules,
+  bearer,
+  certificate,
+  entry,
+  facts,
+  policyOf,
+  route,
+  scopeFinetune,
+  signClaims,
+  tenant,
+} from './checks/situation.ts';
+
+const push = route('push', {
+  require: scopeFinetune,
+  certificateNames: ['worker-1.example.com'],
+  stream: { format: 'weight-patch', maxBytes: 1000, check: 'deep' },
+});
+const routes = [
+  entry('PUT', '/v1/models/{model_id}/patches/{stream_id}', push),
+  entry('GET', '/open', route('open')),
+  entry('GET', '/any/{model_id}', route('any')),
+  entry(
+    'POST',
+    '/patches',
+    route('patches', {
+      require: { scope: 'finetune', claims: new Map() },
+      stream: { format: 'weight-patch', check: 'deep' },
+    }),
+  ),
+];
+const allowed = { addresses: addressRules(['203.0.113.0/24']) };
+const policyA = (): Policy => policyOf(tenant(routes, allowed));
+const token = await signClaims({ max_epochs: 5, target_version: 9 });
+
+const goodHead: Partial<RequestHead> = {
+  method: 'PUT',
+  path: '/v1/models/m_1/patches/s1',
+  fields: [...bearer(token), 'Content-Type', 'application/vnd.patchgate.weight-patch'],
+  framing: { kind: 'length', length: 1000 },
+};
+const good = (head: Partial<RequestHead> = {}, connection: Partial<ConnectionFacts> = {}): Facts =>
+  facts({ ...goodHead, ...head }, connection);
+
+t.test('a good request is admitted, with all that was found out', async (t) => {
+  const trail: Trail = {};
+  t.match(await decide(policyA(), good(), trail), {
+    kind: 'admission',
+    tenant: { name: 'tenant-a' },
+    route: { name: 'push' },
+    params: { model_id: 'm_1', stream_id: 's1' },
+    client: { address: { text: '203.0.113.5' } },
+    certificate,
+    token: { subject: 'worker-1' },
+    patch: { modelId: 'm_1', maxEpoch: 5, targetVersion: 9, maxBytes: 1000 },
+  });
+  t.match(trail, {
+    tenant: { name: 'tenant-a' },
+    route: { name: 'push' },
+    client: {},
+    token: { subject: 'worker-1' },
+  });
+});
+
+t.test('only a token not seen before makes it wait', async (t) => {
+  const policy = policyA();
+  t.type(decide(policy, good()), Promise);
+  await decide(policy, good());
+  t.match(decide(policy, good()), { kind: 'admission' });
+  t.match(decide(policy, facts({ path: '/open' })), { kind: 'admission', token: undefined });
+});
+
+interface Wrong {
+  readonly step: Step;
+  readonly code: DenialCode;
+  readonly head?: Partial<RequestHead>;
+  readonly connection?: Partial<ConnectionFacts>;
+}
+
+const typed = ['Content-Type', 'application/vnd.patchgate.weight-patch'];
+const proxied = [...(goodHead.fields ?? []), 'X-Forwarded-For', 'nobody'];
+/** One fault for each step, in the order of the steps. */
+const wrongs: readonly Wrong[] = [
+  { step: 'route', code: 'misdirected', head: { host: 'b.example.com' } },
+  { step: 'route', code: 'not-found', head: { path: '/v1/models/M/patches/s1' } },
+  {
+    step: 'client',
+    code: 'bad-forwarding',
+    head: { fields: proxied },
+    connection: { peer: address('10.0.0.1') },
+  },
+  { step: 'allowlist', code: 'address-denied', connection: { peer: address('198.51.100.1') } },
+  { step: 'certificate', code: 'certificate-required', connection: { certificate: { status: 'absent' } } },
+  { step: 'token', code: 'token-missing', head: { fields: typed } },
+  {
+    step: 'scope',
+    code: 'insufficient-scope',
+    head: { fields: [...bearer(await signClaims({ scope: 'read' })), ...typed] },
+  },
+  {
+    step: 'claims',
+    code: 'claim-denied',
+    head: { fields: [...bearer(await signClaims({ model_id: 'm_2' })), ...typed] },
+  },
+  { step: 'limits', code: 'body-too-large', head: { framing: { kind: 'length', length: 1001 } } },
+];
+
+const codeOf = (decision: Decision) =>
+  isDenial(decision) ? `${decision.step} ${decision.code}` : decision.kind;
+
+t.test('each step refuses what is its to refuse', async (t) => {
+  for (const { step, code, head, connection } of wrongs) {
+    t.equal(codeOf(await decide(policyA(), good(head, connection))), `${step} ${code}`);
+  }
+});
+
+t.test('of two faults the earlier step speaks', async (t) => {
+  for (const [index, first] of wrongs.entries()) {
+    for (const second of wrongs.slice(index + 1)) {
+      const head = { ...second.head, ...first.head };
+      const both = good(head, { ...second.connection, ...first.connection });
+      t.equal(codeOf(await decide(policyA(), both)), `${first.step} ${first.code}`, `before ${second.code}`);
+    }
+  }
+});
+
+t.test('a refused certificate opens nothing, not even a route that asks for no token', async (t) => {
+  const refused = { certificate: { status: 'refused', reason: 'expired' } } as const;
+  t.equal(
+    codeOf(await decide(policyA(), facts({ path: '/open' }, refused))),
+    'certificate certificate-denied',
+  );
+});
+
+t.test('the listener asks for certificates unless the tenant says otherwise', async (t) => {
+  const absent = { certificate: { status: 'absent' } } as const;
+  const open = facts({ path: '/open' }, absent);
+  const relaxed = tenant(routes, { ...allowed, clientCertificates: 'optional' });
+  const strict = tenant(routes, { ...allowed, clientCertificates: 'require' });
+  t.equal(codeOf(await decide(policyA(), open)), 'certificate certificate-required');
+  t.equal(codeOf(await decide(policyOf(relaxed), open)), 'admission');
+  t.equal(
+    codeOf(await decide(policyOf(strict, { clientCertificates: 'none' }), open)),
+    'certificate certificate-required',
+  );
+});
+
+t.test('the model is held against the form of the tenant on open routes too', async (t) => {
+  t.equal(codeOf(await decide(policyA(), facts({ path: '/any/m_1' }))), 'admission');
+  t.equal(codeOf(await decide(policyA(), facts({ path: '/any/M_1' }))), 'route not-found');
+});
+
+t.test('where the path names no model a patch must be for the one of the token', async (t) => {
+  const head = { ...goodHead, method: 'POST', path: '/patches' };
+  t.match(await decide(policyA(), facts(head)), { patch: { modelId: 'm_1' } });
+  const free = [...bearer(await signClaims({ model_id: undefined, max_epochs: 0 })), ...typed];
+  const admitted = await decide(policyA(), facts({ ...head, fields: free }));
+  t.match(admitted, { kind: 'admission' });
+  if (!isDenial(admitted)) t.same(admitted.patch, {}, 'and 0 epochs are no limit');
+});
+
+t.test('the trail ends where the decision does', async (t) => {
+  const trail: Trail = {};
+  await decide(policyA(), good({}, { peer: address('198.51.100.1') }), trail);
+  t.match(trail, { route: { name: 'push' }, client: { address: { text: '198.51.100.1' } } });
+  t.notOk('token' in trail);
+  const lost: Trail = {};
+  await decide(policyA(), good({ host: 'b.example.com' }), lost);
+  t.same(lost, {});
+});
+
+t.test('one address opens what its neighbour does not', async (t) => {
+  for (const [peer, expected] of [
+    ['203.0.113.0', 'admission'],
+    ['203.0.113.255', 'admission'],
+    ['203.0.112.255', 'allowlist address-denied'],
+    ['203.0.114.0', 'allowlist address-denied'],
+    ['::ffff:203.0.113.9', 'admission'],
+  ] as const) {
+    t.equal(codeOf(await decide(policyA(), good({}, { peer: address(peer) }))), expected, peer);
+  }
+});
