@@ -1,7 +1,7 @@
 /** `patchgate node`: the reference sync node on its own. */
 
 import { basename } from 'node:path';
-import { createModel } from '../sync-node/store.ts';
+import { createModel } from '../sync-node/model-store.ts';
 import { startSyncNode } from '../sync-node/sync-node.ts';
 import { type Command, hostPort, optional, required, UsageError } from './command.ts';
 

@@ -25,7 +25,7 @@ export const push: Command = {
   },
   async run(values, terminal) {
     const { write, isTerminal, columns } = terminal;
-    const progress = createProgress({ write, isTerminal, columns });
+    const progress = createProgress({ write, isTerminal, columns, nowMs: () => performance.now() });
     try {
       const result = await pushPatch({ ...(await pushOptions(values)), onProgress: progress });
       write(`version ${result.version}: ${result.changed} weights changed, `);

@@ -2,7 +2,8 @@
 import t from 'tap';
 import { exchange, HOST, isWhole, rawNode, setStage } from './stage.ts';
 
-const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Node: yes\r\nConnection: keep-alive, x-hop\r\nX-Hop: no\r\n\r\nok';
+const OK =
+  'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Node: yes\r\nConnection: keep-alive, x-hop\r\nX-Hop: no\r\n\r\nok';
 
 t.test('an admitted request reaches the node cleaned, and its answer comes back', async (t) => {
   const node = await rawNode(t, (socket, text) => {

@@ -1,9 +1,10 @@
 /** A real gateway on loopback for one test: policy folder, certificates, tokens, and callers that speak raw TLS. */
 
-import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
@@ -62,7 +63,8 @@ const ROUTES = `  - name: push
 
 /** Starts everything and stops it with the test. */
 export async function setStage(t: Test, options: StageOptions): Promise<Stage> {
-  const folder = t.testdir({});
+  const folder = await mkdtemp(join(tmpdir(), 'patchgate-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
   const servers = await createAuthority('servers');
   const clients = await createAuthority('clients');
   const worker = await clients.issueClient({ commonName: 'worker', uris: ['spiffe://a.test/worker'] });
@@ -90,14 +92,33 @@ export async function setStage(t: Test, options: StageOptions): Promise<Stage> {
     ca,
     tokens,
     token: (claims = {}) =>
-      tokens.sign({ iss: 'https://auth.test', aud: 'weights', sub: 'worker-1', scope: 'read finetune', model_id: 'vision', ...claims }),
+      tokens.sign({
+        iss: 'https://auth.test',
+        aud: 'weights',
+        sub: 'worker-1',
+        scope: 'read finetune',
+        model_id: 'vision',
+        ...claims,
+      }),
     connect: (more = {}) =>
-      secure({ port, host: '127.0.0.1', servername: HOST, ca, cert: worker.certificatePem, key: worker.privateKeyPem, ...more }),
+      secure({
+        port,
+        host: '127.0.0.1',
+        servername: HOST,
+        ca,
+        cert: worker.certificatePem,
+        key: worker.privateKeyPem,
+        ...more,
+      }),
     log: (lines) => readLog(join(folder, 'access.log'), lines),
   };
 }
 
-export async function writeCertificates(folder: string, server: IssuedPair, clientsPem: string): Promise<void> {
+export async function writeCertificates(
+  folder: string,
+  server: IssuedPair,
+  clientsPem: string,
+): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'chain.pem'), server.certificatePem);
   await writeFile(join(folder, 'key.pem'), server.privateKeyPem);
@@ -150,7 +171,6 @@ export function secure(options: ConnectionOptions): Promise<TLSSocket> {
 }
 
 async function readLog(file: string, lines: number): Promise<readonly Record<string, unknown>[]> {
-  const { readFile } = await import('node:fs/promises');
   for (let turns = 0; ; turns += 1) {
     const text = await readFile(file, 'utf8').catch(() => '');
     const entries = text.split('\n').filter((line) => line !== '');
@@ -192,7 +212,11 @@ export async function rawNode(t: Test, onText: (socket: Socket, text: string) =>
 }
 
 /** Sends text and gives back all that comes until the other side closes, or `until` is content. */
-export function exchange(socket: TLSSocket, text: string | Buffer, until?: (text: string) => boolean): Promise<string> {
+export function exchange(
+  socket: TLSSocket,
+  text: string | Buffer,
+  until?: (text: string) => boolean,
+): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';
     const done = (): void => resolve(answer);

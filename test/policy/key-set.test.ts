@@ -83,6 +83,8 @@ t.test('a set that should not be published is refused', async (t) => {
   t.match(createFileKeySet(setOf({ kty: 'RSA', n: 'AQ', e: 'AQ' })), /exponent 1$/);
   t.match(createFileKeySet(setOf({ kty: 'RSA', n: 'AQ', e: 'AQAA' })), /exponent 65536$/);
   t.match(createFileKeySet(setOf({ kty: 'RSA', n: 'AQ' })), /lacks n or e/);
+  const power = Buffer.from((65537n ** 120n).toString(16).padStart(482, '0'), 'hex').toString('base64url');
+  t.match(createFileKeySet(setOf({ kty: 'RSA', n: power, e: 'AQAB' })), /broken generator/);
   t.match(createFileKeySet('{"keys":[{"kid":"a"}]}'), /kty/);
   t.match(createFileKeySet('{"keys":[{"kty":"EC","kid":7}]}'), /kid/);
   for (const text of ['', '{', '[]', 'null', '{"keys":{}}', '{"keys":[1]}', '{"keys":[null]}']) {

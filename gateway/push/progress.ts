@@ -1,0 +1,66 @@
+/** Shows how far an upload has come: a bar on a terminal, a few lines elsewhere. */
+
+export interface ProgressOptions {
+  readonly write: (text: string) => void;
+  readonly isTerminal: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns: number;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+}
+
+/** Told after each piece; `sent` rises to `total`. */
+export type Progress = (sentBytes: number, totalBytes: number) => void;
+
+/** A terminal is drawn at most so often. */
+const REDRAW_MS = 50;
+const QUARTERS = 4;
+
+export function createProgress(options: ProgressOptions): Progress {
+  return options.isTerminal ? createBar(options) : createLines(options);
+}
+
+function createBar({ write, columns, nowMs }: ProgressOptions): Progress {
+  const startedMs = nowMs();
+  let drawnMs = Number.NEGATIVE_INFINITY;
+  return (sent, total) => {
+    const done = sent >= total;
+    if (!done && nowMs() - drawnMs < REDRAW_MS) return;
+    drawnMs = nowMs();
+    write(`\r${formatBar(sent, total, nowMs() - startedMs, columns)}${done ? '\n' : ''}`);
+  };
+}
+
+function createLines({ write, nowMs }: ProgressOptions): Progress {
+  const startedMs = nowMs();
+  let told = 0;
+  return (sent, total) => {
+    const quarter = total === 0 ? QUARTERS : Math.floor((sent / total) * QUARTERS);
+    if (quarter <= told) return;
+    told = quarter;
+    write(`${formatLine(sent, total, nowMs() - startedMs)}\n`);
+  };
+}
+
+/** `[#####.....]  50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, as wide as the terminal at most. */
+export function formatBar(sent: number, total: number, elapsedMs: number, columns: number): string {
+  const text = ` ${formatLine(sent, total, elapsedMs)}`;
+  const width = Math.max(10, Math.min(40, columns - text.length - 3));
+  const filled = total === 0 ? width : Math.floor((sent / total) * width);
+  return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}]${text}`.slice(0, Math.max(1, columns - 1));
+}
+
+export function formatLine(sent: number, total: number, elapsedMs: number): string {
+  const percent = total === 0 ? 100 : Math.floor((sent / total) * 100);
+  const rate = elapsedMs > 0 ? `, ${formatBytes((sent * 1000) / elapsedMs)}/s` : '';
+  return `${String(percent).padStart(3)}% ${formatBytes(sent)} of ${formatBytes(total)}${rate}`;
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Bytes for people: `512 B`, `1.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
+  const value = bytes / 1024 ** power;
+  return `${power === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`;
+}
