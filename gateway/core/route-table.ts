@@ -43,7 +43,7 @@ const PARAM = /^\{([A-Za-z_][A-Za-z0-9_]*)(?:=(\*|\*\/\*))?\}$/;
 const PART_BREAK = /\/(?![^{}]*\})/;
 
 /**
- * Reads a path pattern: `{name}` is one segment, `{name=*\/*}` two joined by a slash, `**` at the end one or more.
+ * Reads a path pattern: `{name}` is one segment, `{name=*\/*}` two joined by a slash, `**` at the end all that is left, perhaps nothing.
  * The answer is a sentence when it is none.
  */
 export function parsePathPattern(text: string): PathPattern | string {
@@ -100,7 +100,7 @@ class WrittenOrder<R> implements RouteTable<R> {
 function fits(parts: readonly PatternPart[], segments: readonly string[]): boolean {
   let at = 0;
   for (const part of parts) {
-    if (part.kind === 'rest') return at < segments.length;
+    if (part.kind === 'rest') return at <= segments.length;
     if (part.kind === 'literal') {
       if (segments[at] !== part.text) return false;
       at += 1;
