@@ -8,6 +8,7 @@ import { commands } from './commands/table.ts';
 
 const terminal: Terminal = {
   version: version(),
+  workingFolder: process.cwd(),
   write: (text) => void process.stdout.write(text),
   warn: (text) => void process.stderr.write(text),
   isTerminal: process.stdout.isTTY === true,

@@ -37,7 +37,9 @@ export function beginExchange(
   const policy = context.policy();
   const account = new Account(context, caller.facts, policy.generation, head);
   if (isDenial(head)) {
-    caller.write(refusalText(refusal(head, { requestId: account.requestId }), undefined, false));
+    const problem = refusal(head, { requestId: account.requestId });
+    caller.write(refusalText(problem, undefined, false));
+    account.bytesOut = problem.body.length;
     account.close({ status: statusOf(head), endedBy: 'gateway', denial: head });
     caller.finish(false);
     return;
@@ -256,6 +258,7 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     const reuse = this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
     const { requestId, trail } = this.#account;
     const problem = refusal(denial, { requestId, ...(trail.tenant && { realm: trail.tenant.name }) });
+    this.#account.bytesOut = this.#head.method === 'HEAD' ? 0 : problem.body.length;
     if (!this.#end({ status: problem.status, endedBy: 'gateway', denial })) return;
     this.#node?.reset();
     this.#caller.write(refusalText(problem, this.#head, reuse));
@@ -278,7 +281,7 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     this.#upload?.stop();
     this.#download?.stop();
     this.#account.bytesIn = this.#upload?.bytes ?? 0;
-    this.#account.bytesOut = this.#download?.bytes ?? 0;
+    this.#account.bytesOut += this.#download?.bytes ?? 0;
     this.#account.close(ending);
     return true;
   }

@@ -39,7 +39,7 @@ export function refusal(denial: Denial, context: RefusalContext): Refusal {
     code: denial.code,
   };
   const fields = ['Content-Type', 'application/problem+json', 'Cache-Control', 'no-store'];
-  if (status === 401 || OAUTH_ERROR[denial.code] !== undefined) {
+  if (status === 401 || status === 403) {
     fields.push('WWW-Authenticate', challenge(denial, context.realm ?? 'patchgate'));
   }
   if (denial.allow !== undefined) fields.push('Allow', denial.allow.join(', '));

@@ -6,6 +6,8 @@ import type { ParseArgsConfig } from 'node:util';
 export interface Terminal {
   /** The version of patchgate. */
   readonly version: string;
+  /** The folder relative paths start at. */
+  readonly workingFolder: string;
   /** Standard output. */
   write(text: string): void;
   /** Standard error. */

@@ -15,7 +15,9 @@ export const demo: Command = {
     terminal.onSignal('SIGTERM', () => stop.abort());
     const worked = await runDemo({
       certificatesFolder: fileURLToPath(new URL('../../certs', import.meta.url)),
+      version: terminal.version,
       write: (text) => terminal.write(text),
+      workingFolder: terminal.workingFolder,
       once: values['once'] === true,
       colours: terminal.colours,
       signal: stop.signal,

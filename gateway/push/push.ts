@@ -2,26 +2,24 @@
 
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { Agent, type Dispatcher, request } from 'undici';
 import { z } from 'zod';
 import { ModelDiffError } from '../patch/diff.ts';
+import { weightPatchType } from '../patch/layout.ts';
 import { SafetensorsError } from '../patch/safetensors.ts';
 import { type ModelPatch, patchModel } from '../patch/write.ts';
+import {
+  type GatewayAddress,
+  GatewayAddressError,
+  type GatewayAnswer,
+  GatewayClient,
+} from './gateway-client.ts';
 
-export interface PushOptions {
-  /** `https://tenant-a.example.com:8443`; plain `http:` on networks that are trusted. */
-  readonly to: string;
-  /** TCP goes there, while TLS and `Host` keep the names of `to`. */
-  readonly connectTo?: { readonly host: string; readonly port: number };
+export interface PushOptions extends GatewayAddress {
   readonly modelId: string;
   readonly basePath: string;
   readonly targetPath: string;
   /** Trained epochs, for the patch to say; the token may limit them. */
   readonly epoch?: number;
-  readonly certPem?: string;
-  readonly keyPem?: string;
-  readonly caPem?: string;
-  readonly token: string;
   readonly onProgress?: (sentBytes: number, totalBytes: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -56,10 +54,6 @@ export class PushError extends Error {
   }
 }
 
-const HEADERS_TIMEOUT_MS = 120_000;
-const BODY_TIMEOUT_MS = 60_000;
-const CONNECT_TIMEOUT_MS = 10_000;
-
 const metadata = z.object({
   version: z.number().int(),
   digest: z.string(),
@@ -69,35 +63,32 @@ const receipt = z.object({ version: z.number().int(), changed: z.number().int(),
 
 /** Asks what the receiver has, refuses to patch anything else, and sends the difference. Throws PushError. */
 export async function pushPatch(options: PushOptions): Promise<PushResult> {
-  const startedMs = performance.now();
-  const gateway = new GatewayClient(options);
   try {
-    const receiver = metadata.parse(await gateway.get(`/v1/models/${options.modelId}`));
-    const patch = await preparePatch(options, receiver.version);
-    try {
-      requireBase(patch, receiver.digest, options.basePath);
-      const { status, body } = await gateway.put(patch, options);
-      const { version, changed, digest } = receipt.parse(body);
-      const durationMs = performance.now() - startedMs;
-      const { parameters } = receiver;
-      const { size: modelBytes } = await stat(options.targetPath);
-      return {
-        status,
-        version,
-        changed,
-        digest,
-        parameters,
-        bytesSent: patch.bytes,
-        modelBytes,
-        durationMs,
-      };
-    } finally {
-      await patch.close();
-    }
+    const gateway = new GatewayClient(options);
+    return await pushThrough(gateway, options).finally(() => gateway.close());
   } catch (error) {
     throw translated(error);
+  }
+}
+
+async function pushThrough(gateway: GatewayClient, options: PushOptions): Promise<PushResult> {
+  const startedMs = performance.now();
+  const model = await gateway.send('GET', `/v1/models/${options.modelId}`);
+  const receiver = metadata.parse(accepted(model).body);
+  const patch = await preparePatch(options, receiver.version);
+  try {
+    requireBase(patch, receiver.digest, options.basePath);
+    const { status, body } = accepted(await sendPatch(gateway, patch, options));
+    return {
+      status,
+      ...receipt.parse(body),
+      parameters: receiver.parameters,
+      bytesSent: patch.bytes,
+      modelBytes: (await stat(options.targetPath)).size,
+      durationMs: performance.now() - startedMs,
+    };
   } finally {
-    await gateway.close();
+    await patch.close();
   }
 }
 
@@ -120,10 +111,28 @@ function requireBase(patch: ModelPatch, digest: string, basePath: string): void 
   }
 }
 
+function sendPatch(gateway: GatewayClient, patch: ModelPatch, options: PushOptions): Promise<GatewayAnswer> {
+  const streamId = patch.identity.streamId.toString('hex');
+  return gateway.send('PUT', `/v1/models/${options.modelId}/patches/${streamId}`, {
+    headers: { 'content-type': weightPatchType, 'content-length': String(patch.bytes) },
+    body: Readable.from(counted(patch, options.onProgress)),
+    ...(options.signal && { signal: options.signal }),
+  });
+}
+
+/** An answer as JSON, unless it is a refusal. */
+function accepted({ status, body }: GatewayAnswer): { readonly status: number; readonly body: unknown } {
+  const value = parseJson(body.toString());
+  if (status < 300) return { status, body: value };
+  throw new PushError(refusalMessage(status, value), status, value);
+}
+
 function translated(error: unknown): unknown {
   if (error instanceof PushError) return error;
-  if (error instanceof SafetensorsError || error instanceof ModelDiffError)
+  if (error instanceof SafetensorsError || error instanceof ModelDiffError) {
     return new PushError(error.message);
+  }
+  if (error instanceof GatewayAddressError) return new PushError(error.message);
   if (error instanceof z.ZodError) return new PushError('the answer is not that of a sync node');
   if (error instanceof Error && ('code' in error || error.name === 'AbortError')) {
     return new PushError(
@@ -131,77 +140,6 @@ function translated(error: unknown): unknown {
     );
   }
   return error;
-}
-
-/** One connection to the gateway with the caller's certificate and token. */
-class GatewayClient {
-  readonly #origin: string;
-  readonly #host: string;
-  readonly #token: string;
-  readonly #agent: Agent;
-
-  constructor(options: PushOptions) {
-    const to = readAddress(options.to);
-    const { connectTo, certPem, keyPem, caPem } = options;
-    const target =
-      connectTo === undefined
-        ? to
-        : new URL(`${to.protocol}//${bracketed(connectTo.host)}:${connectTo.port}`);
-    this.#origin = target.origin;
-    this.#host = to.host;
-    this.#token = options.token;
-    this.#agent = new Agent({
-      allowH2: false,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      bodyTimeout: BODY_TIMEOUT_MS,
-      connect: {
-        timeout: CONNECT_TIMEOUT_MS,
-        servername: to.hostname,
-        ...(certPem !== undefined && { cert: certPem }),
-        ...(keyPem !== undefined && { key: keyPem }),
-        ...(caPem !== undefined && { ca: caPem }),
-      },
-    });
-  }
-
-  async get(path: string): Promise<unknown> {
-    return (await this.#send(path, { method: 'GET' })).body;
-  }
-
-  put(patch: ModelPatch, options: PushOptions): Promise<{ readonly status: number; readonly body: unknown }> {
-    const path = `/v1/models/${options.modelId}/patches/${patch.identity.streamId.toString('hex')}`;
-    const headers = {
-      'content-type': 'application/vnd.patchgate.weight-patch',
-      'content-length': String(patch.bytes),
-    };
-    const body = Readable.from(counted(patch, options.onProgress));
-    return this.#send(path, {
-      method: 'PUT',
-      headers,
-      body,
-      ...(options.signal && { signal: options.signal }),
-    });
-  }
-
-  close(): Promise<void> {
-    return this.#agent.destroy();
-  }
-
-  async #send(path: string, more: Omit<Dispatcher.RequestOptions, 'path' | 'origin'>) {
-    const response = await request(`${this.#origin}${path}`, {
-      ...more,
-      dispatcher: this.#agent,
-      headers: {
-        ...(more.headers as Record<string, string>),
-        host: this.#host,
-        authorization: `Bearer ${this.#token}`,
-      },
-    });
-    const text = await response.body.text();
-    const body = parseJson(text);
-    if (response.statusCode < 300) return { status: response.statusCode, body };
-    throw new PushError(refusalMessage(response.statusCode, body), response.statusCode, body);
-  }
 }
 
 /** The frames, with the bytes told as they are asked for. */
@@ -214,15 +152,6 @@ async function* counted(patch: ModelPatch, onProgress: PushOptions['onProgress']
     onProgress?.(sent, patch.bytes);
   }
 }
-
-function readAddress(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
-    throw new PushError(`${text} is no https address`);
-  return url;
-}
-
-const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
 
 function parseJson(text: string): unknown {
   try {

@@ -31,7 +31,7 @@ export function refusalText(refusal: Refusal, head: RequestHead | undefined, may
   const { status, fields, body } = refusal;
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}${CRLF}`;
   for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}${CRLF}`;
-  text += `Content-Length: ${body.length}${CRLF}`;
+  text += `Date: ${new Date().toUTCString()}${CRLF}Content-Length: ${body.length}${CRLF}`;
   if (!mayReuse) text += `Connection: close${CRLF}`;
   else if (head?.minor === 0) text += `Connection: keep-alive${CRLF}`;
   return text + CRLF + (head?.method === 'HEAD' ? '' : body.toString('latin1'));

@@ -1,0 +1,98 @@
+/** A client of the gateway: requests with the caller's certificate and token over one TLS connection. */
+
+import type { Readable } from 'node:stream';
+import { Agent, request } from 'undici';
+
+/** Where the gateway is and who calls. */
+export interface GatewayAddress {
+  /** `https://tenant-a.example.com:8443`; plain `http:` on networks that are trusted. */
+  readonly to: string;
+  /** TCP goes there, while TLS and `Host` keep the names of `to`. */
+  readonly connectTo?: { readonly host: string; readonly port: number };
+  readonly certPem?: string;
+  readonly keyPem?: string;
+  readonly caPem?: string;
+  readonly token?: string;
+}
+
+export interface GatewayRequest {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Readable;
+  readonly signal?: AbortSignal;
+}
+
+export interface GatewayAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+}
+
+/** The address cannot be read. */
+export class GatewayAddressError extends Error {
+  override readonly name = 'GatewayAddressError';
+}
+
+const HEADERS_TIMEOUT_MS = 120_000;
+const BODY_TIMEOUT_MS = 60_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Throws GatewayAddressError. */
+export class GatewayClient {
+  readonly #origin: string;
+  readonly #host: string;
+  readonly #token: string | undefined;
+  readonly #agent: Agent;
+
+  constructor(address: GatewayAddress) {
+    const to = readAddress(address.to);
+    const { connectTo, certPem, keyPem, caPem } = address;
+    this.#origin =
+      connectTo === undefined ? to.origin : `${to.protocol}//${bracketed(connectTo.host)}:${connectTo.port}`;
+    this.#host = to.host;
+    this.#token = address.token;
+    this.#agent = new Agent({
+      allowH2: false,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      bodyTimeout: BODY_TIMEOUT_MS,
+      connect: {
+        timeout: CONNECT_TIMEOUT_MS,
+        servername: to.hostname,
+        ...(certPem !== undefined && { cert: certPem }),
+        ...(keyPem !== undefined && { key: keyPem }),
+        ...(caPem !== undefined && { ca: caPem }),
+      },
+    });
+  }
+
+  /** Any status is an answer; rejects only when none comes. The body of the answer is gathered in memory. */
+  async send(
+    method: 'GET' | 'HEAD' | 'POST' | 'PUT',
+    path: string,
+    more: GatewayRequest = {},
+  ): Promise<GatewayAnswer> {
+    const response = await request(`${this.#origin}${path}`, {
+      method,
+      ...more,
+      dispatcher: this.#agent,
+      headers: {
+        ...more.headers,
+        host: this.#host,
+        ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
+      },
+    });
+    const body = Buffer.from(await response.body.arrayBuffer());
+    return { status: response.statusCode, headers: response.headers, body };
+  }
+
+  close(): Promise<void> {
+    return this.#agent.destroy();
+  }
+}
+
+function readAddress(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
+  throw new GatewayAddressError(`${text} is no https address`);
+}
+
+const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
