@@ -5,6 +5,7 @@ import type { Command } from './command.ts';
 import { demo } from './demo.ts';
 import { node } from './node.ts';
 import { push } from './push.ts';
+import { schema } from './schema.ts';
 import { serve } from './serve.ts';
 
-export const commands: readonly Command[] = [serve, check, push, node, demo];
+export const commands: readonly Command[] = [serve, check, schema, push, node, demo];

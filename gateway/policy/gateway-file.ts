@@ -55,7 +55,7 @@ const timeouts = z.strictObject({
 
 export const gatewayFile = z.strictObject({
   gateway: z.strictObject({
-    listeners: z.array(listener).min(1).max(100),
+    listeners: z.array(listener).min(1).max(100).describe('Addresses the gateway answers at.'),
     certificates: z.string().min(1).prefault('../certs').describe('Folder with one folder a server name.'),
     admin: z
       .strictObject({

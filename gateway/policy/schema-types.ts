@@ -71,7 +71,8 @@ export function later(what: string) {
     .superRefine((_, context) => {
       context.issues.push({ code: 'custom', message: `${what} is not supported yet`, input: undefined });
     })
-    .optional();
+    .optional()
+    .meta({ not: {} });
 }
 
 /** A key of which one value works so far. */
@@ -88,5 +89,6 @@ export function onlyYet<T extends string | number>(value: T, others: string) {
         input: given,
       });
     })
-    .prefault(value);
+    .prefault(value)
+    .meta({ const: value });
 }

@@ -50,7 +50,7 @@ const upstream = z.strictObject({
   balance: z
     .enum(['leastRequests', 'roundRobin', 'hash'])
     .prefault('leastRequests')
-    .describe('How a node is chosen: `leastRequests` or `roundRobin`.'),
+    .meta({ enum: ['leastRequests', 'roundRobin'], description: 'How a node is chosen.' }),
   hashOn: later('balancing by hash'),
   health: later('active health checks'),
   breaker: later('the breaker'),
@@ -93,7 +93,7 @@ const stream = z.strictObject({
   check: z
     .enum(['header', 'deep', 'values'])
     .prefault('deep')
-    .describe('How much of a patch is checked: `header` or `deep`.'),
+    .meta({ enum: ['header', 'deep'], description: 'How much of a patch is checked.' }),
 });
 
 const route = z.strictObject({
@@ -115,7 +115,7 @@ const route = z.strictObject({
   forwardAuthorization: z.boolean().prefault(false).describe('The node sees `Authorization`.'),
   stream: stream.optional(),
   limits: later('limits of a route'),
-  upstream: name,
+  upstream: name.describe('Where admitted requests go.'),
 });
 
 export const tenantFile = z.strictObject({

@@ -1,0 +1,64 @@
+/** What may be written in a policy, as JSON Schema for editors and as a flat list of keys for the documentation. */
+
+import { z } from 'zod';
+import { gatewayFile } from './gateway-file.ts';
+import { tenantFile } from './tenant-file.ts';
+
+/** The two kinds of policy file. */
+export const policyFiles = ['gateway', 'tenant'] as const;
+export type PolicyFileKind = (typeof policyFiles)[number];
+
+/** A JSON Schema (2020-12); of its keywords only those used here are named. */
+export interface JsonSchema {
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly not?: object;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly additionalProperties?: boolean | JsonSchema;
+}
+
+/** A key that can be set. */
+export interface ConfigKey {
+  /** `gateway.limits.headBytes`; `[]` is a list's member, `<name>` a name of one's own. */
+  readonly path: string;
+  readonly description: string;
+  /** As it would be written; undefined where the key must be given or may be left out. */
+  readonly defaultText: string | undefined;
+  readonly required: boolean;
+}
+
+/** The schema of one kind of file, as it is written by hand: durations and sizes are text. */
+export function policySchema(kind: PolicyFileKind): JsonSchema {
+  const schema = kind === 'gateway' ? gatewayFile : tenantFile;
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+}
+
+/** Every key that is in force, in the order of the file; keys refused as not supported yet are left out. */
+export function configKeys(kind: PolicyFileKind): readonly ConfigKey[] {
+  return [...keysBelow(policySchema(kind), '')];
+}
+
+function* keysBelow(schema: JsonSchema, path: string): Generator<ConfigKey> {
+  for (const [name, child] of Object.entries(schema.properties ?? {})) {
+    if (child.not !== undefined) continue;
+    const childPath = path === '' ? name : `${path}.${name}`;
+    if (child.description !== undefined) {
+      const { description } = child;
+      const required = schema.required?.includes(name) === true;
+      yield { path: childPath, description, required, defaultText: defaultText(child.default) };
+    }
+    yield* keysBelow(child, childPath);
+  }
+  if (schema.items !== undefined) yield* keysBelow(schema.items, `${path}[]`);
+  for (const alternative of schema.anyOf ?? []) yield* keysBelow(alternative, path);
+  if (typeof schema.additionalProperties === 'object')
+    yield* keysBelow(schema.additionalProperties, `${path}.<name>`);
+}
+
+function defaultText(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
