@@ -1,0 +1,98 @@
+/** Load: callers that speak HTTP/1.1 over kept TLS connections, with as little of their own in the way as can be. */
+
+import type { TLSSocket } from 'node:tls';
+import { HOST } from './names.ts';
+
+/** The status and body bytes of an answer. */
+export interface Answer {
+  readonly status: number;
+  readonly bodyBytes: number;
+  readonly body: string;
+}
+
+/** One connection that sends requests one after another. */
+export class Caller {
+  readonly #socket: TLSSocket;
+  readonly #fields: string;
+  #head = '';
+  #status = 0;
+  #expected = -1;
+  #received = 0;
+  #body = '';
+  #done: ((answer: Answer) => void) | undefined;
+  #failed: ((error: Error) => void) | undefined;
+  #onWritable: (() => void) | undefined;
+
+  constructor(socket: TLSSocket, token: string | undefined) {
+    this.#socket = socket;
+    const authorization = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`;
+    this.#fields = `Host: ${HOST}\r\nUser-Agent: bench\r\nAccept: */*\r\n${authorization}`;
+    socket.on('data', (piece: Buffer) => this.#receive(piece));
+    socket.on('drain', () => this.#onWritable?.());
+    socket.on('close', () => {
+      this.#failed?.(new Error('the connection was closed before the answer'));
+      this.#onWritable?.();
+    });
+  }
+
+  get(path: string): Promise<Answer> {
+    const answer = this.#answer();
+    this.#socket.write(`GET ${path} HTTP/1.1\r\n${this.#fields}\r\n`, 'latin1');
+    return answer;
+  }
+
+  /** Sends the pieces as a body of their length, under back-pressure. */
+  async put(path: string, type: string, pieces: Iterable<Buffer>, bytes: number): Promise<Answer> {
+    const answer = this.#answer();
+    const framing = `Content-Type: ${type}\r\nContent-Length: ${bytes}\r\n\r\n`;
+    this.#socket.write(`PUT ${path} HTTP/1.1\r\n${this.#fields}${framing}`, 'latin1');
+    for (const piece of pieces) {
+      if (this.#done === undefined) break;
+      if (!this.#socket.write(piece)) await this.#writable();
+    }
+    return answer;
+  }
+
+  /** Until the socket takes more, or the answer came first. */
+  #writable(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onWritable = resolve;
+    });
+  }
+
+  close(): void {
+    this.#failed = undefined;
+    this.#socket.destroy();
+  }
+
+  #answer(): Promise<Answer> {
+    this.#head = '';
+    this.#body = '';
+    this.#expected = -1;
+    this.#received = 0;
+    return new Promise((resolve, reject) => {
+      this.#done = resolve;
+      this.#failed = reject;
+    });
+  }
+
+  #receive(piece: Buffer): void {
+    let body = piece;
+    if (this.#expected < 0) {
+      this.#head += piece.toString('latin1');
+      const end = this.#head.indexOf('\r\n\r\n');
+      if (end < 0) return;
+      this.#status = Number(this.#head.slice(9, 12));
+      this.#expected = Number(/\r\ncontent-length: (\d+)/i.exec(this.#head)?.[1] ?? 0);
+      body = piece.subarray(piece.length - (this.#head.length - end - 4));
+    }
+    this.#received += body.length;
+    if (this.#expected < 4096) this.#body += body.toString('latin1');
+    if (this.#received < this.#expected) return;
+    const done = this.#done;
+    this.#done = undefined;
+    this.#failed = undefined;
+    this.#onWritable?.();
+    done?.({ status: this.#status, bodyBytes: this.#received, body: this.#body });
+  }
+}

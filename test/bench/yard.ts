@@ -1,0 +1,237 @@
+/** What a bench runs on: certificates, token, address list, and both gateways as processes with the same policy. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createPublicKey, type JsonWebKey } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
+import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
+import { haproxyConfig } from './haproxy.ts';
+import { AUDIENCE, HOST, ISSUER } from './names.ts';
+
+/** One gateway under measurement. */
+export interface Side {
+  readonly name: string;
+  readonly pid: number;
+  readonly port: number;
+}
+
+export interface Yard {
+  readonly patchgate: Side;
+  /** mTLS, addresses and token, as the other. */
+  readonly haproxy: Side;
+  /** mTLS alone. */
+  readonly haproxyPlain: Side;
+  readonly token: string;
+  /** Signed by a key nobody trusts. */
+  readonly badToken: string;
+  connect(side: Side): Promise<TLSSocket>;
+  close(): Promise<void>;
+}
+
+const PREFIXES = 100_000;
+
+export async function openYard(): Promise<Yard> {
+  const folder = await mkdtemp(join(tmpdir(), 'patchgate-bench-'));
+  const children: ChildProcess[] = [];
+  const close = async (): Promise<void> => {
+    for (const child of children.toReversed()) await stop(child);
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const servers = await createAuthority('servers');
+    const clients = await createAuthority('clients');
+    const worker = await clients.issueClient({ commonName: 'worker' });
+    const server = await servers.issueServer({ dnsNames: [HOST] });
+    const tokens = await createTokenIssuer();
+    const nodePort = await startSink(children);
+    await writeLists(folder);
+    await writeCertificates(folder, server, clients.certificatePem, tokens);
+    const claims = { iss: ISSUER, aud: AUDIENCE, sub: 'worker', scope: 'read finetune', model_id: 'bench' };
+    const tls = { servername: HOST, ca: servers.certificatePem, ...keyPair(worker) };
+    return {
+      patchgate: await startPatchgate(folder, tokens, nodePort, children),
+      haproxy: await startHaproxy(folder, nodePort, true, children),
+      haproxyPlain: await startHaproxy(folder, nodePort, false, children),
+      token: await tokens.sign(claims),
+      badToken: await (await createTokenIssuer()).sign(claims),
+      connect: (side) => secure({ ...tls, host: '127.0.0.1', port: side.port }),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function keyPair({ certificatePem, privateKeyPem }: IssuedPair): { cert: string; key: string } {
+  return { cert: certificatePem, key: privateKeyPem };
+}
+
+/** Both gateways read the same prefixes, one a line; the callers' own comes last. */
+async function writeLists(folder: string): Promise<void> {
+  const prefixes = Array.from({ length: PREFIXES - 1 }, (_, index) => {
+    const high = 11 + (index >> 14);
+    return `${high}.${(index >> 6) & 255}.${(index & 63) * 4}.0/24`;
+  });
+  await writeFile(join(folder, 'clients.cidr'), `${[...prefixes, '127.0.0.0/8'].join('\n')}\n`);
+}
+
+async function writeCertificates(
+  folder: string,
+  server: IssuedPair,
+  clientsPem: string,
+  tokens: TokenIssuer,
+): Promise<void> {
+  const certificates = join(folder, 'certs', HOST);
+  await mkdir(certificates, { recursive: true });
+  await writeFile(join(certificates, 'chain.pem'), server.certificatePem);
+  await writeFile(join(certificates, 'key.pem'), server.privateKeyPem);
+  await writeFile(join(certificates, 'clients.pem'), clientsPem);
+  await writeFile(join(folder, 'both.pem'), server.certificatePem + server.privateKeyPem);
+  const [key] = tokens.jwks.keys;
+  const publicKey = createPublicKey({ key: key as JsonWebKey, format: 'jwk' });
+  await writeFile(join(folder, 'token.pem'), publicKey.export({ type: 'spki', format: 'pem' }));
+}
+
+async function startPatchgate(
+  folder: string,
+  tokens: TokenIssuer,
+  nodePort: number,
+  children: ChildProcess[],
+): Promise<Side> {
+  const port = await freePort();
+  const tenants = join(folder, 'policies', 'tenants');
+  await mkdir(tenants, { recursive: true });
+  await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
+  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port));
+  await writeFile(join(tenants, 'bench.yaml'), tenantYaml(nodePort));
+  const child = spawn(process.execPath, ['gateway/cli.ts', 'serve', '--config', join(folder, 'policies')], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  children.push(child);
+  await untilPrinted(child, 'the gateway is up');
+  return { name: 'patchgate', pid: child.pid ?? 0, port };
+}
+
+function gatewayYaml(port: number): string {
+  return `gateway:
+  listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
+  admin: { address: 127.0.0.1:0 }
+  accessLog: { file: ../access.log }
+`;
+}
+
+function tenantYaml(nodePort: number): string {
+  return `tenant: bench
+serverNames: [${HOST}]
+addresses: { clients: { file: ../../clients.cidr } }
+allow: [clients]
+issuers:
+  main:
+    issuer: ${ISSUER}
+    audience: ${AUDIENCE}
+    keys: { file: keys.json }
+    algorithms: [ES256]
+upstreams: { sync: { nodes: ['http://127.0.0.1:${nodePort}'] } }
+routes:
+  - name: checked
+    match: { methods: [PUT], path: '/checked/{model_id}' }
+    require: { scope: finetune, claims: { model_id: '{model_id}' } }
+    stream: { format: weight-patch, check: header }
+    upstream: sync
+  - name: deep
+    match: { methods: [PUT], path: '/deep/{model_id}' }
+    require: { scope: finetune, claims: { model_id: '{model_id}' } }
+    stream: { format: weight-patch, check: deep }
+    upstream: sync
+  - name: any
+    match: { methods: [GET, PUT], path: '/**' }
+    require: { scope: read }
+    upstream: sync
+`;
+}
+
+async function startHaproxy(
+  folder: string,
+  nodePort: number,
+  policy: boolean,
+  children: ChildProcess[],
+): Promise<Side> {
+  const port = await freePort();
+  const name = policy ? 'haproxy' : 'haproxy-mtls';
+  const file = join(folder, `${name}.cfg`);
+  await writeFile(file, haproxyConfig({ folder, port, nodePort, policy }));
+  const log = await open(join(folder, `${name}.log`), 'w');
+  const child = spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', log.fd, 'pipe'] });
+  children.push(child);
+  await untilListening(child, port);
+  await log.close();
+  return { name: policy ? 'HAProxy' : 'HAProxy, mTLS only', pid: child.pid ?? 0, port };
+}
+
+async function startSink(children: ChildProcess[]): Promise<number> {
+  const child = spawn(process.execPath, [new URL('sink.ts', import.meta.url).pathname], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  children.push(child);
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  return Number(line.toString());
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+function untilPrinted(child: ChildProcess, words: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    child.stderr?.on('data', (piece: Buffer) => {
+      text += piece.toString();
+      if (text.includes(words)) resolve();
+    });
+    child.once('exit', () => reject(new Error(`ended before it said "${words}":\n${text}`)));
+  });
+}
+
+async function untilListening(child: ChildProcess, port: number): Promise<void> {
+  let said = '';
+  child.stderr?.on('data', (piece: Buffer) => {
+    said += piece.toString();
+  });
+  for (let tries = 0; tries < 100; tries++) {
+    const reached = await new Promise<boolean>((resolve) => {
+      const socket = dial(port, '127.0.0.1', () => resolve(true));
+      socket.on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+    if (reached) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`nothing listens on ${port}:\n${said}`);
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+function secure(options: ConnectionOptions): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ ...options, highWaterMark: 1024 * 1024 } as ConnectionOptions, () =>
+      resolve(socket),
+    );
+    socket.setNoDelay(true);
+    socket.on('error', reject);
+  });
+}
