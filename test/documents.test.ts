@@ -1,0 +1,79 @@
+/** The documents say what the code does. */
+import { cpSync, existsSync, readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { denials } from '../gateway/core/denial.ts';
+import { writeDevelopmentPki } from '../gateway/demo/development-pki.ts';
+import { createTokenIssuer } from '../gateway/demo/token.ts';
+import { formatFault } from '../gateway/policy/fault.ts';
+import { loadPolicy } from '../gateway/policy/load.ts';
+import { policyFiles } from '../gateway/policy/schema.ts';
+import { markedTables, readmePath, schemaPath, schemaText, tables } from './documents.ts';
+
+const readme = readFileSync(readmePath, 'utf8');
+const folder = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
+
+t.test('every table of the README is the one of the code (npm run documents writes them)', async (t) => {
+  const marked = markedTables(readme);
+  t.same([...marked.keys()].sort(), Object.keys(tables).sort());
+  for (const [name, body] of marked) t.equal(body, tables[name], name);
+});
+
+t.test('the schema files are the ones of the code', async (t) => {
+  for (const kind of policyFiles) t.equal(readFileSync(schemaPath(kind), 'utf8'), schemaText(kind), kind);
+});
+
+t.test('the drawing of the request names every status a refusal can have', async (t) => {
+  const [, drawing = ''] = /```\n(TCP accept[\s\S]*?)```/.exec(readme) ?? [];
+  const drawn = new Set([...drawing.matchAll(/\b[45]\d\d\b/g)].map(([status]) => Number(status)));
+  for (const [code, { status }] of Object.entries(denials)) t.ok(drawn.has(status), `${code}: ${status}`);
+});
+
+t.test('the policies that are shipped have no fault', async (t) => {
+  const place = t.testdir({});
+  cpSync(folder('policies'), join(place, 'policies'), { recursive: true });
+  await writeDevelopmentPki(join(place, 'certs'));
+  const { policy, faults } = await loadPolicy(join(place, 'policies'), Date.now());
+  t.same(faults.map(formatFault), []);
+  t.same([...(policy?.tenants.keys() ?? [])], ['tenant-a', 'tenant-b']);
+});
+
+t.test('the tenant the README writes has no fault', async (t) => {
+  const [, yaml = ''] = /```yaml\n# policies\/tenants\/tenant-c\.yaml\n([\s\S]*?)```/.exec(readme) ?? [];
+  const place = t.testdir({});
+  const pki = await writeDevelopmentPki(join(place, 'certs'));
+  t.ok(pki);
+  const tenants = join(place, 'policies', 'tenants');
+  await mkdir(join(tenants, 'keys'), { recursive: true });
+  const { jwks } = await createTokenIssuer();
+  await writeFile(join(tenants, 'keys', 'main.jwks.json'), JSON.stringify(jwks));
+  await writeFile(
+    join(place, 'policies', 'gateway.yaml'),
+    'gateway: { listeners: [{ name: edge, address: 127.0.0.1:0 }] }\n',
+  );
+  await writeFile(
+    join(tenants, 'tenant-c.yaml'),
+    yaml.replaceAll('tenant-c.example.com', 'tenant-a.example.com'),
+  );
+  const { policy, faults } = await loadPolicy(join(place, 'policies'), Date.now());
+  t.same(faults.map(formatFault), []);
+  t.equal(policy?.tenants.get('tenant-c')?.routes.entries.length, 2);
+});
+
+t.test('every file and folder the documents link to is there', async (t) => {
+  for (const document of ['README.md', 'CONTRIBUTING.md']) {
+    const text = readFileSync(folder(document), 'utf8');
+    for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g))
+      t.ok(existsSync(folder(target)), target);
+  }
+});
+
+t.test('the map of CONTRIBUTING names every folder and file at the top of gateway/', async (t) => {
+  const { readdirSync } = await import('node:fs');
+  const map = readFileSync(folder('CONTRIBUTING.md'), 'utf8');
+  for (const entry of readdirSync(folder('gateway'), { withFileTypes: true })) {
+    t.match(map, entry.isDirectory() ? `${entry.name}/` : entry.name);
+  }
+});

@@ -1,0 +1,93 @@
+/**
+ * What the documents say that the code knows better: tables of the README and the schema files of `policies/`.
+ * `npm run documents` writes them; tests hold them.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { commands } from '../gateway/commands/table.ts';
+import { denials } from '../gateway/core/denial.ts';
+import { accessKeys } from '../gateway/observe/access-entry.ts';
+import { metricTable } from '../gateway/observe/metric-table.ts';
+import { patchFaults } from '../gateway/patch/fault.ts';
+import { configKeys, type PolicyFileKind, policyFiles, policySchema } from '../gateway/policy/schema.ts';
+
+const root = new URL('../', import.meta.url);
+export const readmePath = new URL('README.md', root);
+export const schemaPath = (kind: PolicyFileKind): URL => new URL(`policies/schema/${kind}.json`, root);
+
+/** The tables of the README by the name in their markers. */
+export const tables: Readonly<Record<string, string>> = {
+  denials: table(
+    ['code', 'status', 'who mends it', 'title'],
+    Object.entries(denials).map(([code, { status, fault, title }]) => [
+      tick(code),
+      String(status),
+      fault,
+      title,
+    ]),
+  ),
+  faults: table(
+    ['fault', 'status', 'title'],
+    Object.entries(patchFaults).map(([rule, { status, title }]) => [tick(rule), String(status), title]),
+  ),
+  metrics: table(
+    ['metric', 'type', 'labels', 'what it tells'],
+    Object.values(metricTable).map(({ name, type, labels, help }) => [
+      tick(name),
+      type,
+      labels.map(tick).join(' '),
+      help,
+    ]),
+  ),
+  commands: table(
+    ['command', 'what it does'],
+    commands.map(({ name, usage, summary }) => [
+      tick(`${name} ${usage.replaceAll(/\s+/g, ' ')}`.trim()),
+      summary,
+    ]),
+  ),
+  'gateway-keys': keyTable('gateway'),
+  'tenant-keys': keyTable('tenant'),
+  'access-log': ['time', ...Object.values(accessKeys)].map(tick).join(' · '),
+};
+
+function keyTable(kind: PolicyFileKind): string {
+  const rows = configKeys(kind).map(({ path, required, defaultText, description }) => [
+    tick(path),
+    required ? 'required' : defaultText === undefined ? '' : tick(defaultText),
+    description,
+  ]);
+  return table(['key', 'default', 'meaning'], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
+
+function tick(text: string): string {
+  return `\`${text}\``;
+}
+
+const MARKED = /<!-- table: ([a-z-]+) -->\n([\s\S]*?)<!-- end -->/g;
+
+/** The tables that stand in a document, by name. */
+export function markedTables(text: string): ReadonlyMap<string, string> {
+  return new Map([...text.matchAll(MARKED)].map(([, name = '', body = '']) => [name, body.trim()]));
+}
+
+export function schemaText(kind: PolicyFileKind): string {
+  return `${JSON.stringify(policySchema(kind), undefined, 2)}\n`;
+}
+
+function write(): void {
+  const text = readFileSync(readmePath, 'utf8');
+  const written = text.replaceAll(MARKED, (_, name: string) => {
+    return `<!-- table: ${name} -->\n\n${tables[name] ?? ''}\n\n<!-- end -->`;
+  });
+  writeFileSync(readmePath, written);
+  for (const kind of policyFiles) writeFileSync(schemaPath(kind), schemaText(kind));
+}
+
+if (import.meta.main) write();
