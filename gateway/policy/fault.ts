@@ -22,3 +22,11 @@ export function formatFault(fault: PolicyFault): string {
 export function fileFault(file: string, problem: string, expected?: string): PolicyFault {
   return { file, line: 1, column: 1, path: '', problem, ...(expected !== undefined && { expected }) };
 }
+
+/** The faults of a file together, in the order of its lines; files in the order they first appear. */
+export function inFileOrder(faults: readonly PolicyFault[]): readonly PolicyFault[] {
+  const files = [...new Set(faults.map(({ file }) => file))];
+  return faults.toSorted(
+    (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line || a.column - b.column,
+  );
+}

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { readIdentity, type ServerIdentity } from './certificates.ts';
 import { compileGateway } from './compile-gateway.ts';
 import { compileTenant } from './compile-tenant.ts';
-import { fileFault, type PolicyFault } from './fault.ts';
+import { fileFault, inFileOrder, type PolicyFault } from './fault.ts';
 import { gatewayFile } from './gateway-file.ts';
 import type { ClientCertificateMode, GatewaySettings, Policy, Tenant } from './policy.ts';
-import { readFile as readPolicyFile } from './read.ts';
+import { furtherFaults, readFile as readPolicyFile } from './read.ts';
 import { tenantFile } from './tenant-file.ts';
 
 export interface LoadOutcome {
@@ -33,11 +33,11 @@ export async function loadPolicy(folder: string, nowMs: number, previous?: Polic
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
   if (text instanceof Error)
     return { faults: [fileFault(file, `cannot be read: ${text.code ?? text.message}`)] };
-  const { yaml, contents, faults: fileFaults } = readPolicyFile(file, text, gatewayFile);
-  const compiled = contents && compileGateway(yaml, contents);
-  const faults: PolicyFault[] = [...fileFaults, ...(compiled?.faults ?? [])];
-  const usable = compiled !== undefined && faults.length === 0;
-  const settings = usable ? compiled.settings : undefined;
+  const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(file, text, gatewayFile);
+  const written = contents ?? sound;
+  const compiled = written && compileGateway(yaml, written);
+  const faults: PolicyFault[] = [...fileFaults, ...furtherFaults(fileFaults, compiled?.faults ?? [])];
+  const settings = faults.length === 0 ? compiled?.settings : undefined;
   const tenants = new Map<string, Tenant>();
   const identities = new Map<string, ServerIdentity>();
   for (const name of await tenantFiles(folder, faults)) {
@@ -47,8 +47,9 @@ export async function loadPolicy(folder: string, nowMs: number, previous?: Polic
     tenants.set(loaded.tenant.name, loaded.tenant);
     for (const identity of loaded.identities) identities.set(identity.serverName, identity);
   }
-  if (settings === undefined) return { faults };
-  return { policy: assemble(text, settings, tenants, identities, nowMs, previous), faults };
+  if (settings === undefined) return { faults: inFileOrder(faults) };
+  const policy = assemble(text, settings, tenants, identities, nowMs, previous);
+  return { policy, faults: inFileOrder(faults) };
 }
 
 async function tenantFiles(folder: string, faults: PolicyFault[]): Promise<string[]> {
@@ -77,9 +78,10 @@ async function loadTenant(
     faults.push(fileFault(file, `cannot be read: ${text.message}`));
     return lastGood;
   }
-  const { yaml, contents, faults: fileFaults } = readPolicyFile(file, text, tenantFile);
+  const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(file, text, tenantFile);
   if (contents === undefined) {
-    faults.push(...fileFaults);
+    const found = sound === undefined ? [] : (await compileTenant(yaml, sound, fileName)).faults;
+    faults.push(...fileFaults, ...furtherFaults(fileFaults, found));
     return lastGood;
   }
   const compiled = await compileTenant(yaml, contents, fileName);

@@ -2,12 +2,15 @@
 
 import type { z } from 'zod';
 import type { PolicyFault } from './fault.ts';
+import { soundParts } from './sound-parts.ts';
 import { type Path, YamlFile } from './yaml-file.ts';
 
 export interface FileContents<T> {
   readonly yaml: YamlFile;
   /** Absent while there are faults. */
   readonly contents?: T;
+  /** What stands beside the faults: to look for further ones, never to run by. */
+  readonly sound?: T;
   readonly faults: readonly PolicyFault[];
 }
 
@@ -23,7 +26,18 @@ export function readFile<S extends z.ZodType>(
   if (yaml.faults.length > 0) return { yaml, faults: yaml.faults };
   const result = schema.safeParse(yaml.value);
   if (result.success) return { yaml, contents: result.data, faults: [] };
-  return { yaml, faults: result.error.issues.flatMap((issue) => describe(yaml, issue)) };
+  const { issues } = result.error;
+  const sound = soundParts(schema, yaml.value, issues);
+  const faults = issues.flatMap((issue) => describe(yaml, issue));
+  return { yaml, faults, ...(sound !== undefined && { sound }) };
+}
+
+/** `found` without what only says again that a value of `known` is not there or not right. */
+export function furtherFaults(
+  known: readonly PolicyFault[],
+  found: readonly PolicyFault[],
+): readonly PolicyFault[] {
+  return found.filter(({ path }) => !known.some((each) => each.path.startsWith(path)));
 }
 
 function describe(yaml: YamlFile, issue: Issue, around: Path = []): PolicyFault[] {
