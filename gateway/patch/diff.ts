@@ -4,7 +4,16 @@ import type { Dtype } from './dtype.ts';
 import { elementFormats } from './element.ts';
 import type { TensorFields } from './format.ts';
 import type { Indices } from './index-encoding.ts';
-import { type Operation, type ValueEncoding, valueSizes, writerMaxElements } from './layout.ts';
+import {
+  maxHeaderLength,
+  maxRank,
+  type Operation,
+  padded,
+  tensorLength,
+  type ValueEncoding,
+  valueSizes,
+  writerMaxElements,
+} from './layout.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 import { exactEncodings } from './value.ts';
 
@@ -48,7 +57,8 @@ const blockBytes = 4096;
 /**
  * What has to be set in `base` to make it `target`. Reads both in pieces of 1 MiB; memory grows with the changes of
  * one frame alone. Throws ModelDiffError when the models have not the same tensors, or when a tensor changed whose
- * type has no value encoding in WPF1 (all but F32, F16, BF16 and I8); throws SafetensorsError when reading fails.
+ * type has no value encoding in WPF1 (all but F32, F16, BF16 and I8) or whose name and shape no TENSOR frame holds;
+ * throws SafetensorsError when reading fails.
  */
 export async function* diffModels(
   base: SafetensorsFile,
@@ -109,6 +119,7 @@ async function* diffTensor(
     if (before.equals(after)) continue;
     if (encoding === undefined)
       throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${dtype} values`);
+    requireTensorFrame(sides.before.entry);
     const size = valueSizes[encoding];
     const changed = changedElements(before, after, dtype, size, threshold);
     for (const element of changed) {
@@ -117,6 +128,16 @@ async function* diffTensor(
     }
   }
   if (changes.count > 0) yield changes.take();
+}
+
+/** Throws ModelDiffError unless the name and the shape fit into the header of a TENSOR frame. */
+function requireTensorFrame({ name, shape }: TensorEntry): void {
+  const rank = shape.length;
+  if (rank > maxRank) throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${rank} dimensions`);
+  const nameBytes = Buffer.byteLength(name);
+  if (tensorLength + 8 * rank + padded(nameBytes) > maxHeaderLength) {
+    throw new ModelDiffError(name, `changed, and WPF1 cannot carry a name of ${nameBytes} bytes`);
+  }
 }
 
 async function readPiece(side: Side, start: number, memory: ArrayBuffer, length: number): Promise<Buffer> {

@@ -48,6 +48,11 @@ export class NodeConnection implements Expiring {
   readonly #heads: HeadReader;
   readonly #deadlines: Deadlines;
   #listener: ResponseListener | undefined;
+  /** What the body reader writes to; the end is told by `#endResponse`. */
+  readonly #sink: BodySink = {
+    onBody: (bytes) => this.#listener?.onBody(bytes),
+    onBodyEnd: () => undefined,
+  };
   #body: BodyReader = bodyReader({ kind: 'none' });
   #method = '';
   #phase: 'connecting' | 'idle' | 'waiting' | 'body' | 'closed' = 'connecting';
@@ -161,9 +166,9 @@ export class NodeConnection implements Expiring {
   /** Reads one head, or on in the body; nothing means the connection was given up. */
   #read(chunk: Buffer, at: number): number | undefined {
     if (this.#phase === 'waiting') return this.#readHead(chunk, at);
-    const listener = this.#listener;
-    if (this.#phase === 'body' && !this.#body.done && listener !== undefined)
-      return this.#readBody(chunk, at, listener);
+    if (this.#phase === 'body' && !this.#body.done && this.#listener !== undefined) {
+      return this.#readBody(chunk, at);
+    }
     // A byte on an idle connection belongs to no request: it would answer the next one (CVE-2026-48931).
     return this.#fail('unsolicited bytes');
   }
@@ -182,18 +187,23 @@ export class NodeConnection implements Expiring {
     this.#body = bodyReader(head.framing);
     const listener = this.#listener;
     listener?.onResponse(head);
-    if (this.#body.done && this.#listener === listener) {
-      listener?.onBodyEnd();
-      this.#settle();
-    }
+    if (this.#body.done && this.#listener === listener) this.#endResponse(progress.end < chunk.length);
     return progress.end;
   }
 
-  #readBody(chunk: Buffer, at: number, listener: ResponseListener): number | undefined {
-    const progress = this.#body.read(chunk, at, listener);
+  #readBody(chunk: Buffer, at: number): number | undefined {
+    const progress = this.#body.read(chunk, at, this.#sink);
     if (typeof progress !== 'number') return this.#fail(progress.reason);
-    if (this.#body.done) this.#settle();
+    if (this.#body.done) this.#endResponse(progress < chunk.length);
     return progress;
+  }
+
+  /** The connection is free before its listener hears of the end: the next request may come from there. */
+  #endResponse(moreFollows: boolean): void {
+    const listener = this.#listener;
+    if (moreFollows) this.#keepAlive = false;
+    this.#settle();
+    listener?.onBodyEnd();
   }
 
   /** Hands the connection back once request and response are both whole. */

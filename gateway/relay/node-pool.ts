@@ -25,10 +25,14 @@ export class NodePool implements ConnectionOwner {
   readonly #idle: NodeConnection[] = [];
   readonly #waiters = new Map<NodeConnection, ConnectionWaiter>();
 
-  constructor(node: NodeAddress, settings: PoolSettings, context: NodeContext) {
+  readonly #onFree: () => void;
+
+  /** `onFree` is called whenever the pool may have stopped being full. */
+  constructor(node: NodeAddress, settings: PoolSettings, context: NodeContext, onFree: () => void) {
     this.node = node;
     this.#settings = settings;
     this.#context = context;
+    this.#onFree = onFree;
   }
 
   /** Requests running or waiting for their connection. */
@@ -67,6 +71,7 @@ export class NodePool implements ConnectionOwner {
   onReusable(connection: NodeConnection): void {
     this.#idle.push(connection);
     connection.closeAfter(this.#settings.idleMs);
+    this.#onFree();
   }
 
   onClosed(connection: NodeConnection, fault: NodeFault): void {
@@ -76,6 +81,7 @@ export class NodePool implements ConnectionOwner {
     const waiter = this.#waiters.get(connection);
     this.#waiters.delete(connection);
     waiter?.onConnectFault(fault);
+    this.#onFree();
   }
 
   /** A waiter that lost interest meanwhile begins nothing, and the connection waits for the next one. */

@@ -1,5 +1,6 @@
 /** Chooses the node of an upstream for a request, and the next one when the first cannot be reached. */
 
+import type { Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import type { Upstream } from '../policy/policy.ts';
 import type { NodeConnection, NodeContext, NodeFault } from './node-connection.ts';
@@ -10,6 +11,9 @@ export interface NodeWaiter {
   onNode(connection: NodeConnection, node: string): void;
   onNoNode(denial: Denial): void;
 }
+
+/** Requests that wait for an upstream's connections, at most; beyond, waiting would only be failing later. */
+const QUEUE_LENGTH = 1024;
 
 /** Nodes asked for one request: the chosen one and, when it cannot be connected to, one more. */
 const ATTEMPTS = 2;
@@ -43,21 +47,42 @@ export class UpstreamPools {
   }
 }
 
-/** The pools of one upstream, one a node. */
+/** A request that waits for a connection to be free, as long as one may take to be made. */
+class Queued implements Expiring {
+  readonly waiter: NodeWaiter;
+  readonly #onExpired: (queued: Queued) => void;
+
+  constructor(waiter: NodeWaiter, onExpired: (queued: Queued) => void) {
+    this.waiter = waiter;
+    this.#onExpired = onExpired;
+  }
+
+  expire(): void {
+    this.#onExpired(this);
+  }
+}
+
+/** The pools of one upstream, one a node, and the requests that wait while all of them are full. */
 class Balancer {
   readonly #upstream: Upstream;
+  readonly #deadlines: Deadlines;
   readonly #pools: readonly NodePool[];
+  readonly #queue = new Set<Queued>();
   #turn = 0;
 
   constructor(upstream: Upstream, context: NodeContext) {
     this.#upstream = upstream;
-    this.#pools = upstream.nodes.map((node) => new NodePool(node, upstream, context));
+    this.#deadlines = context.deadlines;
+    const onFree = (): void => this.#serveQueue();
+    this.#pools = upstream.nodes.map((node) => new NodePool(node, upstream, context, onFree));
   }
 
+  /** A request that has tried a node already does not wait: its caller has waited for that node. */
   acquire(waiter: NodeWaiter, attempts: number, tried: Set<NodePool>): void {
     const pool = this.#choose(this.#pools.filter((each) => !tried.has(each) && !each.full));
     if (pool === undefined) {
-      waiter.onNoNode(deny('node', 'node-unavailable', 'Every node is busy.', { retryAfterS: 1 }));
+      if (tried.size === 0 && this.#queue.size < QUEUE_LENGTH) this.#enqueue(waiter);
+      else waiter.onNoNode(busy());
       return;
     }
     tried.add(pool);
@@ -72,6 +97,25 @@ class Balancer {
 
   closeIdle(): void {
     for (const pool of this.#pools) pool.closeIdle();
+  }
+
+  #enqueue(waiter: NodeWaiter): void {
+    const queued = new Queued(waiter, (expired) => {
+      this.#queue.delete(expired);
+      waiter.onNoNode(busy());
+    });
+    this.#queue.add(queued);
+    this.#deadlines.arm(queued, this.#upstream.connectMs);
+  }
+
+  /** First come, first served. */
+  #serveQueue(): void {
+    for (const queued of this.#queue) {
+      if (this.#pools.every((pool) => pool.full)) return;
+      this.#queue.delete(queued);
+      this.#deadlines.disarm(queued);
+      this.acquire(queued.waiter, ATTEMPTS, new Set());
+    }
   }
 
   #choose(pools: readonly NodePool[]): NodePool | undefined {
@@ -95,9 +139,13 @@ function leastBusyOfTwo(pools: readonly NodePool[]): NodePool | undefined {
   return a !== undefined && b !== undefined && b.active < a.active ? b : a;
 }
 
+function busy(): Denial {
+  return deny('node', 'node-unavailable', 'Every node is busy.', { retryAfterS: 1 });
+}
+
 function unreachable(fault: NodeFault, url: string): Denial {
   const cause = `${url}: ${fault.reason}`;
   return fault.kind === 'timeout'
     ? deny('node', 'node-timeout', 'No node could be connected to in time.', { cause })
-    : deny('node', 'node-failed', 'No node could be connected to.', { cause });
+    : deny('node', 'node-unavailable', 'No node could be connected to.', { cause, retryAfterS: 1 });
 }

@@ -108,5 +108,10 @@ export class Upload implements BodySink {
 
 function patchDenial(fault: PatchFault): Denial {
   const { rule, status, detail, frame, offset } = fault;
-  return deny('stream', 'patch-invalid', detail, { status, extension: { fault: rule, frame, offset } });
+  const cause = `${rule} in frame ${frame} at ${offset}`;
+  return deny('stream', 'patch-invalid', detail, {
+    status,
+    cause,
+    extension: { fault: rule, frame, offset },
+  });
 }
