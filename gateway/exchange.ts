@@ -6,7 +6,6 @@ import type { RequestHead } from './core/facts.ts';
 import { type Admission, type Decision, decide } from './decide.ts';
 import type { CallerConnection, CallListener } from './edge/caller-connection.ts';
 import type { ResponseHead } from './http1/response.ts';
-import { createPatchCheck } from './patch/check.ts';
 import type { Policy } from './policy/policy.ts';
 import { refusal } from './refuse.ts';
 import type { NodeConnection, NodeFault } from './relay/node-connection.ts';
@@ -14,7 +13,7 @@ import type { NodeWaiter, UpstreamPools } from './relay/upstream-pools.ts';
 import { Account, type AccountContext, type EndedBy, type Ending } from './stream/account.ts';
 import { Download, type DownloadWatcher } from './stream/download.ts';
 import { refusalText, upstreamText } from './stream/heads.ts';
-import { Upload, type UploadRules, type UploadWatcher } from './stream/upload.ts';
+import { Upload, type UploadWatcher, uploadRules } from './stream/upload.ts';
 
 /** What every exchange of a gateway shares. */
 export interface ExchangeContext extends AccountContext {
@@ -289,14 +288,3 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
 
 /** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
 const CALLER_GONE = 499;
-
-function uploadRules(head: RequestHead, admission: Admission): UploadRules {
-  const { stream } = admission.route;
-  return {
-    framing: head.framing,
-    ...(stream?.maxBytes !== undefined && { maxBytes: stream.maxBytes }),
-    ...(stream?.format === 'weight-patch' && {
-      check: createPatchCheck(stream.check, admission.patch),
-    }),
-  };
-}

@@ -62,6 +62,8 @@ function parseJson(json: string): Record<string, unknown> | string {
 }
 
 function parseEntry(name: string, value: unknown, dataAt: number): TensorEntry | string {
+  // Half a surrogate pair has no UTF-8: two such names would be one name in every digest and on the wire.
+  if (!name.isWellFormed()) return 'the name is not Unicode';
   if (!isRecord(value)) return 'not an object';
   const { dtype, shape, data_offsets: offsets, ...others } = value;
   const [other] = Object.keys(others);

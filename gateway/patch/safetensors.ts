@@ -182,6 +182,7 @@ function headerOf(
     if (length !== data.length) {
       throw new SafetensorsError(path, `tensor ${name} has ${data.length} bytes, its shape ${length}`);
     }
+    if (!name.isWellFormed()) throw new SafetensorsError(path, 'the name of a tensor is not Unicode');
     if (names.has(name)) throw new SafetensorsError(path, `there cannot be a second tensor ${name}`);
     names.add(name);
     fields.push([name, { dtype, shape, data_offsets: [offset, offset + length] }]);

@@ -9,17 +9,33 @@ import {
   type ParsedNode,
   parseDocument,
   visit,
+  type YAMLMap,
 } from 'yaml';
 import { fileFault, type PolicyFault } from './fault.ts';
 
 export type Path = readonly (string | number)[];
 
+/** Where the values of a file stand. */
+export interface Places {
+  readonly file: string;
+  /** The keys of a mapping as written; none where there is no mapping. */
+  keys(path: Path): readonly string[];
+  /** A fault at the value of the path, or at the nearest one around it where there is none. */
+  at(path: Path, problem: string, expected?: string): PolicyFault;
+}
+
 const MAX_BYTES = 5 << 20;
 /** Keys that would reach an object's own machinery. */
 const UNSAFE_KEYS: ReadonlySet<unknown> = new Set(['__proto__', 'constructor', 'prototype']);
 
-/** YAML 1.2 core schema; repeated keys, aliases, merge keys and keys that are not text are faults. */
-export class YamlFile {
+/** What the parser says in words of its own, in ours. */
+const WORDING: ReadonlyMap<string, string> = new Map([
+  ['MULTIPLE_DOCS', 'a second document begins here'],
+  ['RESOURCE_EXHAUSTION', 'is nested too deeply'],
+]);
+
+/** YAML 1.2 core schema; repeated keys, aliases, tags nobody knows and keys that are not text are faults. */
+export class YamlFile implements Places {
   readonly file: string;
   /** Faults of the YAML itself; while there are any, `value` is undefined. */
   readonly faults: readonly PolicyFault[];
@@ -34,6 +50,9 @@ export class YamlFile {
       lineCounter: this.#lines,
       schema: 'core',
       merge: false,
+      // Looking each key up among all before it takes minutes for a large file; `#unsafeNodes` does it in one pass.
+      uniqueKeys: false,
+      resolveKnownTags: false,
     });
     const tooLarge = small ? [] : [fileFault(file, `the file is larger than ${MAX_BYTES} bytes`)];
     this.faults = [...tooLarge, ...this.#syntaxFaults(), ...this.#unsafeNodes()];
@@ -44,7 +63,11 @@ export class YamlFile {
     return path.length === 0 || this.#document.hasIn(path);
   }
 
-  /** A fault at the value of the path, or at the nearest one around it where there is none. */
+  keys(path: Path): readonly string[] {
+    const map = this.#node(path);
+    return isMap(map) ? map.items.map((item) => String(item.key)) : [];
+  }
+
   at(path: Path, problem: string, expected?: string): PolicyFault {
     return this.#fault(this.#offset(path), path, problem, expected);
   }
@@ -59,10 +82,13 @@ export class YamlFile {
     return this.#fault(at ?? this.#offset(path), [...path, key], problem, expected);
   }
 
+  /** Of each kind the first: what follows it is mostly its echo. */
   #syntaxFaults(): PolicyFault[] {
-    return this.#document.errors.map((error) => {
+    const { errors, warnings } = this.#document;
+    const firsts = new Map([...errors, ...warnings].toReversed().map((error) => [error.code, error]));
+    return [...firsts.values()].map((error) => {
       const problem = error.message.split(/ at line \d+|\n/)[0] ?? error.code;
-      return this.#fault(error.pos[0], [], problem.replace(/:$/, ''));
+      return this.#fault(error.pos[0], [], WORDING.get(error.code) ?? problem.replace(/:$/, ''));
     });
   }
 
@@ -72,16 +98,20 @@ export class YamlFile {
       Alias: (_, node) => {
         faults.push(this.#fault(node.range?.[0] ?? 0, [], 'an alias', 'every value written out'));
       },
-      Pair: (_, pair) => {
-        const key = isScalar(pair.key) ? pair.key : undefined;
-        if (typeof key?.value !== 'string') {
-          faults.push(this.#fault(key?.range?.[0] ?? 0, [], 'a key that is not text'));
-        } else if (UNSAFE_KEYS.has(key.value)) {
-          faults.push(this.#fault(key.range?.[0] ?? 0, [], `the key ${key.value} is not allowed`));
-        }
+      Map: (_, map) => {
+        faults.push(...this.#unsafeKeys(map));
       },
     });
     return faults;
+  }
+
+  #unsafeKeys(map: YAMLMap): PolicyFault[] {
+    const seen = new Set<string>();
+    return map.items.flatMap((item) => {
+      const key = isScalar(item.key) ? item.key : undefined;
+      const problem = keyProblem(key?.value, seen);
+      return problem === undefined ? [] : [this.#fault(key?.range?.[0] ?? 0, [], problem)];
+    });
   }
 
   #node(path: Path): Node | undefined {
@@ -107,6 +137,14 @@ export class YamlFile {
     };
     return { ...place, problem, ...(expected !== undefined && { expected }) };
   }
+}
+
+function keyProblem(key: unknown, seen: Set<string>): string | undefined {
+  if (typeof key !== 'string') return 'a key that is not text';
+  if (UNSAFE_KEYS.has(key)) return `the key ${key} is not allowed`;
+  if (seen.has(key)) return `the key ${key} stands here twice`;
+  seen.add(key);
+  return undefined;
 }
 
 /** `routes[1].match.methods`. */

@@ -1,10 +1,11 @@
 /** The way of a request body: from the caller to the node, counted, and checked where it is a weight patch. */
 
 import { type Denial, deny } from '../core/denial.ts';
-import type { Framing } from '../core/facts.ts';
+import type { Framing, RequestHead } from '../core/facts.ts';
+import type { Admission } from '../decide.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import type { BodySink } from '../http1/body-reader.ts';
-import type { PatchCheck } from '../patch/check.ts';
+import { createPatchCheck, type PatchCheck } from '../patch/check.ts';
 import type { PatchFault } from '../patch/fault.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import { CHUNKED_END, CRLF, chunkStart } from './framing.ts';
@@ -26,6 +27,18 @@ export interface UploadRules {
   readonly maxBytes?: number;
   /** Absent means the bytes are not looked at. */
   readonly check?: PatchCheck;
+}
+
+/** What an admitted request's route asks of its body. */
+export function uploadRules(head: RequestHead, admission: Admission): UploadRules {
+  const { stream } = admission.route;
+  return {
+    framing: head.framing,
+    ...(stream?.maxBytes !== undefined && { maxBytes: stream.maxBytes }),
+    ...(stream?.format === 'weight-patch' && {
+      check: createPatchCheck(stream.check, admission.patch),
+    }),
+  };
 }
 
 /** Body bytes go on as the buffers they came in; with a check, what it withholds waits for its verdict. */

@@ -1,6 +1,7 @@
 /** Certificates for the tests of the edge: an authority with leaves and revocation lists of every wrong kind. */
 
-import './reflect-stand-in.ts';
+// The container inside @peculiar/x509 asks for this when it loads.
+import 'reflect-metadata';
 import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto';
 import {
   BasicConstraintsExtension,
