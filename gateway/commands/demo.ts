@@ -13,6 +13,7 @@ export const demo: Command = {
     const stop = new AbortController();
     terminal.onSignal('SIGINT', () => stop.abort());
     terminal.onSignal('SIGTERM', () => stop.abort());
+    terminal.onSignal('SIGHUP', () => stop.abort());
     const worked = await runDemo({
       certificatesFolder: fileURLToPath(new URL('../../certs', import.meta.url)),
       version: terminal.version,

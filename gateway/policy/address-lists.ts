@@ -7,7 +7,7 @@ import { buildPrefixTree, type PrefixTree } from '../core/prefix-tree.ts';
 import { fileFault, type PolicyFault } from './fault.ts';
 import type { AddressRules, PrefixOrigin } from './policy.ts';
 import type { TenantFile } from './tenant-file.ts';
-import type { YamlFile } from './yaml-file.ts';
+import type { Places } from './yaml-file.ts';
 
 export interface ListEntry {
   readonly prefix: Prefix;
@@ -19,7 +19,7 @@ export type AddressLists = ReadonlyMap<string, readonly ListEntry[]>;
 
 /** Reads every list; the texts of files are reported to `onText`, so that a change of one is noticed. */
 export async function readAddressLists(
-  yaml: YamlFile,
+  places: Places,
   addresses: TenantFile['addresses'],
   onText: (text: string) => void,
 ): Promise<{ readonly lists: AddressLists; readonly faults: readonly PolicyFault[] }> {
@@ -28,17 +28,17 @@ export async function readAddressLists(
   for (const [name, list] of Object.entries(addresses)) {
     const path = ['addresses', name];
     const entries: ListEntry[] = (list.cidrs ?? []).map((prefix, index) => {
-      const { file, line } = yaml.at([...path, 'cidrs', index], '');
+      const { file, line } = places.at([...path, 'cidrs', index], '');
       return { prefix, place: `${file}:${line}` };
     });
     if (list.cidrs === undefined && list.file === undefined) {
-      faults.push(yaml.at(path, 'is an empty list', 'cidrs or file'));
+      faults.push(places.at(path, 'is an empty list', 'cidrs or file'));
     }
     if (list.file !== undefined) {
-      const file = resolve(dirname(yaml.file), list.file);
+      const file = resolve(dirname(places.file), list.file);
       const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
       if (text instanceof Error) {
-        faults.push(yaml.at([...path, 'file'], `${list.file} cannot be read: ${text.code ?? text.message}`));
+        faults.push(places.at([...path, 'file'], `${list.file} cannot be read: ${text.code ?? text.message}`));
       } else {
         onText(text);
         entries.push(...parseList(file, text, faults));

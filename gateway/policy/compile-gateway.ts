@@ -5,19 +5,19 @@ import { buildPrefixTree } from '../core/prefix-tree.ts';
 import type { PolicyFault } from './fault.ts';
 import type { GatewayFile } from './gateway-file.ts';
 import type { GatewaySettings, ListenerSettings } from './policy.ts';
-import type { YamlFile } from './yaml-file.ts';
+import type { Places } from './yaml-file.ts';
 
 type ListenerFile = GatewayFile['gateway']['listeners'][number];
 
 /** Relative paths start at the file. Faults are what no single key can show. */
 export function compileGateway(
-  yaml: YamlFile,
+  places: Places,
   { gateway }: GatewayFile,
 ): { readonly settings: GatewaySettings; readonly faults: readonly PolicyFault[] } {
   const { limits, timeouts } = gateway;
   const settings: GatewaySettings = {
     listeners: gateway.listeners.map(compileListener),
-    certificates: resolve(dirname(yaml.file), gateway.certificates),
+    certificates: resolve(dirname(places.file), gateway.certificates),
     admin: gateway.admin.address,
     limits: {
       headBytes: limits.headBytes,
@@ -33,9 +33,9 @@ export function compileGateway(
       lingerMs: timeouts.linger,
       drainMs: timeouts.drain,
     },
-    accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(yaml.file), gateway.accessLog.file),
+    accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(places.file), gateway.accessLog.file),
   };
-  return { settings, faults: repeatedListeners(yaml, gateway.listeners) };
+  return { settings, faults: repeatedListeners(places, gateway.listeners) };
 }
 
 function compileListener(file: ListenerFile): ListenerSettings {
@@ -54,17 +54,17 @@ function compileListener(file: ListenerFile): ListenerSettings {
   };
 }
 
-function repeatedListeners(yaml: YamlFile, listeners: readonly ListenerFile[]): PolicyFault[] {
+function repeatedListeners(places: Places, listeners: readonly ListenerFile[]): PolicyFault[] {
   const names = new Set<string>();
   const addresses = new Set<string>();
   return listeners.flatMap(({ name, address: { host, port } }, index) => {
     const path = ['gateway', 'listeners', index];
     const address = `${host}:${port}`;
     const faults: PolicyFault[] = [];
-    if (names.has(name)) faults.push(yaml.at([...path, 'name'], `another listener is named ${name}`));
+    if (names.has(name)) faults.push(places.at([...path, 'name'], `another listener is named ${name}`));
     // Port 0 asks for any free port, so two of them are two addresses.
     if (port !== 0 && addresses.has(address)) {
-      faults.push(yaml.at([...path, 'address'], `another listener has ${address}`));
+      faults.push(places.at([...path, 'address'], `another listener has ${address}`));
     }
     names.add(name);
     addresses.add(address);

@@ -6,13 +6,13 @@ import type { PolicyFault } from './fault.ts';
 import { createFileKeySet, createRemoteKeySet, type KeySet } from './key-set.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';
-import type { YamlFile } from './yaml-file.ts';
+import type { Places } from './yaml-file.ts';
 
 const LOOPBACK = /^(?:localhost|127\.[0-9.]+|\[::1\])$/;
 
 /** Keys in files are read now; keys at an address are fetched later, so that loading needs no network. */
 export async function compileIssuers(
-  yaml: YamlFile,
+  places: Places,
   issuers: TenantFile['issuers'],
   onText: (text: string) => void,
 ): Promise<{ readonly issuers: readonly Issuer[]; readonly faults: readonly PolicyFault[] }> {
@@ -20,9 +20,9 @@ export async function compileIssuers(
   const faults: PolicyFault[] = [];
   for (const [name, written] of Object.entries(issuers)) {
     if (compiled.some((each) => each.issuer === written.issuer)) {
-      faults.push(yaml.at(['issuers', name, 'issuer'], `another issuer is ${written.issuer}`));
+      faults.push(places.at(['issuers', name, 'issuer'], `another issuer is ${written.issuer}`));
     }
-    const keys = await compileKeys(yaml, name, written, onText);
+    const keys = await compileKeys(places, name, written, onText);
     if ('problem' in keys) faults.push(keys);
     else compiled.push(compileIssuer(name, written, keys));
   }
@@ -43,29 +43,29 @@ function compileIssuer(name: string, written: IssuerFile, keys: KeySet): Issuer 
 }
 
 async function compileKeys(
-  yaml: YamlFile,
+  places: Places,
   name: string,
   { keys }: IssuerFile,
   onText: (text: string) => void,
 ): Promise<KeySet | PolicyFault> {
   const path = ['issuers', name, 'keys'];
   if ((keys.jwks === undefined) === (keys.file === undefined)) {
-    return yaml.at(path, 'names no keys, or two kinds of them', 'either jwks or file');
+    return places.at(path, 'names no keys, or two kinds of them', 'either jwks or file');
   }
   if (keys.jwks !== undefined) {
     const url = jwksAddress(keys.jwks);
     if (url === undefined)
-      return yaml.at([...path, 'jwks'], `${keys.jwks} is no address for keys`, 'https://…');
+      return places.at([...path, 'jwks'], `${keys.jwks} is no address for keys`, 'https://…');
     return createRemoteKeySet(url);
   }
-  const file = resolve(dirname(yaml.file), keys.file ?? '');
+  const file = resolve(dirname(places.file), keys.file ?? '');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
   if (text instanceof Error) {
-    return yaml.at([...path, 'file'], `${keys.file} cannot be read: ${text.code ?? text.message}`);
+    return places.at([...path, 'file'], `${keys.file} cannot be read: ${text.code ?? text.message}`);
   }
   onText(text);
   const set = createFileKeySet(text);
-  return typeof set === 'string' ? yaml.at([...path, 'file'], `${keys.file}: ${set}`) : set;
+  return typeof set === 'string' ? places.at([...path, 'file'], `${keys.file}: ${set}`) : set;
 }
 
 function jwksAddress(text: string): URL | undefined {

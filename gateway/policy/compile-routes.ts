@@ -11,7 +11,7 @@ import { type AddressLists, addressRules } from './address-lists.ts';
 import type { PolicyFault } from './fault.ts';
 import type { ClaimTemplate, Requirement, Route, StreamRule, Upstream } from './policy.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
-import type { Path, YamlFile } from './yaml-file.ts';
+import type { Path, Places } from './yaml-file.ts';
 
 interface Resolved {
   readonly pattern: PathPattern;
@@ -19,7 +19,7 @@ interface Resolved {
 }
 
 export function compileRoutes(
-  yaml: YamlFile,
+  places: Places,
   file: TenantFile,
   lists: AddressLists,
   upstreams: ReadonlyMap<string, Upstream>,
@@ -30,9 +30,9 @@ export function compileRoutes(
   for (const [index, written] of file.routes.entries()) {
     const path = ['routes', index];
     if (names.has(written.name))
-      faults.push(yaml.at([...path, 'name'], `another route is named ${written.name}`));
+      faults.push(places.at([...path, 'name'], `another route is named ${written.name}`));
     names.add(written.name);
-    const resolved = resolveNames(yaml, file, written, path, upstreams, faults);
+    const resolved = resolveNames(places, file, written, path, upstreams, faults);
     if (resolved === undefined) continue;
     const route = compileRoute(file, written, lists, resolved.upstream);
     entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
@@ -42,7 +42,7 @@ export function compileRoutes(
 
 /** Everything the route refers to; what is not there becomes a fault. */
 function resolveNames(
-  yaml: YamlFile,
+  places: Places,
   file: TenantFile,
   written: RouteFile,
   path: Path,
@@ -50,30 +50,33 @@ function resolveNames(
   faults: PolicyFault[],
 ): Resolved | undefined {
   const upstream = upstreams.get(written.upstream);
-  if (upstream === undefined && file.upstreams[written.upstream] === undefined) {
-    const known = Object.keys(file.upstreams).join(', ');
-    faults.push(yaml.at([...path, 'upstream'], `there is no upstream ${written.upstream}`, known));
+  const known = places.keys(['upstreams']);
+  if (!known.includes(written.upstream)) {
+    const problem = `there is no upstream ${written.upstream}`;
+    faults.push(places.at([...path, 'upstream'], problem, known.join(', ') || undefined));
   }
+  const lists = places.keys(['addresses']);
   for (const [index, list] of (written.allow ?? []).entries()) {
-    if (file.addresses[list] !== undefined) continue;
-    faults.push(yaml.at([...path, 'allow', index], `there is no list ${list}`));
+    if (lists.includes(list)) continue;
+    const problem = `there is no list ${list}`;
+    faults.push(places.at([...path, 'allow', index], problem, lists.join(', ') || undefined));
   }
   if (written.stream?.check === 'values') {
-    faults.push(yaml.at([...path, 'stream', 'check'], 'values is not supported yet', 'header or deep'));
+    faults.push(places.at([...path, 'stream', 'check'], 'values is not supported yet', 'header or deep'));
   }
-  if (written.require !== 'none' && Object.keys(file.issuers).length === 0) {
-    faults.push(yaml.at([...path, 'require'], 'asks for a token, but the tenant has no issuer'));
+  if (written.require !== 'none' && places.keys(['issuers']).length === 0) {
+    faults.push(places.at([...path, 'require'], 'asks for a token, but the tenant has no issuer'));
   }
   const pattern = parsePathPattern(written.match.path);
   if (typeof pattern === 'string') {
-    faults.push(yaml.at([...path, 'match', 'path'], pattern));
+    faults.push(places.at([...path, 'match', 'path'], pattern));
     return undefined;
   }
-  faults.push(...unknownParams(yaml, written, path, pattern));
+  faults.push(...unknownParams(places, written, path, pattern));
   return upstream && { pattern, upstream };
 }
 
-function unknownParams(yaml: YamlFile, written: RouteFile, path: Path, pattern: PathPattern): PolicyFault[] {
+function unknownParams(places: Places, written: RouteFile, path: Path, pattern: PathPattern): PolicyFault[] {
   if (written.require === 'none') return [];
   return Object.entries(written.require.claims).flatMap(([claim, value]) =>
     [value].flat().flatMap((text) => {
@@ -81,7 +84,7 @@ function unknownParams(yaml: YamlFile, written: RouteFile, path: Path, pattern: 
       if ('literal' in template || pattern.params.includes(template.param)) return [];
       const problem = `the path has no {${template.param}}`;
       return [
-        yaml.at(
+        places.at(
           [...path, 'require', 'claims', claim],
           problem,
           pattern.params.map((each) => `{${each}}`).join(', ') || undefined,

@@ -9,7 +9,7 @@ import type { PolicyFault } from './fault.ts';
 import type { Tenant } from './policy.ts';
 import type { TenantFile } from './tenant-file.ts';
 import { createTokenMemory } from './token-memory.ts';
-import type { YamlFile } from './yaml-file.ts';
+import type { Places } from './yaml-file.ts';
 
 /** What the file says, and the texts of everything it refers to: a change of any makes a new tenant. */
 export interface CompiledTenant {
@@ -19,16 +19,16 @@ export interface CompiledTenant {
 }
 
 export async function compileTenant(
-  yaml: YamlFile,
+  places: Places,
   file: TenantFile,
   fileName: string,
 ): Promise<CompiledTenant> {
   const texts: string[] = [];
   const onText = (text: string): void => void texts.push(text);
-  const { lists, faults: listFaults } = await readAddressLists(yaml, file.addresses, onText);
-  const { issuers, faults: issuerFaults } = await compileIssuers(yaml, file.issuers, onText);
-  const { upstreams, faults: upstreamFaults } = compileUpstreams(yaml, file);
-  const { routes, faults: routeFaults } = compileRoutes(yaml, file, lists, upstreams);
+  const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, onText);
+  const { issuers, faults: issuerFaults } = await compileIssuers(places, file.issuers, onText);
+  const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
+  const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);
   const tenant: Omit<Tenant, 'digest'> = {
     name: file.tenant,
     serverNames: file.serverNames.map((name) => name.toLowerCase()),
@@ -44,10 +44,10 @@ export async function compileTenant(
     tokens: createTokenMemory(),
   };
   const own = [
-    ...nameFaults(yaml, file, fileName),
-    ...unknownLists(yaml, file),
-    ...scopeFaults(yaml, file),
-    ...(compilePattern(file.modelId) === undefined ? [yaml.at(['modelId'], 'is no regular expression')] : []),
+    ...nameFaults(places, file, fileName),
+    ...unknownLists(places, file),
+    ...scopeFaults(places, file),
+    ...(compilePattern(file.modelId) === undefined ? [places.at(['modelId'], 'is no regular expression')] : []),
   ];
   return {
     tenant,
@@ -73,11 +73,11 @@ function compileInclusions(scopes: TenantFile['scopes']): Tenant['inclusions'] {
 const SERVER_NAME =
   /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
-function nameFaults(yaml: YamlFile, file: TenantFile, fileName: string): PolicyFault[] {
+function nameFaults(places: Places, file: TenantFile, fileName: string): PolicyFault[] {
   const faults: PolicyFault[] = [];
   if (`${file.tenant}.yaml` !== fileName) {
     faults.push(
-      yaml.at(['tenant'], `the file of ${file.tenant} is named ${fileName}`, `${file.tenant}.yaml`),
+      places.at(['tenant'], `the file of ${file.tenant} is named ${fileName}`, `${file.tenant}.yaml`),
     );
   }
   const seen = new Set<string>();
@@ -85,32 +85,32 @@ function nameFaults(yaml: YamlFile, file: TenantFile, fileName: string): PolicyF
     const lower = name.toLowerCase();
     const wild = name.startsWith('*.') && !name.slice(2).includes('.');
     if (!SERVER_NAME.test(name) || name.length > 253 || wild) {
-      faults.push(yaml.at(['serverNames', index], `${name} is no server name`, 'a DNS name, or *. and one'));
+      faults.push(places.at(['serverNames', index], `${name} is no server name`, 'a DNS name, or *. and one'));
     } else if (seen.has(lower)) {
-      faults.push(yaml.at(['serverNames', index], `${name} stands here twice`));
+      faults.push(places.at(['serverNames', index], `${name} stands here twice`));
     }
     seen.add(lower);
   }
   return faults;
 }
 
-function unknownLists(yaml: YamlFile, file: TenantFile): PolicyFault[] {
-  const known = Object.keys(file.addresses);
+function unknownLists(places: Places, file: TenantFile): PolicyFault[] {
+  const known = places.keys(['addresses']);
   const check = (key: string, names: readonly string[]): PolicyFault[] =>
     names.flatMap((name, index) =>
       known.includes(name)
         ? []
-        : [yaml.at([key, index], `there is no list ${name}`, known.join(', ') || undefined)],
+        : [places.at([key, index], `there is no list ${name}`, known.join(', ') || undefined)],
     );
   return [...check('allow', file.allow ?? []), ...check('deny', file.deny)];
 }
 
 /** Fine-tuning is what workers on networks nobody trusts may do; it must never grow into publishing. */
-function scopeFaults(yaml: YamlFile, file: TenantFile): PolicyFault[] {
+function scopeFaults(places: Places, file: TenantFile): PolicyFault[] {
   return Object.entries(file.scopes).flatMap(([scope, included]) => {
     const wrong = included.indexOf('publish');
     return wrong < 0 || scope === 'publish'
       ? []
-      : [yaml.at(['scopes', scope, wrong], `${scope} may not include publish`)];
+      : [places.at(['scopes', scope, wrong], `${scope} may not include publish`)];
   });
 }

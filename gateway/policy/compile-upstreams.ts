@@ -3,10 +3,10 @@
 import type { PolicyFault } from './fault.ts';
 import type { NodeAddress, Upstream } from './policy.ts';
 import type { TenantFile, UpstreamFile } from './tenant-file.ts';
-import type { YamlFile } from './yaml-file.ts';
+import type { Places } from './yaml-file.ts';
 
 export function compileUpstreams(
-  yaml: YamlFile,
+  places: Places,
   file: TenantFile,
 ): { readonly upstreams: ReadonlyMap<string, Upstream>; readonly faults: readonly PolicyFault[] } {
   const upstreams = new Map<string, Upstream>();
@@ -16,11 +16,11 @@ export function compileUpstreams(
     const nodes: NodeAddress[] = [];
     for (const [index, text] of written.nodes.entries()) {
       const node = readNode(text);
-      if (typeof node === 'string') faults.push(yaml.at([...path, 'nodes', index], node, 'http://host:port'));
+      if (typeof node === 'string') faults.push(places.at([...path, 'nodes', index], node, 'http://host:port'));
       else nodes.push(node);
     }
     const { balance } = written;
-    if (balance === 'hash') faults.push(yaml.at([...path, 'balance'], 'hash is not supported yet'));
+    if (balance === 'hash') faults.push(places.at([...path, 'balance'], 'hash is not supported yet'));
     else upstreams.set(name, compileUpstream(file.tenant, name, written, balance, nodes));
   }
   return { upstreams, faults };

@@ -2,7 +2,7 @@
 
 import type { z } from 'zod';
 import type { PolicyFault } from './fault.ts';
-import { soundParts } from './sound-parts.ts';
+import { type SoundParts, soundParts } from './sound-parts.ts';
 import { type Path, YamlFile } from './yaml-file.ts';
 
 export interface FileContents<T> {
@@ -10,7 +10,7 @@ export interface FileContents<T> {
   /** Absent while there are faults. */
   readonly contents?: T;
   /** What stands beside the faults: to look for further ones, never to run by. */
-  readonly sound?: T;
+  readonly sound?: SoundParts<T>;
   readonly faults: readonly PolicyFault[];
 }
 
@@ -27,7 +27,7 @@ export function readFile<S extends z.ZodType>(
   const result = schema.safeParse(yaml.value);
   if (result.success) return { yaml, contents: result.data, faults: [] };
   const { issues } = result.error;
-  const sound = soundParts(schema, yaml.value, issues);
+  const sound = soundParts(schema, yaml.value, issues, yaml);
   const faults = issues.flatMap((issue) => describe(yaml, issue));
   return { yaml, faults, ...(sound !== undefined && { sound }) };
 }
@@ -37,7 +37,12 @@ export function furtherFaults(
   known: readonly PolicyFault[],
   found: readonly PolicyFault[],
 ): readonly PolicyFault[] {
-  return found.filter(({ path }) => !known.some((each) => each.path.startsWith(path)));
+  return found.filter(({ path }) => !known.some((each) => holds(each.path, path) || holds(path, each.path)));
+}
+
+/** `routes[1]` holds itself and `routes[1].match`, but not `routes[10]`. */
+function holds(around: string, path: string): boolean {
+  return path === around || path.startsWith(`${around}.`) || path.startsWith(`${around}[`);
 }
 
 function describe(yaml: YamlFile, issue: Issue, around: Path = []): PolicyFault[] {

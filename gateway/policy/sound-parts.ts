@@ -1,7 +1,13 @@
 /** What a faulty file says besides its faults, so that the faults only a whole file can show are found as well. */
 
 import type { z } from 'zod';
-import type { Path } from './yaml-file.ts';
+import type { Path, Places } from './yaml-file.ts';
+
+export interface SoundParts<T> {
+  readonly contents: T;
+  /** Places as the file has them: members of lists that were left out count. */
+  readonly places: Places;
+}
 
 /**
  * The contents without the values the issues are about; undefined when they do not fit the schema without them. They
@@ -11,12 +17,39 @@ export function soundParts<S extends z.ZodType>(
   schema: S,
   value: unknown,
   issues: readonly z.core.$ZodIssue[],
-): z.output<S> | undefined {
+  places: Places,
+): SoundParts<z.output<S>> | undefined {
   const parts: unknown = structuredClone(value);
+  const faulty = issues.flatMap(faultyPaths);
   // Later members first: the places of earlier ones stay what they were.
-  for (const path of issues.flatMap(faultyPaths).toReversed()) remove(parts, path);
+  for (const path of faulty.toReversed()) remove(parts, path);
   const result = schema.safeParse(parts);
-  return result.success ? result.data : undefined;
+  return result.success ? { contents: result.data, places: placesBeside(places, faulty) } : undefined;
+}
+
+function placesBeside(places: Places, removed: readonly Path[]): Places {
+  return {
+    file: places.file,
+    keys: (path) => places.keys(writtenPath(path, removed)),
+    at: (path, problem, expected) => places.at(writtenPath(path, removed), problem, expected),
+  };
+}
+
+/** `allow[0]` is `allow[1]` in the file when its first member was removed. */
+function writtenPath(path: Path, removed: readonly Path[]): Path {
+  return path.reduce<Path>((list, step) => {
+    const members = removed.filter((each) => isMemberOf(each, list)).map((each) => Number(each.at(-1)));
+    return [...list, typeof step === 'number' ? writtenIndex(step, members) : step];
+  }, []);
+}
+
+/** `removed` rises. */
+function writtenIndex(index: number, removed: readonly number[]): number {
+  return removed.reduce((written, each) => (each <= written ? written + 1 : written), index);
+}
+
+function isMemberOf(path: Path, list: Path): boolean {
+  return path.length === list.length + 1 && list.every((step, index) => step === path[index]);
 }
 
 /** Where the values stand that an issue is about. */

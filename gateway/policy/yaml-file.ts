@@ -82,11 +82,11 @@ export class YamlFile implements Places {
     return this.#fault(at ?? this.#offset(path), [...path, key], problem, expected);
   }
 
-  /** Of each kind the first: what follows it is mostly its echo. */
   #syntaxFaults(): PolicyFault[] {
     const { errors, warnings } = this.#document;
-    const firsts = new Map([...errors, ...warnings].toReversed().map((error) => [error.code, error]));
-    return [...firsts.values()].map((error) => {
+    // What the parser says after it gave up is an echo.
+    const exhausted = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
+    return (exhausted === undefined ? [...errors, ...warnings] : [exhausted]).map((error) => {
       const problem = error.message.split(/ at line \d+|\n/)[0] ?? error.code;
       return this.#fault(error.pos[0], [], WORDING.get(error.code) ?? problem.replace(/:$/, ''));
     });
