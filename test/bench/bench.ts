@@ -1,6 +1,8 @@
 /** `npm run bench`: CPU of the gateway beside HAProxy doing the same job, in one run. */
 
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import type { TLSSocket } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { cpuNs, residentBytes } from './cpu.ts';
@@ -114,6 +116,46 @@ const down: Load = {
   },
 };
 
+const HANDSHAKES = 150;
+
+/** Connections that are made and closed, one after another. */
+async function handshakes(yard: Yard, side: Side, session: Buffer | undefined): Promise<number> {
+  const ns = await measured(side, async () => {
+    for (let left = HANDSHAKES; left > 0; left--) {
+      const socket = await yard.connect(side, session);
+      if (socket.isSessionReused() !== (session !== undefined))
+        throw new Error('resumed, or not, against the plan');
+      await closed(socket);
+    }
+  });
+  return ns / 1000 / HANDSHAKES;
+}
+
+/** Both sides see the end before the next handshake begins. */
+async function closed(socket: TLSSocket): Promise<void> {
+  const end = once(socket, 'close');
+  socket.resume();
+  socket.end();
+  await end;
+}
+
+const full: Load = {
+  name: 'handshake, full and mutual',
+  unit: 'µs',
+  run: (yard, side) => handshakes(yard, side, undefined),
+};
+
+const resumed: Load = {
+  name: 'handshake, resumed',
+  unit: 'µs',
+  async run(yard, side) {
+    const first = await yard.connect(side);
+    const [session] = (await once(first, 'session')) as [Buffer];
+    await closed(first);
+    return handshakes(yard, side, session);
+  },
+};
+
 /** The same weight patch through both; only patchgate looks into it. */
 async function checkedLoad(mode: 'checked' | 'deep'): Promise<Load> {
   const pieces = await patchStream('bench', Math.ceil(streamBytes / (320 * 1024)));
@@ -218,7 +260,7 @@ try {
     `both: mutual TLS, 100,000 prefixes, ES256 token, one log line a request; ${await requireSameWork(yard)}`,
   );
   await warmUp(yard);
-  const loads = [small, up, down, await checkedLoad('checked'), await checkedLoad('deep')];
+  const loads = [small, full, resumed, up, down, await checkedLoad('checked'), await checkedLoad('deep')];
   for (const load of loads.filter(({ name }) => name.startsWith(values.only))) {
     const results: Round[] = [];
     for (let left = rounds; left > 0; left--) results.push(await round(yard, load));

@@ -29,7 +29,8 @@ export interface Yard {
   readonly token: string;
   /** Signed by a key nobody trusts. */
   readonly badToken: string;
-  connect(side: Side): Promise<TLSSocket>;
+  /** A new connection; with a session it may be resumed. */
+  connect(side: Side, session?: Buffer): Promise<TLSSocket>;
   close(): Promise<void>;
 }
 
@@ -59,7 +60,8 @@ export async function openYard(): Promise<Yard> {
       haproxyPlain: await startHaproxy(folder, nodePort, false, children),
       token: await tokens.sign(claims),
       badToken: await (await createTokenIssuer()).sign(claims),
-      connect: (side) => secure({ ...tls, host: '127.0.0.1', port: side.port }),
+      connect: (side, session) =>
+        secure({ ...tls, host: '127.0.0.1', port: side.port, ...(session && { session }) }),
       close,
     };
   } catch (error) {
