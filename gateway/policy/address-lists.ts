@@ -7,7 +7,7 @@ import { buildPrefixTree, type PrefixTree } from '../core/prefix-tree.ts';
 import { fileFault, type PolicyFault } from './fault.ts';
 import type { AddressRules, PrefixOrigin } from './policy.ts';
 import type { TenantFile } from './tenant-file.ts';
-import type { Places } from './yaml-file.ts';
+import type { Path, Places } from './yaml-file.ts';
 
 export interface ListEntry {
   readonly prefix: Prefix;
@@ -38,7 +38,9 @@ export async function readAddressLists(
       const file = resolve(dirname(places.file), list.file);
       const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
       if (text instanceof Error) {
-        faults.push(places.at([...path, 'file'], `${list.file} cannot be read: ${text.code ?? text.message}`));
+        faults.push(
+          places.at([...path, 'file'], `${list.file} cannot be read: ${text.code ?? text.message}`),
+        );
       } else {
         onText(text);
         entries.push(...parseList(file, text, faults));
@@ -60,6 +62,16 @@ function parseList(file: string, text: string, faults: PolicyFault[]): ListEntry
     faults.push({ ...fileFault(file, prefix), line: index + 1, column });
     return [];
   });
+}
+
+/** Faults of names at `path` that no list has. */
+export function unknownLists(places: Places, path: Path, names: readonly string[]): PolicyFault[] {
+  const known = places.keys(['addresses']);
+  return names.flatMap((name, index) =>
+    known.includes(name)
+      ? []
+      : [places.at([...path, index], `there is no list ${name}`, known.join(', ') || undefined)],
+  );
 }
 
 /** The rules that some lists allow and others deny; `allow` absent means every address, empty means none. */

@@ -3,6 +3,7 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { fileFault, type PolicyFault } from './fault.ts';
 
 /** One server name's material; every text was read and checked in the same pass. */
@@ -21,6 +22,7 @@ export interface ServerIdentity {
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
+const REVOCATION_LIST = /-----BEGIN X509 CRL-----[\s\S]+?-----END X509 CRL-----/g;
 
 /** The folder of a server name: `_.example.com` for `*.example.com`. */
 export function identityFolder(certificates: string, serverName: string): string {
@@ -39,22 +41,23 @@ export async function readIdentity(
   const chainPem = await files.read('chain.pem');
   const keyPem = await files.read('key.pem');
   const clientsPem = needsClients ? await files.read('clients.pem') : '';
-  const crlPem = await files.read('clients.crl', true);
+  const crlPem = needsClients ? await files.readIfThere('clients.crl') : undefined;
   if (files.faults.length > 0) return files.faults;
   const chain = files.certificates('chain.pem', chainPem);
   const clients = needsClients ? files.certificates('clients.pem', clientsPem) : [];
   files.checkChain(chain, serverName, nowMs);
   files.checkKey(chain[0], keyPem);
   files.checkAuthorities(clients, nowMs);
+  if (crlPem !== undefined) files.checkRevocations(crlPem);
   if (files.faults.length > 0) return files.faults;
   const digest = createHash('sha256');
-  for (const text of [chainPem, keyPem, clientsPem, crlPem]) digest.update(`${text.length}:${text}`);
+  for (const text of [chainPem, keyPem, clientsPem, crlPem ?? '']) digest.update(`${text.length}:${text}`);
   return {
     serverName,
     chainPem,
     keyPem,
     clientCas: clients.map((certificate) => certificate.toString()),
-    ...(crlPem !== '' && { crlPem }),
+    ...(crlPem !== undefined && { crlPem }),
     notAfterMs: Math.min(...chain.map((certificate) => Date.parse(certificate.validTo))),
     digest: digest.digest('hex'),
   };
@@ -69,12 +72,19 @@ class IdentityFiles {
     this.#folder = folder;
   }
 
-  async read(name: string, mayLack = false): Promise<string> {
+  async read(name: string): Promise<string> {
+    const text = await this.readIfThere(name);
+    if (text === undefined) this.#fault(name, 'cannot be read: ENOENT');
+    return text ?? '';
+  }
+
+  async readIfThere(name: string): Promise<string | undefined> {
     try {
       return await readFile(join(this.#folder, name), 'utf8');
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-      if (!(mayLack && code === 'ENOENT')) this.#fault(name, `cannot be read: ${code}`);
+      if (code === 'ENOENT') return undefined;
+      this.#fault(name, `cannot be read: ${code}`);
       return '';
     }
   }
@@ -137,6 +147,23 @@ class IdentityFiles {
     }
   }
 
+  /** A list that cannot be read would revoke nothing, or end every handshake. */
+  checkRevocations(pem: string): void {
+    const blocks = pem.match(REVOCATION_LIST) ?? [];
+    const begun = pem.split('-----BEGIN').length - 1;
+    if (blocks.length === 0 || begun !== blocks.length) {
+      this.#fault('clients.crl', 'holds something else than whole revocation lists', 'PEM revocation lists');
+      return;
+    }
+    for (const [index, block] of blocks.entries()) {
+      try {
+        createSecureContext({ crl: block });
+      } catch {
+        this.#fault('clients.crl', `revocation list ${index + 1} cannot be read`);
+      }
+    }
+  }
+
   #checkTimes(name: string, certificate: X509Certificate, index: number, nowMs: number): void {
     if (Date.parse(certificate.validTo) <= nowMs) {
       this.#fault(name, `certificate ${index + 1} expired on ${certificate.validTo}`);
@@ -154,5 +181,6 @@ class IdentityFiles {
 function covers(leaf: X509Certificate, serverName: string): boolean {
   const name = serverName.replace(/^\*\./, 'a.');
   if (leaf.checkHost(name, { subject: 'never' }) === undefined) return false;
-  return name === serverName || (leaf.subjectAltName ?? '').toLowerCase().includes(`dns:${serverName}`);
+  const written = (leaf.subjectAltName ?? '').toLowerCase().split(', ');
+  return name === serverName || written.includes(`dns:${serverName}`);
 }

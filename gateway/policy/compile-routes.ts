@@ -7,7 +7,7 @@ import {
   type RouteEntry,
   type RouteTable,
 } from '../core/route-table.ts';
-import { type AddressLists, addressRules } from './address-lists.ts';
+import { type AddressLists, addressRules, unknownLists } from './address-lists.ts';
 import type { PolicyFault } from './fault.ts';
 import type { ClaimTemplate, Requirement, Route, StreamRule, Upstream } from './policy.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
@@ -32,7 +32,7 @@ export function compileRoutes(
     if (names.has(written.name))
       faults.push(places.at([...path, 'name'], `another route is named ${written.name}`));
     names.add(written.name);
-    const resolved = resolveNames(places, file, written, path, upstreams, faults);
+    const resolved = resolveNames(places, written, path, upstreams, faults);
     if (resolved === undefined) continue;
     const route = compileRoute(file, written, lists, resolved.upstream);
     entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
@@ -43,7 +43,6 @@ export function compileRoutes(
 /** Everything the route refers to; what is not there becomes a fault. */
 function resolveNames(
   places: Places,
-  file: TenantFile,
   written: RouteFile,
   path: Path,
   upstreams: ReadonlyMap<string, Upstream>,
@@ -55,12 +54,7 @@ function resolveNames(
     const problem = `there is no upstream ${written.upstream}`;
     faults.push(places.at([...path, 'upstream'], problem, known.join(', ') || undefined));
   }
-  const lists = places.keys(['addresses']);
-  for (const [index, list] of (written.allow ?? []).entries()) {
-    if (lists.includes(list)) continue;
-    const problem = `there is no list ${list}`;
-    faults.push(places.at([...path, 'allow', index], problem, lists.join(', ') || undefined));
-  }
+  faults.push(...unknownLists(places, [...path, 'allow'], written.allow ?? []));
   if (written.stream?.check === 'values') {
     faults.push(places.at([...path, 'stream', 'check'], 'values is not supported yet', 'header or deep'));
   }

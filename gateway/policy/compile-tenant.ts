@@ -1,7 +1,7 @@
 /** A tenant's file as written becomes the tenant that requests are decided by. */
 
 import type { ScopeName } from '../core/scope.ts';
-import { addressRules, readAddressLists } from './address-lists.ts';
+import { addressRules, readAddressLists, unknownLists } from './address-lists.ts';
 import { compileIssuers } from './compile-issuers.ts';
 import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
@@ -45,9 +45,12 @@ export async function compileTenant(
   };
   const own = [
     ...nameFaults(places, file, fileName),
-    ...unknownLists(places, file),
+    ...unknownLists(places, ['allow'], file.allow ?? []),
+    ...unknownLists(places, ['deny'], file.deny),
     ...scopeFaults(places, file),
-    ...(compilePattern(file.modelId) === undefined ? [places.at(['modelId'], 'is no regular expression')] : []),
+    ...(compilePattern(file.modelId) === undefined
+      ? [places.at(['modelId'], 'is no regular expression')]
+      : []),
   ];
   return {
     tenant,
@@ -56,9 +59,11 @@ export async function compileTenant(
   };
 }
 
+/** The whole name has to match: half of a name would let every longer one in. */
 function compilePattern(text: string): RegExp | undefined {
   try {
-    return new RegExp(text, 'u');
+    const { source } = new RegExp(text, 'u');
+    return new RegExp(`^(?:${source})$`, 'u');
   } catch {
     return undefined;
   }
@@ -73,6 +78,12 @@ function compileInclusions(scopes: TenantFile['scopes']): Tenant['inclusions'] {
 const SERVER_NAME =
   /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
+/** Whether certificates can be looked for under the name. */
+export function isServerName(name: string): boolean {
+  const wild = name.startsWith('*.') && !name.slice(2).includes('.');
+  return SERVER_NAME.test(name) && name.length <= 253 && !wild;
+}
+
 function nameFaults(places: Places, file: TenantFile, fileName: string): PolicyFault[] {
   const faults: PolicyFault[] = [];
   if (`${file.tenant}.yaml` !== fileName) {
@@ -83,26 +94,16 @@ function nameFaults(places: Places, file: TenantFile, fileName: string): PolicyF
   const seen = new Set<string>();
   for (const [index, name] of file.serverNames.entries()) {
     const lower = name.toLowerCase();
-    const wild = name.startsWith('*.') && !name.slice(2).includes('.');
-    if (!SERVER_NAME.test(name) || name.length > 253 || wild) {
-      faults.push(places.at(['serverNames', index], `${name} is no server name`, 'a DNS name, or *. and one'));
+    if (!isServerName(name)) {
+      faults.push(
+        places.at(['serverNames', index], `${name} is no server name`, 'a DNS name, or *. and one'),
+      );
     } else if (seen.has(lower)) {
       faults.push(places.at(['serverNames', index], `${name} stands here twice`));
     }
     seen.add(lower);
   }
   return faults;
-}
-
-function unknownLists(places: Places, file: TenantFile): PolicyFault[] {
-  const known = places.keys(['addresses']);
-  const check = (key: string, names: readonly string[]): PolicyFault[] =>
-    names.flatMap((name, index) =>
-      known.includes(name)
-        ? []
-        : [places.at([key, index], `there is no list ${name}`, known.join(', ') || undefined)],
-    );
-  return [...check('allow', file.allow ?? []), ...check('deny', file.deny)];
 }
 
 /** Fine-tuning is what workers on networks nobody trusts may do; it must never grow into publishing. */

@@ -16,7 +16,8 @@ export function compileUpstreams(
     const nodes: NodeAddress[] = [];
     for (const [index, text] of written.nodes.entries()) {
       const node = readNode(text);
-      if (typeof node === 'string') faults.push(places.at([...path, 'nodes', index], node, 'http://host:port'));
+      if (typeof node === 'string')
+        faults.push(places.at([...path, 'nodes', index], node, 'http://host:port'));
       else nodes.push(node);
     }
     const { balance } = written;
@@ -45,11 +46,14 @@ function compileUpstream(
   };
 }
 
+/** Nothing beside host and port, and no spelling of an address that `URL` would read as another: `010.0.0.1`. */
+const NODE = /^http:\/\/(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?\/?$/i;
+
 function readNode(text: string): NodeAddress | string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined) return `${text} is no address of a node`;
-  if (url.protocol === 'https:') return 'nodes over https are not supported yet';
-  const plain = url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
-  if (url.protocol !== 'http:' || !plain) return `${text} is no address of a node`;
+  if (url?.protocol === 'https:') return 'nodes over https are not supported yet';
+  const host = NODE.exec(text)?.[1]?.toLowerCase() ?? '';
+  const plain = host.startsWith('[') || (host !== '' && host === url?.hostname);
+  if (url === undefined || !plain || url.port === '0') return `${text} is no address of a node`;
   return { url: url.origin, host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 80) };
 }

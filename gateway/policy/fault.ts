@@ -23,10 +23,14 @@ export function fileFault(file: string, problem: string, expected?: string): Pol
   return { file, line: 1, column: 1, path: '', problem, ...(expected !== undefined && { expected }) };
 }
 
-/** The faults of a file together, in the order of its lines; files in the order they first appear. */
+/**
+ * The faults of a file together, in the order of its lines; files in the order they first appear. Each stands there
+ * once, although two tenants may have read the same list.
+ */
 export function inFileOrder(faults: readonly PolicyFault[]): readonly PolicyFault[] {
   const files = [...new Set(faults.map(({ file }) => file))];
-  return faults.toSorted(
+  const once = new Map(faults.map((fault) => [formatFault(fault), fault]));
+  return [...once.values()].sort(
     (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line || a.column - b.column,
   );
 }

@@ -18,6 +18,7 @@ export class LivePolicy {
   #current: Policy;
   #faults: readonly PolicyFault[] = [];
   #running: Promise<ReloadOutcome> | undefined;
+  #next: Promise<ReloadOutcome> | undefined;
 
   /** `policy` was read from `folder`; `onReload` hears of every reload, after the swap. */
   constructor(
@@ -41,9 +42,23 @@ export class LivePolicy {
     return this.#faults;
   }
 
-  /** Reads the folder. What has faults keeps its last good version. Calls during a reload share it. */
+  /**
+   * Reads the folder. What has faults keeps its last good version. Calls during a reload share the one after it: the
+   * running one may have read already what has changed since.
+   */
   reload(): Promise<ReloadOutcome> {
-    this.#running ??= this.#load().finally(() => {
+    if (this.#running === undefined) return this.#next ?? this.#start();
+    this.#next ??= this.#running
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.#start();
+      });
+    return this.#next;
+  }
+
+  #start(): Promise<ReloadOutcome> {
+    this.#running = this.#load().finally(() => {
       this.#running = undefined;
     });
     return this.#running;

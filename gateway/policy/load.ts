@@ -5,23 +5,20 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readIdentity, type ServerIdentity } from './certificates.ts';
 import { compileGateway } from './compile-gateway.ts';
-import { compileTenant } from './compile-tenant.ts';
+import { compileTenant, isServerName } from './compile-tenant.ts';
 import { fileFault, inFileOrder, type PolicyFault } from './fault.ts';
 import { gatewayFile } from './gateway-file.ts';
+import { settleNames, type TenantReading, type TenantVersion } from './name-holders.ts';
 import type { ClientCertificateMode, GatewaySettings, Policy, Tenant } from './policy.ts';
 import { furtherFaults, readFile as readPolicyFile } from './read.ts';
 import { tenantFile } from './tenant-file.ts';
+import { YamlFile } from './yaml-file.ts';
 
 export interface LoadOutcome {
   /** Absent when `gateway.yaml` cannot be used. */
   readonly policy?: Policy;
   /** Every fault of every file. */
   readonly faults: readonly PolicyFault[];
-}
-
-interface LoadedTenant {
-  readonly tenant: Tenant;
-  readonly identities: readonly ServerIdentity[];
 }
 
 /**
@@ -34,68 +31,73 @@ export async function loadPolicy(folder: string, nowMs: number, previous?: Polic
   if (text instanceof Error)
     return { faults: [fileFault(file, `cannot be read: ${text.code ?? text.message}`)] };
   const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(file, text, gatewayFile);
-  const written = contents ?? sound;
-  const compiled = written && compileGateway(yaml, written);
-  const faults: PolicyFault[] = [...fileFaults, ...furtherFaults(fileFaults, compiled?.faults ?? [])];
+  const compiled = contents === undefined ? undefined : compileGateway(yaml, contents);
+  const found = sound === undefined ? compiled : compileGateway(sound.places, sound.contents);
+  const faults: PolicyFault[] = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
   const settings = faults.length === 0 ? compiled?.settings : undefined;
-  const tenants = new Map<string, Tenant>();
-  const identities = new Map<string, ServerIdentity>();
-  for (const name of await tenantFiles(folder, faults)) {
-    const loaded = await loadTenant(folder, name, settings, nowMs, previous, faults);
-    if (loaded === undefined || claimsTaken(loaded.tenant, tenants, join(folder, 'tenants', name), faults))
-      continue;
-    tenants.set(loaded.tenant.name, loaded.tenant);
-    for (const identity of loaded.identities) identities.set(identity.serverName, identity);
+  const readings: TenantReading[] = [];
+  for (const name of await tenantFiles(folder, previous, faults)) {
+    readings.push(await readTenant(folder, name, settings, nowMs, previous, faults));
   }
+  const versions = settleNames(readings, previous, faults);
   if (settings === undefined) return { faults: inFileOrder(faults) };
-  const policy = assemble(text, settings, tenants, identities, nowMs, previous);
-  return { policy, faults: inFileOrder(faults) };
+  return { policy: assemble(text, settings, versions, nowMs, previous), faults: inFileOrder(faults) };
 }
 
-async function tenantFiles(folder: string, faults: PolicyFault[]): Promise<string[]> {
+/** A folder that cannot be read is no reason to drop the tenants it held. */
+async function tenantFiles(
+  folder: string,
+  previous: Policy | undefined,
+  faults: PolicyFault[],
+): Promise<readonly string[]> {
   const path = join(folder, 'tenants');
   try {
     const names = await readdir(path);
     return names.filter((name) => /\.ya?ml$/.test(name)).sort();
   } catch (error) {
-    faults.push(fileFault(path, error instanceof Error ? error.message : String(error)));
-    return [];
+    faults.push(fileFault(path, `cannot be read: ${codeOf(error)}`));
+    return [...(previous?.tenants.keys() ?? [])].map((name) => `${name}.yaml`);
   }
 }
 
-async function loadTenant(
+async function readTenant(
   folder: string,
   fileName: string,
   settings: GatewaySettings | undefined,
   nowMs: number,
   previous: Policy | undefined,
   faults: PolicyFault[],
-): Promise<LoadedTenant | undefined> {
+): Promise<TenantReading> {
   const file = join(folder, 'tenants', fileName);
-  const lastGood = keepLastGood(previous, fileName.replace(/\.ya?ml$/, ''));
-  const text = await readFile(file, 'utf8').catch((error: Error) => error);
-  if (text instanceof Error) {
-    faults.push(fileFault(file, `cannot be read: ${text.message}`));
-    return lastGood;
+  const lastGood = keepLastGood(previous, fileName);
+  const kept = lastGood === undefined ? {} : { lastGood };
+  const text = await readFile(file, 'utf8').catch((error: unknown) => ({ code: codeOf(error) }));
+  if (typeof text !== 'string') {
+    faults.push(fileFault(file, `cannot be read: ${text.code}`));
+    return { places: new YamlFile(file, ''), ...kept };
   }
-  const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(file, text, tenantFile);
+  const { yaml: places, contents, sound, faults: fileFaults } = readPolicyFile(file, text, tenantFile);
   if (contents === undefined) {
-    const found = sound === undefined ? [] : (await compileTenant(yaml, sound, fileName)).faults;
-    faults.push(...fileFaults, ...furtherFaults(fileFaults, found));
-    return lastGood;
+    const further = sound && (await compileTenant(sound.places, sound.contents, fileName));
+    faults.push(...fileFaults, ...furtherFaults(fileFaults, further?.faults ?? []));
+    return { places, ...kept };
   }
-  const compiled = await compileTenant(yaml, contents, fileName);
+  const compiled = await compileTenant(places, contents, fileName);
   const { identities, faults: identityFaults } = await loadIdentities(compiled.tenant, settings, nowMs);
   faults.push(...compiled.faults, ...identityFaults);
-  if (compiled.faults.length + identityFaults.length > 0) return lastGood;
+  if (compiled.faults.length + identityFaults.length > 0) return { places, ...kept };
   const digest = digestOf([text, ...compiled.texts]);
-  const unchanged = previous?.tenants.get(compiled.tenant.name);
-  const tenant = unchanged?.digest === digest ? unchanged : Object.freeze({ ...compiled.tenant, digest });
-  return { tenant, identities };
+  const unchanged = lastGood?.tenant.digest === digest ? lastGood.tenant : undefined;
+  const tenant = unchanged ?? Object.freeze({ ...compiled.tenant, digest });
+  return { places, read: { tenant, identities }, ...kept };
 }
 
-function keepLastGood(previous: Policy | undefined, name: string): LoadedTenant | undefined {
-  const tenant = previous?.tenants.get(name);
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+}
+
+function keepLastGood(previous: Policy | undefined, fileName: string): TenantVersion | undefined {
+  const tenant = fileName.endsWith('.yaml') ? previous?.tenants.get(fileName.slice(0, -5)) : undefined;
   if (tenant === undefined) return undefined;
   const identities = tenant.serverNames.map((each) => previous?.identities.get(each));
   return { tenant, identities: identities.filter((each) => each !== undefined) };
@@ -113,7 +115,7 @@ async function loadIdentities(
     ? [tenant.clientCertificates]
     : settings.listeners.map((listener) => listener.clientCertificates);
   const needsClients = modes.some((mode) => mode !== 'none');
-  for (const serverName of tenant.serverNames) {
+  for (const serverName of new Set(tenant.serverNames.filter(isServerName))) {
     const identity = await readIdentity(settings.certificates, serverName, needsClients, nowMs);
     if ('digest' in identity) identities.push(identity);
     else faults.push(...identity);
@@ -121,45 +123,26 @@ async function loadIdentities(
   return { identities, faults };
 }
 
-/** Two tenants with one server name, or one name for two: whose certificate would it be? The first keeps it. */
-function claimsTaken(
-  tenant: Tenant,
-  tenants: ReadonlyMap<string, Tenant>,
-  file: string,
-  faults: PolicyFault[],
-): boolean {
-  const before = faults.length;
-  for (const other of tenants.values()) {
-    if (other.name === tenant.name) faults.push(fileFault(file, `another file is tenant ${tenant.name}`));
-    for (const name of tenant.serverNames) {
-      if (other.serverNames.includes(name))
-        faults.push(fileFault(file, `tenant ${other.name} has ${name} already`));
-    }
-  }
-  return faults.length > before;
-}
-
 function assemble(
   text: string,
   settings: GatewaySettings,
-  tenants: ReadonlyMap<string, Tenant>,
-  identities: ReadonlyMap<string, ServerIdentity>,
+  versions: readonly TenantVersion[],
   nowMs: number,
   previous: Policy | undefined,
 ): Policy {
-  const names = [...tenants.values()].flatMap((tenant) =>
-    tenant.serverNames.map((name) => [name, tenant] as const),
-  );
-  const digests = [...tenants.values()].map((tenant) => tenant.digest);
-  const digest = digestOf([text, ...digests, ...[...identities.values()].map((each) => each.digest)]);
+  const tenants = versions.map(({ tenant }) => tenant);
+  const identities = versions.flatMap((version) => version.identities);
+  const digest = digestOf([text, ...[...tenants, ...identities].map((each) => each.digest)]);
   return Object.freeze({
     generation: digest === previous?.digest ? previous.generation : (previous?.generation ?? 0) + 1,
     digest,
     loadedAtMs: nowMs,
     gateway: Object.freeze(settings),
-    tenants,
-    identities,
-    serverNames: new Map(names),
+    tenants: new Map(tenants.map((tenant) => [tenant.name, tenant])),
+    identities: new Map(identities.map((identity) => [identity.serverName, identity])),
+    serverNames: new Map(
+      tenants.flatMap((tenant) => tenant.serverNames.map((name) => [name, tenant] as const)),
+    ),
   });
 }
 

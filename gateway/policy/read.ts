@@ -50,7 +50,10 @@ function describe(yaml: YamlFile, issue: Issue, around: Path = []): PolicyFault[
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => yaml.atKey(path, key, `there is no key ${key} here`));
   }
-  if (issue.code === 'invalid_key') return [yaml.at(path, 'this is no name', firstMessage(issue.issues))];
+  if (issue.code === 'invalid_key') {
+    const expected = firstMessage(issue.issues);
+    return [yaml.atKey(path.slice(0, -1), String(path.at(-1)), 'this is no name', expected)];
+  }
   if (issue.code === 'invalid_union') return describeUnion(yaml, issue, path);
   if (!yaml.has(path)) return [yaml.at(path, 'is missing', missingHint(issue))];
   const { problem, expected } = wording(issue);

@@ -37,10 +37,12 @@ function placesBeside(places: Places, removed: readonly Path[]): Places {
 
 /** `allow[0]` is `allow[1]` in the file when its first member was removed. */
 function writtenPath(path: Path, removed: readonly Path[]): Path {
-  return path.reduce<Path>((list, step) => {
-    const members = removed.filter((each) => isMemberOf(each, list)).map((each) => Number(each.at(-1)));
-    return [...list, typeof step === 'number' ? writtenIndex(step, members) : step];
-  }, []);
+  const written: (string | number)[] = [];
+  for (const step of path) {
+    const members = removed.filter((each) => isMemberOf(each, written)).map((each) => Number(each.at(-1)));
+    written.push(typeof step === 'number' ? writtenIndex(step, members) : step);
+  }
+  return written;
 }
 
 /** `removed` rises. */

@@ -23,11 +23,15 @@ export function createProgress(options: ProgressOptions): Progress {
 function createBar({ write, columns, nowMs }: ProgressOptions): Progress {
   const startedMs = nowMs();
   let drawnMs = Number.NEGATIVE_INFINITY;
+  let drawn = 0;
   return (sent, total) => {
     const done = sent >= total;
     if (!done && nowMs() - drawnMs < REDRAW_MS) return;
     drawnMs = nowMs();
-    write(`\r${formatBar(sent, total, nowMs() - startedMs, columns)}${done ? '\n' : ''}`);
+    const bar = formatBar(sent, total, nowMs() - startedMs, columns);
+    // A shorter bar wipes out the end of a longer one.
+    write(`\r${bar.padEnd(drawn)}${done ? '\n' : ''}`);
+    drawn = bar.length;
   };
 }
 
@@ -56,11 +60,18 @@ export function formatLine(sent: number, total: number, elapsedMs: number): stri
   return `${String(percent).padStart(3)}% ${formatBytes(sent)} of ${formatBytes(total)}${rate}`;
 }
 
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+const UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes for people: `512 B`, `1.5 MiB`. */
 export function formatBytes(bytes: number): string {
-  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
-  const value = bytes / 1024 ** power;
-  return `${power === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`;
+  const whole = Math.round(bytes);
+  if (whole < 1024) return `${whole} B`;
+  let value = whole / 1024;
+  let unit = 0;
+  // What would be rounded to 1024.0 is 1.0 of the next unit.
+  while (value >= 1023.95 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value.toFixed(1)} ${UNITS[unit]}`;
 }

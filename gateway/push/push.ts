@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { ModelDiffError } from '../patch/diff.ts';
 import { weightPatchType } from '../patch/layout.ts';
 import { SafetensorsError } from '../patch/safetensors.ts';
-import { type ModelPatch, patchModel } from '../patch/write.ts';
+import { type ModelPatch, PatchWriteError, patchModel } from '../patch/write.ts';
 import {
   type GatewayAddress,
   GatewayAddressError,
@@ -67,13 +67,16 @@ export async function pushPatch(options: PushOptions): Promise<PushResult> {
     const gateway = new GatewayClient(options);
     return await pushThrough(gateway, options).finally(() => gateway.close());
   } catch (error) {
+    if (options.signal?.aborted) throw new PushError('the push was stopped');
     throw translated(error);
   }
 }
 
 async function pushThrough(gateway: GatewayClient, options: PushOptions): Promise<PushResult> {
   const startedMs = performance.now();
-  const model = await gateway.send('GET', `/v1/models/${options.modelId}`);
+  const model = await gateway.send('GET', `/v1/models/${options.modelId}`, {
+    ...(options.signal && { signal: options.signal }),
+  });
   const receiver = metadata.parse(accepted(model).body);
   const patch = await preparePatch(options, receiver.version);
   try {
@@ -132,9 +135,12 @@ function translated(error: unknown): unknown {
   if (error instanceof SafetensorsError || error instanceof ModelDiffError) {
     return new PushError(error.message);
   }
+  if (error instanceof PatchWriteError) {
+    return new PushError(`a model file changed while it was sent: ${error.message}`);
+  }
   if (error instanceof GatewayAddressError) return new PushError(error.message);
   if (error instanceof z.ZodError) return new PushError('the answer is not that of a sync node');
-  if (error instanceof Error && ('code' in error || error.name === 'AbortError')) {
+  if (error instanceof Error && 'code' in error) {
     return new PushError(
       `the gateway cannot be reached: ${error.message || ('code' in error ? error.code : '')}`,
     );

@@ -24,7 +24,7 @@ export class WrongStreamError extends Error {}
 
 const MODEL_ID = /^[a-z0-9_]{3,32}$/;
 const STREAM_ID = /^[0-9a-f]{32}$/;
-/** Versions kept beside the published ones. */
+/** The latest versions are kept, and beside them the published ones. */
 const KEPT_VERSIONS = 3;
 /** Streams remembered, so that one sent again is recognised. */
 const KEPT_STREAMS = 1000;
@@ -70,7 +70,7 @@ export class ModelStore {
       const state = await readState(folder);
       if (state === undefined) continue;
       for (const name of await readdir(folder)) {
-        const known = name === 'state.json' || name === 'uploads' || state.versions[versionIn(name) ?? ''];
+        const known = name === 'state.json' || state.versions[versionIn(name) ?? ''];
         if (!known) await rm(join(folder, name), { force: true, recursive: true });
       }
     }
@@ -169,10 +169,12 @@ export class ModelStore {
       ...state.versions,
       [result.version]: { digest: result.digest, parameters },
     };
-    const doomed = Object.keys(versions).filter((key) => {
-      const version = Number(key);
-      return version <= result.version - KEPT_VERSIONS && !state.published.includes(version);
-    });
+    const latest = Object.keys(versions)
+      .map(Number)
+      .sort((a, b) => a - b)
+      .slice(-KEPT_VERSIONS);
+    const kept = new Set([...latest, ...state.published]);
+    const doomed = Object.keys(versions).filter((key) => !kept.has(Number(key)));
     for (const key of doomed) delete versions[key];
     const streams = Object.entries({ ...state.streams, [streamId]: result }).slice(-KEPT_STREAMS);
     await writeState(folder, {

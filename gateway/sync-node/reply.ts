@@ -17,30 +17,34 @@ export interface FilePart {
   readonly to: number;
 }
 
-export function json(status: number, value: object, fields: Readonly<Record<string, string>> = {}): Reply {
+export function json(status: number, value: object): Reply {
   return {
     status,
-    fields: { 'Content-Type': 'application/json', ...fields },
+    fields: { 'Content-Type': 'application/json' },
     body: Buffer.from(`${JSON.stringify(value)}\n`),
   };
 }
 
+/** Problem details; `more` are members beside the usual ones, `fields` header fields. */
 export function problem(
   status: number,
   detail: string,
   more: Readonly<Record<string, string | number>> = {},
+  fields: Readonly<Record<string, string>> = {},
 ): Reply {
   const body = Buffer.from(
     `${JSON.stringify({ title: 'The sync node refused', status, detail, ...more })}\n`,
   );
-  return { status, fields: { 'Content-Type': 'application/problem+json' }, body };
+  return { status, fields: { 'Content-Type': 'application/problem+json', ...fields }, body };
 }
 
 /** Sends a reply; after a body that was not read the connection cannot be used again. */
 export function send(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
   const { body } = reply;
   const length = Buffer.isBuffer(body) ? body.length : body.to - body.from;
-  const fields: Record<string, string | number> = { ...reply.fields, 'Content-Length': length };
+  const fields: Record<string, string | number> = { ...reply.fields };
+  // RFC 9110 §8.6: an answer of status 204 has no Content-Length.
+  if (reply.status !== 204) fields['Content-Length'] = length;
   if (!request.complete) fields['Connection'] = 'close';
   response.writeHead(reply.status, fields);
   if (request.method === 'HEAD') response.end();

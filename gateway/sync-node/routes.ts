@@ -33,7 +33,7 @@ export const routes: readonly NodeRoute[] = [
   { methods: ['GET', 'HEAD'], path: /^\/v1\/models\/(?<model>[^/]+)\/weights$/, handle: readWeights },
   {
     methods: ['POST'],
-    path: /^\/v1\/models\/(?<model>[^/]+)\/versions\/(?<version>[0-9]{1,15})$/,
+    path: /^\/v1\/models\/(?<model>[^/]+)\/versions\/(?<version>0|[1-9][0-9]{0,15})$/,
     handle: publish,
   },
   {
@@ -71,21 +71,22 @@ async function readWeights(
   if (state === undefined || current === undefined) return noModel();
   const path = store.weightsPath(model, state.version);
   const { size } = await stat(path);
-  const fields = {
-    'Content-Type': 'application/octet-stream',
-    'Accept-Ranges': 'bytes',
-    ETag: `"${current.digest}"`,
-  };
-  const range = request.headers.range === undefined ? undefined : readRange(request.headers.range, size);
+  const etag = `"${current.digest}"`;
+  const fields = { 'Content-Type': 'application/octet-stream', 'Accept-Ranges': 'bytes', ETag: etag };
+  const wanted = wantedRange(request, etag);
+  const range = wanted === undefined ? undefined : readRange(wanted, size);
   if (range === 'unsatisfiable') {
-    return {
-      ...problem(416, 'The range is outside the file.'),
-      fields: { 'Content-Range': `bytes */${size}` },
-    };
+    return problem(416, 'The range is outside the file.', {}, { 'Content-Range': `bytes */${size}` });
   }
   if (range === undefined) return { status: 200, fields, body: { path, from: 0, to: size } };
   const contentRange = `bytes ${range.from}-${range.to - 1}/${size}`;
   return { status: 206, fields: { ...fields, 'Content-Range': contentRange }, body: { path, ...range } };
+}
+
+/** The range to answer with: of GET alone, and not of a version that is gone (RFC 9110 §14.2, §13.1.5). */
+function wantedRange({ method, headers }: IncomingMessage, etag: string): string | undefined {
+  const condition = headers['if-range'];
+  return method === 'GET' && (condition === undefined || condition === etag) ? headers.range : undefined;
 }
 
 /** A single byte range (RFC 9110 §14.1.2); anything else is served whole, as the RFC allows. */

@@ -66,7 +66,7 @@ async function handle(store: ModelStore, request: IncomingMessage): Promise<Repl
   const found = fitting.find(({ route }) => route.methods.includes(request.method ?? ''));
   if (found === undefined) {
     const allow = fitting.flatMap(({ route }) => route.methods).join(', ');
-    return { ...problem(405, 'This path does not take the method.'), fields: { Allow: allow } };
+    return problem(405, 'This path does not take the method.', {}, { Allow: allow });
   }
   return found.route.handle(store, request, found.params);
 }

@@ -1,7 +1,9 @@
 /** A faulty file is looked through to its end: the parts that are sound are checked against one another. */
 import t from 'tap';
 import { z } from 'zod';
+import { fileFault } from '../../gateway/policy/fault.ts';
 import { soundParts } from '../../gateway/policy/sound-parts.ts';
+import { formatPath, type Places } from '../../gateway/policy/yaml-file.ts';
 
 const schema = z.strictObject({
   lists: z.record(
@@ -12,10 +14,18 @@ const schema = z.strictObject({
   mode: z.enum(['a', 'b']).prefault('a'),
 });
 
-function sound(value: unknown) {
+const noPlaces: Places = {
+  file: 'x.yaml',
+  keys: () => [],
+  at: (path, problem) => ({ ...fileFault('x.yaml', problem), path: formatPath(path) }),
+};
+
+function partsOf(value: unknown) {
   const result = schema.safeParse(value);
-  return soundParts(schema, value, result.success ? [] : result.error.issues);
+  return soundParts(schema, value, result.success ? [] : result.error.issues, noPlaces);
 }
+
+const sound = (value: unknown) => partsOf(value)?.contents;
 
 t.test('values with faults and unknown keys are left out, the others stay', async (t) => {
   const written = {
@@ -39,3 +49,20 @@ t.test('where a value that must be there is faulty, nothing is left to look at',
   t.equal(sound('text'), undefined);
   t.equal(sound(null), undefined);
 });
+
+t.test(
+  'a member of a list is placed where the file has it, not where it stands among the sound ones',
+  async (t) => {
+    const parts = partsOf({
+      lists: { x: { cidrs: ['', 'one', '', '', 'two', 'three', ''] }, y: { cidrs: ['one'] } },
+      routes: [{ name: 'r' }],
+    });
+    t.same(parts?.contents.lists['x']?.cidrs, ['one', 'two', 'three']);
+    const placeOf = (...path: (string | number)[]): string | undefined => parts?.places.at(path, '').path;
+    t.equal(placeOf('lists', 'x', 'cidrs', 0), 'lists.x.cidrs[1]');
+    t.equal(placeOf('lists', 'x', 'cidrs', 1), 'lists.x.cidrs[4]');
+    t.equal(placeOf('lists', 'x', 'cidrs', 2), 'lists.x.cidrs[5]');
+    t.equal(placeOf('lists', 'y', 'cidrs', 0), 'lists.y.cidrs[0]', 'another list is not touched');
+    t.equal(placeOf('routes', 0, 'name'), 'routes[0].name');
+  },
+);

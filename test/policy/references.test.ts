@@ -1,0 +1,210 @@
+/** What only the whole of a policy shows: names that lead nowhere, values that mean nothing, files that disagree. */
+import t from 'tap';
+import { type Row, TENANT, testRows } from './fault-rows.ts';
+import { createAuthorities, LIST, TENANT_YAML, writePolicyFolder } from './policy-folder.ts';
+
+const authorities = await createAuthorities();
+const NAME = 'a name of lower-case letters, digits and hyphens';
+const ISSUERS = TENANT_YAML.slice(TENANT_YAML.indexOf('issuers:'), TENANT_YAML.indexOf('upstreams:'));
+
+const MEANING_ROWS: readonly Row[] = [
+  [
+    'a tenant that is not named as its file is',
+    'tenant: tenant-a',
+    'tenant: tenant-b',
+    '1:9 tenant: the file of tenant-b is named tenant-a.yaml (expected tenant-b.yaml)',
+  ],
+  [
+    'server names that are none, and one twice',
+    '[a.example.com]',
+    "[a.example.com, A.example.com, '*.com', a_b, '', '../../etc', a.example.com., '*']",
+    ...[
+      '2:30 serverNames[1]: A.example.com stands here twice',
+      '2:45 serverNames[2]: *.com is no server name (expected a DNS name, or *. and one)',
+      '2:54 serverNames[3]: a_b is no server name (expected a DNS name, or *. and one)',
+      '2:59 serverNames[4]:  is no server name (expected a DNS name, or *. and one)',
+      '2:63 serverNames[5]: ../../etc is no server name (expected a DNS name, or *. and one)',
+      '2:76 serverNames[6]: a.example.com. is no server name (expected a DNS name, or *. and one)',
+      '2:92 serverNames[7]: * is no server name (expected a DNS name, or *. and one)',
+    ],
+  ],
+  [
+    'lists that do not exist',
+    'allow: [offices, partners]',
+    'allow: [offices, friends]\ndeny: [constructor]',
+    '6:18 allow[1]: there is no list friends (expected offices, partners)',
+    '7:8 deny[0]: there is no list constructor (expected offices, partners)',
+  ],
+  [
+    'a list of a route that does not exist',
+    'require: { scope: read }\n',
+    'require: { scope: read }\n    allow: [constructor]\n',
+    '25:13 routes[1].allow[0]: there is no list constructor (expected offices, partners)',
+  ],
+  [
+    'a list of nothing',
+    '{ file: lists/partners.cidr }',
+    '{}',
+    '5:13 addresses.partners: is an empty list (expected cidrs or file)',
+  ],
+  [
+    'a list file that is not there',
+    'partners.cidr',
+    'other.cidr',
+    '5:21 addresses.partners.file: lists/other.cidr cannot be read: ENOENT',
+  ],
+  [
+    'an upstream that does not exist',
+    'scope: read }\n    upstream: sync',
+    'scope: read }\n    upstream: constructor',
+    '25:15 routes[1].upstream: there is no upstream constructor (expected sync)',
+  ],
+  [
+    'a token asked for where nobody issues any',
+    ISSUERS,
+    '',
+    '13:14 routes[0].require: asks for a token, but the tenant has no issuer',
+    '18:14 routes[1].require: asks for a token, but the tenant has no issuer',
+  ],
+  [
+    'a route name for two',
+    'name: weights',
+    'name: push-patch',
+    '22:11 routes[1].name: another route is named push-patch',
+  ],
+  [
+    'a regular expression that is none',
+    'issuers:',
+    "modelId: '^[a-z'\nissuers:",
+    '7:10 modelId: is no regular expression',
+  ],
+  [
+    'a regular expression that would only be one within another',
+    'issuers:',
+    "modelId: 'a)|(b'\nissuers:",
+    '7:10 modelId: is no regular expression',
+  ],
+  [
+    'a path with ** in its middle',
+    "'/v1/models/{model_id}/**'",
+    "'/v1/**/x'",
+    '23:42 routes[1].match.path: ** stands at the end of a path only',
+  ],
+  [
+    'a claim equal to a parameter the path does not have',
+    "{ model_id: '{model_id}' }",
+    "{ model_id: [vision, '{model}'] }",
+    '19:53 routes[0].require.claims.model_id: the path has no {model} (expected {model_id}, {stream_id})',
+  ],
+  [
+    'fine-tuning that would include publishing',
+    'issuers:',
+    'scopes: { finetune: [read, publish] }\nissuers:',
+    '7:28 scopes.finetune[1]: finetune may not include publish',
+  ],
+  [
+    'keys of two kinds',
+    '{ file: keys/main.jwks.json }',
+    '{ file: keys/main.jwks.json, jwks: https://auth.example.com/ }',
+    '11:11 issuers.main.keys: names no keys, or two kinds of them (expected either jwks or file)',
+  ],
+  [
+    'keys over plain http',
+    '{ file: keys/main.jwks.json }',
+    '{ jwks: http://auth.example.com/ }',
+    '11:19 issuers.main.keys.jwks: http://auth.example.com/ is no address for keys (expected https://…)',
+  ],
+  [
+    'a key file that holds no keys',
+    'keys/main.jwks.json',
+    'lists/partners.cidr',
+    '11:19 issuers.main.keys.file: lists/partners.cidr: it is not a JSON Web Key Set: an object with a list "keys" of objects',
+  ],
+];
+
+const NODES = [
+  'http://010.0.0.1:7001',
+  'http://u@x:1',
+  'http://:p@x:1',
+  'http://x:0',
+  'http://x:65536',
+  'http://x/y',
+  'http://x?y',
+  'http://x#y',
+  'http://0x7f000001:1',
+  'http://1:1',
+  'x:1',
+  'ftp://x:1',
+  '',
+];
+
+testRows(t, authorities, TENANT, MEANING_ROWS);
+
+t.test('a node is http, a host and a port, and nothing URL would read as something else', async (t) => {
+  const nodes = `nodes:\n${NODES.map((node) => `      - '${node}'`).join('\n')}`;
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.edit(TENANT, "nodes: ['http://10.1.0.1:7001']", nodes);
+  const { faults } = await folder.load();
+  t.same(
+    faults,
+    NODES.map(
+      (node, index) =>
+        `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node} is no address of a node (expected http://host:port)`,
+    ),
+  );
+});
+
+t.test('faults of all files are reported together, each once, in the order of the lines', async (t) => {
+  const folder = await writePolicyFolder(t, authorities, {
+    'tenants/lists/partners.cidr': `${LIST}\n  10.0.0.1/8 # a machine, not a network\n300.1.1.1\n`,
+  });
+  await folder.addTenant('tenant-b', 'b.example.com');
+  await folder.edit('gateway.yaml', '  admin:', '  workers: 4\n  admin:');
+  await folder.edit(TENANT, 'tenant: tenant-a', 'colour: red\ntenant: tenant-c');
+  await folder.edit(TENANT, 'allow: [offices, partners]', 'allow: [Offices, friends]');
+  await folder.edit('tenants/tenant-b.yaml', 'name: weights', 'name: push-patch');
+  const { faults, policy } = await folder.load();
+  t.equal(policy, undefined);
+  const inList = [
+    'tenants/lists/partners.cidr:6:3: 10.0.0.1/8 has host bits set: the prefix is 10.0.0.0/8',
+    'tenants/lists/partners.cidr:7:1: 300.1.1.1 is not an address or a prefix',
+  ];
+  t.same(faults, [
+    'gateway.yaml:5:12 gateway.workers: 4 is not supported yet (expected 1; auto and more come later)',
+    `${TENANT}:1:1 colour: there is no key colour here`,
+    `${TENANT}:2:9 tenant: the file of tenant-c is named tenant-a.yaml (expected tenant-c.yaml)`,
+    `${TENANT}:7:9 allow[0]: has the wrong form (expected ${NAME})`,
+    `${TENANT}:7:18 allow[1]: there is no list friends (expected offices, partners)`,
+    ...inList,
+    'tenants/tenant-b.yaml:22:11 routes[1].name: another route is named push-patch',
+  ]);
+});
+
+t.test("a server name two tenants ask for is the first one's", async (t) => {
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.addTenant('tenant-b', 'b.example.com');
+  await folder.edit('tenants/tenant-b.yaml', '[b.example.com]', '[b.example.com, A.EXAMPLE.COM]');
+  const { faults, policy } = await folder.load();
+  t.same(faults, ['tenants/tenant-b.yaml:2:30 serverNames[1]: tenant tenant-a has a.example.com already']);
+  t.same([...(policy?.tenants.keys() ?? [])], ['tenant-a']);
+  t.equal(policy?.serverNames.get('b.example.com'), undefined);
+});
+
+t.test('a tenant file ends in .yaml', async (t) => {
+  const folder = await writePolicyFolder(t, authorities, { 'tenants/tenant-b.yml': TENANT_YAML });
+  await folder.edit('tenants/tenant-b.yml', 'tenant-a', 'tenant-b');
+  t.same((await folder.load()).faults, [
+    'tenants/tenant-b.yml:1:9 tenant: the file of tenant-b is named tenant-b.yml (expected tenant-b.yaml)',
+  ]);
+});
+
+t.test('what cannot be read is a fault', async (t) => {
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.remove(TENANT);
+  await folder.write(`${TENANT}/x`, '');
+  t.same((await folder.load()).faults, [`${TENANT}:1:1: cannot be read: EISDIR`]);
+  await folder.remove('tenants');
+  t.same((await folder.load()).faults, ['tenants:1:1: cannot be read: ENOENT']);
+  await folder.remove('gateway.yaml');
+  t.same(await folder.load(), { faults: ['gateway.yaml:1:1: cannot be read: ENOENT'] });
+});

@@ -1,0 +1,122 @@
+/** A policy is one plain YAML document: what YAML could hide in it is a fault, found quickly. */
+import t from 'tap';
+import { formatFault } from '../../gateway/policy/fault.ts';
+import { YamlFile } from '../../gateway/policy/yaml-file.ts';
+import { createAuthorities, writePolicyFolder } from './policy-folder.ts';
+
+const TENANT = 'tenants/tenant-a.yaml';
+
+function faultsOf(text: string): readonly string[] {
+  const yaml = new YamlFile('f', text);
+  if (yaml.faults.length > 0) t.equal(yaml.value, undefined);
+  return yaml.faults.map(formatFault);
+}
+
+/** Nine layers of nine: 3 × 10⁸ values, were they ever written out. */
+const LAUGHS = Array.from({ length: 9 }, (_, layer) => {
+  const below = layer === 0 ? 'lol' : `*l${layer - 1}`;
+  return `l${layer}: &l${layer} [${Array(9).fill(below).join(', ')}]\n`;
+}).join('');
+
+const TABLE: readonly (readonly [title: string, text: string, ...faults: string[]])[] = [
+  ['a key twice', 'a: 1\nb: 2\na: 3\n', 'f:3:1: the key a stands here twice'],
+  [
+    'a key twice, deeper, in quotes',
+    'a: { b: 1, c: { d: 1, "d": 2 } }\n',
+    'f:1:23: the key d stands here twice',
+  ],
+  [
+    'a key three times',
+    '{ a: 1, a: 2, a: 3 }',
+    'f:1:9: the key a stands here twice',
+    'f:1:15: the key a stands here twice',
+  ],
+  ['an alias', 'a: &x 1\nb: *x\n', 'f:2:4: an alias (expected every value written out)'],
+  [
+    'a merge of an alias',
+    'a: &x { b: 1 }\nc: { <<: *x }\n',
+    'f:2:10: an alias (expected every value written out)',
+  ],
+  ['a second document', 'a: 1\n---\nb: 2\n', 'f:2:1: a second document begins here'],
+  ['a tag', 'a: !secret x\n', 'f:1:4: Unresolved tag: !secret'],
+  ['a tag that makes bytes', 'a: !!binary aGk=\n', 'f:1:4: Unresolved tag: tag:yaml.org,2002:binary'],
+  ['an unknown directive', '%FOO\n---\na: 1\n', 'f:1:1: Unknown directive %FOO'],
+  ['tabs', 'a:\n\tb: 1\n', 'f:2:1: Tabs are not allowed as indentation'],
+  [
+    'an open list',
+    'a: [1, 2\nb: 3\n',
+    'f:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]',
+  ],
+  ['an open quote', "a: 'x\n", "f:2:1: Missing closing 'quote"],
+  ['a colon too many', 'a: b: c\n', 'f:1:4: Nested mappings are not allowed in compact mappings'],
+  ['an escape that is none', 'a: "\\q"\n', 'f:1:5: Invalid escape sequence \\q'],
+  ['a number for a key', '1: a\n', 'f:1:1: a key that is not text'],
+  ['true for a key', 'true: a\n', 'f:1:1: a key that is not text'],
+  ['nothing for a key', '? \n: 2\n', 'f:1:3: a key that is not text'],
+  ['a mapping for a key', '? { a: 1 }\n: 2\n', 'f:1:1: a key that is not text'],
+  ['the prototype', '__proto__: { a: 1 }\n', 'f:1:1: the key __proto__ is not allowed'],
+  ['a constructor', 'a: { constructor: 1 }\n', 'f:1:6: the key constructor is not allowed'],
+];
+
+for (const [title, text, ...faults] of TABLE) {
+  t.test(`${title} is a fault`, async (t) => {
+    t.same(faultsOf(text), faults);
+  });
+}
+
+t.test('aliases upon aliases are counted, never followed', async (t) => {
+  const faults = faultsOf(LAUGHS);
+  t.equal(faults.length, 8 * 9);
+  t.equal(faults[0], 'f:2:10: an alias (expected every value written out)');
+});
+
+t.test('a nesting nobody writes is one fault', async (t) => {
+  for (const text of [`a: ${'['.repeat(5000)}${']'.repeat(5000)}`, `a: ${'{ a: '.repeat(20_000)}`]) {
+    const [fault, ...more] = faultsOf(text);
+    t.match(fault, /^f:1:\d+: is nested too deeply$/);
+    t.same(more, []);
+  }
+});
+
+t.test('a file over five megabytes is not even parsed', async (t) => {
+  t.same(faultsOf(`a: ${'x'.repeat(5 << 20)}`), ['f:1:1: the file is larger than 5242880 bytes']);
+  t.same(faultsOf('a: '.padEnd(5 << 20, 'x')), []);
+});
+
+t.test('a mapping of very many keys is read in one pass', async (t) => {
+  const keys = Array.from({ length: 30_000 }, (_, index) => `k${index}: 1\n`).join('');
+  t.same(faultsOf(`${keys}k7: 2\n`), ['f:30001:1: the key k7 stands here twice']);
+});
+
+t.test('values are those of YAML 1.2, whatever the file says', async (t) => {
+  const { value } = new YamlFile('f', '%YAML 1.1\n---\na: yes\nb: off\nc: 010\nd: 1:30\n<<: { e: 1 }\n');
+  t.same(value, { a: 'yes', b: 'off', c: 10, d: '1:30', '<<': { e: 1 } });
+  t.same(new YamlFile('f', '\ufeffa: 0o17\r\nb: ~\r\n').value, { a: 15, b: null });
+});
+
+t.test('keys are given as written, and none where there is no mapping', async (t) => {
+  const yaml = new YamlFile('f', 'a: { x: 1, y: { z: 1 } }\nb: [1]\n');
+  t.same(yaml.keys([]), ['a', 'b']);
+  t.same(yaml.keys(['a']), ['x', 'y']);
+  t.same([yaml.keys(['a', 'x']), yaml.keys(['b']), yaml.keys(['c', 'd'])], [[], [], []]);
+});
+
+t.test('a file that is no mapping is a fault of its own and touches no other', async (t) => {
+  const authorities = await createAuthorities();
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.addTenant('tenant-b', 'b.example.com');
+  const wrong = `${TENANT}:1:1: has a value of the wrong kind (expected a mapping)`;
+  for (const text of ['', '# nothing\n', 'null\n', '- tenant-a\n', 'tenant-a\n']) {
+    await folder.write(TENANT, text);
+    const { faults, policy } = await folder.load();
+    t.same(faults, [wrong], JSON.stringify(text));
+    t.same([...(policy?.tenants.keys() ?? [])], ['tenant-b']);
+  }
+});
+
+t.test('a merge key is a key like any other, and no policy has it', async (t) => {
+  const authorities = await createAuthorities();
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.edit(TENANT, 'require: { scope: read }', 'require: { scope: read, <<: { binding: off } }');
+  t.same((await folder.load()).faults, [`${TENANT}:24:29 routes[1].require.<<: there is no key << here`]);
+});
