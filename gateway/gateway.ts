@@ -165,8 +165,8 @@ export class Gateway {
         serverNames,
         deadlines: this.#deadlines,
         metrics: this.#metrics,
-        onConnection: (socket, facts) => {
-          this.#callers.add(new CallerConnection(socket, facts, this.#callerContext()));
+        onConnection: (socket, transport, facts) => {
+          this.#callers.add(new CallerConnection(socket, transport, facts, this.#callerContext()));
         },
         onFault: (fault) => this.#onListenerFault(fault),
       });

@@ -12,8 +12,11 @@ const STRUCTURE: ReadonlySet<number> = new Set([0x2f, 0x5c, 0x3b, 0x25, 0x3f, 0x
 const DELETE = 0x7f;
 /** Bytes that may not stand in a path as they are: `\`, `#`, `?`, space, controls, and all beyond ASCII. */
 const UNSAFE = /[^\x21\x22\x24-\x3e\x40-\x5b\x5d-\x7e]/;
-/** `.` or `..`, each dot perhaps encoded, perhaps with parameters behind `;` that some servers take off first. */
-const DOT_SEGMENT = /\/(?:\.|%2e){1,2}(?:;[^/]*)?(?:\/|$)/i;
+/**
+ * `.` or `..`, each dot perhaps encoded, perhaps with parameters behind `;` that some servers take off first. An encoded
+ * slash begins and ends a segment too: a route may allow it, and the node behind may decode it before it looks for dots.
+ */
+const DOT_SEGMENT = /(?:\/|%2f)(?:\.|%2e){1,2}(?:;(?:(?!%2f)[^/])*)?(?:\/|%2f|$)/i;
 const ESCAPE = /^[0-9A-Fa-f]{2}$/;
 
 /**

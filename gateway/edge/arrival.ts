@@ -40,7 +40,8 @@ export interface ArrivalContext {
   readonly find: (policy: Policy, serverName: string) => NamedContext | undefined;
   /** Called once for each arrival that sent at least one byte, before `onSecured`. */
   readonly onSettled: (report: ArrivalReport, peer: Address) => void;
-  readonly onSecured: (socket: TLSSocket, facts: ConnectionFacts) => void;
+  /** `transport` is the TCP connection below TLS. */
+  readonly onSecured: (socket: TLSSocket, transport: Socket, facts: ConnectionFacts) => void;
 }
 
 /** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
@@ -87,7 +88,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
     }
     const facts = this.#factsOf(socket, certificate);
     this.#settle({ outcome: 'accepted', facts });
-    this.#context.onSecured(socket, facts);
+    this.#context.onSecured(socket, this.#socket, facts);
   }
 
   onHandshakeFailed(error: Error): void {

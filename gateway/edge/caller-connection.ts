@@ -49,6 +49,7 @@ type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 export class CallerConnection implements Expiring {
   readonly facts: ConnectionFacts;
   readonly #socket: Socket;
+  readonly #transport: Socket;
   readonly #context: CallerContext;
   readonly #heads: HeadReader;
   /** Chunks not read to their end yet, and how far the first one was read. */
@@ -64,8 +65,10 @@ export class CallerConnection implements Expiring {
   #corked = false;
   #dropped = 0;
 
-  constructor(socket: Socket, facts: ConnectionFacts, context: CallerContext) {
+  /** `transport` is the TCP connection below `socket`. */
+  constructor(socket: Socket, transport: Socket, facts: ConnectionFacts, context: CallerContext) {
     this.#socket = socket;
+    this.#transport = transport;
     this.facts = facts;
     this.#context = context;
     this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
@@ -139,10 +142,10 @@ export class CallerConnection implements Expiring {
     this.#pump();
   }
 
-  /** Ends call and connection at once, so that the caller sees a broken answer and not a short one. */
+  /** Ends call and connection by a reset, so that the caller sees a broken answer and not a short one. */
   abort(): void {
     this.#listener = undefined;
-    this.#socket.destroy();
+    this.#transport.resetAndDestroy();
   }
 
   /** Closes the connection now if it is idle; a running call ends it by `finish(false)`. */

@@ -30,8 +30,8 @@ export interface ListenerOptions {
   readonly serverNames: ServerNames;
   readonly deadlines: Deadlines;
   readonly metrics: Pick<Metrics, 'connectionOpened' | 'connectionClosed' | 'handshake'>;
-  /** Takes the socket over; it has an 'error' listener already and no byte of it was read. */
-  readonly onConnection: (socket: TLSSocket, facts: ConnectionFacts) => void;
+  /** Takes the socket over, and the TCP connection below it; both have 'error' listeners and no byte was read. */
+  readonly onConnection: (socket: TLSSocket, transport: Socket, facts: ConnectionFacts) => void;
   readonly onFault?: (fault: ListenerFault) => void;
 }
 

@@ -79,6 +79,11 @@ t.test('paths with more than one reading are refused', async (t) => {
 t.test('an encoded slash is reported, for the route to judge', async (t) => {
   for (const path of ['/a%2Fb', '/a%2fb/c', '/%2F']) t.same(checkPath(path), { encodedSlash: true }, path);
   t.type(checkPath('/a%2F%5c'), 'string');
+  for (const path of ['/a/..%2Fb', '/a%2f..', '/a%2F%2e%2fb', '/..;x%2Fb', '/a%2f..%2fb', '/.%2F']) {
+    t.equal(checkPath(path), 'The path has a dot segment', path);
+  }
+  for (const path of ['/a..%2Fb', '/a%2F...', '/a%2f..b', '/..a%2Fb'])
+    t.same(checkPath(path), { encodedSlash: true }, path);
 });
 
 t.test('decoding leaves encoded slashes alone', async (t) => {

@@ -31,7 +31,7 @@ async function serve(t: Test, handle: Handle): Promise<Harness> {
   const sweep = setInterval(() => deadlines.sweep(performance.now()), 20);
   let closed = 0;
   const server = net.createServer((socket) => {
-    new CallerConnection(socket, facts, {
+    new CallerConnection(socket, socket, facts, {
       llhttp,
       deadlines,
       limits: { headBytes: 4096, headFields: 20 },
