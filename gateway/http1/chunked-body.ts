@@ -1,6 +1,7 @@
 /** The chunked transfer coding, read strictly (RFC 9112 §7.1): every byte between the data is accounted for. */
 
 import type { BodyProgress, BodyReader, BodySink } from './body-reader.ts';
+import { ChunkExtension } from './chunk-extension.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -32,6 +33,7 @@ export class ChunkedBody implements BodyReader {
   #digits = 0;
   #left = 0;
   #overhead = 0;
+  readonly #extensions = new ChunkExtension();
 
   get done(): boolean {
     return this.#state === 'done';
@@ -97,7 +99,9 @@ export class ChunkedBody implements BodyReader {
   }
 
   #extension(byte: number): string | undefined {
-    if (byte === CR) {
+    const outcome = this.#extensions.read(byte);
+    if (typeof outcome === 'object') return outcome.reason;
+    if (outcome === 'end') {
       this.#state = 'size-lf';
       return undefined;
     }

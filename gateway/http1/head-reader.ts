@@ -40,6 +40,7 @@ export interface HeadLimits {
 
 /** A longer request target is answered 414; RFC 9112 §3 recommends supporting at least 8000 octets. */
 const TARGET_BYTES = 8192;
+const BARE_CR = /\r[^\n]/;
 const MORE: HeadProgress = { kind: 'more' };
 
 function syntaxFault(reason: string): HeadFault {
@@ -117,8 +118,9 @@ export class HeadReader {
     return syntaxFault(this.#llhttp.reason(this.#parser));
   }
 
-  /** What llhttp lets pass in a start line: more than one space, HTTP/2's preface, HTTP/0.9 (RFC 9112 §3). */
+  /** What llhttp lets pass: more than one space, HTTP/2's preface, HTTP/0.9, a CR in a reason phrase (RFC 9112 §3, §4). */
   #looseStartLine(): HeadFault | undefined {
+    if (BARE_CR.test(this.#text)) return syntaxFault('Expected LF after CR');
     if (this.#llhttp.major(this.#parser) > 1) return syntaxFault('Unsupported HTTP version');
     if (this.#type === 'response' || this.#spans.fieldCount === 0) return undefined;
     return this.#spans.spacedOnce(this.#text)

@@ -32,6 +32,8 @@ export interface NodeContext {
 /** Bounds on a node's response head. */
 const HEAD_LIMITS: HeadLimits = { headBytes: 65536, headFields: 200 };
 const BUFFER_BYTES = 1 << 20;
+/** They would be read as the answer to another request, or are one that was cut in two (RFC 9112 §9.2). */
+const SURPLUS = 'bytes behind the end of the response';
 
 /** What becomes of a connection when its request is over. */
 export interface ConnectionOwner {
@@ -181,27 +183,29 @@ export class NodeConnection implements Expiring {
     if (typeof head === 'string') return this.#fail(head);
     if (head.status === 101) return this.#fail('an upgrade nobody asked for');
     if (head.status < 200) return progress.end;
+    const moreFollows = progress.end < chunk.length;
+    if (moreFollows && head.framing.kind === 'none') return this.#fail(SURPLUS);
     this.#phase = 'body';
     this.#keepAlive = head.keepAlive;
     this.#untilClose = head.framing.kind === 'close';
     this.#body = bodyReader(head.framing);
     const listener = this.#listener;
     listener?.onResponse(head);
-    if (this.#body.done && this.#listener === listener) this.#endResponse(progress.end < chunk.length);
+    if (this.#body.done && this.#listener === listener) this.#endResponse();
     return progress.end;
   }
 
   #readBody(chunk: Buffer, at: number): number | undefined {
     const progress = this.#body.read(chunk, at, this.#sink);
     if (typeof progress !== 'number') return this.#fail(progress.reason);
-    if (this.#body.done) this.#endResponse(progress < chunk.length);
+    if (this.#body.done && progress < chunk.length) return this.#fail(SURPLUS);
+    if (this.#body.done) this.#endResponse();
     return progress;
   }
 
   /** The connection is free before its listener hears of the end: the next request may come from there. */
-  #endResponse(moreFollows: boolean): void {
+  #endResponse(): void {
     const listener = this.#listener;
-    if (moreFollows) this.#keepAlive = false;
     this.#settle();
     listener?.onBodyEnd();
   }
@@ -219,9 +223,13 @@ export class NodeConnection implements Expiring {
     }
   }
 
+  /** The listener hears at once, before what it has of the response is on its way as a whole one. */
   #fail(reason: string): undefined {
     this.#fault = { kind: 'bad-response', reason };
+    const listener = this.#listener;
+    this.#listener = undefined;
     this.#socket.resetAndDestroy();
+    listener?.onNodeFault(this.#fault);
     return undefined;
   }
 
