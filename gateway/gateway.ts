@@ -214,13 +214,12 @@ export class Gateway {
 
   /** Fetches keys that are fetched before a request needs them; an issuer that is down is tried again then. */
   #warmKeys(policy: Policy): void {
-    for (const issuer of issuersOf(policy)) {
-      issuer.keys.warm().then(
-        (problem) =>
-          problem && this.#log.warn({ issuer: issuer.issuer, problem }, 'no keys of this issuer yet'),
-        (error: unknown) =>
-          this.#log.warn({ issuer: issuer.issuer, problem: String(error) }, 'no keys of this issuer yet'),
-      );
+    for (const { issuer, keys } of issuersOf(policy)) {
+      keys.watch((fault) => {
+        this.#metrics.jwksFetch(issuer, fault === undefined ? 'fetched' : 'failed');
+        if (fault !== undefined) this.#log.warn({ issuer, fault }, 'the keys of an issuer were not fetched');
+      });
+      void keys.warm();
     }
   }
 

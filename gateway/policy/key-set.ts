@@ -13,8 +13,10 @@ export interface KeySet {
    * one of these. Never rejects.
    */
   verify(jws: string, algorithms: readonly string[]): Promise<Verdict>;
-  /** Fetches what has to be fetched, before the first request needs it; a sentence when that failed. */
+  /** Fetches what has to be fetched, before the first request needs it; a sentence when that failed. Never rejects. */
   warm(): Promise<string | undefined>;
+  /** `onFetch` hears of every fetch that ends from now on: nothing, or what went wrong. It replaces the one before. */
+  watch(onFetch: (fault: string | undefined) => void): void;
   close(): void;
 }
 
@@ -30,8 +32,6 @@ export type Verdict =
 export interface RemoteKeySetOptions {
   /** Milliseconds of a clock that does not run backwards; `performance.now` unless given. */
   readonly now?: () => number;
-  /** Hears of every fetch that ended: nothing, or what went wrong. */
-  readonly onFetch?: (fault: string | undefined) => void;
 }
 
 /** Asymmetric signatures, the only ones ever offered (RFC 8725 §3.1, §3.2). */
@@ -58,6 +58,7 @@ export function createFileKeySet(text: string): KeySet | string {
     version: keys.version,
     verify: (jws, algorithms) => verifyWith(keys, jws, algorithms),
     warm: async () => undefined,
+    watch: () => undefined,
     close: () => undefined,
   };
 }
@@ -80,7 +81,6 @@ export function createRemoteKeySet(url: URL, options: RemoteKeySetOptions = {}):
 class RemoteKeySet implements KeySet {
   readonly #url: URL;
   readonly #now: () => number;
-  readonly #onFetch: (fault: string | undefined) => void;
   readonly #agent = new Agent({ allowH2: false, connect: { timeout: FETCH_TIMEOUT_MS } });
   #keys: Keys | undefined;
   #text: string | undefined;
@@ -88,11 +88,11 @@ class RemoteKeySet implements KeySet {
   #fetchedMs = Number.NEGATIVE_INFINITY;
   #triedMs = Number.NEGATIVE_INFINITY;
   #fault: string | undefined;
+  #onFetch: (fault: string | undefined) => void = () => undefined;
 
-  constructor(url: URL, { now = () => performance.now(), onFetch = () => undefined }: RemoteKeySetOptions) {
+  constructor(url: URL, { now = () => performance.now() }: RemoteKeySetOptions) {
     this.#url = url;
     this.#now = now;
-    this.#onFetch = onFetch;
   }
 
   get version(): number {
@@ -111,6 +111,10 @@ class RemoteKeySet implements KeySet {
 
   warm(): Promise<string | undefined> {
     return this.#fetch();
+  }
+
+  watch(onFetch: (fault: string | undefined) => void): void {
+    this.#onFetch = onFetch;
   }
 
   close(): void {

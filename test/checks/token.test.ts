@@ -350,6 +350,8 @@ class CountedKeys implements KeySet {
     return undefined;
   }
 
+  watch(): void {}
+
   close(): void {}
 }
 

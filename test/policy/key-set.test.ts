@@ -106,10 +106,9 @@ class Issuer {
   async start(): Promise<KeySet> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
     const { port } = this.#server.address() as AddressInfo;
-    return createRemoteKeySet(new URL(`http://127.0.0.1:${port}/jwks.json`), {
-      now: () => this.nowMs,
-      onFetch: (fault) => this.faults.push(fault),
-    });
+    const keys = createRemoteKeySet(new URL(`http://127.0.0.1:${port}/jwks.json`), { now: () => this.nowMs });
+    keys.watch((fault) => this.faults.push(fault));
+    return keys;
   }
 
   publish(...keys: readonly JWK[]): void {
