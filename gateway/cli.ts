@@ -17,6 +17,9 @@ const terminal: Terminal = {
   onSignal: (name, handler) => void process.on(name, handler),
 };
 
+// A reader that went away (`| head`) is no reason to fail: what is left is written to nobody.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 /** Exit status: 0 as asked, 1 the command failed, 2 the command line cannot be used. */
 async function main(words: readonly string[]): Promise<number> {
   const [name, ...rest] = words;

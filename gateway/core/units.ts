@@ -1,4 +1,4 @@
-/** Durations, sizes and rates as people write them in a policy: one form each, whole numbers, no surprises. */
+/** Durations and sizes as people write them in a policy: one form each, whole numbers, no surprises. */
 
 const DURATION_MS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],

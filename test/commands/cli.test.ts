@@ -1,0 +1,210 @@
+/** The command line as a process: exit statuses, words, signals. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { connect as dial } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import { createAuthority } from '../../gateway/demo/pki.ts';
+import { createTokenIssuer } from '../../gateway/demo/token.ts';
+import { gatewayYaml, rawNode, secure, sleep, tenantYaml, writeCertificates } from '../path/stage.ts';
+
+const cli = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly output: { out: string; err: string };
+  readonly ended: Promise<number | string>;
+}
+
+function start(t: Test, args: readonly string[], workingFolder = '.'): Running {
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd: workingFolder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { out: '', err: '' };
+  child.stdout?.on('data', (piece: Buffer) => {
+    output.out += piece.toString();
+  });
+  child.stderr?.on('data', (piece: Buffer) => {
+    output.err += piece.toString();
+  });
+  const ended = new Promise<number | string>((resolve) =>
+    child.on('close', (status, signal) => resolve(status ?? signal ?? '')),
+  );
+  t.teardown(() => void child.kill('SIGKILL'));
+  return { child, output, ended };
+}
+
+async function run(t: Test, ...args: readonly string[]) {
+  const { output, ended } = start(t, args);
+  return { status: await ended, ...output };
+}
+
+/** A policy that starts, in a folder of its own. */
+async function writePolicy(t: Test, node: string, gateway = '') {
+  const folder = t.testdir({});
+  const servers = await createAuthority('servers');
+  const clients = await createAuthority('clients');
+  const worker = await clients.issueClient({ commonName: 'worker' });
+  const server = await servers.issueServer({ dnsNames: ['a.test'] });
+  await writeCertificates(join(folder, 'certs', 'a.test'), server, clients.certificatePem);
+  const tenants = join(folder, 'policies', 'tenants');
+  await mkdir(tenants, { recursive: true });
+  await writeFile(join(tenants, 'keys.json'), JSON.stringify((await createTokenIssuer()).jwks));
+  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml({ gateway }));
+  await writeFile(join(tenants, 'tenant-a.yaml'), tenantYaml({ nodes: [node] }));
+  const caller = {
+    servername: 'a.test',
+    ca: servers.certificatePem,
+    cert: worker.certificatePem,
+    key: worker.privateKeyPem,
+  };
+  return { folder, caller };
+}
+
+/** The ports of a gateway that says it is up. */
+async function ports({ output, child }: Running): Promise<{ edge: number; admin: number }> {
+  for (let waits = 0; waits < 1000 && child.exitCode === null; waits += 1) {
+    const line = output.err.split('\n').find((each) => each.includes('the gateway is up'));
+    if (line !== undefined) {
+      const { listeners, admin } = JSON.parse(line);
+      return { edge: portOf(listeners.edge), admin: portOf(admin) };
+    }
+    await sleep(10);
+  }
+  throw new Error(`not up: ${output.err}`);
+}
+
+const portOf = (address: string): number => Number(address.split(':').at(-1));
+
+t.test('words it cannot use exit 2 with the usage, help exits 0', async (t) => {
+  for (const args of [[], ['nonsense'], ['check', '--nope'], ['push'], ['schema', '--of', 'x'], ['node']]) {
+    const { status, err, out } = await run(t, ...args);
+    t.equal(status, 2, args.join(' '));
+    t.match(err + out, /Usage: patchgate <command>/);
+  }
+  const help = await run(t, '--help');
+  t.equal(help.status, 0);
+  for (const name of ['serve', 'check', 'schema', 'push', 'node', 'demo']) t.match(help.out, `\n  ${name} `);
+  t.match(await run(t, 'check', '--help'), { status: 0, out: 'patchgate check --config policies\n' });
+  t.match(await run(t, '--version'), { status: 0, out: /^patchgate \d+\.\d+\.\d+\n$/ });
+});
+
+t.test('check prints every fault with its place and exits 1', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  t.match(await run(t, 'check', '--config', policies), {
+    status: 0,
+    out: /1 tenants, 3 routes, no fault\n$/,
+  });
+  const tenant = join(policies, 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, text.replace('allow: [local]', 'allow: [nowhere]\ncolour: red'));
+  const { status, err } = await run(t, 'check', '--config', policies);
+  t.equal(status, 1);
+  t.match(err, `${tenant}:4:9 allow[0]: there is no list nowhere (expected local)\n`);
+  t.match(err, `${tenant}:5:1 colour: there is no key colour here\n`);
+  t.match(err, '2 faults\n');
+  const none = await run(t, 'check', '--config', join(folder, 'none'));
+  t.match(none, { status: 1, err: /gateway\.yaml:1:1: cannot be read: ENOENT/ });
+});
+
+t.test('serve refuses a faulty policy and a port in use, and says which', async (t) => {
+  const taken = await rawNode(t, () => undefined);
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const file = join(folder, 'policies', 'gateway.yaml');
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, text.replace('address: 127.0.0.1:0', `address: ${taken.address}`));
+  t.match(await run(t, 'serve', '--config', join(folder, 'policies')), {
+    status: 1,
+    err: /EADDRINUSE.*127\.0\.0\.1/,
+  });
+  await writeFile(file, text.replace('address: 127.0.0.1:0', 'address: nowhere'));
+  t.match(await run(t, 'serve', '--config', join(folder, 'policies')), {
+    status: 1,
+    err: /gateway\.yaml:4:16 /,
+  });
+});
+
+t.test('SIGHUP reloads, and a fault then changes nothing', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const running = start(t, ['serve', '--config', join(folder, 'policies')]);
+  const { admin } = await ports(running);
+  const policy = async () =>
+    (await (await fetch(`http://127.0.0.1:${admin}/policy`)).json()) as {
+      generation: number;
+      faults: string[];
+    };
+  t.match(await policy(), { generation: 1, faults: [] });
+  const tenant = join(folder, 'policies', 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, `${text}# changed\n`);
+  running.child.kill('SIGHUP');
+  while ((await policy()).generation !== 2) await sleep(10);
+  await writeFile(tenant, `${text}colour: red\n`);
+  running.child.kill('SIGHUP');
+  while ((await policy()).faults.length === 0) await sleep(10);
+  t.match(await policy(), { generation: 2, faults: [/colour/], tenants: [{ name: 'tenant-a' }] });
+  running.child.kill('SIGTERM');
+  t.equal(await running.ended, 0);
+});
+
+t.test('SIGTERM lets a running stream end and then exits; a second one stops at once', async (t) => {
+  const node = await rawNode(t, (socket, text) => {
+    if (text.endsWith('the end')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+  });
+  const { folder, caller } = await writePolicy(t, node.address);
+  for (const signals of [1, 2]) {
+    const running = start(t, ['serve', '--config', join(folder, 'policies')]);
+    const { edge } = await ports(running);
+    const socket = await secure({ host: '127.0.0.1', port: edge, ...caller });
+    socket.on('error', () => undefined);
+    let answer = '';
+    socket.on('data', (piece: Buffer) => {
+      answer += piece.toString();
+    });
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    const heard = node.received.length;
+    socket.write('PUT /open/x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 12\r\n\r\nhalf ');
+    while (!node.received[heard]?.endsWith('half ')) await sleep(5);
+    running.child.kill('SIGTERM');
+    while (!running.output.err.includes('draining')) await sleep(5);
+    await t.rejects(
+      new Promise((_, reject) => dial(edge, '127.0.0.1').on('error', reject)),
+      { code: 'ECONNREFUSED' },
+      'no new connection is taken',
+    );
+    if (signals === 2) running.child.kill('SIGTERM');
+    else socket.write('the end');
+    await closed;
+    if (signals === 2) t.equal(answer, '', 'cut');
+    else t.match(answer, /^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*\r\nok$/, 'answered');
+    t.equal(await running.ended, 0);
+  }
+});
+
+t.test('a reader that goes away ends the command quietly', async (t) => {
+  const child = spawn('sh', ['-c', `"${process.execPath}" "${cli}" schema --of tenant | true`]);
+  let err = '';
+  child.stderr.on('data', (piece: Buffer) => {
+    err += piece.toString();
+  });
+  child.stdout.resume();
+  await new Promise((resolve) => child.on('close', resolve));
+  t.equal(err, '');
+});
+
+t.test('the sample policies pass their own check once they have certificates', async (t) => {
+  const folder = t.testdir({});
+  await cp(fileURLToPath(new URL('../../policies', import.meta.url)), join(folder, 'policies'), {
+    recursive: true,
+  });
+  const servers = await createAuthority('servers');
+  for (const name of ['tenant-a.example.com', 'tenant-b.example.com']) {
+    const server = await servers.issueServer({ dnsNames: [name] });
+    await writeCertificates(join(folder, 'certs', name), server, servers.certificatePem);
+  }
+  const { err } = await run(t, 'check', '--config', join(folder, 'policies'));
+  t.equal(err, '');
+});

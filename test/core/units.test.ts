@@ -1,0 +1,37 @@
+/** Durations and sizes have one form each; what could be read as another number is no number. */
+import t from 'tap';
+import { parseDuration, parseSize } from '../../gateway/core/units.ts';
+
+t.test('durations', async (t) => {
+  const rows = { '0s': 0, '800ms': 800, '30s': 30_000, '5m': 300_000, '1h': 3_600_000, '1d': 86_400_000 };
+  for (const [text, ms] of Object.entries(rows)) t.equal(parseDuration(text), ms, text);
+});
+
+t.test('sizes', async (t) => {
+  const rows = { '0B': 0, '512B': 512, '64KiB': 65_536, '1MiB': 1 << 20, '2GiB': 2 ** 31, '1TiB': 2 ** 40 };
+  for (const [text, bytes] of Object.entries(rows)) t.equal(parseSize(text), bytes, text);
+});
+
+t.test('anything else is nothing', async (t) => {
+  const neither = [
+    '',
+    '5',
+    's',
+    '05s',
+    '+5s',
+    '-5s',
+    '1.5s',
+    '1e3s',
+    '5 s',
+    ' 5s',
+    '5s ',
+    '5S',
+    '5sec',
+    '5s5s',
+    '٥s',
+  ];
+  for (const text of [...neither, '999999999999999d'])
+    t.equal(parseDuration(text), undefined, `duration ${text}`);
+  for (const text of [...neither, '5K', '5KB', '5kb', '5kib', '9999999TiB'])
+    t.equal(parseSize(text), undefined, `size ${text}`);
+});

@@ -1,0 +1,62 @@
+/** The gateway as a whole: what a reload touches and what it does not. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { startGateway } from '../gateway/gateway.ts';
+import { createLog } from '../gateway/observe/log.ts';
+import { exchange, HOST, isWhole, rawNode, setStage, sleep } from './path/stage.ts';
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+const GET = `GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
+
+t.test('a reload cuts no stream, and the next request is decided by the new policy', async (t) => {
+  const node = await rawNode(t, (socket, text) => {
+    if (text.endsWith('end')) socket.write(OK);
+  });
+  const stage = await setStage(t, { nodes: [node.address] });
+  const socket = await stage.connect();
+  let answer = '';
+  socket.on('data', (piece: Buffer) => {
+    answer += piece.toString();
+  });
+  socket.write(`PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 9\r\n\r\nbegin `);
+  while (!node.received[0]?.endsWith('begin ')) await sleep(5);
+  const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
+  const text = await readFile(file, 'utf8');
+  // The stream's route, its upstream and its address are all gone.
+  await writeFile(
+    file,
+    text.replace(/ {2}- name: open.*?upstream: sync\n/s, '').replace('127.0.0.0/8', '192.0.2.0/24'),
+  );
+  t.match(await stage.gateway.reload(), { successful: true, policy: { generation: 2 } });
+  socket.write('end');
+  while (!isWhole(answer) || answer === '') await sleep(5);
+  t.match(answer, /^HTTP\/1\.1 200 OK/);
+  answer = '';
+  socket.write(GET);
+  while (!answer.endsWith('}\n')) await sleep(5);
+  t.match(answer, /"code":"not-found"/);
+  const lines = await stage.log(2);
+  t.match(lines, [{ 'policy.generation': 1 }, { 'policy.generation': 2 }]);
+  socket.destroy();
+});
+
+t.test('a faulty reload leaves the policy as it was', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await setStage(t, { nodes: [node.address] });
+  const file = join(stage.folder, 'policies', 'gateway.yaml');
+  await writeFile(file, 'gateway: {');
+  t.match(await stage.gateway.reload(), { successful: false, policy: { generation: 1 } });
+  const socket = await stage.connect();
+  t.match(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 OK/);
+  socket.destroy();
+  const metrics = await (await fetch(`${stage.admin}/metrics`)).text();
+  t.match(metrics, /\npatchgate_policy_last_reload_successful 0\n/);
+});
+
+t.test('a gateway whose policy has a fault does not start', async (t) => {
+  const folder = t.testdir({ 'gateway.yaml': 'gateway: { colour: red }\n', tenants: {} });
+  const outcome = await startGateway({ policyFolder: folder, version: 'test', log: createLog('silent') });
+  t.equal(outcome.gateway, undefined);
+  t.match(outcome.faults, [{ path: 'gateway.listeners' }, { path: 'gateway.colour', line: 1, column: 12 }]);
+});

@@ -1,0 +1,79 @@
+/** The admin listener answers operators and scrapers, and no page of a browser. */
+import { request } from 'node:http';
+import t, { type Test } from 'tap';
+import { createAdmin } from '../../gateway/observe/admin.ts';
+
+async function admin(t: Test, ready: () => boolean = () => true) {
+  const reloads: string[] = [];
+  const running = createAdmin({
+    address: { host: '127.0.0.1', port: 0 },
+    metricsText: async (accept) => ({ contentType: accept ?? 'text/plain', body: 'patchgate_up 1\n' }),
+    policyStatus: () => ({ generation: 3 }),
+    ready,
+    reload: async () => {
+      reloads.push('reload');
+      return { successful: true };
+    },
+  });
+  const { port } = await running.listen();
+  t.teardown(() => running.close());
+  const ask = (
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+  ): Promise<[number, string]> =>
+    new Promise((resolve, reject) => {
+      const outgoing = request({ host: '127.0.0.1', port, method, path, headers }, (response) => {
+        let text = '';
+        response.on('data', (piece: Buffer) => {
+          text += piece.toString();
+        });
+        response.on('end', () => resolve([response.statusCode ?? 0, text]));
+      });
+      outgoing.on('error', reject);
+      outgoing.end();
+    });
+  return { ask, reloads, port };
+}
+
+t.test('the pages', async (t) => {
+  const { ask, reloads } = await admin(t);
+  t.same(await ask('GET', '/metrics'), [200, 'patchgate_up 1\n']);
+  t.same(await ask('GET', '/livez'), [200, '{"status":"live"}\n']);
+  t.same(await ask('GET', '/readyz'), [200, '{"status":"ready"}\n']);
+  t.same(await ask('GET', '/policy?x'), [200, '{"generation":3}\n']);
+  t.same(await ask('POST', '/reload'), [200, '{"successful":true}\n']);
+  t.same(await ask('HEAD', '/policy'), [200, '']);
+  t.equal(reloads.length, 1);
+});
+
+t.test('not ready while draining', async (t) => {
+  const { ask } = await admin(t, () => false);
+  t.same(await ask('GET', '/readyz'), [503, '{"status":"not ready"}\n']);
+  t.same(await ask('GET', '/livez'), [200, '{"status":"live"}\n']);
+});
+
+t.test('what is refused', async (t) => {
+  const { ask, reloads } = await admin(t);
+  t.equal((await ask('GET', '/'))[0], 404);
+  t.equal((await ask('GET', '/reload'))[0], 405, 'a link reloads nothing');
+  t.equal((await ask('POST', '/metrics'))[0], 405);
+  t.equal((await ask('POST', '/reload', { Origin: 'https://evil.example' }))[0], 403, 'nor does a page');
+  t.equal((await ask('GET', '/policy', { Host: 'evil.example' }))[0], 403, 'nor a name that points here');
+  t.equal((await ask('GET', '/policy', { Host: '127.0.0.1.evil.example' }))[0], 403);
+  t.equal((await ask('GET', '/policy', { Host: 'localhost:1' }))[0], 200);
+  t.equal((await ask('GET', '/policy', { Host: '[::1]:1' }))[0], 200);
+  t.equal(reloads.length, 0);
+});
+
+t.test('an address in use is an error of the start', async (t) => {
+  const { port } = await admin(t);
+  const second = createAdmin({
+    address: { host: '127.0.0.1', port },
+    metricsText: async () => ({ contentType: '', body: '' }),
+    policyStatus: () => ({}),
+    ready: () => true,
+    reload: async () => ({}),
+  });
+  await t.rejects(second.listen(), { code: 'EADDRINUSE' });
+});

@@ -1,0 +1,82 @@
+/** What is counted is what is scraped, in both text formats, and no caller can add a series. */
+import t from 'tap';
+import { metricTable } from '../../gateway/observe/metric-table.ts';
+import { createMetrics } from '../../gateway/observe/metrics.ts';
+
+const finished = { listener: 'edge', method: 'PUT', status: 201, durationMs: 12, bytesIn: 500, bytesOut: 98 };
+
+t.test('each feed shows in its series', async (t) => {
+  const metrics = createMetrics({ version: '1.2.3' });
+  const route = metrics.route('tenant-a', 'push');
+  route.streamStarted();
+  route.finished(finished);
+  metrics.connectionOpened('edge');
+  metrics.handshake('tenant-a', 'TLSv1.3', true, 'accepted');
+  metrics.decision('scope', 'denied', 'insufficient-scope');
+  metrics.forwarded('passed', 500);
+  metrics.backpressure('node');
+  metrics.tokenCache('hit');
+  metrics.tokenVerification('main', 'verified');
+  metrics.jwksFetch('main', 'failed');
+  metrics.certificateNotAfter('a.test', 'chain', 1_800_000_000);
+  metrics.addressPrefixes('tenant-a', 'offices', 3);
+  metrics.policyLoaded(7, 1_700_000_000);
+  metrics.certificateNotAfter('a.test', 'chain', 1_800_000_000);
+  metrics.reloadOutcome(true);
+  const { body, contentType } = await metrics.text();
+  t.match(contentType, 'text/plain; version=0.0.4');
+  for (const line of [
+    'patchgate_requests_total{listener="edge",tenant="tenant-a",route="push",method="PUT",code="201"} 1',
+    'patchgate_request_duration_seconds_bucket{le="0.025",route="push"} 1',
+    'patchgate_streams_active{route="push"} 1',
+    'patchgate_stream_bytes_total{route="push",direction="in"} 500',
+    'patchgate_stream_bytes_total{route="push",direction="out"} 98',
+    'patchgate_forwarded_bytes_total{path="passed"} 500',
+    'patchgate_decisions_total{step="scope",outcome="denied",code="insufficient-scope"} 1',
+    'patchgate_tls_handshakes_total{tenant="tenant-a",version="TLSv1.3",resumed="true",outcome="accepted"} 1',
+    'patchgate_certificate_not_after_timestamp_seconds{server_name="a.test",role="chain"} 1800000000',
+    'patchgate_policy_generation 7',
+    'patchgate_policy_last_reload_successful 1',
+    'patchgate_policy_last_reload_success_timestamp_seconds 1700000000',
+    'patchgate_token_cache_total{result="hit"} 1',
+    'patchgate_token_verifications_total{issuer="main",outcome="verified"} 1',
+    'patchgate_jwks_fetches_total{issuer="main",outcome="failed"} 1',
+    'patchgate_backpressure_pauses_total{side="node"} 1',
+    'patchgate_open_connections{listener="edge"} 1',
+    'patchgate_build_info{version="1.2.3"} 1',
+  ]) {
+    t.ok(body.includes(`${line}\n`), line);
+  }
+  t.notOk(body.includes('list="offices"'), 'a new policy forgets the lists of the old one');
+});
+
+t.test('every row of the table is exposed under its name and type', async (t) => {
+  const { body } = await createMetrics({ version: 'x' }).text();
+  for (const { name, type, help } of Object.values(metricTable)) {
+    t.ok(body.includes(`# TYPE ${name} ${type}\n`), name);
+    t.ok(body.includes(`# HELP ${name} ${help}\n`), name);
+  }
+});
+
+t.test('OpenMetrics where it is asked for, again and again, beside the plain format', async (t) => {
+  const metrics = createMetrics({ version: 'x' });
+  metrics.forwarded('passed', 5);
+  for (let scrape = 0; scrape < 2; scrape += 1) {
+    const open = await metrics.text('application/openmetrics-text; version=1.0.0,text/plain;q=0.5');
+    t.match(open.contentType, 'application/openmetrics-text');
+    t.match(open.body, /# TYPE patchgate_forwarded_bytes counter\n/);
+    t.match(open.body, /\npatchgate_forwarded_bytes_total\{path="passed"\} 5\n/);
+    t.match(open.body, /# EOF\n$/);
+    t.match((await metrics.text()).body, /# TYPE patchgate_forwarded_bytes_total counter\n/);
+  }
+});
+
+t.test('a method nobody knows adds no series', async (t) => {
+  const metrics = createMetrics({ version: 'x' });
+  const route = metrics.route('tenant-a', 'open');
+  for (const method of ['PROPFIND', 'MKCOL', 'BREW']) route.finished({ ...finished, method });
+  const { body } = await metrics.text();
+  t.same(body.match(/patchgate_requests_total\{.*\} \d+/g), [
+    'patchgate_requests_total{listener="edge",tenant="tenant-a",route="open",method="other",code="201"} 3',
+  ]);
+});
