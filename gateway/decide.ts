@@ -63,7 +63,7 @@ export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decisio
   const required =
     (tenant.clientCertificates ?? listenerOf(policy, facts.connection.listener).clientCertificates) ===
     'require';
-  const certificate = checkCertificate(routed.route, required, facts.connection.certificate);
+  const certificate = checkCertificate(tenant, routed.route, required, facts.connection.certificate);
   if (isDenial(certificate)) return certificate;
 
   const known = { routed, client, certificate, facts, trail };

@@ -1,7 +1,10 @@
 /** The composition root: builds every part, wires them, starts, reloads and drains the whole. */
 
+import { randomBytes } from 'node:crypto';
+import { CertificateKeeper } from './certificates/certificate-keeper.ts';
 import { Deadlines } from './core/deadlines.ts';
 import { CallerConnection, type CallerContext } from './edge/caller-connection.ts';
+import { HandshakeSlots } from './edge/handshake-slots.ts';
 import { createListener, type Listener, type ListenerFault } from './edge/listener.ts';
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
@@ -9,7 +12,7 @@ import { Llhttp } from './http1/llhttp.ts';
 import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
-import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
 import { formatFault, type PolicyFault } from './policy/fault.ts';
 import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
@@ -30,13 +33,14 @@ export interface StartOutcome {
 
 /** How often time limits are looked at; they are as exact as this. */
 const SWEEP_MS = 50;
+const TICKET_SECRET_BYTES = 32;
 
 /** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
   const { policy, faults } = await loadPolicy(options.policyFolder, Date.now());
   if (policy === undefined || faults.length > 0) return { faults };
   const gateway = new Gateway(options, policy);
-  await gateway.listen();
+  await gateway.start();
   return { gateway, faults };
 }
 
@@ -45,6 +49,7 @@ export class Gateway {
   readonly #log: Log;
   readonly #live: LivePolicy;
   readonly #metrics: Metrics;
+  readonly #certificates: CertificateKeeper;
   readonly #accessLog: AccessLog;
   readonly #admin: Admin;
   readonly #deadlines = new Deadlines(performance.now());
@@ -63,6 +68,7 @@ export class Gateway {
     this.#log = log;
     this.#metrics = createMetrics({ version });
     this.#live = new LivePolicy(policyFolder, policy, Date.now, (outcome) => this.#onReload(outcome));
+    this.#certificates = new CertificateKeeper({ policy: () => this.#live.current, log });
     this.#accessLog = createAccessLog({
       file: policy.gateway.accessLog,
       onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
@@ -79,7 +85,8 @@ export class Gateway {
     this.#listeners = this.#createListeners(policy);
     this.#admin = createAdmin({
       address: policy.gateway.admin,
-      metricsText: (accept) => this.#metrics.text(accept),
+      metricsText: (accept) => this.#metricsText(accept),
+      certificates: () => this.#certificates.summaries(),
       policyStatus: () => this.#status(),
       ready: () => !this.#draining,
       reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
@@ -97,7 +104,9 @@ export class Gateway {
     return this.#adminAddress;
   }
 
-  async listen(): Promise<void> {
+  /** Opens the listeners. Rejects, and nothing runs, when an address cannot be had. */
+  async start(): Promise<void> {
+    await this.#certificates.lookForFolders();
     try {
       for (const [name, listener] of this.#listeners) this.#addresses.set(name, await listener.listen());
       this.#adminAddress = await this.#admin.listen();
@@ -113,9 +122,11 @@ export class Gateway {
     this.#log.info({ listeners, admin, generation: this.#live.current.generation }, 'the gateway is up');
   }
 
-  /** Reads the policy afresh; requests in flight keep the one they began with. */
-  reload(): Promise<ReloadOutcome> {
-    return this.#live.reload();
+  /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */
+  async reload(): Promise<ReloadOutcome> {
+    const outcome = await this.#live.reload();
+    await this.#certificates.identities.refresh();
+    return outcome;
   }
 
   /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
@@ -148,6 +159,7 @@ export class Gateway {
       listener.destroyAll();
     }
     this.#pools.retain(new Set());
+    this.#certificates.close();
     closeKeys(this.#live.current);
     void this.#admin.close();
   }
@@ -157,12 +169,14 @@ export class Gateway {
   }
 
   #createListeners(policy: Policy): ReadonlyMap<string, Listener> {
-    const serverNames = new ServerNames();
+    const serverNames = new ServerNames(this.#certificates.identities, randomBytes(TICKET_SECRET_BYTES));
+    const slots = new HandshakeSlots();
     const listeners = policy.gateway.listeners.map(({ name }) => {
       const listener = createListener({
         name,
         policy: () => this.#live.current,
         serverNames,
+        slots,
         deadlines: this.#deadlines,
         metrics: this.#metrics,
         onConnection: (socket, transport, facts) => {
@@ -195,6 +209,7 @@ export class Gateway {
     this.#metrics.reloadOutcome(successful);
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
     this.#observe(policy);
+    void this.#certificates.lookForFolders();
     this.#warmKeys(policy);
     this.#pools.retain(
       new Set([...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()])),
@@ -204,9 +219,6 @@ export class Gateway {
 
   #observe(policy: Policy): void {
     this.#metrics.policyLoaded(policy.generation, policy.loadedAtMs / 1000);
-    for (const identity of policy.identities.values()) {
-      this.#metrics.certificateNotAfter(identity.serverName, 'chain', identity.notAfterMs / 1000);
-    }
     for (const tenant of policy.tenants.values()) {
       for (const [list, size] of tenant.listSizes) this.#metrics.addressPrefixes(tenant.name, list, size);
     }
@@ -223,6 +235,11 @@ export class Gateway {
     }
   }
 
+  #metricsText(accept?: string): Promise<MetricsText> {
+    this.#certificates.observe(this.#metrics);
+    return this.#metrics.text(accept);
+  }
+
   #status(): object {
     const { generation, digest, loadedAtMs, tenants } = this.#live.current;
     return {
@@ -234,7 +251,7 @@ export class Gateway {
         server_names: serverNames,
         routes: routes.entries.map(({ route }) => route.name),
       })),
-      faults: this.#live.faults.map(formatFault),
+      faults: [...this.#live.faults, ...this.#certificates.faults].map(formatFault),
     };
   }
 }

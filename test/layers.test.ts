@@ -8,9 +8,9 @@ const root = fileURLToPath(new URL('../gateway', import.meta.url));
 
 /** Parts on one floor do not know each other. A part is a folder, or a file at the top. */
 const floors: readonly (readonly string[])[] = [
-  ['core'],
+  ['core', 'sources'],
   ['policy', 'patch', 'observe', 'http1'],
-  ['checks'],
+  ['checks', 'certificates'],
   ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push'],
   ['stream'],
   ['exchange.ts'],

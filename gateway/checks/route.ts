@@ -5,7 +5,7 @@ import type { Facts, RequestHead } from '../core/facts.ts';
 import { listMembers, protectedOption } from '../core/headers.ts';
 import { decodePath } from '../core/request-target.ts';
 import type { RouteParams } from '../core/route-table.ts';
-import { type Policy, type Route, type Tenant, tenantOf } from '../policy/policy.ts';
+import { claimOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 
 export interface Routed {
   readonly tenant: Tenant;
@@ -15,10 +15,11 @@ export interface Routed {
   readonly connectionOptions: readonly string[];
 }
 
-/** The tenant is the one the handshake chose; a `Host` that belongs to another is misdirected (RFC 9110 §15.5.20). */
+/** The tenant is the one the handshake chose; a `Host` that is another name is misdirected (RFC 9110 §15.5.20). */
 export function checkTenant(policy: Policy, facts: Facts): Tenant | Denial {
-  const tenant = tenantOf(policy, facts.connection.serverName);
-  if (tenant !== undefined && tenant === tenantOf(policy, facts.head.host)) return tenant;
+  const { serverName } = facts.connection;
+  const claim = claimOf(policy, serverName);
+  if (claim !== undefined && serverName === facts.head.host) return claim.tenant;
   return deny('route', 'misdirected', 'Host is not the server name this connection was made for.');
 }
 

@@ -1,17 +1,20 @@
 /** `patchgate check`: every fault of a policy folder at once, without starting anything. */
 
-import { formatFault } from '../policy/fault.ts';
+import { checkIdentities } from '../certificates/check-identities.ts';
+import { formatFault, inFileOrder } from '../policy/fault.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { type Command, required } from './command.ts';
 
 export const check: Command = {
   name: 'check',
-  summary: 'report every fault of a policy folder; exit 1 if there is one',
+  summary: 'report every fault of a policy folder and its certificates; exit 1 if there is one',
   usage: '--config policies',
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const folder = required(values, 'config');
-    const { policy, faults } = await loadPolicy(folder, Date.now());
+    const { policy, faults: policyFaults } = await loadPolicy(folder, Date.now());
+    const checked = policy === undefined ? [] : await checkIdentities(policy, Date.now());
+    const faults = inFileOrder([...policyFaults, ...checked.flatMap((each) => each.faults)]);
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     if (faults.length > 0) {
       terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);

@@ -1,5 +1,6 @@
 /** Every command, in the order of the usage. */
 
+import { certs } from './certs.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
 import { demo } from './demo.ts';
@@ -8,4 +9,4 @@ import { push } from './push.ts';
 import { schema } from './schema.ts';
 import { serve } from './serve.ts';
 
-export const commands: readonly Command[] = [serve, check, schema, push, node, demo];
+export const commands: readonly Command[] = [serve, check, certs, schema, push, node, demo];

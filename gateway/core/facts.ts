@@ -16,10 +16,16 @@ export interface VerifiedCertificate {
   readonly dnsNames: readonly string[];
   readonly uris: readonly string[];
   readonly emails: readonly string[];
+  /** Every CN of the subject. */
+  readonly commonNames: readonly string[];
+  /** Lower-case hexadecimal without leading zeros. */
+  readonly serialNumber: string;
   /** SHA-256 of the DER encoding, base64url: the form of `cnf.x5t#S256` (RFC 8705 §3.1). */
   readonly thumbprint: string;
   /** The DER encoding in base64, for `Client-Cert` (RFC 9440 §2.1). */
   readonly der: string;
+  /** The authorities above it as far as they are known, the root left out; DER in base64, for `Client-Cert-Chain`. */
+  readonly chain: readonly string[];
 }
 
 /** What one connection brings to every request on it. */

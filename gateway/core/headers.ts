@@ -80,6 +80,8 @@ export interface Provenance {
   readonly scope?: string;
   readonly model?: string;
   readonly certificate?: VerifiedCertificate;
+  /** The authorities above the certificate go on to the node. */
+  readonly forwardCertificateChain: boolean;
   /** `Authorization` goes on to the node. */
   readonly forwardAuthorization: boolean;
 }
@@ -137,6 +139,9 @@ function provenanceFields(head: RequestHead, known: Provenance): string {
   if (known.model !== undefined) text += `Patchgate-Model: ${known.model}\r\n`;
   // RFC 9440 §2.1: a byte sequence of structured fields, base64 between colons.
   if (certificate !== undefined) text += `Client-Cert: :${certificate.der}:\r\n`;
+  if (known.forwardCertificateChain && certificate !== undefined && certificate.chain.length > 0) {
+    text += `Client-Cert-Chain: ${certificate.chain.map((der) => `:${der}:`).join(', ')}\r\n`;
+  }
   return text;
 }
 

@@ -7,6 +7,7 @@ import type { Deadlines, Expiring } from '../core/deadlines.ts';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import type { Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
+import type { HandshakeSlots } from './handshake-slots.ts';
 import { readPeerCertificate } from './peer-certificate.ts';
 import type { NamedContext } from './server-names.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
@@ -19,6 +20,7 @@ export type HandshakeOutcome =
   | 'unknown-name'
   | 'bad-client-hello'
   | 'timeout'
+  | 'over-limit'
   | 'failed';
 
 /** The account of one arrival; what was not learnt is absent. */
@@ -36,8 +38,9 @@ export interface ArrivalContext {
   readonly listener: string;
   readonly policy: () => Policy;
   readonly deadlines: Deadlines;
-  /** May throw when the identity of the name cannot be used. */
-  readonly find: (policy: Policy, serverName: string) => NamedContext | undefined;
+  /** May throw, or reject, when the identity of the name cannot be used. */
+  readonly find: (policy: Policy, serverName: string) => NamedContext | Promise<NamedContext> | undefined;
+  readonly slots: HandshakeSlots;
   /** Called once for each arrival that sent at least one byte, before `onSecured`. */
   readonly onSettled: (report: ArrivalReport, peer: Address) => void;
   /** `transport` is the TCP connection below TLS. */
@@ -57,6 +60,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
   #neededBytes = 0;
   #serverName: string | undefined;
   #named: NamedContext | undefined;
+  #hasSlot = false;
   #settled = false;
 
   constructor(socket: Socket, peer: Address, context: ArrivalContext) {
@@ -80,7 +84,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
       socket.destroy();
       return;
     }
-    const certificate = certificateFacts(socket, Date.now());
+    const certificate = certificateFacts(socket, named, Date.now());
     if (named.rules.clientCertificates === 'require' && certificate.status !== 'verified') {
       if (certificate.status === 'absent') this.#refuse('certificate-required', 'no client certificate');
       else this.#refuse('certificate-denied', certificate.reason);
@@ -124,18 +128,37 @@ export class Arrival implements Expiring, HandshakeWatcher {
       return;
     }
     this.#serverName = serverName;
-    try {
-      this.#named = this.#context.find(this.#context.policy(), serverName);
-    } catch (error) {
-      this.#refuse('failed', `the identity of the server name cannot be used: ${String(error)}`);
+    this.#hasSlot = this.#context.slots.take(this.#context.policy().gateway.limits.handshakes);
+    if (!this.#hasSlot) {
+      this.#refuse('over-limit', 'too many handshakes at once');
       return;
     }
-    if (this.#named === undefined) {
+    try {
+      const found = this.#context.find(this.#context.policy(), serverName);
+      if (found instanceof Promise) this.#await(found, bytes);
+      else this.#begin(found, bytes);
+    } catch (error) {
+      this.#refuse('failed', describe(error));
+    }
+  }
+
+  /** The folder of a name nobody asked for before is read while the caller waits. */
+  #await(found: Promise<NamedContext>, bytes: Buffer): void {
+    found.then(
+      (named) => this.#begin(named, bytes),
+      (error: unknown) => this.#refuse('failed', describe(error)),
+    );
+  }
+
+  #begin(named: NamedContext | undefined, bytes: Buffer): void {
+    if (this.#settled || this.#socket.destroyed) return;
+    if (named === undefined) {
       this.#refuseName('no tenant has this server name');
       return;
     }
+    this.#named = named;
     this.#socket.unshift(bytes);
-    this.#named.tls.begin(this.#socket, this);
+    named.tls.begin(this.#socket, this);
   }
 
   /** Costs no cryptography; the alert tells an honest client what to mend. */
@@ -159,11 +182,12 @@ export class Arrival implements Expiring, HandshakeWatcher {
   #settle(ending: Pick<ArrivalReport, 'outcome' | 'reason' | 'facts'>): void {
     if (this.#settled) return;
     this.#settled = true;
+    if (this.#hasSlot) this.#context.slots.giveBack();
     this.#context.deadlines.disarm(this);
     const report = {
       ...ending,
       ...(this.#serverName !== undefined && { serverName: this.#serverName }),
-      ...(this.#named !== undefined && { tenant: this.#named.rules.tenant }),
+      ...(this.#named !== undefined && { tenant: this.#named.tenant.name }),
     };
     this.#context.onSettled(report, this.#peer);
   }
@@ -185,9 +209,19 @@ export class Arrival implements Expiring, HandshakeWatcher {
  * The certificate itself is asked for, whatever `authorized` says: a session resumed without one has passed for
  * authorized in more than one version of Node.
  */
-function certificateFacts(socket: TLSSocket, nowMs: number): CertificateFacts {
+function certificateFacts(socket: TLSSocket, named: NamedContext, nowMs: number): CertificateFacts {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return { status: 'absent' };
   if (!socket.authorized) return { status: 'refused', reason: String(socket.authorizationError) };
-  return readPeerCertificate(certificate, nowMs);
+  const facts = readPeerCertificate(certificate, nowMs);
+  if (facts.status === 'refused') return facts;
+  const { identity, tenant } = named;
+  const reason =
+    identity.clients?.objection(certificate, tenant.revocation, nowMs) ??
+    tenant.revocation.certificates.objection(facts);
+  return reason === undefined ? facts : { status: 'refused', reason };
+}
+
+function describe(error: unknown): string {
+  return `the server name cannot be served: ${error instanceof Error ? error.message : String(error)}`;
 }

@@ -9,12 +9,13 @@ import type { Metrics } from '../observe/metrics.ts';
 import { type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
 import { ConnectionLimits } from './connection-limits.ts';
+import type { HandshakeSlots } from './handshake-slots.ts';
 import type { ServerNames } from './server-names.ts';
 
 /** A connection that was not accepted, or a failure to accept any: for the log. */
 export interface ListenerFault {
   readonly listener: string;
-  readonly outcome: Exclude<ArrivalReport['outcome'], 'accepted'> | 'over-limit' | 'accept-failed';
+  readonly outcome: Exclude<ArrivalReport['outcome'], 'accepted'> | 'accept-failed';
   readonly reason: string;
   readonly peer?: string;
   readonly serverName?: string;
@@ -28,6 +29,8 @@ export interface ListenerOptions {
   readonly policy: () => Policy;
   /** May be shared by listeners. */
   readonly serverNames: ServerNames;
+  /** May be shared by listeners. */
+  readonly slots: HandshakeSlots;
   readonly deadlines: Deadlines;
   readonly metrics: Pick<Metrics, 'connectionOpened' | 'connectionClosed' | 'handshake'>;
   /** Takes the socket over, and the TCP connection below it; both have 'error' listeners and no byte was read. */
@@ -58,12 +61,13 @@ class TlsListener implements Listener {
   readonly #arrivals: ArrivalContext;
 
   constructor(options: ListenerOptions) {
-    const { name, policy, deadlines, serverNames, onConnection } = options;
+    const { name, policy, deadlines, serverNames, slots, onConnection } = options;
     this.#options = options;
     this.#arrivals = {
       listener: name,
       policy,
       deadlines,
+      slots,
       find: (current, serverName) => serverNames.find(current, listenerOf(current, name), serverName),
       onSettled: (report, peer) => this.#onSettled(report, peer),
       onSecured: onConnection,

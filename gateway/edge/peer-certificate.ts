@@ -1,6 +1,7 @@
 /** What a client certificate says, read once a connection, and the rules it must keep beyond its chain. */
 
 import { hash, type X509Certificate } from 'node:crypto';
+import { serialText } from '../certificates/der.ts';
 import type { VerifiedCertificate } from '../core/facts.ts';
 
 /** A certificate that chains to the right authority and is refused all the same. */
@@ -9,6 +10,7 @@ export interface RefusedCertificate {
   readonly reason: string;
 }
 
+const CHAIN_LENGTH = 8;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_PURPOSE = '2.5.29.37.0';
 const MIN_RSA_BITS = 2048;
@@ -34,9 +36,27 @@ export function readPeerCertificate(
     dnsNames: valuesOf(names, 'DNS'),
     uris: valuesOf(names, 'URI'),
     emails: valuesOf(names, 'email'),
+    commonNames: commonNames(certificate),
+    serialNumber: serialText(certificate.serialNumber),
     thumbprint: hash('sha256', certificate.raw, 'base64url'),
     der: certificate.raw.toString('base64'),
+    chain: chainAbove(certificate),
   };
+}
+
+/** One line of the subject is one attribute; OpenSSL escapes what would make it two. */
+function commonNames({ subject = '' }: X509Certificate): string[] {
+  return subject.split('\n').flatMap((line) => (line.startsWith('CN=') ? [line.slice(3)] : []));
+}
+
+/** A resumed session remembers the leaf alone. */
+function chainAbove(certificate: X509Certificate): string[] {
+  const chain: string[] = [];
+  for (let each = certificate.issuerCertificate; each !== undefined; each = each.issuerCertificate) {
+    if (each.checkIssued(each) || chain.length >= CHAIN_LENGTH) break;
+    chain.push(each.raw.toString('base64'));
+  }
+  return chain;
 }
 
 function objectionTo(certificate: X509Certificate, nowMs: number): string | undefined {

@@ -1,33 +1,59 @@
 /** From a server name to the tenant that owns it and the TLS context made for it alone. */
 
-import type { ServerIdentity } from '../policy/certificates.ts';
-import { type ListenerSettings, type Policy, tenantOf } from '../policy/policy.ts';
+import type { IdentityStore } from '../certificates/identity-store.ts';
+import type { ServerIdentity } from '../certificates/server-identity.ts';
+import {
+  asksForClients,
+  claimOf,
+  type ListenerSettings,
+  type Policy,
+  type Tenant,
+} from '../policy/policy.ts';
 import { type ContextRules, TlsContext } from './tls-context.ts';
 
 /** What a server name stands for. */
 export interface NamedContext {
+  readonly tenant: Tenant;
   readonly rules: ContextRules;
+  readonly identity: ServerIdentity;
   readonly tls: TlsContext;
 }
 
+/** The identity of a claimed name cannot be used; why is in the faults of the store. */
+export class UnusableIdentityError extends Error {}
+
 /**
- * Contexts made when a name is first asked for and kept while its identity and rules stay the same. Another identity
- * or another rule is a new context with new ticket keys: sessions made before meet the full handshake.
+ * Contexts live as long as their identity: one that was replaced, or made room for others, takes its contexts and
+ * their ticket keys with it, and sessions made before meet the full handshake.
  */
 export class ServerNames {
-  #identities: Policy['identities'] | undefined;
-  #contexts = new Map<string, TlsContext>();
-  /** Contexts of the policy before, taken over by the first look-up; what nobody asks for ends with the next reload. */
-  #former = new Map<string, TlsContext>();
+  readonly #identities: IdentityStore;
+  readonly #ticketSecret: Buffer;
+  readonly #contexts = new WeakMap<ServerIdentity, Map<string, TlsContext>>();
+
+  /** `ticketSecret`: 32 random bytes, the same in every process that shall resume the sessions of the others. */
+  constructor(identities: IdentityStore, ticketSecret: Buffer) {
+    this.#identities = identities;
+    this.#ticketSecret = ticketSecret;
+  }
 
   /**
-   * The context of a canonical name; nothing when no tenant or no identity has it. Throws when the identity cannot
-   * be used.
+   * The context of a canonical name, or a promise of it where its folder has to be read first; nothing when no tenant
+   * has the name. Throws, or rejects with, `UnusableIdentityError`.
    */
-  find(policy: Policy, listener: ListenerSettings, serverName: string): NamedContext | undefined {
-    const tenant = tenantOf(policy, serverName);
-    const identity = identityOf(policy, serverName);
-    if (tenant === undefined || identity === undefined) return undefined;
+  find(
+    policy: Policy,
+    listener: ListenerSettings,
+    serverName: string,
+  ): NamedContext | Promise<NamedContext> | undefined {
+    const claim = claimOf(policy, serverName);
+    if (claim === undefined) return undefined;
+    const { tenant } = claim;
+    const identity = this.#identities.get({
+      certificates: policy.gateway.certificates,
+      serverName: claim.serverName,
+      needsClients: asksForClients(policy, tenant),
+    });
     const rules = {
       tenant: tenant.name,
       clientCertificates: tenant.clientCertificates ?? listener.clientCertificates,
@@ -35,31 +61,26 @@ export class ServerNames {
       sessionResumption: listener.sessionResumption,
       handshakeMs: policy.gateway.timeouts.handshakeMs,
     };
-    this.#turn(policy);
-    return { rules, tls: this.#contextOf(identity, rules) };
+    if (identity instanceof Promise) return identity.then((read) => this.#named(tenant, rules, read));
+    return this.#named(tenant, rules, identity);
   }
 
-  #turn(policy: Policy): void {
-    if (this.#identities === policy.identities) return;
-    this.#identities = policy.identities;
-    this.#former = this.#contexts;
-    this.#contexts = new Map();
+  #named(tenant: Tenant, rules: ContextRules, identity: ServerIdentity | undefined): NamedContext {
+    if (identity === undefined) throw new UnusableIdentityError('its certificates cannot be used');
+    return { tenant, rules, identity, tls: this.#contextOf(identity, rules) };
   }
 
   #contextOf(identity: ServerIdentity, rules: ContextRules): TlsContext {
-    const key = JSON.stringify([identity.serverName, identity.digest, Object.values(rules)]);
-    const known = this.#contexts.get(key);
+    let contexts = this.#contexts.get(identity);
+    if (contexts === undefined) {
+      contexts = new Map();
+      this.#contexts.set(identity, contexts);
+    }
+    const key = JSON.stringify(Object.values(rules));
+    const known = contexts.get(key);
     if (known !== undefined) return known;
-    const context = this.#former.get(key) ?? new TlsContext(identity, rules);
-    this.#contexts.set(key, context);
+    const context = new TlsContext(identity, rules, this.#ticketSecret);
+    contexts.set(key, context);
     return context;
   }
-}
-
-/** The identity of the exact name first, then of the wildcard one label up. */
-function identityOf(policy: Policy, serverName: string): ServerIdentity | undefined {
-  const exact = policy.identities.get(serverName);
-  if (exact !== undefined) return exact;
-  const dot = serverName.indexOf('.');
-  return dot > 0 ? policy.identities.get(`*${serverName.slice(dot)}`) : undefined;
 }

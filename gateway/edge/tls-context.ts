@@ -1,9 +1,9 @@
 /** TLS for one server name under one set of rules: what is shown, whom is trusted, and its own ticket keys. */
 
-import { constants, hash, randomBytes } from 'node:crypto';
+import { constants, hash, hkdfSync } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
-import type { ServerIdentity } from '../policy/certificates.ts';
+import type { ServerIdentity } from '../certificates/server-identity.ts';
 import type { ClientCertificateMode, TlsVersion } from '../policy/policy.ts';
 
 /** The rules a context is made for; another value of any of them is another context. */
@@ -33,7 +33,8 @@ const CIPHERS = [
 const TICKET_KEY_BYTES = 48;
 /** Longest `sessionIdContext` OpenSSL takes. */
 const CONTEXT_ID_CHARACTERS = 32;
-const CRL_BLOCK = /-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g;
+/** Keys of tickets are replaced so often: what a stolen key opens is bounded in time. */
+const TICKET_KEY_LIFE_MS = 3_600_000;
 
 /**
  * A `tls.Server` that never listens: sockets whose ClientHello was read are handed to it. So the context is chosen
@@ -41,12 +42,21 @@ const CRL_BLOCK = /-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g;
  */
 export class TlsContext {
   readonly #server: Server;
+  readonly #ticketKeys: (period: number) => Buffer;
+  #period: number;
   /** Handshakes by the two ends of their connection: the server names its sockets by nothing else. */
   readonly #running = new Map<string, HandshakeWatcher>();
 
-  /** Throws when the identity cannot be used, which the policy has checked. Cost: about a millisecond. */
-  constructor(identity: ServerIdentity, rules: ContextRules) {
-    this.#server = createServer(optionsFor(identity, rules));
+  /**
+   * Ticket keys follow from the secret and from all that a session stands for, so that processes which share the
+   * secret resume each other's sessions, and a change of anything ends them. Cost: about a millisecond.
+   */
+  constructor(identity: ServerIdentity, rules: ContextRules, ticketSecret: Buffer) {
+    const stands = `${identity.serverName} ${identity.digest} ${JSON.stringify(Object.values(rules))}`;
+    this.#ticketKeys = (period) =>
+      Buffer.from(hkdfSync('sha256', ticketSecret, '', `ticket ${period} ${stands}`, TICKET_KEY_BYTES));
+    this.#period = currentPeriod();
+    this.#server = createServer(optionsFor(identity, rules, this.#ticketKeys(this.#period)));
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
     this.#server.on('tlsClientError', (error, socket) => this.#onClientError(error, socket));
   }
@@ -54,11 +64,19 @@ export class TlsContext {
   /** Begins the handshake on a socket whose bytes were all given back. */
   begin(socket: Socket, watcher: HandshakeWatcher): void {
     const ends = endsOf(socket);
+    this.#renewTicketKeys();
     this.#running.set(ends, watcher);
     socket.once('close', () => {
       if (this.#running.get(ends) === watcher) this.#running.delete(ends);
     });
     this.#server.emit('connection', socket);
+  }
+
+  #renewTicketKeys(): void {
+    const period = currentPeriod();
+    if (period === this.#period) return;
+    this.#period = period;
+    this.#server.setTicketKeys(this.#ticketKeys(period));
   }
 
   #onSecure(socket: TLSSocket): void {
@@ -86,19 +104,18 @@ function endsOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`;
 }
 
-/** OpenSSL reads one list of a text. Text without any is passed on, to be refused: no list would revoke nothing. */
-function revocationLists(pem: string): string[] {
-  return pem.match(CRL_BLOCK) ?? [pem];
+/** The same in every process at the same time. */
+function currentPeriod(): number {
+  return Math.floor(Date.now() / TICKET_KEY_LIFE_MS);
 }
 
-function optionsFor(identity: ServerIdentity, rules: ContextRules): TlsOptions {
+function optionsFor(identity: ServerIdentity, rules: ContextRules, ticketKeys: Buffer): TlsOptions {
   const asks = rules.clientCertificates !== 'none';
   return {
-    cert: identity.chainPem,
-    key: identity.keyPem,
+    cert: identity.keys.map((each) => each.chainPem),
+    key: identity.keys.map((each) => each.keyPem),
     // Always a list: anything falsy would trust every public authority for clients.
-    ca: asks ? [...identity.clientCas] : [],
-    ...(asks && identity.crlPem !== undefined && { crl: revocationLists(identity.crlPem) }),
+    ca: asks ? [...(identity.clients?.pems ?? [])] : [],
     requestCert: asks,
     // The refusal is ours, so that it can be counted and named.
     rejectUnauthorized: false,
@@ -114,6 +131,6 @@ function optionsFor(identity: ServerIdentity, rules: ContextRules): TlsOptions {
       0,
       CONTEXT_ID_CHARACTERS,
     ),
-    ticketKeys: randomBytes(TICKET_KEY_BYTES),
+    ticketKeys,
   };
 }

@@ -9,6 +9,8 @@ export interface AdminOptions {
   readonly metricsText: (accept?: string) => Promise<MetricsText>;
   /** Generation, digest, tenants, faults of the last reload: printed as JSON. */
   readonly policyStatus: () => object;
+  /** The server names in use and their certificates: printed as JSON. */
+  readonly certificates: () => readonly object[];
   /** False while draining and before the first policy. */
   readonly ready: () => boolean;
   /** Reloads and says what came of it: printed as JSON. */
@@ -41,6 +43,7 @@ const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/livez', { method: 'GET', answer: () => json(200, { status: 'live' }) }],
   ['/readyz', { method: 'GET', answer: (_request, { ready }) => readiness(ready()) }],
   ['/policy', { method: 'GET', answer: (_request, { policyStatus }) => json(200, policyStatus()) }],
+  ['/certificates', { method: 'GET', answer: (_request, { certificates }) => json(200, certificates()) }],
   ['/reload', { method: 'POST', answer: answerReload }],
 ]);
 

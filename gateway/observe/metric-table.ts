@@ -50,7 +50,13 @@ export const metricTable = {
     name: 'patchgate_certificate_not_after_timestamp_seconds',
     type: 'gauge',
     labels: ['server_name', 'role'],
-    help: 'When the first certificate of that role expires.',
+    help: 'When the first certificate of that role expires, of the server names in use.',
+  },
+  crlNextUpdate: {
+    name: 'patchgate_crl_next_update_timestamp_seconds',
+    type: 'gauge',
+    labels: ['server_name'],
+    help: 'When the first revocation list is due to be replaced, of the server names in use.',
   },
   policyGeneration: {
     name: 'patchgate_policy_generation',

@@ -22,6 +22,14 @@ export interface RouteMetrics {
   finished(request: FinishedRequest): void;
 }
 
+/** When something a server name needs for its handshakes ends. `crl`: when the next revocation list is due. */
+export interface CertificateEnding {
+  readonly serverName: string;
+  readonly role: 'chain' | 'clients' | 'crl';
+  /** Since the epoch. */
+  readonly seconds: number;
+}
+
 /** Text of a scrape. */
 export interface MetricsText {
   readonly contentType: string;
@@ -44,9 +52,10 @@ export interface Metrics {
   tokenCache(result: string): void;
   tokenVerification(issuer: string, outcome: string): void;
   jwksFetch(issuer: string, outcome: string): void;
-  certificateNotAfter(serverName: string, role: string, seconds: number): void;
+  /** Replaces all that was given before. */
+  certificateEndings(endings: readonly CertificateEnding[]): void;
   addressPrefixes(tenant: string, list: string, count: number): void;
-  /** Also forgets the certificates and address lists of the policy before: set them afresh after this. */
+  /** Also forgets the address lists of the policy before: set them afresh after this. */
   policyLoaded(generation: number, atSeconds: number): void;
   reloadOutcome(ok: boolean): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
@@ -140,8 +149,15 @@ class RegistryMetrics implements Metrics {
     this.#tallies.jwksFetches.cell(issuer, outcome).value += 1;
   }
 
-  certificateNotAfter(serverName: string, role: string, seconds: number): void {
-    this.#tallies.certificateNotAfter.cell(serverName, role).value = seconds;
+  certificateEndings(endings: readonly CertificateEnding[]): void {
+    const { certificateNotAfter, crlNextUpdate } = this.#tallies;
+    certificateNotAfter.clear();
+    crlNextUpdate.clear();
+    for (const { serverName, role, seconds } of endings) {
+      const cell =
+        role === 'crl' ? crlNextUpdate.cell(serverName) : certificateNotAfter.cell(serverName, role);
+      cell.value = seconds;
+    }
   }
 
   addressPrefixes(tenant: string, list: string, count: number): void {
@@ -149,7 +165,6 @@ class RegistryMetrics implements Metrics {
   }
 
   policyLoaded(generation: number, atSeconds: number): void {
-    this.#tallies.certificateNotAfter.clear();
     this.#tallies.addressPrefixes.clear();
     this.#tallies.policyGeneration.cell().value = generation;
     this.#tallies.reloadSuccessTime.cell().value = atSeconds;

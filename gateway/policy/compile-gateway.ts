@@ -24,6 +24,8 @@ export function compileGateway(
       headFields: limits.headFields,
       connections: limits.connections,
       connectionsPerAddress: limits.connectionsPerAddress,
+      handshakes: limits.handshakes,
+      serverNames: limits.serverNames,
     },
     timeouts: {
       handshakeMs: timeouts.handshake,

@@ -89,12 +89,15 @@ function unknownParams(places: Places, written: RouteFile, path: Path, pattern: 
 }
 
 function compileRoute(file: TenantFile, written: RouteFile, lists: AddressLists, upstream: Upstream): Route {
-  const { name, require, allow, certificate, encodedSlash, forwardAuthorization, stream } = written;
+  const { name, require, allow, certificate, stream } = written;
+  const { encodedSlash, forwardAuthorization, forwardCertificateChain } = written;
   return {
     name,
     tenant: file.tenant,
     encodedSlash,
     forwardAuthorization,
+    forwardCertificateChain,
+    matchCommonName: certificate?.commonName ?? false,
     upstream,
     ...(require !== 'none' && { require: compileRequirement(require) }),
     ...(allow !== undefined && { addresses: addressRules(lists, allow, []) }),

@@ -7,6 +7,7 @@ import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
 import type { PolicyFault } from './fault.ts';
 import type { Tenant } from './policy.ts';
+import { readRevokedCertificates } from './revoked-certificates.ts';
 import type { TenantFile } from './tenant-file.ts';
 import { createTokenMemory } from './token-memory.ts';
 import type { Places } from './yaml-file.ts';
@@ -26,6 +27,7 @@ export async function compileTenant(
   const texts: string[] = [];
   const onText = (text: string): void => void texts.push(text);
   const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, onText);
+  const revoked = await readRevokedCertificates(places, file.revocation, onText);
   const { issuers, faults: issuerFaults } = await compileIssuers(places, file.issuers, onText);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
   const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);
@@ -34,6 +36,7 @@ export async function compileTenant(
     serverNames: file.serverNames.map((name) => name.toLowerCase()),
     ...(file.clientCertificates !== undefined && { clientCertificates: file.clientCertificates }),
     ...(file.minTlsVersion !== undefined && { minTlsVersion: file.minTlsVersion }),
+    revocation: { ...file.revocation, certificates: revoked.certificates },
     modelId: compilePattern(file.modelId) ?? /^$/,
     addresses: addressRules(lists, file.allow, file.deny),
     listSizes: new Map([...lists].map(([name, entries]) => [name, entries.length])),
@@ -55,7 +58,7 @@ export async function compileTenant(
   return {
     tenant,
     texts,
-    faults: [...own, ...listFaults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
+    faults: [...own, ...listFaults, ...revoked.faults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
   };
 }
 

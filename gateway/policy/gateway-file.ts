@@ -35,6 +35,8 @@ const limits = z.strictObject({
   headFields: count(1, 1000).prefault(100).describe('Field lines of a request.'),
   connections: count(1, 1_000_000).prefault(10_000).describe('Open connections of a listener.'),
   connectionsPerAddress: count(1, 1_000_000).prefault(512).describe('Open connections of one peer address.'),
+  handshakes: count(1, 1_000_000).prefault(1024).describe('TLS handshakes under way at once.'),
+  serverNames: count(1, 1_000_000).prefault(1000).describe('Server names whose certificates are kept ready.'),
   bufferedBytes: later('a bound on buffered bytes'),
 });
 

@@ -1,15 +1,14 @@
-/** Reads a policy folder whole: the gateway's file, every tenant's, and the certificates of every server name. */
+/** Reads a policy folder whole: the gateway's file and every tenant's with all it refers to. */
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readIdentity, type ServerIdentity } from './certificates.ts';
 import { compileGateway } from './compile-gateway.ts';
-import { compileTenant, isServerName } from './compile-tenant.ts';
+import { compileTenant } from './compile-tenant.ts';
 import { fileFault, inFileOrder, type PolicyFault } from './fault.ts';
 import { gatewayFile } from './gateway-file.ts';
-import { settleNames, type TenantReading, type TenantVersion } from './name-holders.ts';
-import type { ClientCertificateMode, GatewaySettings, Policy, Tenant } from './policy.ts';
+import { settleNames, type TenantReading } from './name-holders.ts';
+import type { GatewaySettings, Policy, Tenant } from './policy.ts';
 import { furtherFaults, readFile as readPolicyFile } from './read.ts';
 import { tenantFile } from './tenant-file.ts';
 import { YamlFile } from './yaml-file.ts';
@@ -22,7 +21,7 @@ export interface LoadOutcome {
 }
 
 /**
- * A fault in a tenant's file, lists, keys or certificates keeps that tenant as `previous` has it, or leaves it out,
+ * A fault in a tenant's file, lists or keys keeps that tenant as `previous` has it, or leaves it out,
  * and touches no other. A tenant in which nothing changed stays the same object, remembered tokens and all.
  */
 export async function loadPolicy(folder: string, nowMs: number, previous?: Policy): Promise<LoadOutcome> {
@@ -37,11 +36,11 @@ export async function loadPolicy(folder: string, nowMs: number, previous?: Polic
   const settings = faults.length === 0 ? compiled?.settings : undefined;
   const readings: TenantReading[] = [];
   for (const name of await tenantFiles(folder, previous, faults)) {
-    readings.push(await readTenant(folder, name, settings, nowMs, previous, faults));
+    readings.push(await readTenant(folder, name, previous, faults));
   }
-  const versions = settleNames(readings, previous, faults);
+  const tenants = settleNames(readings, previous, faults);
   if (settings === undefined) return { faults: inFileOrder(faults) };
-  return { policy: assemble(text, settings, versions, nowMs, previous), faults: inFileOrder(faults) };
+  return { policy: assemble(text, settings, tenants, nowMs, previous), faults: inFileOrder(faults) };
 }
 
 /** A folder that cannot be read is no reason to drop the tenants it held. */
@@ -63,8 +62,6 @@ async function tenantFiles(
 async function readTenant(
   folder: string,
   fileName: string,
-  settings: GatewaySettings | undefined,
-  nowMs: number,
   previous: Policy | undefined,
   faults: PolicyFault[],
 ): Promise<TenantReading> {
@@ -83,63 +80,36 @@ async function readTenant(
     return { places, ...kept };
   }
   const compiled = await compileTenant(places, contents, fileName);
-  const { identities, faults: identityFaults } = await loadIdentities(compiled.tenant, settings, nowMs);
-  faults.push(...compiled.faults, ...identityFaults);
-  if (compiled.faults.length + identityFaults.length > 0) return { places, ...kept };
+  faults.push(...compiled.faults);
+  if (compiled.faults.length > 0) return { places, ...kept };
   const digest = digestOf([text, ...compiled.texts]);
-  const unchanged = lastGood?.tenant.digest === digest ? lastGood.tenant : undefined;
+  const unchanged = lastGood?.digest === digest ? lastGood : undefined;
   const tenant = unchanged ?? Object.freeze({ ...compiled.tenant, digest });
-  return { places, read: { tenant, identities }, ...kept };
+  return { places, read: tenant, ...kept };
 }
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error);
 }
 
-function keepLastGood(previous: Policy | undefined, fileName: string): TenantVersion | undefined {
-  const tenant = fileName.endsWith('.yaml') ? previous?.tenants.get(fileName.slice(0, -5)) : undefined;
-  if (tenant === undefined) return undefined;
-  const identities = tenant.serverNames.map((each) => previous?.identities.get(each));
-  return { tenant, identities: identities.filter((each) => each !== undefined) };
-}
-
-async function loadIdentities(
-  tenant: Omit<Tenant, 'digest'>,
-  settings: GatewaySettings | undefined,
-  nowMs: number,
-): Promise<{ identities: readonly ServerIdentity[]; faults: readonly PolicyFault[] }> {
-  const identities: ServerIdentity[] = [];
-  const faults: PolicyFault[] = [];
-  if (settings === undefined) return { identities, faults };
-  const modes: readonly ClientCertificateMode[] = tenant.clientCertificates
-    ? [tenant.clientCertificates]
-    : settings.listeners.map((listener) => listener.clientCertificates);
-  const needsClients = modes.some((mode) => mode !== 'none');
-  for (const serverName of new Set(tenant.serverNames.filter(isServerName))) {
-    const identity = await readIdentity(settings.certificates, serverName, needsClients, nowMs);
-    if ('digest' in identity) identities.push(identity);
-    else faults.push(...identity);
-  }
-  return { identities, faults };
+function keepLastGood(previous: Policy | undefined, fileName: string): Tenant | undefined {
+  return fileName.endsWith('.yaml') ? previous?.tenants.get(fileName.slice(0, -5)) : undefined;
 }
 
 function assemble(
   text: string,
   settings: GatewaySettings,
-  versions: readonly TenantVersion[],
+  tenants: readonly Tenant[],
   nowMs: number,
   previous: Policy | undefined,
 ): Policy {
-  const tenants = versions.map(({ tenant }) => tenant);
-  const identities = versions.flatMap((version) => version.identities);
-  const digest = digestOf([text, ...[...tenants, ...identities].map((each) => each.digest)]);
+  const digest = digestOf([text, ...tenants.map((each) => each.digest)]);
   return Object.freeze({
     generation: digest === previous?.digest ? previous.generation : (previous?.generation ?? 0) + 1,
     digest,
     loadedAtMs: nowMs,
     gateway: Object.freeze(settings),
     tenants: new Map(tenants.map((tenant) => [tenant.name, tenant])),
-    identities: new Map(identities.map((identity) => [identity.serverName, identity])),
     serverNames: new Map(
       tenants.flatMap((tenant) => tenant.serverNames.map((name) => [name, tenant] as const)),
     ),

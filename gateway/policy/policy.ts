@@ -3,8 +3,8 @@
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
-import type { ServerIdentity } from './certificates.ts';
 import type { KeySet } from './key-set.ts';
+import type { RevokedCertificates } from './revoked-certificates.ts';
 import type { TokenMemory } from './token-memory.ts';
 
 /** Everything in force at one moment. A request reads it once and keeps it to its end. */
@@ -17,9 +17,7 @@ export interface Policy {
   readonly gateway: GatewaySettings;
   /** Tenants by name. */
   readonly tenants: ReadonlyMap<string, Tenant>;
-  /** What each server name shows in its handshakes, by the name as written. */
-  readonly identities: ReadonlyMap<string, ServerIdentity>;
-  /** Server names as written (`_.` spelled `*.`) to their tenant's name; `tenantOf` looks a concrete name up. */
+  /** Server names as written, `*.` for a wildcard; `claimOf` looks a concrete name up. */
   readonly serverNames: ReadonlyMap<string, Tenant>;
 }
 
@@ -57,6 +55,10 @@ export interface GatewayLimits {
   readonly headFields: number;
   readonly connections: number;
   readonly connectionsPerAddress: number;
+  /** TLS handshakes under way at once, over all listeners. */
+  readonly handshakes: number;
+  /** Server names whose certificates are kept ready. */
+  readonly serverNames: number;
 }
 
 export interface GatewayTimeouts {
@@ -77,6 +79,7 @@ export interface Tenant {
   /** In place of the listener's, when the tenant says otherwise. */
   readonly clientCertificates?: ClientCertificateMode;
   readonly minTlsVersion?: TlsVersion;
+  readonly revocation: Revocation;
   readonly modelId: RegExp;
   readonly addresses: AddressRules;
   /** Prefixes of each address list by its name. */
@@ -88,6 +91,15 @@ export interface Tenant {
   readonly routes: RouteTable<Route>;
   /** Tokens verified under this tenant's issuers; born with the policy, dies with it. */
   readonly tokens: TokenMemory;
+}
+
+/** How client certificates are revoked before they expire. */
+export interface Revocation {
+  /** `chain`: every authority of the chain needs a revocation list; `leaf`: the issuer of the certificate does. */
+  readonly crl: 'chain' | 'leaf';
+  /** What a list past its `nextUpdate` means. */
+  readonly expiredCrl: 'refuse' | 'accept';
+  readonly certificates: RevokedCertificates;
 }
 
 /** Which rule of which list a prefix came from: what `explain`, `check` and the log name. */
@@ -144,10 +156,14 @@ export interface Route {
   readonly require?: Requirement;
   /** Certificate names, any of which will do; absent means every certificate of the tenant's CA. */
   readonly certificateNames?: readonly string[];
+  /** The common name of the subject counts among the names. */
+  readonly matchCommonName: boolean;
   /** Narrows the tenant's rules: both must pass. */
   readonly addresses?: AddressRules;
   readonly encodedSlash: boolean;
   readonly forwardAuthorization: boolean;
+  /** The node gets `Client-Cert-Chain` beside `Client-Cert`. */
+  readonly forwardCertificateChain: boolean;
   readonly stream?: StreamRule;
   readonly upstream: Upstream;
 }
@@ -177,10 +193,25 @@ export function listenerOf(policy: Policy, name: string): ListenerSettings {
   return listener;
 }
 
-/** The tenant that claims a canonical server name: the exact name first, then the wildcard one label up. */
-export function tenantOf(policy: Policy, serverName: string): Tenant | undefined {
+/** Who answers to a concrete server name, and under which name of the policy. */
+export interface NameClaim {
+  /** As written, `*.` for a wildcard. */
+  readonly serverName: string;
+  readonly tenant: Tenant;
+}
+
+/** The claim on a canonical server name: the exact name first, then the wildcard one label up. */
+export function claimOf(policy: Policy, serverName: string): NameClaim | undefined {
   const exact = policy.serverNames.get(serverName);
-  if (exact !== undefined) return exact;
+  if (exact !== undefined) return { serverName, tenant: exact };
   const dot = serverName.indexOf('.');
-  return dot > 0 ? policy.serverNames.get(`*${serverName.slice(dot)}`) : undefined;
+  const wildcard = `*${serverName.slice(dot)}`;
+  const tenant = dot > 0 ? policy.serverNames.get(wildcard) : undefined;
+  return tenant && { serverName: wildcard, tenant };
+}
+
+/** Whether a handshake under the tenant's names may ask for a certificate, at any listener. */
+export function asksForClients({ gateway }: Policy, tenant: Tenant): boolean {
+  if (tenant.clientCertificates !== undefined) return tenant.clientCertificates !== 'none';
+  return gateway.listeners.some((listener) => listener.clientCertificates !== 'none');
 }

@@ -5,7 +5,7 @@ import { parsePrefix } from '../core/address.ts';
 import { parseDuration, parseSize } from '../core/units.ts';
 
 /** Reads text by `parse`; what it cannot read is a fault that names what was expected. */
-function read<T>(parse: (text: string) => T | undefined, expected: string) {
+export function read<T>(parse: (text: string) => T | undefined, expected: string) {
   return z.string().transform((text, context): T => {
     const value = parse(text);
     if (value !== undefined) return value;

@@ -3,7 +3,8 @@
 import { z } from 'zod';
 import { scopeNames } from '../core/scope.ts';
 import { clientCertificates, minTlsVersion } from './gateway-file.ts';
-import { count, duration, later, name, prefix, size } from './schema-types.ts';
+import { REVOKED_ENTRY, revokedEntry } from './revoked-certificates.ts';
+import { count, duration, later, name, prefix, read, size } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;
 /** Asymmetric only: a secret shared with the gateway could sign as well as verify (RFC 8725 §3.1). */
@@ -28,6 +29,30 @@ const addressList = z.strictObject({
   file: z.string().min(1).optional().describe('Prefixes in a file, one a line, `#` comments.'),
   etcd: later('a list in etcd'),
   redis: later('a list in Redis'),
+});
+
+const revocation = z.strictObject({
+  crl: z
+    .enum(['chain', 'leaf'])
+    .prefault('chain')
+    .describe(
+      'Whose list is asked where there is a `clients.crl`: every authority of the chain has one, or the issuer.',
+    ),
+  expiredCrl: z
+    .enum(['refuse', 'accept'])
+    .prefault('refuse')
+    .describe('What a revocation list past its `nextUpdate` means.'),
+  certificates: z
+    .strictObject({
+      entries: z
+        .array(read(revokedEntry, REVOKED_ENTRY))
+        .prefault([])
+        .describe('Revoked certificates: `sha256:…` or `serial:…`, hexadecimal.'),
+      file: z.string().min(1).optional().describe('The same in a file, one a line, `#` comments.'),
+      etcd: later('a list in etcd'),
+      redis: later('a list in Redis'),
+    })
+    .prefault({}),
 });
 
 const issuer = z.strictObject({
@@ -108,11 +133,20 @@ const route = z.strictObject({
   require: z.union([z.literal('none'), requirement]).describe('What the token must bring, or `none`.'),
   allow: z.array(name).optional().describe("Lists that narrow the tenant's."),
   certificate: z
-    .strictObject({ names: z.array(z.string().min(1)).min(1) })
-    .optional()
-    .describe('Subject alternative names, any of which the certificate must have.'),
+    .strictObject({
+      names: z
+        .array(z.string().min(1))
+        .min(1)
+        .describe('Alternative names (DNS, URI, e-mail), any of which the certificate must have.'),
+      commonName: z.boolean().prefault(false).describe("The subject's common name counts as well."),
+    })
+    .optional(),
   encodedSlash: z.boolean().prefault(false).describe('`%2F` may stand inside a segment.'),
   forwardAuthorization: z.boolean().prefault(false).describe('The node sees `Authorization`.'),
+  forwardCertificateChain: z
+    .boolean()
+    .prefault(false)
+    .describe('The node gets `Client-Cert-Chain` beside `Client-Cert` (RFC 9440).'),
   stream: stream.optional(),
   limits: later('limits of a route'),
   upstream: name.describe('Where admitted requests go.'),
@@ -126,6 +160,7 @@ export const tenantFile = z.strictObject({
     .describe('Names this tenant answers to; `*.example.com` is one label.'),
   clientCertificates: clientCertificates.optional(),
   minTlsVersion: minTlsVersion.optional(),
+  revocation: revocation.prefault({}),
   modelId: z.string().prefault('^[a-z0-9_]{3,32}$').describe('Regular expression of model names.'),
   addresses: z.record(name, addressList).prefault({}).describe('CIDR lists by name.'),
   allow: z.array(name).optional().describe('Lists of which one must hold the client address.'),

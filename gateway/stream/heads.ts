@@ -18,6 +18,7 @@ export function upstreamText(head: RequestHead, admission: Admission, requestId:
     client: admission.client.address.text,
     tenant: admission.tenant.name,
     forwardAuthorization: route.forwardAuthorization,
+    forwardCertificateChain: route.forwardCertificateChain,
     ...(token !== undefined && { subject: token.subject }),
     ...(route.require !== undefined && { scope: route.require.scope }),
     ...(model !== undefined && { model }),

@@ -2,35 +2,39 @@
 import t from 'tap';
 import { checkCertificate } from '../../gateway/checks/certificate.ts';
 import type { CertificateFacts } from '../../gateway/core/facts.ts';
-import { certificate, route } from './situation.ts';
+import { RevokedCertificates, revokedEntry } from '../../gateway/policy/revoked-certificates.ts';
+import { certificate, route, tenant } from './situation.ts';
 
 const absent: CertificateFacts = { status: 'absent' };
 const refused: CertificateFacts = { status: 'refused', reason: 'CERT_REVOKED' };
+const tenantA = tenant([]);
 const open = route('r');
 const named = (...certificateNames: string[]) => route('r', { certificateNames });
 
 t.test('a refused certificate is refused, even where none is needed', async (t) => {
   for (const required of [true, false]) {
-    const denial = checkCertificate(open, required, refused);
+    const denial = checkCertificate(tenantA, open, required, refused);
     t.match(denial, { code: 'certificate-denied', step: 'certificate', cause: 'CERT_REVOKED' });
     t.notMatch(denial, { detail: /REVOKED/ });
   }
 });
 
 t.test('no certificate is enough only where none is required or named', async (t) => {
-  t.equal(checkCertificate(open, false, absent), undefined);
-  t.match(checkCertificate(open, true, absent), { code: 'certificate-required' });
-  t.match(checkCertificate(named('worker-1.example.com'), false, absent), { code: 'certificate-required' });
+  t.equal(checkCertificate(tenantA, open, false, absent), undefined);
+  t.match(checkCertificate(tenantA, open, true, absent), { code: 'certificate-required' });
+  t.match(checkCertificate(tenantA, named('worker-1.example.com'), false, absent), {
+    code: 'certificate-required',
+  });
 });
 
 t.test('a verified certificate is handed on', async (t) => {
-  t.equal(checkCertificate(open, true, certificate), certificate);
-  t.equal(checkCertificate(open, false, certificate), certificate);
+  t.equal(checkCertificate(tenantA, open, true, certificate), certificate);
+  t.equal(checkCertificate(tenantA, open, false, certificate), certificate);
 });
 
 t.test('names are matched whole: DNS names without case, others to the letter', async (t) => {
   for (const name of ['worker-1.EXAMPLE.com', 'spiffe://example.com/worker-1', 'worker@example.com']) {
-    t.equal(checkCertificate(named('other', name), true, certificate), certificate, name);
+    t.equal(checkCertificate(tenantA, named('other', name), true, certificate), certificate, name);
   }
   const others = [
     'worker-1',
@@ -47,11 +51,45 @@ t.test('names are matched whole: DNS names without case, others to the letter', 
     'CN=worker-1',
     certificate.status,
   ]) {
-    t.match(checkCertificate(named(name), true, certificate), { code: 'certificate-denied' }, name);
+    t.match(checkCertificate(tenantA, named(name), true, certificate), { code: 'certificate-denied' }, name);
   }
   t.match(
-    checkCertificate(named(), true, certificate),
+    checkCertificate(tenantA, named(), true, certificate),
     { code: 'certificate-denied' },
     'an empty list takes nobody',
   );
+});
+
+t.test('the common name counts where the route asks for it, and nowhere else', async (t) => {
+  const byCommonName = route('r', { certificateNames: ['worker-1'], matchCommonName: true });
+  t.equal(checkCertificate(tenantA, byCommonName, true, certificate), certificate);
+  t.match(checkCertificate(tenantA, named('worker-1'), true, certificate), { code: 'certificate-denied' });
+});
+
+t.test('a certificate on the list of revoked ones is refused, by fingerprint or serial number', async (t) => {
+  const hex = Buffer.from(certificate.thumbprint, 'base64url').toString('hex');
+  const entries = [
+    `SHA256:${hex.toUpperCase().replaceAll(/..(?=.)/g, '$&:')}`,
+    `sha256:${hex}`,
+    'serial:00ABC123',
+  ];
+  for (const entry of entries) {
+    const certificates = new RevokedCertificates(new Map([[revokedEntry(entry) ?? '', 'revoked.txt:3']]));
+    const revoking = tenant([], { revocation: { crl: 'chain', expiredCrl: 'refuse', certificates } });
+    const denial = checkCertificate(revoking, open, true, certificate);
+    t.match(denial, { code: 'certificate-denied', cause: 'it was revoked by revoked.txt:3' }, entry);
+    const other = { ...certificate, thumbprint: 'B'.repeat(43), serialNumber: 'abc124' };
+    t.equal(checkCertificate(revoking, open, true, other), other);
+  }
+  for (const entry of [
+    '',
+    'abc123',
+    'serial:',
+    'serial:xyz',
+    'sha1:00',
+    `sha256:${hex.slice(2)}`,
+    'serial:1 2',
+  ]) {
+    t.equal(revokedEntry(entry), undefined, entry);
+  }
 });

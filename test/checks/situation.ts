@@ -2,7 +2,7 @@
 
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
 import { type Address, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
-import type { CertificateFacts, ConnectionFacts, Facts, RequestHead } from '../../gateway/core/facts.ts';
+import type { ConnectionFacts, Facts, RequestHead, VerifiedCertificate } from '../../gateway/core/facts.ts';
 import { buildPrefixTree, type PrefixTree } from '../../gateway/core/prefix-tree.ts';
 import { checkPath } from '../../gateway/core/request-target.ts';
 import { buildRouteTable, parsePathPattern, type RouteEntry } from '../../gateway/core/route-table.ts';
@@ -19,20 +19,24 @@ import type {
   Tenant,
   Upstream,
 } from '../../gateway/policy/policy.ts';
+import { RevokedCertificates } from '../../gateway/policy/revoked-certificates.ts';
 import { createTokenMemory } from '../../gateway/policy/token-memory.ts';
 
 export const nowMs = 1_800_000_000_000;
 export const nowS = nowMs / 1000;
 export const thumbprint = 'A'.repeat(43);
 
-export const certificate: CertificateFacts = {
+export const certificate: VerifiedCertificate = {
   status: 'verified',
   subject: 'CN=worker-1',
   dnsNames: ['Worker-1.example.com'],
   uris: ['spiffe://example.com/worker-1'],
   emails: ['worker@example.com'],
+  commonNames: ['worker-1'],
+  serialNumber: 'abc123',
   thumbprint,
   der: 'AQID',
+  chain: [],
 };
 
 export const scopeFinetune: Requirement = {
@@ -78,7 +82,16 @@ const upstream: Upstream = {
 };
 
 export function route(name: string, more: Partial<Route> = {}): Route {
-  return { name, tenant: 'tenant-a', encodedSlash: false, forwardAuthorization: false, upstream, ...more };
+  return {
+    name,
+    tenant: 'tenant-a',
+    encodedSlash: false,
+    forwardAuthorization: false,
+    forwardCertificateChain: false,
+    matchCommonName: false,
+    upstream,
+    ...more,
+  };
 }
 
 export function entry(methods: string, path: string, to: Route): RouteEntry<Route> {
@@ -131,6 +144,7 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
     digest: '',
     listSizes: new Map(),
     serverNames: ['a.example.com', '*.a.example.com'],
+    revocation: { crl: 'chain', expiredCrl: 'refuse', certificates: new RevokedCertificates(new Map()) },
     modelId: /^[a-z0-9_]{3,32}$/,
     addresses: {},
     issuers: [issuer],
@@ -165,11 +179,17 @@ export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = 
       listeners: [edge],
       certificates: '/',
       admin: { host: '127.0.0.1', port: 0 },
-      limits: { headBytes: 0, headFields: 0, connections: 0, connectionsPerAddress: 0 },
+      limits: {
+        headBytes: 0,
+        headFields: 0,
+        connections: 0,
+        connectionsPerAddress: 0,
+        handshakes: 0,
+        serverNames: 0,
+      },
       timeouts: { handshakeMs: 0, ...zeros },
       accessLog: '-',
     },
-    identities: new Map(),
     tenants: new Map([tenantA, tenantB].map((each) => [each.name, each])),
     serverNames: new Map(served),
   };

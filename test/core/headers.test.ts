@@ -16,6 +16,7 @@ const known: Provenance = {
   client: '203.0.113.5',
   tenant: 'tenant-a',
   forwardAuthorization: false,
+  forwardCertificateChain: false,
 };
 
 const head = (fields: readonly string[]): RequestHead => ({
@@ -89,6 +90,9 @@ t.test('ours are added once, and say where the request came from', async (t) => 
     emails: [],
     thumbprint: 't',
     der: 'AQID',
+    commonNames: [],
+    serialNumber: '1',
+    chain: ['BAUG', 'BwgJ'],
   } as const;
   t.same(upstream([], { subject: 'worker-1', scope: 'read', model: 'm1', certificate }), [
     'x-forwarded-for: 203.0.113.5',

@@ -9,6 +9,7 @@ async function admin(t: Test, ready: () => boolean = () => true) {
     address: { host: '127.0.0.1', port: 0 },
     metricsText: async (accept) => ({ contentType: accept ?? 'text/plain', body: 'patchgate_up 1\n' }),
     policyStatus: () => ({ generation: 3 }),
+    certificates: () => [{ server_name: 'a.test' }],
     ready,
     reload: async () => {
       reloads.push('reload');
@@ -42,6 +43,7 @@ t.test('the pages', async (t) => {
   t.same(await ask('GET', '/livez'), [200, '{"status":"live"}\n']);
   t.same(await ask('GET', '/readyz'), [200, '{"status":"ready"}\n']);
   t.same(await ask('GET', '/policy?x'), [200, '{"generation":3}\n']);
+  t.same(await ask('GET', '/certificates'), [200, '[{"server_name":"a.test"}]\n']);
   t.same(await ask('POST', '/reload'), [200, '{"successful":true}\n']);
   t.same(await ask('HEAD', '/policy'), [200, '']);
   t.equal(reloads.length, 1);
@@ -72,6 +74,7 @@ t.test('an address in use is an error of the start', async (t) => {
     address: { host: '127.0.0.1', port },
     metricsText: async () => ({ contentType: '', body: '' }),
     policyStatus: () => ({}),
+    certificates: () => [],
     ready: () => true,
     reload: async () => ({}),
   });

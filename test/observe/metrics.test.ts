@@ -18,10 +18,13 @@ t.test('each feed shows in its series', async (t) => {
   metrics.tokenCache('hit');
   metrics.tokenVerification('main', 'verified');
   metrics.jwksFetch('main', 'failed');
-  metrics.certificateNotAfter('a.test', 'chain', 1_800_000_000);
+  metrics.certificateEndings([{ serverName: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
   metrics.addressPrefixes('tenant-a', 'offices', 3);
   metrics.policyLoaded(7, 1_700_000_000);
-  metrics.certificateNotAfter('a.test', 'chain', 1_800_000_000);
+  metrics.certificateEndings([
+    { serverName: 'a.test', role: 'chain', seconds: 1_800_000_000 },
+    { serverName: 'a.test', role: 'crl', seconds: 1_700_000_000 },
+  ]);
   metrics.reloadOutcome(true);
   const { body, contentType } = await metrics.text();
   t.match(contentType, 'text/plain; version=0.0.4');
@@ -35,6 +38,7 @@ t.test('each feed shows in its series', async (t) => {
     'patchgate_decisions_total{step="scope",outcome="denied",code="insufficient-scope"} 1',
     'patchgate_tls_handshakes_total{tenant="tenant-a",version="TLSv1.3",resumed="true",outcome="accepted"} 1',
     'patchgate_certificate_not_after_timestamp_seconds{server_name="a.test",role="chain"} 1800000000',
+    'patchgate_crl_next_update_timestamp_seconds{server_name="a.test"} 1700000000',
     'patchgate_policy_generation 7',
     'patchgate_policy_last_reload_successful 1',
     'patchgate_policy_last_reload_success_timestamp_seconds 1700000000',
@@ -47,6 +51,7 @@ t.test('each feed shows in its series', async (t) => {
   ]) {
     t.ok(body.includes(`${line}\n`), line);
   }
+  t.notOk(body.includes('gone.test'), 'endings replace those before');
   t.notOk(body.includes('list="offices"'), 'a new policy forgets the lists of the old one');
 });
 

@@ -1,0 +1,94 @@
+/** The authorities whose client certificates a server name accepts, and what they have revoked. */
+
+import type { X509Certificate } from 'node:crypto';
+import { serialText } from './der.ts';
+import type { RevocationList } from './revocation-list.ts';
+
+/** What revocation lists are asked for, and what one past its `nextUpdate` means. */
+export interface RevocationRules {
+  /** `chain`: every authority of the chain needs a list; `leaf`: the one that issued the certificate does. */
+  readonly crl: 'chain' | 'leaf';
+  readonly expiredCrl: 'refuse' | 'accept';
+}
+
+/** An authority with its newest list. */
+export interface ClientAuthority {
+  readonly certificate: X509Certificate;
+  readonly list?: RevocationList;
+}
+
+const CHAIN_LENGTH = 8;
+
+export class ClientAuthorities {
+  readonly authorities: readonly ClientAuthority[];
+  /** There is a file of lists: from then on every certificate must be looked up in one. */
+  readonly #looksUp: boolean;
+
+  /** Every list is signed by one of the authorities. `lists` absent: nothing is ever revoked here. */
+  constructor(certificates: readonly X509Certificate[], lists: readonly RevocationList[] | undefined) {
+    this.#looksUp = lists !== undefined;
+    this.authorities = certificates.map((certificate) => {
+      const own = (lists ?? []).filter((list) => list.isSignedBy(certificate.publicKey));
+      const [list] = own.sort((a, b) => b.thisUpdateMs - a.thisUpdateMs);
+      return { certificate, ...(list !== undefined && { list }) };
+    });
+  }
+
+  /** One PEM each. */
+  get pems(): readonly string[] {
+    return this.authorities.map(({ certificate }) => certificate.toString());
+  }
+
+  /** When the first authority expires, milliseconds since the epoch. */
+  get notAfterMs(): number {
+    return Math.min(...this.authorities.map(({ certificate }) => certificate.validToDate.getTime()));
+  }
+
+  /** When the first list is due to be replaced, milliseconds since the epoch. */
+  get nextUpdateMs(): number | undefined {
+    const times = this.authorities.flatMap(({ list }) => list?.nextUpdateMs ?? []);
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
+
+  /** How many certificates are revoked, over all lists; undefined without lists. */
+  get revoked(): number | undefined {
+    if (!this.#looksUp) return undefined;
+    return this.authorities.reduce((sum, { list }) => sum + (list?.serials.size ?? 0), 0);
+  }
+
+  /** Why a certificate that chains to these authorities is refused all the same. */
+  objection(certificate: X509Certificate, rules: RevocationRules, nowMs: number): string | undefined {
+    return this.#looksUp ? this.#lookUp(certificate, rules, nowMs, 0) : undefined;
+  }
+
+  #lookUp(
+    certificate: X509Certificate,
+    rules: RevocationRules,
+    nowMs: number,
+    depth: number,
+  ): string | undefined {
+    // A root vouches for itself; nobody can revoke it but by taking it out of the file.
+    if (depth > 0 && certificate.checkIssued(certificate)) return undefined;
+    const issuers = this.authorities.filter((each) => certificate.checkIssued(each.certificate));
+    if (issuers.length === 0 || depth > CHAIN_LENGTH) return 'there is no revocation list of its issuer';
+    for (const issuer of issuers) {
+      const reason =
+        lookUpIn(issuer.list, certificate, rules, nowMs) ??
+        (rules.crl === 'chain' ? this.#lookUp(issuer.certificate, rules, nowMs, depth + 1) : undefined);
+      if (reason !== undefined) return reason;
+    }
+    return undefined;
+  }
+}
+
+function lookUpIn(
+  list: RevocationList | undefined,
+  certificate: X509Certificate,
+  { expiredCrl }: RevocationRules,
+  nowMs: number,
+): string | undefined {
+  if (list === undefined) return 'there is no revocation list of its issuer';
+  if (list.serials.has(serialText(certificate.serialNumber))) return 'it was revoked';
+  const { nextUpdateMs = Number.POSITIVE_INFINITY } = list;
+  return nextUpdateMs < nowMs && expiredCrl === 'refuse' ? 'the revocation list is past its time' : undefined;
+}

@@ -1,0 +1,56 @@
+/** What may be shown of a server name's certificates: never a key. */
+
+import type { X509Certificate } from 'node:crypto';
+import type { ServerIdentity } from './server-identity.ts';
+
+export interface IdentitySummary {
+  readonly server_name: string;
+  readonly chains: readonly ChainSummary[];
+  readonly client_authorities: readonly AuthoritySummary[];
+  /** Absent where no revocation list is given. */
+  readonly crl?: { readonly revoked: number; readonly next_update?: string };
+}
+
+export interface ChainSummary {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly names: string;
+  readonly key: string;
+  readonly not_after: string;
+}
+
+export interface AuthoritySummary {
+  readonly subject: string;
+  readonly not_after: string;
+}
+
+export function describeIdentity({ serverName, keys, clients }: ServerIdentity): IdentitySummary {
+  const revoked = clients?.revoked;
+  const nextUpdateMs = clients?.nextUpdateMs;
+  return {
+    server_name: serverName,
+    chains: keys.map(({ leaf, keyType, notAfterMs }) => ({
+      subject: oneLine(leaf.subject),
+      issuer: oneLine(leaf.issuer),
+      names: leaf.subjectAltName ?? '',
+      key: keyType,
+      not_after: new Date(notAfterMs).toISOString(),
+    })),
+    client_authorities: (clients?.authorities ?? []).map(({ certificate }) => describeAuthority(certificate)),
+    ...(revoked !== undefined && {
+      crl: {
+        revoked,
+        ...(nextUpdateMs !== undefined && { next_update: new Date(nextUpdateMs).toISOString() }),
+      },
+    }),
+  };
+}
+
+function describeAuthority({ subject, validToDate }: X509Certificate): AuthoritySummary {
+  return { subject: oneLine(subject), not_after: validToDate.toISOString() };
+}
+
+/** OpenSSL escapes newlines within a value, so these stand between attributes only. */
+function oneLine(name = ''): string {
+  return name.replaceAll('\n', ', ');
+}

@@ -1,0 +1,154 @@
+/** Tells when files change: directories are watched, and a slow poll stands behind for file systems that tell nothing. */
+
+import { type FSWatcher, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+export interface FileWatchOptions {
+  /** Every group is looked at so often even when nothing was heard of it. */
+  readonly pollMs?: number;
+  /** A change is looked at when its directory has been quiet for so long. */
+  readonly settleMs?: number;
+}
+
+const POLL_MS = 10_000;
+const SETTLE_MS = 50;
+
+/** The watched directories, all of them. Groups share the watches of their directories. */
+export class FileWatch {
+  readonly #settleMs: number;
+  readonly #timer: NodeJS.Timeout;
+  readonly #groups = new Set<FileGroup>();
+  readonly #directories = new Map<string, FSWatcher>();
+
+  constructor({ pollMs = POLL_MS, settleMs = SETTLE_MS }: FileWatchOptions = {}) {
+    this.#settleMs = settleMs;
+    this.#timer = setInterval(() => this.#poll(), pollMs).unref();
+  }
+
+  /**
+   * Calls `onChange` whenever one of the files is another than before: written, replaced, gone, come, or reached by a
+   * symbolic link that points elsewhere. What the caller reads after this resolved is not older than what was seen.
+   * The answer ends it.
+   */
+  async watch(paths: readonly string[], onChange: () => void): Promise<() => void> {
+    const group = new FileGroup(paths, this.#settleMs, onChange);
+    this.#groups.add(group);
+    this.#listen(group);
+    await group.look();
+    return () => {
+      group.end();
+      this.#groups.delete(group);
+      this.#forget();
+    };
+  }
+
+  /** Looks at every file now; resolves when all changes that were found are told. */
+  async lookNow(): Promise<void> {
+    await Promise.all([...this.#groups].map((group) => group.look()));
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    for (const group of this.#groups) group.end();
+    this.#groups.clear();
+    this.#forget();
+  }
+
+  /** The directory above is watched as well: a whole folder may be put in place of another. */
+  #listen(group: FileGroup): void {
+    for (const directory of group.directories) {
+      if (this.#directories.has(directory)) continue;
+      try {
+        const watcher = watch(directory, { persistent: false }, () => this.#heard(directory));
+        watcher.on('error', () => this.#drop(directory));
+        this.#directories.set(directory, watcher);
+      } catch {
+        // It is not there yet, or the system has no watch left: the poll stays.
+      }
+    }
+  }
+
+  #heard(directory: string): void {
+    for (const group of this.#groups) {
+      if (group.directories.has(directory)) group.lookSoon();
+      // A folder that was replaced is another one than the one watched.
+      if (group.parents.has(directory)) this.#renew(group);
+    }
+  }
+
+  #renew(group: FileGroup): void {
+    for (const directory of group.directories) if (!group.parents.has(directory)) this.#drop(directory);
+    this.#listen(group);
+  }
+
+  #poll(): void {
+    for (const group of this.#groups) {
+      this.#listen(group);
+      group.lookSoon();
+    }
+  }
+
+  #drop(directory: string): void {
+    this.#directories.get(directory)?.close();
+    this.#directories.delete(directory);
+  }
+
+  #forget(): void {
+    const used = new Set([...this.#groups].flatMap((group) => [...group.directories]));
+    for (const directory of this.#directories.keys()) if (!used.has(directory)) this.#drop(directory);
+  }
+}
+
+/** Files that change together. */
+class FileGroup {
+  readonly parents: ReadonlySet<string>;
+  /** The directories of the files, and those above them. */
+  readonly directories: ReadonlySet<string>;
+  readonly #paths: readonly string[];
+  readonly #settleMs: number;
+  readonly #onChange: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #seen: string | undefined;
+  #ended = false;
+
+  constructor(paths: readonly string[], settleMs: number, onChange: () => void) {
+    this.#paths = paths;
+    this.#settleMs = settleMs;
+    this.#onChange = onChange;
+    const own = paths.map((path) => dirname(path));
+    this.parents = new Set(own.map((directory) => dirname(directory)));
+    this.directories = new Set([...own, ...this.parents]);
+  }
+
+  lookSoon(): void {
+    if (this.#timer !== undefined || this.#ended) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.look();
+    }, this.#settleMs).unref();
+  }
+
+  async look(): Promise<void> {
+    const signatures = await Promise.all(this.#paths.map(signatureOf));
+    const now = signatures.join('\n');
+    const changed = this.#seen !== undefined && this.#seen !== now;
+    this.#seen = now;
+    if (changed && !this.#ended) this.#onChange();
+  }
+
+  end(): void {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Links are followed; a file written in place has another time, one put in its place another inode. */
+async function signatureOf(path: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+  }
+}

@@ -1,0 +1,95 @@
+/** A change is heard, however it was made; what did not change is not. */
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { FileWatch, type FileWatchOptions } from '../../gateway/sources/file-watch.ts';
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function watching(t: Test, paths: readonly string[], options: FileWatchOptions = {}) {
+  const watch = new FileWatch({ settleMs: 10, pollMs: 60_000, ...options });
+  t.teardown(() => watch.close());
+  const heard = { count: 0 };
+  const stop = await watch.watch(paths, () => {
+    heard.count += 1;
+  });
+  const next = async (): Promise<boolean> => {
+    const before = heard.count;
+    for (let waits = 0; waits < 400 && heard.count === before; waits += 1) await sleep(5);
+    return heard.count > before;
+  };
+  return { heard, next, stop };
+}
+
+t.test('written, replaced, removed, come back', async (t) => {
+  const folder = t.testdir({ name: { 'a.pem': 'one', 'b.pem': 'one' } });
+  const a = join(folder, 'name', 'a.pem');
+  const { next, heard } = await watching(t, [a, join(folder, 'name', 'b.pem')]);
+  writeFileSync(a, 'two');
+  t.ok(await next(), 'written');
+  writeFileSync(join(folder, 'name', 'new'), 'three');
+  await sleep(60);
+  t.equal(heard.count, 1, 'another file of the folder is none of ours');
+  renameSync(join(folder, 'name', 'new'), a);
+  t.ok(await next(), 'replaced');
+  rmSync(a);
+  t.ok(await next(), 'removed');
+  writeFileSync(a, 'three');
+  t.ok(await next(), 'come back');
+});
+
+t.test('many writes at once are one change', async (t) => {
+  const folder = t.testdir({ 'a.pem': 'one', 'b.pem': 'one' });
+  const paths = [join(folder, 'a.pem'), join(folder, 'b.pem')];
+  const { next, heard } = await watching(t, paths, { settleMs: 100 });
+  for (let turn = 0; turn < 20; turn += 1) for (const path of paths) writeFileSync(path, String(turn));
+  t.ok(await next());
+  await sleep(200);
+  t.equal(heard.count, 1);
+});
+
+t.test('the swap of ..data by which Kubernetes changes all files of a volume at once', async (t) => {
+  const folder = t.testdir({ name: { '..one': { 'a.pem': 'one' }, '..two': { 'a.pem': 'two' } } });
+  const at = (...names: string[]): string => join(folder, 'name', ...names);
+  symlinkSync('..one', at('..data'));
+  symlinkSync(join('..data', 'a.pem'), at('a.pem'));
+  const { next } = await watching(t, [at('a.pem')]);
+  symlinkSync('..two', at('..data_tmp'));
+  renameSync(at('..data_tmp'), at('..data'));
+  t.ok(await next());
+});
+
+t.test('a folder put in place of another, and one that comes later, again and again', async (t) => {
+  const folder = t.testdir({ name: { 'a.pem': 'one' }, next: { 'a.pem': 'two' } });
+  const { next } = await watching(t, [join(folder, 'name', 'a.pem')]);
+  rmSync(join(folder, 'name'), { recursive: true });
+  t.ok(await next(), 'gone');
+  renameSync(join(folder, 'next'), join(folder, 'name'));
+  t.ok(await next(), 'another folder');
+  writeFileSync(join(folder, 'name', 'a.pem'), 'three');
+  t.ok(await next(), 'and a change inside that one');
+  rmSync(join(folder, 'name'), { recursive: true });
+  t.ok(await next());
+  mkdirSync(join(folder, 'name'));
+  await sleep(50);
+  writeFileSync(join(folder, 'name', 'a.pem'), 'four');
+  t.ok(await next());
+});
+
+t.test('without a word from the system the poll finds it', async (t) => {
+  const folder = t.testdir({});
+  const far = join(folder, 'x', 'y', 'z', 'a.pem');
+  const { next } = await watching(t, [far], { pollMs: 30 });
+  mkdirSync(join(folder, 'x', 'y', 'z'), { recursive: true });
+  writeFileSync(far, 'one');
+  t.ok(await next());
+});
+
+t.test('after its end nothing is heard', async (t) => {
+  const folder = t.testdir({ 'a.pem': 'one' });
+  const { heard, stop } = await watching(t, [join(folder, 'a.pem')]);
+  writeFileSync(join(folder, 'a.pem'), 'two');
+  stop();
+  await sleep(60);
+  t.equal(heard.count, 0);
+});
