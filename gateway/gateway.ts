@@ -17,6 +17,7 @@ import { formatFault, type PolicyFault } from './policy/fault.ts';
 import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
 import type { HostPort, Policy } from './policy/policy.ts';
+import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
 
 export interface GatewayOptions {
@@ -73,7 +74,10 @@ export class Gateway {
       file: policy.gateway.accessLog,
       onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
     });
-    this.#pools = new UpstreamPools({ llhttp: this.#llhttp, deadlines: this.#deadlines });
+    this.#pools = new UpstreamPools(
+      { llhttp: this.#llhttp, deadlines: this.#deadlines },
+      new NodeTlsContexts(this.#certificates.nodes),
+    );
     this.#exchanges = {
       policy: () => this.#live.current,
       pools: this.#pools,
@@ -106,7 +110,7 @@ export class Gateway {
 
   /** Opens the listeners. Rejects, and nothing runs, when an address cannot be had. */
   async start(): Promise<void> {
-    await this.#certificates.lookForFolders();
+    await this.#certificates.follow();
     try {
       for (const [name, listener] of this.#listeners) this.#addresses.set(name, await listener.listen());
       this.#adminAddress = await this.#admin.listen();
@@ -125,7 +129,7 @@ export class Gateway {
   /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */
   async reload(): Promise<ReloadOutcome> {
     const outcome = await this.#live.reload();
-    await this.#certificates.identities.refresh();
+    await this.#certificates.refresh();
     return outcome;
   }
 
@@ -169,7 +173,7 @@ export class Gateway {
   }
 
   #createListeners(policy: Policy): ReadonlyMap<string, Listener> {
-    const serverNames = new ServerNames(this.#certificates.identities, randomBytes(TICKET_SECRET_BYTES));
+    const serverNames = new ServerNames(this.#certificates.servers, randomBytes(TICKET_SECRET_BYTES));
     const slots = new HandshakeSlots();
     const listeners = policy.gateway.listeners.map(({ name }) => {
       const listener = createListener({
@@ -209,7 +213,7 @@ export class Gateway {
     this.#metrics.reloadOutcome(successful);
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
     this.#observe(policy);
-    void this.#certificates.lookForFolders();
+    void this.#certificates.follow();
     this.#warmKeys(policy);
     this.#pools.retain(
       new Set([...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()])),

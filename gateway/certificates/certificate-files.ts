@@ -1,26 +1,9 @@
-/** The PEM files of a server name: each is read to its end, and every rule it breaks is a fault of that file. */
+/** Chains, keys, authorities and revocation lists: each file is read to its end, every rule it breaks is its fault. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { ClientAuthorities } from './client-authorities.ts';
+import type { PemFiles } from './pem-files.ts';
 import { type RevocationList, readRevocationLists } from './revocation-list.ts';
-
-/** The files a folder may have. */
-export const identityFileNames = [
-  'chain.pem',
-  'key.pem',
-  'chain.rsa.pem',
-  'key.rsa.pem',
-  'clients.pem',
-  'clients.crl',
-] as const;
-
-export type IdentityFile = (typeof identityFileNames)[number];
-type Texts = ReadonlyMap<IdentityFile, string>;
-
-/** Takes down what is wrong with a file. */
-export interface FaultTaker {
-  fault(name: IdentityFile, problem: string, expected?: string): void;
-}
 
 /** A certificate chain, leaf first, with the key of its leaf. PEM both; the key never leaves the TLS contexts. */
 export interface CertifiedKey {
@@ -34,27 +17,28 @@ export interface CertifiedKey {
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
-/** Nothing when the files are not there, or have faults, which are told. */
-export function readCertifiedKey(
-  taker: FaultTaker,
-  texts: Texts,
-  chainName: IdentityFile,
-  keyName: IdentityFile,
-  serverName: string,
+/** Nothing when the files are not there, or have faults, which are told. `fits`: what the leaf must be for. */
+export function readCertifiedKey<Name extends string>(
+  files: PemFiles<Name>,
+  chainName: Name,
+  keyName: Name,
   nowMs: number,
+  fits: (leaf: X509Certificate) => string | undefined,
 ): CertifiedKey | undefined {
-  const chainPem = texts.get(chainName);
-  const keyPem = texts.get(keyName);
+  const chainPem = files.text(chainName);
+  const keyPem = files.text(keyName);
   if (chainPem === undefined || keyPem === undefined) {
-    if (chainPem !== undefined) taker.fault(keyName, 'is missing beside its chain');
-    if (keyPem !== undefined) taker.fault(chainName, 'is missing beside its key');
+    if (chainPem !== undefined) files.fault(keyName, 'is missing beside its chain');
+    if (keyPem !== undefined) files.fault(chainName, 'is missing beside its key');
     return undefined;
   }
-  const chain = readCertificates(taker, chainName, chainPem);
+  const chain = readCertificates(files, chainName, chainPem);
   const [leaf] = chain;
   if (leaf === undefined) return undefined;
-  checkChain(taker, chainName, chain, serverName, nowMs);
-  checkKey(taker, chainName, keyName, leaf, keyPem);
+  const misfit = fits(leaf);
+  if (misfit !== undefined) files.fault(chainName, misfit, leaf.subjectAltName ?? undefined);
+  checkChain(files, chainName, chain, nowMs);
+  checkKey(files, chainName, keyName, leaf, keyPem);
   return {
     chainPem,
     keyPem,
@@ -64,62 +48,72 @@ export function readCertifiedKey(
   };
 }
 
-/** Nothing when there is no file of them, or it has faults, which are told. */
-export function readClientAuthorities(
-  taker: FaultTaker,
-  texts: Texts,
+/** Certificates that are trusted to issue others; empty when the file is not there or cannot be read. */
+export function readAuthorities<Name extends string>(
+  files: PemFiles<Name>,
+  name: Name,
   nowMs: number,
-): ClientAuthorities | undefined {
-  const pem = texts.get('clients.pem');
-  if (pem === undefined) return undefined;
-  const certificates = readCertificates(taker, 'clients.pem', pem);
+): readonly X509Certificate[] {
+  const pem = files.text(name);
+  if (pem === undefined) return [];
+  const certificates = readCertificates(files, name, pem);
   for (const [index, certificate] of certificates.entries()) {
-    if (!certificate.ca) taker.fault('clients.pem', `certificate ${index + 1} is no authority`);
-    checkTimes(taker, 'clients.pem', certificate, index, nowMs);
+    if (!certificate.ca) files.fault(name, `certificate ${index + 1} is no authority`);
+    checkTimes(files, name, certificate, index, nowMs);
   }
-  const listPem = texts.get('clients.crl');
+  return certificates;
+}
+
+/** The authorities of clients with what they have revoked, where there is a file of that. */
+export function readClientAuthorities<Name extends string>(
+  files: PemFiles<Name>,
+  authoritiesName: Name,
+  listsName: Name,
+  nowMs: number,
+): ClientAuthorities {
+  const certificates = readAuthorities(files, authoritiesName, nowMs);
+  const pem = files.text(listsName);
   return new ClientAuthorities(
     certificates,
-    listPem === undefined ? undefined : lists(taker, listPem, certificates),
+    pem === undefined ? undefined : readLists(files, listsName, pem, certificates),
   );
 }
 
 /** Every certificate of the file; one that is cut short would otherwise go unnoticed. */
-function readCertificates(taker: FaultTaker, name: IdentityFile, pem: string): X509Certificate[] {
+function readCertificates<Name extends string>(
+  files: PemFiles<Name>,
+  name: Name,
+  pem: string,
+): X509Certificate[] {
   const blocks = pem.match(CERTIFICATE) ?? [];
   const begun = pem.split('-----BEGIN').length - 1;
   if (blocks.length === 0 || begun !== blocks.length) {
-    taker.fault(name, 'holds something else than whole certificates', 'PEM certificates');
+    files.fault(name, 'holds something else than whole certificates', 'PEM certificates');
     return [];
   }
   return blocks.flatMap((block, index) => {
     try {
       return [new X509Certificate(block)];
     } catch {
-      taker.fault(name, `certificate ${index + 1} cannot be read`);
+      files.fault(name, `certificate ${index + 1} cannot be read`);
       return [];
     }
   });
 }
 
-/** Leaf first, each issued by the next, the leaf for this name, all of them valid now. */
-function checkChain(
-  taker: FaultTaker,
-  name: IdentityFile,
+/** Leaf first, each issued by the next, all of them valid now. */
+function checkChain<Name extends string>(
+  files: PemFiles<Name>,
+  name: Name,
   chain: readonly X509Certificate[],
-  serverName: string,
   nowMs: number,
 ): void {
   for (const [index, certificate] of chain.entries()) {
-    if (index === 0 && !covers(certificate, serverName)) {
-      const problem = `the first certificate is not for ${serverName}`;
-      taker.fault(name, problem, certificate.subjectAltName ?? undefined);
-    }
     const issuer = chain[index + 1];
     if (issuer !== undefined && !isIssuedBy(certificate, issuer)) {
-      taker.fault(name, `certificate ${index + 1} is not issued by certificate ${index + 2}`);
+      files.fault(name, `certificate ${index + 1} is not issued by certificate ${index + 2}`);
     }
-    checkTimes(taker, name, certificate, index, nowMs);
+    checkTimes(files, name, certificate, index, nowMs);
   }
 }
 
@@ -127,57 +121,50 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
 
-function checkKey(
-  taker: FaultTaker,
-  chainName: IdentityFile,
-  keyName: IdentityFile,
+function checkKey<Name extends string>(
+  files: PemFiles<Name>,
+  chainName: Name,
+  keyName: Name,
   leaf: X509Certificate,
   pem: string,
 ): void {
   try {
     if (leaf.checkPrivateKey(createPrivateKey(pem))) return;
-    taker.fault(keyName, `does not fit the first certificate of ${chainName}`);
+    files.fault(keyName, `does not fit the first certificate of ${chainName}`);
   } catch {
-    taker.fault(keyName, 'holds no private key without passphrase');
+    files.fault(keyName, 'holds no private key without passphrase');
   }
 }
 
 /** A list nobody of the file has signed would revoke whatever its author likes. */
-function lists(
-  taker: FaultTaker,
+function readLists<Name extends string>(
+  files: PemFiles<Name>,
+  name: Name,
   pem: string,
   authorities: readonly X509Certificate[],
 ): readonly RevocationList[] {
   const found = readRevocationLists(pem);
   if (typeof found === 'string') {
-    taker.fault('clients.crl', found, 'PEM revocation lists');
+    files.fault(name, found, 'PEM revocation lists');
     return [];
   }
   for (const [index, list] of found.entries()) {
     if (authorities.some((each) => list.isSignedBy(each.publicKey))) continue;
-    taker.fault('clients.crl', `revocation list ${index + 1} is not signed by an authority of clients.pem`);
+    files.fault(name, `revocation list ${index + 1} is not signed by an authority of the clients`);
   }
   return found;
 }
 
-function checkTimes(
-  taker: FaultTaker,
-  name: IdentityFile,
+function checkTimes<Name extends string>(
+  files: PemFiles<Name>,
+  name: Name,
   certificate: X509Certificate,
   index: number,
   nowMs: number,
 ): void {
   if (certificate.validToDate.getTime() <= nowMs) {
-    taker.fault(name, `certificate ${index + 1} expired on ${certificate.validTo}`);
+    files.fault(name, `certificate ${index + 1} expired on ${certificate.validTo}`);
   } else if (certificate.validFromDate.getTime() > nowMs) {
-    taker.fault(name, `certificate ${index + 1} is not valid before ${certificate.validFrom}`);
+    files.fault(name, `certificate ${index + 1} is not valid before ${certificate.validFrom}`);
   }
-}
-
-/** A wildcard name needs the same wildcard in the certificate; a subject alone counts for nothing (RFC 9525 §6.3). */
-function covers(leaf: X509Certificate, serverName: string): boolean {
-  const name = serverName.replace(/^\*\./, 'a.');
-  if (leaf.checkHost(name, { subject: 'never' }) === undefined) return false;
-  const written = (leaf.subjectAltName ?? '').toLowerCase().split(', ');
-  return name === serverName || written.includes(`dns:${serverName}`);
 }

@@ -5,9 +5,12 @@ import type { Metrics } from '../observe/metrics.ts';
 import { formatFault, type PolicyFault } from '../policy/fault.ts';
 import type { Policy } from '../policy/policy.ts';
 import { FileWatch } from '../sources/file-watch.ts';
-import { EndingReminder, endingsOf } from './endings.ts';
-import { type IdentityReading, IdentityStore, missingFolders } from './identity-store.ts';
+import { type Ending, EndingReminder, nodeEndings, serverEndings } from './endings.ts';
+import { type IdentityReading, IdentityStore } from './identity-store.ts';
 import { describeIdentity, type IdentitySummary } from './identity-summary.ts';
+import { missingFolders } from './missing-folders.ts';
+import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-identity.ts';
+import type { ServerIdentity } from './server-identity.ts';
 
 export interface CertificateKeeperOptions {
   /** The policy in force now. */
@@ -18,7 +21,10 @@ export interface CertificateKeeperOptions {
 const REMIND_MS = 3_600_000;
 
 export class CertificateKeeper {
-  readonly identities: IdentityStore;
+  /** What server names show to callers. */
+  readonly servers: IdentityStore<ServerIdentity>;
+  /** What upstreams show to nodes. */
+  readonly nodes: IdentityStore<NodeIdentity>;
   readonly #policy: () => Policy;
   readonly #log: Log;
   readonly #watch = new FileWatch();
@@ -29,57 +35,73 @@ export class CertificateKeeper {
   constructor({ policy, log }: CertificateKeeperOptions) {
     this.#policy = policy;
     this.#log = log;
-    this.identities = new IdentityStore({
-      capacity: () => policy().gateway.limits.serverNames,
+    const common = {
       watch: this.#watch,
-      onReading: (reading) => this.#onReading(reading),
-    });
+      onReading: (reading: IdentityReading): void => this.#onReading(reading),
+    };
+    this.servers = new IdentityStore({ ...common, capacity: () => policy().gateway.limits.serverNames });
+    this.nodes = new IdentityStore({ ...common, capacity: () => Number.POSITIVE_INFINITY });
     this.#timer = setInterval(() => this.#remind(), REMIND_MS).unref();
   }
 
-  /** Looks for the folders of the server names of the policy now in force; what is in them is read on demand. */
-  async lookForFolders(): Promise<void> {
-    const { gateway, serverNames } = this.#policy();
-    this.#missing = await missingFolders(gateway.certificates, serverNames.keys());
+  /**
+   * Follows the policy now in force: looks for the folders of its server names, of which each is read on demand, and
+   * reads what its upstreams need.
+   */
+  async follow(): Promise<void> {
+    const policy = this.#policy();
+    const sources = upstreamsOverTls(policy).map(nodeIdentitySource);
+    this.nodes.retain(new Set(sources.map(({ key }) => key)));
+    this.#missing = await missingFolders(policy.gateway.certificates, policy.serverNames.keys());
     for (const fault of this.#missing)
       this.#log.error({ fault: formatFault(fault) }, 'certificates are missing');
+    await Promise.all(sources.map((source) => this.nodes.get(source)));
+  }
+
+  /** Reads what has changed without waiting to hear of it. */
+  async refresh(): Promise<void> {
+    await this.#watch.lookNow();
+    await Promise.all([this.servers.settled(), this.nodes.settled()]);
   }
 
   /** What is wrong with the folders that were asked for, and which are not there. */
   get faults(): readonly PolicyFault[] {
-    return [...this.#missing, ...this.identities.faults];
+    return [...this.#missing, ...this.servers.faults, ...this.nodes.faults];
   }
 
   /** The server names in use. */
   summaries(): readonly IdentitySummary[] {
-    return this.identities.loaded.map(describeIdentity);
+    return this.servers.loaded.map(describeIdentity);
   }
 
-  /** Sets the gauges of the server names in use. */
+  /** Sets the gauges of what is in use. */
   observe(metrics: Metrics): void {
-    const endings = this.identities.loaded.flatMap(endingsOf);
     metrics.certificateEndings(
-      endings.map(({ serverName, role, endsMs }) => ({ serverName, role, seconds: endsMs / 1000 })),
+      this.#endings().map(({ name, role, endsMs }) => ({ name, role, seconds: endsMs / 1000 })),
     );
   }
 
   close(): void {
     clearInterval(this.#timer);
-    this.identities.close();
+    this.servers.close();
+    this.nodes.close();
     this.#watch.close();
   }
 
-  #onReading({ serverName, outcome, faults }: IdentityReading): void {
+  #onReading({ label: name, outcome, faults }: IdentityReading): void {
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'certificates cannot be used');
-    if (outcome !== 'faulty') this.#log.info({ serverName, outcome }, 'certificates were read');
+    if (outcome !== 'faulty') this.#log.info({ name, outcome }, 'certificates were read');
     // The reading is told before its identity can be seen here.
     setImmediate(() => this.#remind());
   }
 
+  #endings(): readonly Ending[] {
+    return [...this.servers.loaded.flatMap(serverEndings), ...this.nodes.loaded.flatMap(nodeEndings)];
+  }
+
   #remind(): void {
-    const endings = this.identities.loaded.flatMap(endingsOf);
-    for (const { serverName, role, endsMs, daysLeft } of this.#reminder.remind(endings, Date.now())) {
-      const fields = { serverName, role, ends: new Date(endsMs).toISOString(), daysLeft };
+    for (const { name, role, endsMs, daysLeft } of this.#reminder.remind(this.#endings(), Date.now())) {
+      const fields = { name, role, ends: new Date(endsMs).toISOString(), daysLeft };
       this.#log.warn(fields, role === 'crl' ? 'a revocation list is due soon' : 'a certificate ends soon');
     }
   }

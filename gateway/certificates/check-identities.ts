@@ -1,27 +1,57 @@
-/** Reads the certificates of every server name of a policy, for commands that look before anything runs. */
+/** Reads every certificate a policy needs, for commands that look before anything runs. */
 
 import type { PolicyFault } from '../policy/fault.ts';
 import { asksForClients, type Policy } from '../policy/policy.ts';
-import { readIdentity, type ServerIdentity } from './server-identity.ts';
+import type { Digested, IdentitySource } from './identity-store.ts';
+import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-identity.ts';
+import { type ServerIdentity, serverIdentitySource } from './server-identity.ts';
 
-/** One server name's certificates, or what is wrong with them. */
-export interface CheckedIdentity {
-  readonly serverName: string;
+/** The certificates of one server name or upstream, or what is wrong with them. */
+export interface Checked<Identity> {
+  /** The server name, or `tenant/upstream`. */
+  readonly name: string;
   readonly tenant: string;
-  readonly identity?: ServerIdentity;
+  readonly identity?: Identity;
   readonly faults: readonly PolicyFault[];
 }
 
-/** In the order of the policy. */
-export async function checkIdentities(policy: Policy, nowMs: number): Promise<readonly CheckedIdentity[]> {
-  const checked: CheckedIdentity[] = [];
-  for (const [serverName, tenant] of policy.serverNames) {
-    const needsClients = asksForClients(policy, tenant);
-    const found = await readIdentity(policy.gateway.certificates, serverName, needsClients, nowMs);
-    const common = { serverName, tenant: tenant.name };
-    checked.push(
-      'digest' in found ? { ...common, identity: found, faults: [] } : { ...common, faults: found },
-    );
-  }
-  return checked;
+/** Of every server name, in the order of the policy. */
+export function checkServerIdentities(
+  policy: Policy,
+  nowMs: number,
+): Promise<readonly Checked<ServerIdentity>[]> {
+  const { certificates } = policy.gateway;
+  const checked = [...policy.serverNames].map(([serverName, tenant]) => {
+    const source = serverIdentitySource(certificates, serverName, asksForClients(policy, tenant));
+    return () => check(source, tenant.name, nowMs);
+  });
+  return inTurn(checked);
+}
+
+/** Of every upstream with nodes over TLS. */
+export function checkNodeIdentities(
+  policy: Policy,
+  nowMs: number,
+): Promise<readonly Checked<NodeIdentity>[]> {
+  const checked = upstreamsOverTls(policy).map((upstream) => {
+    return () => check(nodeIdentitySource(upstream), upstream.tenant, nowMs);
+  });
+  return inTurn(checked);
+}
+
+/** One after the other: a policy may have ten thousand names, and a process not as many open files. */
+async function inTurn<T>(steps: readonly (() => Promise<T>)[]): Promise<readonly T[]> {
+  const done: T[] = [];
+  for (const step of steps) done.push(await step());
+  return done;
+}
+
+async function check<Identity extends Digested>(
+  source: IdentitySource<Identity>,
+  tenant: string,
+  nowMs: number,
+): Promise<Checked<Identity>> {
+  const found = await source.read(nowMs);
+  const common = { name: source.label, tenant };
+  return 'digest' in found ? { ...common, identity: found, faults: [] } : { ...common, faults: found };
 }

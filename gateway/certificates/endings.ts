@@ -1,11 +1,14 @@
 /** Says in time that a certificate or a revocation list ends: 30, 7 and 1 days before, once each. */
 
+import type { NodeIdentity } from './node-identity.ts';
 import type { ServerIdentity } from './server-identity.ts';
 
-/** Something of a server name that ends. */
+/** Something that ends. */
 export interface Ending {
-  readonly serverName: string;
-  readonly role: 'chain' | 'clients' | 'crl';
+  /** The server name, or `tenant/upstream`. */
+  readonly name: string;
+  /** What it is for; the last two are shown to nodes and trusted there. */
+  readonly role: 'chain' | 'clients' | 'crl' | 'node-chain' | 'node-authorities';
   readonly endsMs: number;
 }
 
@@ -19,13 +22,20 @@ const DAY_MS = 86_400_000;
 const TOLD_DAYS = [30, 7, 1] as const;
 
 /** What ends, of one server name. */
-export function endingsOf({ serverName, notAfterMs, clients }: ServerIdentity): readonly Ending[] {
-  const endings: Ending[] = [{ serverName, role: 'chain', endsMs: notAfterMs }];
+export function serverEndings({ serverName: name, notAfterMs, clients }: ServerIdentity): readonly Ending[] {
+  const endings: Ending[] = [{ name, role: 'chain', endsMs: notAfterMs }];
   if (clients === undefined) return endings;
-  endings.push({ serverName, role: 'clients', endsMs: clients.notAfterMs });
-  if (clients.nextUpdateMs !== undefined) {
-    endings.push({ serverName, role: 'crl', endsMs: clients.nextUpdateMs });
-  }
+  endings.push({ name, role: 'clients', endsMs: clients.notAfterMs });
+  if (clients.nextUpdateMs !== undefined) endings.push({ name, role: 'crl', endsMs: clients.nextUpdateMs });
+  return endings;
+}
+
+/** What ends, of one upstream. */
+export function nodeEndings({ upstream: name, authorities = [], key }: NodeIdentity): readonly Ending[] {
+  const endings: Ending[] = [];
+  if (key !== undefined) endings.push({ name, role: 'node-chain', endsMs: key.notAfterMs });
+  const ends = authorities.map((each) => each.validToDate.getTime());
+  if (ends.length > 0) endings.push({ name, role: 'node-authorities', endsMs: Math.min(...ends) });
   return endings;
 }
 
@@ -40,7 +50,7 @@ export class EndingReminder {
       const left = (ending.endsMs - nowMs) / DAY_MS;
       const mark = TOLD_DAYS.filter((days) => left <= days).at(-1);
       if (mark === undefined) return [];
-      const key = `${ending.serverName} ${ending.role} ${ending.endsMs}`;
+      const key = `${ending.name} ${ending.role} ${ending.endsMs}`;
       told.set(key, mark);
       return this.#told.get(key) === mark ? [] : [{ ...ending, daysLeft: Math.floor(left) }];
     });

@@ -1,23 +1,28 @@
 /** The identities in use: read when first asked for, kept in bounds, read again when their files change. */
 
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileFault, type PolicyFault } from '../policy/fault.ts';
+import type { PolicyFault } from '../policy/fault.ts';
 import type { FileWatch } from '../sources/file-watch.ts';
-import { identityFiles, identityFolder, readIdentity, type ServerIdentity } from './server-identity.ts';
 
-/** Which folder, and what is expected of it. */
-export interface IdentityRequest {
-  /** The folder with one folder a server name. */
-  readonly certificates: string;
-  /** As the policy writes it, `*.` for a wildcard. */
-  readonly serverName: string;
-  readonly needsClients: boolean;
+/** What is read; `digest` tells whether it is another than before. */
+export interface Digested {
+  readonly digest: string;
 }
 
-/** What became of a folder that was read: for the log. */
+/** Files that are read together, and how. */
+export interface IdentitySource<Identity extends Digested> {
+  /** Unlike that of every other source of the store. */
+  readonly key: string;
+  /** For the log. */
+  readonly label: string;
+  /** Absolute paths; also of files that need not be there. */
+  files(): readonly string[];
+  /** The wall clock is in milliseconds since the epoch. */
+  read(nowMs: number): Promise<Identity | readonly PolicyFault[]>;
+}
+
+/** What became of files that were read: for the log. */
 export interface IdentityReading {
-  readonly serverName: string;
+  readonly label: string;
   /** `faulty`: what was in force before stays, if anything was. */
   readonly outcome: 'loaded' | 'replaced' | 'faulty';
   readonly faults: readonly PolicyFault[];
@@ -39,11 +44,11 @@ const PATIENCE_MS = 1000;
 const RETRY_MS = 5000;
 
 /** One read a name however many ask at once; a folder with faults answers for its own name alone. */
-export class IdentityStore {
+export class IdentityStore<Identity extends Digested> {
   readonly #options: IdentityStoreOptions;
   readonly #nowMs: () => number;
   /** The one asked for longest ago first. */
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, Entry<Identity>>();
 
   constructor(options: IdentityStoreOptions) {
     this.#options = options;
@@ -51,10 +56,10 @@ export class IdentityStore {
   }
 
   /** The identity if it is there, else a promise of it; nothing while its folder has never been without fault. */
-  get(request: IdentityRequest): ServerIdentity | Promise<ServerIdentity | undefined> | undefined {
-    const key = `${request.certificates} ${request.serverName} ${request.needsClients}`;
+  get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined {
+    const { key } = source;
     const known = this.#entries.get(key);
-    const entry = known ?? new Entry(request);
+    const entry = known ?? new Entry(source);
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     if (known === undefined) this.#makeRoom();
@@ -64,7 +69,7 @@ export class IdentityStore {
   }
 
   /** What is in force now. */
-  get loaded(): readonly ServerIdentity[] {
+  get loaded(): readonly Identity[] {
     return [...this.#entries.values()].flatMap(({ identity }) => identity ?? []);
   }
 
@@ -73,15 +78,22 @@ export class IdentityStore {
     return [...this.#entries.values()].flatMap(({ faults }) => faults);
   }
 
-  /** Looks whether files have changed, without waiting to hear of it; resolves when they are read. */
-  async refresh(): Promise<void> {
-    await this.#options.watch.lookNow();
+  /** Resolves when nothing is being read. */
+  async settled(): Promise<void> {
     await Promise.all([...this.#entries.values()].map(({ reading }) => reading));
   }
 
+  /** Forgets every source but these. */
+  retain(keys: ReadonlySet<string>): void {
+    for (const [key, entry] of this.#entries) {
+      if (keys.has(key)) continue;
+      this.#entries.delete(key);
+      entry.close();
+    }
+  }
+
   close(): void {
-    for (const entry of this.#entries.values()) entry.close();
-    this.#entries.clear();
+    this.retain(new Set());
   }
 
   #makeRoom(): void {
@@ -92,7 +104,7 @@ export class IdentityStore {
     }
   }
 
-  #read(entry: Entry): Promise<ServerIdentity | undefined> {
+  #read(entry: Entry<Identity>): Promise<Identity | undefined> {
     entry.reading ??= this.#readNow(entry).finally(() => {
       entry.reading = undefined;
       if (entry.changed) this.#onChange(entry);
@@ -100,33 +112,31 @@ export class IdentityStore {
     return entry.reading;
   }
 
-  async #readNow(entry: Entry): Promise<ServerIdentity | undefined> {
+  async #readNow(entry: Entry<Identity>): Promise<Identity | undefined> {
     await this.#watch(entry);
     entry.changed = false;
     entry.readMs = this.#nowMs();
-    const { certificates, serverName, needsClients } = entry.request;
-    const found = await readIdentity(certificates, serverName, needsClients, entry.readMs);
+    const found = await entry.source.read(entry.readMs);
     if (entry.closed) return 'digest' in found ? found : undefined;
     if ('digest' in found) this.#take(entry, found);
     else this.#refuse(entry, found);
     return entry.identity;
   }
 
-  async #watch(entry: Entry): Promise<void> {
+  async #watch(entry: Entry<Identity>): Promise<void> {
     if (entry.stopWatching !== undefined) return;
-    const { certificates, serverName } = entry.request;
-    const files = identityFiles(identityFolder(certificates, serverName));
+    const files = entry.source.files();
     entry.stopWatching = await this.#options.watch.watch(files, () => this.#onChange(entry));
     if (entry.closed) entry.close();
   }
 
-  #onChange(entry: Entry): void {
+  #onChange(entry: Entry<Identity>): void {
     if (entry.closed) return;
     entry.changed = true;
     if (entry.reading === undefined) void this.#read(entry);
   }
 
-  #take(entry: Entry, identity: ServerIdentity): void {
+  #take(entry: Entry<Identity>, identity: Identity): void {
     const before = entry.identity;
     const mended = entry.faults.length > 0;
     entry.faults = [];
@@ -137,7 +147,7 @@ export class IdentityStore {
     this.#tell(entry, before === undefined ? 'loaded' : 'replaced');
   }
 
-  #refuse(entry: Entry, faults: readonly PolicyFault[]): void {
+  #refuse(entry: Entry<Identity>, faults: readonly PolicyFault[]): void {
     if (entry.identity !== undefined && !entry.impatient) {
       entry.impatient = true;
       entry.again(() => this.#onChange(entry), this.#options.patienceMs ?? PATIENCE_MS);
@@ -148,17 +158,17 @@ export class IdentityStore {
     if (JSON.stringify(told) !== JSON.stringify(faults)) this.#tell(entry, 'faulty');
   }
 
-  #tell({ request: { serverName }, faults }: Entry, outcome: IdentityReading['outcome']): void {
-    this.#options.onReading?.({ serverName, outcome, faults });
+  #tell({ source: { label }, faults }: Entry<Identity>, outcome: IdentityReading['outcome']): void {
+    this.#options.onReading?.({ label, outcome, faults });
   }
 }
 
-/** One folder that was asked for. */
-class Entry {
-  readonly request: IdentityRequest;
-  identity: ServerIdentity | undefined;
+/** Files that were asked for. */
+class Entry<Identity extends Digested> {
+  readonly source: IdentitySource<Identity>;
+  identity: Identity | undefined;
   faults: readonly PolicyFault[] = [];
-  reading: Promise<ServerIdentity | undefined> | undefined;
+  reading: Promise<Identity | undefined> | undefined;
   readMs = Number.NEGATIVE_INFINITY;
   /** The files changed while they were being read. */
   changed = false;
@@ -168,8 +178,8 @@ class Entry {
   stopWatching: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(request: IdentityRequest) {
-    this.request = request;
+  constructor(source: IdentitySource<Identity>) {
+    this.source = source;
   }
 
   again(read: () => void, afterMs: number): void {
@@ -182,24 +192,4 @@ class Entry {
     clearTimeout(this.#timer);
     this.stopWatching?.();
   }
-}
-
-/** Faults of server names without a folder: found by one look at the folder of folders, nothing in them is read. */
-export async function missingFolders(
-  certificates: string,
-  serverNames: Iterable<string>,
-): Promise<readonly PolicyFault[]> {
-  let present: ReadonlySet<string>;
-  try {
-    present = new Set(await readdir(certificates));
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    return [fileFault(certificates, `cannot be read: ${code}`)];
-  }
-  return [...serverNames].flatMap((serverName) => {
-    const folder = identityFolder('', serverName);
-    return present.has(folder)
-      ? []
-      : [fileFault(join(certificates, folder), `there is no folder for ${serverName}`)];
-  });
 }

@@ -1,6 +1,8 @@
 /** What may be shown of a server name's certificates: never a key. */
 
 import type { X509Certificate } from 'node:crypto';
+import type { CertifiedKey } from './certificate-files.ts';
+import type { NodeIdentity } from './node-identity.ts';
 import type { ServerIdentity } from './server-identity.ts';
 
 export interface IdentitySummary {
@@ -29,13 +31,7 @@ export function describeIdentity({ serverName, keys, clients }: ServerIdentity):
   const nextUpdateMs = clients?.nextUpdateMs;
   return {
     server_name: serverName,
-    chains: keys.map(({ leaf, keyType, notAfterMs }) => ({
-      subject: oneLine(leaf.subject),
-      issuer: oneLine(leaf.issuer),
-      names: leaf.subjectAltName ?? '',
-      key: keyType,
-      not_after: new Date(notAfterMs).toISOString(),
-    })),
+    chains: keys.map(describeKey),
     client_authorities: (clients?.authorities ?? []).map(({ certificate }) => describeAuthority(certificate)),
     ...(revoked !== undefined && {
       crl: {
@@ -43,6 +39,30 @@ export function describeIdentity({ serverName, keys, clients }: ServerIdentity):
         ...(nextUpdateMs !== undefined && { next_update: new Date(nextUpdateMs).toISOString() }),
       },
     }),
+  };
+}
+
+export interface NodeIdentitySummary {
+  /** Absent where the nodes are shown no certificate. */
+  readonly chain?: ChainSummary;
+  /** Absent where the public ones are trusted. */
+  readonly authorities?: readonly AuthoritySummary[];
+}
+
+export function describeNodeIdentity({ key, authorities }: NodeIdentity): NodeIdentitySummary {
+  return {
+    ...(key !== undefined && { chain: describeKey(key) }),
+    ...(authorities !== undefined && { authorities: authorities.map(describeAuthority) }),
+  };
+}
+
+function describeKey({ leaf, keyType, notAfterMs }: CertifiedKey): ChainSummary {
+  return {
+    subject: oneLine(leaf.subject),
+    issuer: oneLine(leaf.issuer),
+    names: leaf.subjectAltName ?? '',
+    key: keyType,
+    not_after: new Date(notAfterMs).toISOString(),
   };
 }
 

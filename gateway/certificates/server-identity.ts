@@ -1,17 +1,16 @@
 /** What a server name shows in its handshakes and whom it trusts there: its folder, read and checked whole. */
 
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createHash, type X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import { fileFault, type PolicyFault } from '../policy/fault.ts';
-import {
-  type CertifiedKey,
-  type IdentityFile,
-  identityFileNames,
-  readCertifiedKey,
-  readClientAuthorities,
-} from './certificate-files.ts';
+import type { PolicyFault } from '../policy/fault.ts';
+import { type CertifiedKey, readCertifiedKey, readClientAuthorities } from './certificate-files.ts';
 import type { ClientAuthorities } from './client-authorities.ts';
+import type { IdentitySource } from './identity-store.ts';
+import { PemFiles } from './pem-files.ts';
+
+/** The files a folder may have. */
+const FILES = ['chain.pem', 'key.pem', 'chain.rsa.pem', 'key.rsa.pem', 'clients.pem', 'clients.crl'] as const;
+type IdentityFile = (typeof FILES)[number];
 
 /** One server name's material; every text was read and checked in the same pass. */
 export interface ServerIdentity {
@@ -32,77 +31,72 @@ export function identityFolder(certificates: string, serverName: string): string
   return join(certificates, serverName.replace(/^\*\./, '_.'));
 }
 
-/** Every file whose change may change the identity. */
-export function identityFiles(folder: string): readonly string[] {
-  return identityFileNames.map((name) => join(folder, name));
+/** A folder as it is to be read; `needsClients` is false where the name asks for no client certificates. */
+export function serverIdentitySource(
+  certificates: string,
+  serverName: string,
+  needsClients: boolean,
+): IdentitySource<ServerIdentity> {
+  return {
+    key: `${certificates} ${serverName} ${needsClients}`,
+    label: serverName,
+    files: () => [...pathsIn(certificates, serverName).values()],
+    read: (nowMs) => readIdentity(certificates, serverName, needsClients, nowMs),
+  };
 }
 
-/** Reads and checks a folder; `needsClients` is false where the name asks for no client certificates. */
-export async function readIdentity(
+function pathsIn(certificates: string, serverName: string): ReadonlyMap<IdentityFile, string> {
+  const folder = identityFolder(certificates, serverName);
+  return new Map(FILES.map((name) => [name, join(folder, name)]));
+}
+
+async function readIdentity(
   certificates: string,
   serverName: string,
   needsClients: boolean,
   nowMs: number,
 ): Promise<ServerIdentity | readonly PolicyFault[]> {
-  const folder = new IdentityFolder(identityFolder(certificates, serverName));
-  const texts = await folder.read();
-  const required: readonly IdentityFile[] = needsClients
-    ? ['chain.pem', 'key.pem', 'clients.pem']
-    : ['chain.pem', 'key.pem'];
-  for (const name of required) if (!texts.has(name)) folder.fault(name, 'cannot be read: ENOENT');
+  const files = await PemFiles.read(
+    pathsIn(certificates, serverName),
+    needsClients ? ['chain.pem', 'key.pem', 'clients.pem'] : ['chain.pem', 'key.pem'],
+  );
+  const fits = (leaf: X509Certificate): string | undefined =>
+    covers(leaf, serverName) ? undefined : `the first certificate is not for ${serverName}`;
   const keys = [
-    readCertifiedKey(folder, texts, 'chain.pem', 'key.pem', serverName, nowMs),
-    readCertifiedKey(folder, texts, 'chain.rsa.pem', 'key.rsa.pem', serverName, nowMs),
+    readCertifiedKey(files, 'chain.pem', 'key.pem', nowMs, fits),
+    readCertifiedKey(files, 'chain.rsa.pem', 'key.rsa.pem', nowMs, fits),
   ].filter((each) => each !== undefined);
   const [first, second] = keys;
   if (second !== undefined && first?.keyType === second.keyType) {
-    folder.fault('key.rsa.pem', `is a ${second.keyType} key like key.pem`);
+    files.fault('key.rsa.pem', `is a ${second.keyType} key like key.pem`);
   }
-  const clients = needsClients ? readClientAuthorities(folder, texts, nowMs) : undefined;
-  if (folder.faults.length > 0) return folder.faults;
+  const clients = needsClients
+    ? readClientAuthorities(files, 'clients.pem', 'clients.crl', nowMs)
+    : undefined;
+  if (files.faults.length > 0) return files.faults;
   return {
     serverName,
     keys,
     ...(clients !== undefined && { clients }),
     notAfterMs: Math.min(...keys.map((key) => key.notAfterMs)),
-    digest: digestOf(texts, needsClients),
+    digest: digestOf(files, needsClients),
   };
 }
 
-function digestOf(texts: ReadonlyMap<IdentityFile, string>, needsClients: boolean): string {
+function digestOf(files: PemFiles<IdentityFile>, needsClients: boolean): string {
   const hash = createHash('sha256');
-  for (const name of identityFileNames) {
+  for (const name of FILES) {
     if (!needsClients && name.startsWith('clients')) continue;
-    const text = texts.get(name);
+    const text = files.text(name);
     hash.update(`${name} ${text?.length ?? 'none'}:${text ?? ''}`);
   }
   return hash.digest('hex');
 }
 
-/** The files of one folder and what is wrong with them. */
-class IdentityFolder {
-  readonly faults: PolicyFault[] = [];
-  readonly #path: string;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** The files that are there. */
-  async read(): Promise<ReadonlyMap<IdentityFile, string>> {
-    const texts = new Map<IdentityFile, string>();
-    for (const name of identityFileNames) {
-      try {
-        texts.set(name, await readFile(join(this.#path, name), 'utf8'));
-      } catch (error) {
-        const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-        if (code !== 'ENOENT') this.fault(name, `cannot be read: ${code}`);
-      }
-    }
-    return texts;
-  }
-
-  fault(name: IdentityFile, problem: string, expected?: string): void {
-    this.faults.push(fileFault(join(this.#path, name), problem, expected));
-  }
+/** A wildcard name needs the same wildcard in the certificate; a subject alone counts for nothing (RFC 9525 §6.3). */
+function covers(leaf: X509Certificate, serverName: string): boolean {
+  const name = serverName.replace(/^\*\./, 'a.');
+  if (leaf.checkHost(name, { subject: 'never' }) === undefined) return false;
+  const written = (leaf.subjectAltName ?? '').toLowerCase().split(', ');
+  return name === serverName || written.includes(`dns:${serverName}`);
 }

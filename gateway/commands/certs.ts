@@ -2,9 +2,20 @@
 
 import { request } from 'undici';
 import { z } from 'zod';
-import { type CheckedIdentity, checkIdentities } from '../certificates/check-identities.ts';
-import { describeIdentity } from '../certificates/identity-summary.ts';
-import { formatFault } from '../policy/fault.ts';
+import {
+  type Checked,
+  checkNodeIdentities,
+  checkServerIdentities,
+} from '../certificates/check-identities.ts';
+import {
+  type AuthoritySummary,
+  type ChainSummary,
+  describeIdentity,
+  describeNodeIdentity,
+} from '../certificates/identity-summary.ts';
+import type { NodeIdentity } from '../certificates/node-identity.ts';
+import type { ServerIdentity } from '../certificates/server-identity.ts';
+import { formatFault, type PolicyFault } from '../policy/fault.ts';
 import { loadPolicy } from '../policy/load.ts';
 import type { HostPort } from '../policy/policy.ts';
 import { type Command, required } from './command.ts';
@@ -14,7 +25,8 @@ const ADMIN_TIMEOUT_MS = 1000;
 
 export const certs: Command = {
   name: 'certs',
-  summary: 'list the certificates of every server name: names, ends, client authorities, revocation lists',
+  summary:
+    'list the certificates of every server name and upstream: names, ends, authorities, revocation lists',
   usage: '--config policies',
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
@@ -23,9 +35,11 @@ export const certs: Command = {
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     if (policy === undefined) return 1;
     const loaded = await namesInUse(policy.gateway.admin);
-    const checked = await checkIdentities(policy, nowMs);
-    for (const each of checked) terminal.write(describe(each, loaded, nowMs));
-    return faults.length + checked.filter((each) => each.faults.length > 0).length > 0 ? 1 : 0;
+    const servers = await checkServerIdentities(policy, nowMs);
+    const nodes = await checkNodeIdentities(policy, nowMs);
+    for (const each of servers) terminal.write(describeServer(each, loaded, nowMs));
+    for (const each of nodes) terminal.write(describeNodes(each, nowMs));
+    return [...faults, ...servers.flatMap(faultsOf), ...nodes.flatMap(faultsOf)].length > 0 ? 1 : 0;
   },
 };
 
@@ -45,32 +59,51 @@ async function namesInUse({ host, port }: HostPort): Promise<ReadonlySet<string>
   }
 }
 
-function describe(
-  { serverName, tenant, identity, faults }: CheckedIdentity,
+const faultsOf = ({ faults }: Checked<unknown>): readonly PolicyFault[] => faults;
+
+function describeServer(
+  { name, tenant, identity, faults }: Checked<ServerIdentity>,
   loaded: ReadonlySet<string> | undefined,
   nowMs: number,
 ): string {
-  const use = loaded === undefined ? 'no gateway runs' : loaded.has(serverName) ? 'loaded' : 'not loaded';
-  const lines = [`${serverName}  (${tenant}, ${use})`];
-  for (const fault of faults) lines.push(`  fault    ${formatFault(fault)}`);
+  const use = loaded === undefined ? 'no gateway runs' : loaded.has(name) ? 'loaded' : 'not loaded';
+  const lines = [`${name}  (${tenant}, ${use})`, ...faults.map(faultLine)];
   if (identity !== undefined) {
     const { chains, client_authorities, crl } = describeIdentity(identity);
-    for (const { subject, issuer, names, key, not_after } of chains) {
-      lines.push(
-        `  chain    ${subject}, by ${issuer}, ${key}, ${ends(not_after, nowMs)}`,
-        `           ${names}`,
-      );
-    }
-    for (const { subject, not_after } of client_authorities) {
-      lines.push(`  clients  ${subject}, ${ends(not_after, nowMs)}`);
-    }
+    for (const chain of chains) lines.push(...chainLines('chain', chain, nowMs));
+    for (const authority of client_authorities) lines.push(authorityLine('clients', authority, nowMs));
     if (crl !== undefined) {
       const due =
         crl.next_update === undefined ? 'with no next one announced' : dueText(crl.next_update, nowMs);
-      lines.push(`  crl      ${crl.revoked} revoked, ${due}`);
+      lines.push(line('crl', `${crl.revoked} revoked, ${due}`));
     }
   }
   return `${lines.join('\n')}\n`;
+}
+
+function describeNodes({ name, identity, faults }: Checked<NodeIdentity>, nowMs: number): string {
+  const lines = [`${name}  (towards nodes)`, ...faults.map(faultLine)];
+  if (identity !== undefined) {
+    const { chain, authorities } = describeNodeIdentity(identity);
+    if (chain !== undefined) lines.push(...chainLines('chain', chain, nowMs));
+    for (const authority of authorities ?? []) lines.push(authorityLine('nodes', authority, nowMs));
+    if (authorities === undefined) lines.push(line('nodes', 'the public authorities'));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+const line = (label: string, text: string): string => `  ${label.padEnd(9)}${text}`;
+const faultLine = (fault: PolicyFault): string => line('fault', formatFault(fault));
+
+function chainLines(label: string, chain: ChainSummary, nowMs: number): readonly string[] {
+  const { subject, issuer, names, key, not_after } = chain;
+  const lines = [line(label, `${subject}, by ${issuer}, ${key}, ${ends(not_after, nowMs)}`)];
+  if (names !== '') lines.push(line('', names));
+  return lines;
+}
+
+function authorityLine(label: string, { subject, not_after }: AuthoritySummary, nowMs: number): string {
+  return line(label, `${subject}, ${ends(not_after, nowMs)}`);
 }
 
 function ends(date: string, nowMs: number): string {

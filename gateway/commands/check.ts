@@ -1,8 +1,9 @@
 /** `patchgate check`: every fault of a policy folder at once, without starting anything. */
 
-import { checkIdentities } from '../certificates/check-identities.ts';
-import { formatFault, inFileOrder } from '../policy/fault.ts';
+import { checkNodeIdentities, checkServerIdentities } from '../certificates/check-identities.ts';
+import { formatFault, inFileOrder, type PolicyFault } from '../policy/fault.ts';
 import { loadPolicy } from '../policy/load.ts';
+import type { Policy } from '../policy/policy.ts';
 import { type Command, required } from './command.ts';
 
 export const check: Command = {
@@ -12,9 +13,10 @@ export const check: Command = {
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const folder = required(values, 'config');
-    const { policy, faults: policyFaults } = await loadPolicy(folder, Date.now());
-    const checked = policy === undefined ? [] : await checkIdentities(policy, Date.now());
-    const faults = inFileOrder([...policyFaults, ...checked.flatMap((each) => each.faults)]);
+    const nowMs = Date.now();
+    const { policy, faults: policyFaults } = await loadPolicy(folder, nowMs);
+    const certificateFaults = policy === undefined ? [] : await faultsOfCertificates(policy, nowMs);
+    const faults = inFileOrder([...policyFaults, ...certificateFaults]);
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     if (faults.length > 0) {
       terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);
@@ -28,3 +30,9 @@ export const check: Command = {
     return 0;
   },
 };
+
+async function faultsOfCertificates(policy: Policy, nowMs: number): Promise<readonly PolicyFault[]> {
+  const servers = await checkServerIdentities(policy, nowMs);
+  const nodes = await checkNodeIdentities(policy, nowMs);
+  return [...servers, ...nodes].flatMap(({ faults }) => faults);
+}

@@ -34,6 +34,7 @@ export interface Validity {
 
 export interface ServerRequest extends Validity {
   readonly dnsNames: readonly string[];
+  readonly addresses?: readonly string[];
 }
 
 export interface ClientRequest extends Validity {
@@ -96,8 +97,11 @@ class KeyedAuthority implements Authority {
     this.certificatePem = `${certificate.toString('pem')}\n`;
   }
 
-  issueServer({ dnsNames, ...times }: ServerRequest): Promise<IssuedPair> {
-    const names: JsonGeneralNames = dnsNames.map((value) => ({ type: 'dns', value }));
+  issueServer({ dnsNames, addresses = [], ...times }: ServerRequest): Promise<IssuedPair> {
+    const names: JsonGeneralNames = [
+      ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
+      ...addresses.map((value) => ({ type: 'ip' as const, value })),
+    ];
     return this.#issue({
       commonName: dnsNames[0] ?? '',
       usage: ExtendedKeyUsage.serverAuth,

@@ -1,7 +1,7 @@
 /** From a server name to the tenant that owns it and the TLS context made for it alone. */
 
 import type { IdentityStore } from '../certificates/identity-store.ts';
-import type { ServerIdentity } from '../certificates/server-identity.ts';
+import { type ServerIdentity, serverIdentitySource } from '../certificates/server-identity.ts';
 import {
   asksForClients,
   claimOf,
@@ -27,12 +27,12 @@ export class UnusableIdentityError extends Error {}
  * their ticket keys with it, and sessions made before meet the full handshake.
  */
 export class ServerNames {
-  readonly #identities: IdentityStore;
+  readonly #identities: IdentityStore<ServerIdentity>;
   readonly #ticketSecret: Buffer;
   readonly #contexts = new WeakMap<ServerIdentity, Map<string, TlsContext>>();
 
   /** `ticketSecret`: 32 random bytes, the same in every process that shall resume the sessions of the others. */
-  constructor(identities: IdentityStore, ticketSecret: Buffer) {
+  constructor(identities: IdentityStore<ServerIdentity>, ticketSecret: Buffer) {
     this.#identities = identities;
     this.#ticketSecret = ticketSecret;
   }
@@ -49,11 +49,9 @@ export class ServerNames {
     const claim = claimOf(policy, serverName);
     if (claim === undefined) return undefined;
     const { tenant } = claim;
-    const identity = this.#identities.get({
-      certificates: policy.gateway.certificates,
-      serverName: claim.serverName,
-      needsClients: asksForClients(policy, tenant),
-    });
+    const identity = this.#identities.get(
+      serverIdentitySource(policy.gateway.certificates, claim.serverName, asksForClients(policy, tenant)),
+    );
     const rules = {
       tenant: tenant.name,
       clientCertificates: tenant.clientCertificates ?? listener.clientCertificates,

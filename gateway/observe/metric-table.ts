@@ -50,7 +50,7 @@ export const metricTable = {
     name: 'patchgate_certificate_not_after_timestamp_seconds',
     type: 'gauge',
     labels: ['server_name', 'role'],
-    help: 'When the first certificate of that role expires, of the server names in use.',
+    help: 'When the first certificate of that role expires, of the server names (and tenant/upstream) in use.',
   },
   crlNextUpdate: {
     name: 'patchgate_crl_next_update_timestamp_seconds',

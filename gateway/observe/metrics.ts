@@ -24,8 +24,9 @@ export interface RouteMetrics {
 
 /** When something a server name needs for its handshakes ends. `crl`: when the next revocation list is due. */
 export interface CertificateEnding {
-  readonly serverName: string;
-  readonly role: 'chain' | 'clients' | 'crl';
+  /** The server name, or `tenant/upstream`. */
+  readonly name: string;
+  readonly role: 'chain' | 'clients' | 'crl' | 'node-chain' | 'node-authorities';
   /** Since the epoch. */
   readonly seconds: number;
 }
@@ -153,9 +154,8 @@ class RegistryMetrics implements Metrics {
     const { certificateNotAfter, crlNextUpdate } = this.#tallies;
     certificateNotAfter.clear();
     crlNextUpdate.clear();
-    for (const { serverName, role, seconds } of endings) {
-      const cell =
-        role === 'crl' ? crlNextUpdate.cell(serverName) : certificateNotAfter.cell(serverName, role);
+    for (const { name, role, seconds } of endings) {
+      const cell = role === 'crl' ? crlNextUpdate.cell(name) : certificateNotAfter.cell(name, role);
       cell.value = seconds;
     }
   }

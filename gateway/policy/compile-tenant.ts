@@ -8,6 +8,7 @@ import { compileUpstreams } from './compile-upstreams.ts';
 import type { PolicyFault } from './fault.ts';
 import type { Tenant } from './policy.ts';
 import { readRevokedCertificates } from './revoked-certificates.ts';
+import { isServerName } from './server-name.ts';
 import type { TenantFile } from './tenant-file.ts';
 import { createTokenMemory } from './token-memory.ts';
 import type { Places } from './yaml-file.ts';
@@ -75,16 +76,6 @@ function compilePattern(text: string): RegExp | undefined {
 function compileInclusions(scopes: TenantFile['scopes']): Tenant['inclusions'] {
   const entries = Object.entries(scopes) as [ScopeName, ScopeName[]][];
   return new Map(entries.map(([scope, included]) => [scope, new Set(included)]));
-}
-
-/** `name.example.com`, or `*.` before at least two labels. */
-const SERVER_NAME =
-  /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
-
-/** Whether certificates can be looked for under the name. */
-export function isServerName(name: string): boolean {
-  const wild = name.startsWith('*.') && !name.slice(2).includes('.');
-  return SERVER_NAME.test(name) && name.length <= 253 && !wild;
 }
 
 function nameFaults(places: Places, file: TenantFile, fileName: string): PolicyFault[] {

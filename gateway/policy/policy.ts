@@ -137,6 +137,8 @@ export interface Upstream {
   readonly name: string;
   readonly tenant: string;
   readonly nodes: readonly NodeAddress[];
+  /** For the nodes that are spoken to over TLS. */
+  readonly tls: NodeTls;
   readonly balance: 'leastRequests' | 'roundRobin';
   readonly connectMs: number;
   readonly firstByteMs: number;
@@ -144,9 +146,23 @@ export interface Upstream {
   readonly idleMs: number;
 }
 
-/** One sync node, plain HTTP/1.1. `url` is its name in logs and metrics. */
+/** One sync node, spoken to in HTTP/1.1. `url` is its name in logs and metrics. */
 export interface NodeAddress extends HostPort {
   readonly url: string;
+  /** Over TLS. */
+  readonly secure: boolean;
+}
+
+/** TLS to nodes. Files are absolute paths to PEM, read when first needed and again when they change. */
+export interface NodeTls {
+  /** Authorities of the nodes' certificates; absent means the public ones. */
+  readonly ca?: string;
+  /** The chain the gateway shows, and its key; both or neither. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** The name asked for and looked for in the certificate, in place of the node's host. */
+  readonly serverName?: string;
+  readonly minTlsVersion: TlsVersion;
 }
 
 export interface Route {

@@ -71,7 +71,28 @@ const issuer = z.strictObject({
 });
 
 const upstream = z.strictObject({
-  nodes: z.array(z.string()).min(1).max(1000).describe('http://host:port of each sync node.'),
+  nodes: z
+    .array(z.string())
+    .min(1)
+    .max(1000)
+    .describe('http://host:port or https://host:port of each sync node.'),
+  tls: z
+    .strictObject({
+      ca: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("PEM: authorities of the nodes' certificates; else the public ones."),
+      cert: z.string().min(1).optional().describe('PEM: the chain the gateway shows to the nodes.'),
+      key: z.string().min(1).optional().describe('PEM: its key.'),
+      serverName: z
+        .string()
+        .optional()
+        .describe("The name asked for and found in the nodes' certificates, if not their host."),
+      minTlsVersion: minTlsVersion.prefault('TLSv1.3').describe('The oldest TLS version spoken to nodes.'),
+    })
+    .optional()
+    .describe('For nodes over https; the files are read again when they change.'),
   balance: z
     .enum(['leastRequests', 'roundRobin', 'hash'])
     .prefault('leastRequests')

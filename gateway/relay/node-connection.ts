@@ -7,6 +7,7 @@ import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
 import type { NodeAddress } from '../policy/policy.ts';
+import type { SecuredBy } from './node-tls.ts';
 
 /** Why a node did not do its part; `timeout` is a connection that could not be made in time. */
 export interface NodeFault {
@@ -46,6 +47,8 @@ export interface ConnectionOwner {
 /** A socket that carries one request at a time; made by the pool, which is its owner. */
 export class NodeConnection implements Expiring {
   readonly #socket: Socket;
+  /** The TCP connection, below TLS if there is some: a reset is its own. */
+  readonly #transport: Socket;
   readonly #owner: ConnectionOwner;
   readonly #heads: HeadReader;
   readonly #deadlines: Deadlines;
@@ -63,18 +66,29 @@ export class NodeConnection implements Expiring {
   #untilClose = false;
   #corked = false;
   #fault: NodeFault = { kind: 'broken', reason: 'the node closed the connection' };
+  /** What its TLS was made with. */
+  readonly securedBy: SecuredBy | undefined;
   /** Requests begun on this connection. */
   uses = 0;
 
-  constructor(node: NodeAddress, connectMs: number, context: NodeContext, owner: ConnectionOwner) {
+  /** `securedBy`: for a node that is spoken to over TLS. */
+  constructor(
+    node: NodeAddress,
+    securedBy: SecuredBy | undefined,
+    connectMs: number,
+    context: NodeContext,
+    owner: ConnectionOwner,
+  ) {
+    this.securedBy = securedBy;
     this.#owner = owner;
     this.#deadlines = context.deadlines;
     this.#heads = new HeadReader(context.llhttp, 'response', HEAD_LIMITS);
     this.#deadlines.arm(this, connectMs);
     // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
     const options = { host: node.host, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
-    this.#socket = connect(options);
-    this.#socket.on('connect', () => this.#onConnect());
+    this.#transport = connect(options);
+    this.#socket = securedBy?.secure(this.#transport, node) ?? this.#transport;
+    this.#socket.on(securedBy === undefined ? 'connect' : 'secureConnect', () => this.#onConnect());
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('drain', () => this.#listener?.onNodeDrain());
     this.#socket.on('end', () => this.#onEnd());
@@ -127,7 +141,7 @@ export class NodeConnection implements Expiring {
   /** Gives the request up: the node sees a reset, never a clean end. */
   reset(): void {
     this.#listener = undefined;
-    this.#socket.resetAndDestroy();
+    this.#breakOff();
   }
 
   /** Closes an idle connection. */
@@ -228,9 +242,14 @@ export class NodeConnection implements Expiring {
     this.#fault = { kind: 'bad-response', reason };
     const listener = this.#listener;
     this.#listener = undefined;
-    this.#socket.resetAndDestroy();
+    this.#breakOff();
     listener?.onNodeFault(this.#fault);
     return undefined;
+  }
+
+  #breakOff(): void {
+    this.#transport.resetAndDestroy();
+    this.#socket.destroy();
   }
 
   #onEnd(): void {

@@ -2,6 +2,7 @@
 
 import type { NodeAddress } from '../policy/policy.ts';
 import { type ConnectionOwner, NodeConnection, type NodeContext, type NodeFault } from './node-connection.ts';
+import type { SecuredBy } from './node-tls.ts';
 
 /** Waits for a connection; exactly one of the two is called, perhaps before `acquire` returns. */
 export interface ConnectionWaiter {
@@ -26,6 +27,7 @@ export class NodePool implements ConnectionOwner {
   readonly #waiters = new Map<NodeConnection, ConnectionWaiter>();
 
   readonly #onFree: () => void;
+  #securedBy: SecuredBy | undefined;
 
   /** `onFree` is called whenever the pool may have stopped being full. */
   constructor(node: NodeAddress, settings: PoolSettings, context: NodeContext, onFree: () => void) {
@@ -45,21 +47,34 @@ export class NodePool implements ConnectionOwner {
     return this.#idle.length === 0 && this.#open.size >= this.#settings.maxConnections;
   }
 
-  /** Gives the waiter an idle connection at once, or a new one when it is made. The pool must not be full. */
-  acquire(waiter: ConnectionWaiter): void {
+  /**
+   * Gives the waiter an idle connection at once, or a new one when it is made. The pool must not be full. Connections
+   * secured by what is no longer in force finish what they carry and are not used again.
+   */
+  acquire(waiter: ConnectionWaiter, securedBy?: SecuredBy): void {
+    if (securedBy !== this.#securedBy) {
+      this.#securedBy = securedBy;
+      this.closeIdle();
+    }
     const warm = this.#idle.pop();
     if (warm !== undefined) {
       this.#give(warm, waiter);
       return;
     }
-    const connection = new NodeConnection(this.node, this.#settings.connectMs, this.#context, this);
+    const connection = new NodeConnection(
+      this.node,
+      securedBy,
+      this.#settings.connectMs,
+      this.#context,
+      this,
+    );
     this.#open.add(connection);
     this.#waiters.set(connection, waiter);
   }
 
   /** Closes what is idle; what is in use goes on to its end. */
   closeIdle(): void {
-    for (const connection of [...this.#idle]) connection.close();
+    for (const connection of this.#idle.splice(0)) connection.close();
   }
 
   onConnected(connection: NodeConnection): void {
@@ -69,6 +84,10 @@ export class NodePool implements ConnectionOwner {
   }
 
   onReusable(connection: NodeConnection): void {
+    if (connection.securedBy !== this.#securedBy) {
+      connection.close();
+      return;
+    }
     this.#idle.push(connection);
     connection.closeAfter(this.#settings.idleMs);
     this.#onFree();

@@ -5,6 +5,7 @@ import { type Denial, deny } from '../core/denial.ts';
 import type { Upstream } from '../policy/policy.ts';
 import type { NodeConnection, NodeContext, NodeFault } from './node-connection.ts';
 import { NodePool } from './node-pool.ts';
+import type { NodeTlsContexts, SecuredBy } from './node-tls.ts';
 
 /** Gets a connection that may take a request, or the reason why there is none. */
 export interface NodeWaiter {
@@ -18,13 +19,18 @@ const QUEUE_LENGTH = 1024;
 /** Nodes asked for one request: the chosen one and, when it cannot be connected to, one more. */
 const ATTEMPTS = 2;
 
+/** Never in the clear instead. */
+const UNSECURED: NodeFault = { kind: 'refused', reason: 'the files of its tls cannot be used' };
+
 /** The pools of every upstream in use. An upstream whose policy changed gets new pools; the old ones run dry. */
 export class UpstreamPools {
   readonly #context: NodeContext;
+  readonly #tls: NodeTlsContexts;
   readonly #pools = new Map<Upstream, Balancer>();
 
-  constructor(context: NodeContext) {
+  constructor(context: NodeContext, tls: NodeTlsContexts) {
     this.#context = context;
+    this.#tls = tls;
   }
 
   /** Finds a connection for one request. Nothing is sent before it is there, so trying again is safe. */
@@ -34,7 +40,9 @@ export class UpstreamPools {
       balancer = new Balancer(upstream, this.#context);
       this.#pools.set(upstream, balancer);
     }
-    balancer.acquire(waiter, ATTEMPTS, new Set());
+    const found = balancer.secure ? this.#tls.find(upstream) : undefined;
+    if (!(found instanceof Promise)) balancer.acquire(waiter, found);
+    else void found.then((securedBy) => balancer.acquire(waiter, securedBy));
   }
 
   /** Forgets the pools of upstreams that are no longer in the policy and closes their idle connections. */
@@ -68,17 +76,31 @@ class Balancer {
   readonly #deadlines: Deadlines;
   readonly #pools: readonly NodePool[];
   readonly #queue = new Set<Queued>();
+  /** Some nodes are spoken to over TLS. */
+  readonly secure: boolean;
+  #securedBy: SecuredBy | undefined;
   #turn = 0;
 
   constructor(upstream: Upstream, context: NodeContext) {
     this.#upstream = upstream;
+    this.secure = upstream.nodes.some((node) => node.secure);
     this.#deadlines = context.deadlines;
     const onFree = (): void => this.#serveQueue();
     this.#pools = upstream.nodes.map((node) => new NodePool(node, upstream, context, onFree));
   }
 
+  /** `securedBy`: what new connections are secured by; nothing when the files for it cannot be used. */
+  acquire(waiter: NodeWaiter, securedBy: SecuredBy | undefined): void {
+    this.#securedBy = securedBy;
+    this.#try(waiter, ATTEMPTS, new Set());
+  }
+
+  closeIdle(): void {
+    for (const pool of this.#pools) pool.closeIdle();
+  }
+
   /** A request that has tried a node already does not wait: its caller has waited for that node. */
-  acquire(waiter: NodeWaiter, attempts: number, tried: Set<NodePool>): void {
+  #try(waiter: NodeWaiter, attempts: number, tried: Set<NodePool>): void {
     const pool = this.#choose(this.#pools.filter((each) => !tried.has(each) && !each.full));
     if (pool === undefined) {
       if (tried.size === 0 && this.#queue.size < QUEUE_LENGTH) this.#enqueue(waiter);
@@ -86,17 +108,14 @@ class Balancer {
       return;
     }
     tried.add(pool);
-    pool.acquire({
-      onConnection: (connection) => waiter.onNode(connection, pool.node.url),
-      onConnectFault: (fault) => {
-        if (attempts > 1 && tried.size < this.#pools.length) this.acquire(waiter, attempts - 1, tried);
-        else waiter.onNoNode(unreachable(fault, pool.node.url));
-      },
-    });
-  }
-
-  closeIdle(): void {
-    for (const pool of this.#pools) pool.closeIdle();
+    const onConnectFault = (fault: NodeFault): void => {
+      if (attempts > 1 && tried.size < this.#pools.length) this.#try(waiter, attempts - 1, tried);
+      else waiter.onNoNode(unreachable(fault, pool.node.url));
+    };
+    const onConnection = (connection: NodeConnection): void => waiter.onNode(connection, pool.node.url);
+    const securedBy = pool.node.secure ? this.#securedBy : undefined;
+    if (pool.node.secure && securedBy === undefined) onConnectFault(UNSECURED);
+    else pool.acquire({ onConnection, onConnectFault }, securedBy);
   }
 
   #enqueue(waiter: NodeWaiter): void {
@@ -114,7 +133,7 @@ class Balancer {
       if (this.#pools.every((pool) => pool.full)) return;
       this.#queue.delete(queued);
       this.#deadlines.disarm(queued);
-      this.acquire(queued.waiter, ATTEMPTS, new Set());
+      this.#try(queued.waiter, ATTEMPTS, new Set());
     }
   }
 

@@ -2,12 +2,9 @@
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import {
-  type IdentityReading,
-  IdentityStore,
-  missingFolders,
-} from '../../gateway/certificates/identity-store.ts';
-import type { ServerIdentity } from '../../gateway/certificates/server-identity.ts';
+import { type IdentityReading, IdentityStore } from '../../gateway/certificates/identity-store.ts';
+import { missingFolders } from '../../gateway/certificates/missing-folders.ts';
+import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { formatFault } from '../../gateway/policy/fault.ts';
 import { FileWatch } from '../../gateway/sources/file-watch.ts';
@@ -17,7 +14,7 @@ const clients = await createAuthority('clients');
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Setting {
-  readonly store: IdentityStore;
+  readonly store: IdentityStore<ServerIdentity>;
   readonly folder: string;
   readonly readings: IdentityReading[];
   get(serverName: string): Promise<ServerIdentity | undefined>;
@@ -28,7 +25,7 @@ function setStore(t: Test, capacity = 100): Setting {
   const folder = t.testdir({});
   const watch = new FileWatch({ settleMs: 10 });
   const readings: IdentityReading[] = [];
-  const store = new IdentityStore({
+  const store = new IdentityStore<ServerIdentity>({
     capacity: () => capacity,
     watch,
     patienceMs: 100,
@@ -38,12 +35,11 @@ function setStore(t: Test, capacity = 100): Setting {
     store.close();
     watch.close();
   });
-  const request = (serverName: string) => ({ certificates: folder, serverName, needsClients: true });
   return {
     store,
     folder,
     readings,
-    get: async (serverName) => store.get(request(serverName)),
+    get: async (serverName) => store.get(serverIdentitySource(folder, serverName, true)),
     write: async (serverName, files) => {
       const at = join(folder, serverName.replace('*.', '_.'));
       await mkdir(at, { recursive: true });

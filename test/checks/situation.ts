@@ -74,6 +74,7 @@ const upstream: Upstream = {
   name: 'sync',
   tenant: 'tenant-a',
   nodes: [],
+  tls: { minTlsVersion: 'TLSv1.3' },
   balance: 'leastRequests',
   connectMs: 1000,
   firstByteMs: 1000,

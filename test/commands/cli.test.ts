@@ -136,6 +136,37 @@ t.test('certs lists what each server name has, check its faults too, and neither
   for (const { out, err } of [listed, faulty, checked]) t.notMatch(out + err, /PRIVATE/);
 });
 
+t.test('certs and check know the certificates towards nodes', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const tenants = join(folder, 'policies', 'tenants');
+  const file = join(tenants, 'tenant-a.yaml');
+  const text = await readFile(file, 'utf8');
+  const tls = 'tls: { ca: ca.pem, cert: gateway.pem, key: gateway.key }';
+  await writeFile(file, text.replace(/nodes: \['http:(.*)'\]/, `nodes: ['https:$1']\n    ${tls}`));
+  const authority = await createAuthority('nodes');
+  const pair = await authority.issueClient({ commonName: 'gateway' });
+  await writeFile(join(tenants, 'ca.pem'), authority.certificatePem);
+  await writeFile(join(tenants, 'gateway.pem'), pair.certificatePem);
+  await writeFile(join(tenants, 'gateway.key'), pair.privateKeyPem);
+  const config = ['--config', join(folder, 'policies')];
+  t.match(await run(t, 'certs', ...config), {
+    status: 0,
+    out: /\ntenant-a\/sync {2}\(towards nodes\)\n {2}chain {4}CN=gateway, by CN=nodes, ec, ends in 1\d days.*\n {2}nodes {4}CN=nodes, ends/,
+  });
+  const server = await authority.issueServer({ dnsNames: ['x.test'] });
+  await writeFile(join(tenants, 'gateway.pem'), server.certificatePem);
+  t.match(await run(t, 'check', ...config), {
+    status: 1,
+    err: new RegExp(
+      [
+        'gateway\\.pem:1:1: the first certificate is not for client authentication .*',
+        '.*gateway\\.key:1:1: does not fit the first certificate of cert',
+        '2 faults',
+      ].join('\n'),
+    ),
+  });
+});
+
 t.test('serve refuses a faulty policy and a port in use, and says which', async (t) => {
   const taken = await rawNode(t, () => undefined);
   const { folder } = await writePolicy(t, '127.0.0.1:1');

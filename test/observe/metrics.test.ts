@@ -18,12 +18,12 @@ t.test('each feed shows in its series', async (t) => {
   metrics.tokenCache('hit');
   metrics.tokenVerification('main', 'verified');
   metrics.jwksFetch('main', 'failed');
-  metrics.certificateEndings([{ serverName: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
+  metrics.certificateEndings([{ name: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
   metrics.addressPrefixes('tenant-a', 'offices', 3);
   metrics.policyLoaded(7, 1_700_000_000);
   metrics.certificateEndings([
-    { serverName: 'a.test', role: 'chain', seconds: 1_800_000_000 },
-    { serverName: 'a.test', role: 'crl', seconds: 1_700_000_000 },
+    { name: 'a.test', role: 'chain', seconds: 1_800_000_000 },
+    { name: 'a.test', role: 'crl', seconds: 1_700_000_000 },
   ]);
   metrics.reloadOutcome(true);
   const { body, contentType } = await metrics.text();

@@ -25,7 +25,7 @@ export interface StageOptions {
   readonly routes?: string;
   /** In place of the upstream's keys beside nodes. */
   readonly upstream?: string;
-  /** Node addresses, `host:port`. */
+  /** Node addresses, `host:port`, or with `https://` before it. */
   readonly nodes: readonly string[];
 }
 
@@ -157,7 +157,7 @@ issuers:
     algorithms: [ES256]
 upstreams:
   sync:
-    nodes: [${nodes.map((node) => `'http://${node}'`).join(', ')}]
+    nodes: [${nodes.map((node) => `'${node.includes('://') ? node : `http://${node}`}'`).join(', ')}]
 ${upstream}
 routes:
 ${routes ?? ROUTES}`;

@@ -85,6 +85,24 @@ const MEANING_ROWS: readonly Row[] = [
     '7:10 modelId: is no regular expression',
   ],
   [
+    'keys for TLS that no node would use',
+    "nodes: ['http://10.1.0.1:7001']",
+    "nodes: ['http://10.1.0.1:7001']\n    tls: { serverName: a.test }",
+    '16:10 upstreams.sync.tls: no node is spoken to over TLS (expected https://host:port)',
+  ],
+  [
+    'a certificate for nodes without its key',
+    "nodes: ['http://10.1.0.1:7001']",
+    "nodes: ['https://10.1.0.1:7001']\n    tls: { cert: a.pem }",
+    '16:10 upstreams.sync.tls: a certificate and its key stand together (expected both of cert and key, or neither)',
+  ],
+  [
+    'a name for nodes that is none',
+    "nodes: ['http://10.1.0.1:7001']",
+    "nodes: ['https://10.1.0.1:7001']\n    tls: { serverName: '*.a.test' }",
+    '16:24 upstreams.sync.tls.serverName: *.a.test is no server name (expected a DNS name)',
+  ],
+  [
     'a path with ** in its middle',
     "'/v1/models/{model_id}/**'",
     "'/v1/**/x'",
@@ -133,6 +151,8 @@ const NODES = [
   'http://x#y',
   'http://0x7f000001:1',
   'http://1:1',
+  'https://u@x:1',
+  'https://x/y',
   'x:1',
   'ftp://x:1',
   '',
@@ -140,19 +160,22 @@ const NODES = [
 
 testRows(t, authorities, TENANT, MEANING_ROWS);
 
-t.test('a node is http, a host and a port, and nothing URL would read as something else', async (t) => {
-  const nodes = `nodes:\n${NODES.map((node) => `      - '${node}'`).join('\n')}`;
-  const folder = await writePolicyFolder(t, authorities);
-  await folder.edit(TENANT, "nodes: ['http://10.1.0.1:7001']", nodes);
-  const { faults } = await folder.load();
-  t.same(
-    faults,
-    NODES.map(
-      (node, index) =>
-        `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node} is no address of a node (expected http://host:port)`,
-    ),
-  );
-});
+t.test(
+  'a node is http or https, a host and a port, and nothing URL would read as something else',
+  async (t) => {
+    const nodes = `nodes:\n${NODES.map((node) => `      - '${node}'`).join('\n')}`;
+    const folder = await writePolicyFolder(t, authorities);
+    await folder.edit(TENANT, "nodes: ['http://10.1.0.1:7001']", nodes);
+    const { faults } = await folder.load();
+    t.same(
+      faults,
+      NODES.map(
+        (node, index) =>
+          `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node} is no address of a node (expected http://host:port or https://host:port)`,
+      ),
+    );
+  },
+);
 
 t.test('faults of all files are reported together, each once, in the order of the lines', async (t) => {
   const folder = await writePolicyFolder(t, authorities, {

@@ -1,0 +1,26 @@
+/** Server names that have no folder of certificates. */
+
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileFault, type PolicyFault } from '../policy/fault.ts';
+import { identityFolder } from './server-identity.ts';
+
+/** Faults of server names without a folder: found by one look at the folder of folders, nothing in them is read. */
+export async function missingFolders(
+  certificates: string,
+  serverNames: Iterable<string>,
+): Promise<readonly PolicyFault[]> {
+  let present: ReadonlySet<string>;
+  try {
+    present = new Set(await readdir(certificates));
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    return [fileFault(certificates, `cannot be read: ${code}`)];
+  }
+  return [...serverNames].flatMap((serverName) => {
+    const folder = identityFolder('', serverName);
+    return present.has(folder)
+      ? []
+      : [fileFault(join(certificates, folder), `there is no folder for ${serverName}`)];
+  });
+}

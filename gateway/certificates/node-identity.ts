@@ -1,0 +1,70 @@
+/** What the gateway shows to the nodes of an upstream and whom it trusts there. */
+
+import { createHash, type X509Certificate } from 'node:crypto';
+import type { PolicyFault } from '../policy/fault.ts';
+import type { Policy, Upstream } from '../policy/policy.ts';
+import { type CertifiedKey, readAuthorities, readCertifiedKey } from './certificate-files.ts';
+import type { IdentitySource } from './identity-store.ts';
+import { PemFiles } from './pem-files.ts';
+
+/** One upstream's material; every text was read and checked in the same pass. */
+export interface NodeIdentity {
+  /** `tenant/upstream`. */
+  readonly upstream: string;
+  /** PEM, one authority each; absent where the public ones are trusted. */
+  readonly authorities?: readonly X509Certificate[];
+  /** Absent where the nodes ask for no certificate. */
+  readonly key?: CertifiedKey;
+  /** SHA-256, hex, over all of it. */
+  readonly digest: string;
+}
+
+type NodeFile = 'ca' | 'cert' | 'key';
+const FILES = ['ca', 'cert', 'key'] as const;
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+
+/** The files of an upstream with TLS as they are to be read. */
+export function nodeIdentitySource({ tenant, name, tls }: Upstream): IdentitySource<NodeIdentity> {
+  const upstream = `${tenant}/${name}`;
+  const paths = new Map<NodeFile, string>();
+  for (const file of FILES) if (tls[file] !== undefined) paths.set(file, tls[file]);
+  return {
+    key: `${upstream} ${[...paths].join(' ')}`,
+    label: upstream,
+    files: () => [...paths.values()],
+    read: (nowMs) => readIdentity(upstream, paths, nowMs),
+  };
+}
+
+/** The upstreams that have nodes over TLS. */
+export function upstreamsOverTls(policy: Policy): readonly Upstream[] {
+  const all = [...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()]);
+  return all.filter(({ nodes }) => nodes.some((node) => node.secure));
+}
+
+async function readIdentity(
+  upstream: string,
+  paths: ReadonlyMap<NodeFile, string>,
+  nowMs: number,
+): Promise<NodeIdentity | readonly PolicyFault[]> {
+  const files = await PemFiles.read(paths, [...paths.keys()]);
+  const authorities = readAuthorities(files, 'ca', nowMs);
+  const key = readCertifiedKey(files, 'cert', 'key', nowMs, misfitOf);
+  if (files.faults.length > 0) return files.faults;
+  const hash = createHash('sha256');
+  for (const file of FILES) hash.update(`${file} ${files.text(file)?.length}:${files.text(file)}`);
+  return {
+    upstream,
+    ...(paths.has('ca') && { authorities }),
+    ...(key !== undefined && { key }),
+    digest: hash.digest('hex'),
+  };
+}
+
+/** Node calls the extended key usages `keyUsage`; without the extension there are none to keep to. */
+function misfitOf(leaf: X509Certificate): string | undefined {
+  const usages: readonly string[] | undefined = leaf.keyUsage;
+  return usages === undefined || usages.includes(CLIENT_AUTH)
+    ? undefined
+    : 'the first certificate is not for client authentication';
+}

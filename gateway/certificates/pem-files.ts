@@ -1,0 +1,42 @@
+/** PEM files that are read together, and what is wrong with them. */
+
+import { readFile } from 'node:fs/promises';
+import { fileFault, type PolicyFault } from '../policy/fault.ts';
+
+/** `Name` says what a file is for; each has a path. */
+export class PemFiles<Name extends string> {
+  readonly faults: PolicyFault[] = [];
+  readonly #paths: ReadonlyMap<Name, string>;
+  readonly #texts = new Map<Name, string>();
+
+  private constructor(paths: ReadonlyMap<Name, string>) {
+    this.#paths = paths;
+  }
+
+  /** Reads the files that are there; those of `required` that are not are faults, like any that cannot be read. */
+  static async read<Name extends string>(
+    paths: ReadonlyMap<Name, string>,
+    required: readonly Name[],
+  ): Promise<PemFiles<Name>> {
+    const files = new PemFiles(paths);
+    for (const [name, path] of paths) {
+      try {
+        files.#texts.set(name, await readFile(path, 'utf8'));
+      } catch (error) {
+        const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+        if (code !== 'ENOENT' || required.includes(name)) files.fault(name, `cannot be read: ${code}`);
+      }
+    }
+    return files;
+  }
+
+  /** The text of a file, if it is there. */
+  text(name: Name): string | undefined {
+    return this.#texts.get(name);
+  }
+
+  /** Takes down what is wrong with a file. */
+  fault(name: Name, problem: string, expected?: string): void {
+    this.faults.push(fileFault(this.#paths.get(name) ?? name, problem, expected));
+  }
+}

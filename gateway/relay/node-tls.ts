@@ -1,0 +1,67 @@
+/** TLS to the nodes: the contexts connections are made in, one for each identity. */
+
+import { isIP, type Socket } from 'node:net';
+import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
+import type { IdentityStore } from '../certificates/identity-store.ts';
+import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
+import type { NodeAddress, NodeTls, Upstream } from '../policy/policy.ts';
+
+/** How connections to the nodes of an upstream are secured at the moment. */
+export interface SecuredBy {
+  /** Begins the handshake over a TCP connection that is being made. */
+  secure(transport: Socket, node: NodeAddress): TLSSocket;
+}
+
+interface Known {
+  readonly identity: NodeIdentity;
+  readonly securedBy: SecuredBy;
+}
+
+/** One context an upstream, made anew when its files or its policy are others. */
+export class NodeTlsContexts {
+  readonly #identities: IdentityStore<NodeIdentity>;
+  readonly #known = new WeakMap<NodeTls, Known>();
+
+  constructor(identities: IdentityStore<NodeIdentity>) {
+    this.#identities = identities;
+  }
+
+  /** What secures the connections of an upstream now, or a promise of it; nothing when its files cannot be used. */
+  find(upstream: Upstream): SecuredBy | Promise<SecuredBy | undefined> | undefined {
+    const identity = this.#identities.get(nodeIdentitySource(upstream));
+    if (identity instanceof Promise) return identity.then((read) => this.#contextOf(upstream.tls, read));
+    return this.#contextOf(upstream.tls, identity);
+  }
+
+  #contextOf(tls: NodeTls, identity: NodeIdentity | undefined): SecuredBy | undefined {
+    if (identity === undefined) return undefined;
+    const known = this.#known.get(tls);
+    if (known?.identity === identity) return known.securedBy;
+    const made = securedBy(identity, tls);
+    this.#known.set(tls, { identity, securedBy: made });
+    return made;
+  }
+}
+
+/** The certificate of a node is verified in full, its name included; without `ca` by the public authorities. */
+function securedBy({ authorities, key }: NodeIdentity, { serverName, minTlsVersion }: NodeTls): SecuredBy {
+  const secureContext = createSecureContext({
+    ...(authorities !== undefined && { ca: authorities.map((each) => each.toString()) }),
+    ...(key !== undefined && { cert: key.chainPem, key: key.keyPem }),
+    minVersion: minTlsVersion,
+  });
+  return {
+    secure(transport, { host }) {
+      const options: ConnectionOptions = {
+        socket: transport,
+        host,
+        secureContext,
+        ALPNProtocols: ['http/1.1'],
+        rejectUnauthorized: true,
+        // An address is no server name (RFC 6066 §3), and is looked for among the addresses of the certificate.
+        ...(serverName !== undefined ? { servername: serverName } : isIP(host) === 0 && { servername: host }),
+      };
+      return connect(options);
+    },
+  };
+}
