@@ -10,7 +10,10 @@ export interface RefusedCertificate {
   readonly reason: string;
 }
 
+/** Authorities between a client and its root, at most. */
 const CHAIN_LENGTH = 8;
+/** All of it together, DER: nodes get the certificate as a field of a request head. */
+const CHAIN_BYTES = 16_384;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_PURPOSE = '2.5.29.37.0';
 const MIN_RSA_BITS = 2048;
@@ -19,7 +22,7 @@ const KEY_TYPES: ReadonlySet<string> = new Set(['rsa', 'rsa-pss', 'ec', 'ed25519
 /**
  * The facts of a certificate whose chain was verified, or why it is refused. Chain verification leaves open whether
  * it is valid now (a resumed session carries an old verdict), is no authority itself, may authenticate clients
- * (RFC 5280 §4.2.1.12), and has a key of some strength.
+ * (RFC 5280 §4.2.1.12), and has a key of some strength; and how long a chain may be.
  */
 export function readPeerCertificate(
   certificate: X509Certificate,
@@ -27,6 +30,10 @@ export function readPeerCertificate(
 ): VerifiedCertificate | RefusedCertificate {
   const reason = objectionTo(certificate, nowMs);
   if (reason !== undefined) return { status: 'refused', reason };
+  const chain = issuersOf(certificate);
+  if (chain.length > CHAIN_LENGTH) return { status: 'refused', reason: 'its chain is too long' };
+  const bytes = [certificate, ...chain].reduce((sum, { raw }) => sum + raw.length, 0);
+  if (bytes > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
   const names = readAlternativeNames(certificate.subjectAltName ?? '');
   if (names === undefined) return { status: 'refused', reason: 'its alternative names cannot be read' };
   return {
@@ -40,7 +47,7 @@ export function readPeerCertificate(
     serialNumber: serialText(certificate.serialNumber),
     thumbprint: hash('sha256', certificate.raw, 'base64url'),
     der: certificate.raw.toString('base64'),
-    chain: chainAbove(certificate),
+    chain: chain.map((each) => each.raw.toString('base64')),
   };
 }
 
@@ -49,12 +56,13 @@ function commonNames({ subject = '' }: X509Certificate): string[] {
   return subject.split('\n').flatMap((line) => (line.startsWith('CN=') ? [line.slice(3)] : []));
 }
 
-/** A resumed session remembers the leaf alone. */
-function chainAbove(certificate: X509Certificate): string[] {
-  const chain: string[] = [];
-  for (let each = certificate.issuerCertificate; each !== undefined; each = each.issuerCertificate) {
-    if (each.checkIssued(each) || chain.length >= CHAIN_LENGTH) break;
-    chain.push(each.raw.toString('base64'));
+/** Without the root, and no more than one too many. A resumed session remembers the leaf alone. */
+function issuersOf(certificate: X509Certificate): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let each = certificate.issuerCertificate;
+  while (each !== undefined && !each.checkIssued(each) && chain.length <= CHAIN_LENGTH) {
+    chain.push(each);
+    each = each.issuerCertificate;
   }
   return chain;
 }

@@ -1,0 +1,141 @@
+/** A folder is read whole and strictly: each fault names its file, and no fault shows a key. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
+import { createAuthority } from '../../gateway/demo/pki.ts';
+import { formatFault } from '../../gateway/policy/fault.ts';
+import { OpensslFolder } from './openssl.ts';
+
+const NAME = 'a.test';
+const LEAF = 'basicConstraints=CA:false\nsubjectAltName=DNS:a.test,DNS:*.w.test\n';
+const DAY_MS = 86_400_000;
+
+const pki = new OpensslFolder(t.testdir({}));
+pki.issue('root');
+pki.issue('middle', { by: 'root' });
+pki.issue('impostor', { by: 'root', subject: 'middle' });
+pki.issue('leaf', { by: 'middle', extensions: LEAF });
+pki.issue('rsa', { by: 'middle', extensions: LEAF, kind: 'rsa' });
+pki.issue('clients');
+pki.issue('client', { by: 'clients', extensions: 'basicConstraints=CA:false\n' });
+pki.issue('strangers');
+const [leaf, key, middle, clients] = [
+  pki.certificate('leaf'),
+  pki.key('leaf'),
+  pki.certificate('middle'),
+  pki.certificate('clients'),
+];
+pki.revoke('clients', 'client');
+
+const GOOD = { 'chain.pem': leaf + middle, 'key.pem': key, 'clients.pem': clients };
+type Files = Readonly<Record<string, string | undefined>>;
+
+interface Reading {
+  readonly identity?: ServerIdentity;
+  readonly faults: readonly string[];
+}
+
+/** Reads a folder of these files over the good ones; a file that is undefined is not there. */
+async function read(t: Test, files: Files, nowMs = Date.now(), name = NAME): Promise<Reading> {
+  const certificates = t.testdir({});
+  const folder = join(certificates, name.replace('*.', '_.'));
+  mkdirSync(folder);
+  for (const [file, text] of Object.entries({ ...GOOD, ...files })) {
+    if (text !== undefined) writeFileSync(join(folder, file), text);
+  }
+  const found = await serverIdentitySource(certificates, name, true).read(nowMs);
+  if ('digest' in found) return { identity: found, faults: [] };
+  return { faults: found.map(formatFault).map((text) => text.replace(`${folder}/`, '')) };
+}
+
+t.test('what is good is read whole', async (t) => {
+  const list = pki.list('clients');
+  const rsa = { 'chain.rsa.pem': pki.certificate('rsa') + middle, 'key.rsa.pem': pki.key('rsa') };
+  const { identity, faults } = await read(t, { ...rsa, 'clients.crl': list });
+  t.same(faults, []);
+  t.same(
+    identity?.keys.map(({ keyType }) => keyType),
+    ['ec', 'rsa'],
+  );
+  t.equal(identity?.clients?.revoked, 1);
+});
+
+const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[]][] = [
+  ['no chain', { 'chain.pem': undefined }, /^chain\.pem:1:1: cannot be read: ENOENT/, /^chain\.pem.*missing/],
+  ['no key', { 'key.pem': undefined }, /^key\.pem:1:1: cannot be read: ENOENT/, /^key\.pem.*is missing/],
+  ['no authority', { 'clients.pem': undefined }, /^clients\.pem:1:1: cannot be read: ENOENT/],
+  ['an empty chain', { 'chain.pem': '' }, /^chain\.pem:1:1: holds something else than whole certificates/],
+  ['a chain cut short', { 'chain.pem': leaf + middle.slice(0, -40) }, /^chain\.pem.*whole certificates/],
+  ['a certificate that is none', { 'chain.pem': wrecked(leaf) }, /^chain\.pem:1:1: certificate 1 cannot be/],
+  ['authority before leaf', { 'chain.pem': middle + leaf }, /not for a\.test/, /1 is not issued by/, /^key/],
+  [
+    'an authority of the right name with another key',
+    { 'chain.pem': leaf + pki.certificate('impostor') },
+    'chain.pem:1:1: certificate 1 is not issued by certificate 2',
+  ],
+  [
+    'another key',
+    { 'key.pem': pki.key('rsa') },
+    'key.pem:1:1: does not fit the first certificate of chain.pem',
+  ],
+  ['a key that is none', { 'key.pem': leaf }, 'key.pem:1:1: holds no private key without passphrase'],
+  [
+    'RSA twice',
+    {
+      'chain.pem': pki.certificate('rsa') + middle,
+      'key.pem': pki.key('rsa'),
+      'chain.rsa.pem': pki.certificate('rsa') + middle,
+      'key.rsa.pem': pki.key('rsa'),
+    },
+    'key.rsa.pem:1:1: is a rsa key like key.pem',
+  ],
+  ['half an RSA pair', { 'key.rsa.pem': pki.key('rsa') }, 'chain.rsa.pem:1:1: is missing beside its key'],
+  ['a client as authority', { 'clients.pem': pki.certificate('client') }, /^clients\.pem.*1 is no authority/],
+  ['an empty list of authorities', { 'clients.pem': '\n' }, /^clients\.pem:1:1: holds something else/],
+  ['authorities cut short', { 'clients.pem': clients.slice(0, 300) }, /^clients\.pem:1:1: holds something/],
+  [
+    'a revocation list of another authority',
+    { 'clients.crl': pki.list('strangers') },
+    'clients.crl:1:1: revocation list 1 is not signed by an authority of the clients',
+  ],
+  ['an empty revocation list', { 'clients.crl': '' }, /^clients\.crl:1:1: holds something else/],
+];
+
+for (const [title, files, ...expected] of ROWS) {
+  t.test(title, async (t) => {
+    const { identity, faults } = await read(t, files);
+    t.equal(identity, undefined);
+    t.match(faults, expected);
+    t.equal(faults.length, expected.length, faults.join('\n'));
+    t.notMatch(faults.join('\n'), /PRIVATE|[A-Za-z0-9+/]{40}/, 'nothing of a key is in a fault');
+  });
+}
+
+t.test('past its time and before it', async (t) => {
+  const late = await read(t, {}, Date.now() + 6 * DAY_MS);
+  t.match(late.faults, [
+    /^chain\.pem:1:1: certificate 1 expired on/,
+    /^chain\.pem:1:1: certificate 2 expired on/,
+    /^clients\.pem:1:1: certificate 1 expired on/,
+  ]);
+  const early = await read(t, {}, Date.now() - DAY_MS);
+  t.match(early.faults, [/certificate 1 is not valid before/, /certificate 2 is not/, /^clients\.pem/]);
+});
+
+t.test('the names of a leaf', async (t) => {
+  t.match((await read(t, {}, Date.now(), 'b.test')).faults, [/not for b\.test \(expected DNS:a\.test/]);
+  t.same((await read(t, {}, Date.now(), 'x.w.test')).faults, [], 'a wildcard covers one label');
+  t.match((await read(t, {}, Date.now(), 'x.y.w.test')).faults, [/not for x\.y\.w\.test/], 'and no more');
+  t.same((await read(t, {}, Date.now(), '*.w.test')).faults, []);
+  t.match((await read(t, {}, Date.now(), '*.a.test')).faults, [/not for \*\.a\.test/]);
+  const servers = await createAuthority('servers');
+  const named = await servers.issueServer({ dnsNames: [] });
+  const bare = { 'chain.pem': named.certificatePem, 'key.pem': named.privateKeyPem };
+  t.match((await read(t, bare)).faults, [/not for a\.test/], 'a subject alone is no name');
+});
+
+/** PEM of the right form around bytes that are no certificate. */
+function wrecked(pem: string): string {
+  return pem.replace(/\n[A-Za-z0-9+/]{4}/, '\nAAAA');
+}
