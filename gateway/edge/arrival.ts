@@ -1,5 +1,6 @@
 /** One connection from accept to the end of its TLS handshake, or to its refusal. */
 
+import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Address } from '../core/address.ts';
@@ -76,7 +77,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
     this.#refuse('timeout', 'the handshake took too long');
   }
 
-  onSecure(socket: TLSSocket): void {
+  onSecure(socket: TLSSocket, shown: X509Certificate | undefined): void {
     // 'close' follows every error, and tells all there is to do about it.
     socket.on('error', () => undefined);
     const named = this.#named;
@@ -84,7 +85,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
       socket.destroy();
       return;
     }
-    const certificate = certificateFacts(socket, named, Date.now());
+    const certificate = certificateFacts(socket, shown, named, Date.now());
     if (named.rules.clientCertificates === 'require' && certificate.status !== 'verified') {
       if (certificate.status === 'absent') this.#refuse('certificate-required', 'no client certificate');
       else this.#refuse('certificate-denied', certificate.reason);
@@ -209,8 +210,12 @@ export class Arrival implements Expiring, HandshakeWatcher {
  * The certificate itself is asked for, whatever `authorized` says: a session resumed without one has passed for
  * authorized in more than one version of Node.
  */
-function certificateFacts(socket: TLSSocket, named: NamedContext, nowMs: number): CertificateFacts {
-  const certificate = socket.getPeerX509Certificate();
+function certificateFacts(
+  socket: TLSSocket,
+  certificate: X509Certificate | undefined,
+  named: NamedContext,
+  nowMs: number,
+): CertificateFacts {
   if (certificate === undefined) return { status: 'absent' };
   if (!socket.authorized) return { status: 'refused', reason: String(socket.authorizationError) };
   const facts = readPeerCertificate(certificate, nowMs);

@@ -56,7 +56,7 @@ export class ServerNames {
       tenant: tenant.name,
       clientCertificates: tenant.clientCertificates ?? listener.clientCertificates,
       minTlsVersion: tenant.minTlsVersion ?? listener.minTlsVersion,
-      sessionResumption: listener.sessionResumption,
+      sessionResumption: tenant.forwardsChains ? ('off' as const) : listener.sessionResumption,
       handshakeMs: policy.gateway.timeouts.handshakeMs,
     };
     if (identity instanceof Promise) return identity.then((read) => this.#named(tenant, rules, read));

@@ -1,8 +1,8 @@
 /** TLS for one server name under one set of rules: what is shown, whom is trusted, and its own ticket keys. */
 
-import { constants, hash, hkdfSync } from 'node:crypto';
+import { constants, hash, hkdfSync, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import { createServer, type Server, TLSSocket, type TlsOptions } from 'node:tls';
 import type { ServerIdentity } from '../certificates/server-identity.ts';
 import type { ClientCertificateMode, TlsVersion } from '../policy/policy.ts';
 
@@ -17,8 +17,11 @@ export interface ContextRules {
 
 /** Hears how one handshake ends: one call, or none when the connection closes first. */
 export interface HandshakeWatcher {
-  /** The handshake is done. Whether the client's certificate is good is in `authorized`, and not enforced. */
-  onSecure(socket: TLSSocket): void;
+  /**
+   * The handshake is done. Whether the client's certificate is good is in `authorized`, and not enforced. The issuers
+   * of the certificate are linked as far as the client sent them; a resumed session knows the leaf alone.
+   */
+  onSecure(socket: TLSSocket, certificate: X509Certificate | undefined): void;
   onHandshakeFailed(error: Error): void;
 }
 
@@ -82,7 +85,7 @@ export class TlsContext {
   #onSecure(socket: TLSSocket): void {
     const watcher = this.#take(socket);
     if (watcher === undefined) socket.destroy();
-    else watcher.onSecure(socket);
+    else watcher.onSecure(socket, firstSeen.get(socket) ?? socket.getPeerX509Certificate());
   }
 
   #onClientError(error: Error, socket: TLSSocket): void {
@@ -98,6 +101,23 @@ export class TlsContext {
     this.#running.delete(ends);
     return watcher;
   }
+}
+
+/** Certificates of clients as they were when the handshake ended. */
+const firstSeen = new WeakMap<TLSSocket, X509Certificate>();
+
+/**
+ * Chooses nothing: it is the one place where the socket is at hand before Node looks at the certificate itself, which
+ * from 24.21 and 26.8 on loses the chain for whoever looks later (nodejs/node#65579).
+ */
+function lookFirst(this: unknown, _serverName: string, done: (error: null) => void): void {
+  if (this instanceof TLSSocket) {
+    this.prependOnceListener('secure', () => {
+      const certificate = this.getPeerX509Certificate();
+      if (certificate !== undefined) firstSeen.set(this, certificate);
+    });
+  }
+  done(null);
 }
 
 function endsOf(socket: Socket): string {
@@ -117,6 +137,7 @@ function optionsFor(identity: ServerIdentity, rules: ContextRules, ticketKeys: B
     // Always a list: anything falsy would trust every public authority for clients.
     ca: asks ? [...(identity.clients?.pems ?? [])] : [],
     requestCert: asks,
+    ...(asks && { SNICallback: lookFirst }),
     // The refusal is ours, so that it can be counted and named.
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],

@@ -45,6 +45,7 @@ export async function compileTenant(
     inclusions: compileInclusions(file.scopes),
     upstreams,
     routes,
+    forwardsChains: file.routes.some((route) => route.forwardCertificateChain),
     tokens: createTokenMemory(),
   };
   const own = [

@@ -89,6 +89,8 @@ export interface Tenant {
   readonly inclusions: ReadonlyMap<ScopeName, ReadonlySet<ScopeName>>;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly routes: RouteTable<Route>;
+  /** Some route passes the chain of client certificates on; a resumed session would not have it. */
+  readonly forwardsChains: boolean;
   /** Tokens verified under this tenant's issuers; born with the policy, dies with it. */
   readonly tokens: TokenMemory;
 }

@@ -167,7 +167,9 @@ const route = z.strictObject({
   forwardCertificateChain: z
     .boolean()
     .prefault(false)
-    .describe('The node gets `Client-Cert-Chain` beside `Client-Cert` (RFC 9440).'),
+    .describe(
+      'The node gets `Client-Cert-Chain` beside `Client-Cert` (RFC 9440); no session of the tenant is resumed.',
+    ),
   stream: stream.optional(),
   limits: later('limits of a route'),
   upstream: name.describe('Where admitted requests go.'),

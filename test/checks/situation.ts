@@ -152,6 +152,7 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
     inclusions: new Map<ScopeName, ReadonlySet<ScopeName>>([['finetune', new Set(['read'] as const)]]),
     upstreams: new Map([['sync', upstream]]),
     routes: buildRouteTable(routes),
+    forwardsChains: false,
     tokens: createTokenMemory(),
     ...more,
   };

@@ -1,155 +1,240 @@
 /**
- * A session belongs to the server name it was made under: offered under another it is not resumed, and the caller meets
- * that name's own demands. The clients are other people's: openssl s_client, which keeps and offers any session.
+ * A session belongs to the server name it was made under and to all that was in force there: offered under another name,
+ * or after a change, it is not resumed, and the caller meets the full handshake with its demands.
  */
-import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import t, { type Test } from 'tap';
+import { serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
 import { createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
+import { TlsContext } from '../../gateway/edge/tls-context.ts';
+import { startGateway } from '../../gateway/gateway.ts';
+import { createLog } from '../../gateway/observe/log.ts';
 import { HOST, rawNode, type Stage, setStage, tenantYaml, writeCertificates } from '../path/stage.ts';
+import {
+  type SessionVersion,
+  sessionVisitors,
+  type Visited,
+  type Visitor,
+  wasKept,
+} from './session-visitors.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const OTHER = 'b.test';
 
-interface Setting {
+/** Tenant a at `a.test` and tenant b at `b.test`, each with a client CA of its own, and one caller. */
+class Setting {
   readonly stage: Stage;
   readonly workerB: IssuedPair;
-  readonly folder: string;
-}
+  readonly #t: Test;
+  readonly #visitor: Visitor;
+  readonly #version: SessionVersion;
+  readonly #folder: string;
+  #port: number;
 
-/** Tenant a at `a.test` and tenant b at `b.test`, each with a client CA of its own. */
-async function twoTenants(t: Test, version: string): Promise<Setting> {
-  const node = await rawNode(t, (socket) => socket.write(OK));
-  const stage = await setStage(t, { nodes: [node.address], listener: `      minTlsVersion: ${version}` });
-  const servers = await createAuthority('other servers');
-  const clients = await createAuthority('other clients');
-  const server = await servers.issueServer({ dnsNames: [OTHER] });
-  await writeCertificates(join(stage.folder, 'certs', OTHER), server, clients.certificatePem);
-  const yaml = tenantYaml({ nodes: [node.address] })
-    .replace('tenant-a', 'tenant-b')
-    .replace(HOST, OTHER);
-  await writeFile(join(stage.folder, 'policies', 'tenants', 'tenant-b.yaml'), yaml);
-  t.same((await stage.gateway.reload()).faults, []);
-  const folder = await mkdtemp(join(tmpdir(), 'patchgate-sessions-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  return { stage, folder, workerB: await clients.issueClient({ commonName: 'worker b' }) };
-}
-
-interface Visit {
-  readonly name: string;
-  readonly version: string;
-  readonly worker?: IssuedPair;
-  readonly offer?: string;
-  readonly keep?: string;
-}
-
-/** One request; `answer` is empty when the connection was refused. */
-async function visit({ stage, folder }: Setting, { name, version, worker, offer, keep }: Visit) {
-  const args = [
-    's_client',
-    '-connect',
-    `127.0.0.1:${stage.port}`,
-    '-servername',
-    name,
-    `-${version}`,
-    '-ign_eof',
-  ];
-  if (worker !== undefined) {
-    const files = [join(folder, 'worker.pem'), join(folder, 'worker.key')] as const;
-    await writeFile(files[0], worker.certificatePem);
-    await writeFile(files[1], worker.privateKeyPem);
-    args.push('-cert', files[0], '-key', files[1]);
+  private constructor(t: Test, visitor: Visitor, version: SessionVersion, stage: Stage, workerB: IssuedPair) {
+    this.#t = t;
+    this.#visitor = visitor;
+    this.#version = version;
+    this.#folder = t.testdir({});
+    this.#port = stage.port;
+    this.stage = stage;
+    this.workerB = workerB;
   }
-  if (offer !== undefined) args.push('-sess_in', join(folder, offer));
-  if (keep !== undefined) args.push('-sess_out', join(folder, keep));
-  const child = spawn('openssl', args);
-  let output = '';
-  child.stdout.on('data', (piece: Buffer) => {
-    output += piece.toString('latin1');
-  });
-  child.stderr.resume();
-  child.stdin.on('error', () => undefined);
-  child.stdin.write(`GET /open/x HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`);
-  await new Promise((resolve) => child.on('close', resolve));
-  return {
-    resumed: /^Reused, /m.test(output),
-    answer: /HTTP\/1\.1 (\d{3})/.exec(output)?.[1] ?? '',
+
+  static async create(t: Test, visitor: Visitor, version: SessionVersion): Promise<Setting> {
+    const node = await rawNode(t, (socket) => socket.write(OK));
+    const stage = await setStage(t, { nodes: [node.address], listener: `      minTlsVersion: ${version}` });
+    const servers = await createAuthority('other servers');
+    const clients = await createAuthority('other clients');
+    const server = await servers.issueServer({ dnsNames: [OTHER] });
+    await writeCertificates(join(stage.folder, 'certs', OTHER), server, clients.certificatePem);
+    const yaml = tenantYaml({ nodes: [node.address] })
+      .replace('tenant-a', 'tenant-b')
+      .replace(HOST, OTHER);
+    await writeFile(join(stage.folder, 'policies', 'tenants', 'tenant-b.yaml'), yaml);
+    t.same((await stage.gateway.reload()).faults, []);
+    const workerB = await clients.issueClient({ commonName: 'worker b' });
+    return new Setting(t, visitor, version, stage, workerB);
+  }
+
+  /** A full handshake under tenant a whose session is kept under a name. */
+  async begin(session: string): Promise<void> {
+    const { worker } = this.stage;
+    const visited = await this.#visit({ name: HOST, worker, keep: session });
+    this.#t.same(visited, { resumed: false, answer: '200' }, `a session ${session}`);
+  }
+
+  /** One row of the matrix. */
+  async row(
+    title: string,
+    offer: string,
+    name: string,
+    worker: IssuedPair | undefined,
+    expected: 'resumed 200' | 'full 200' | 'refused',
+    keep?: string,
+  ): Promise<void> {
+    const more = { ...(worker !== undefined && { worker }), ...(keep !== undefined && { keep }) };
+    const { resumed, answer } = await this.#visit({ name, offer, ...more });
+    const found = answer === '' ? 'refused' : `${resumed ? 'resumed' : 'full'} ${answer}`;
+    this.#t.comment(`${this.#version}  ${this.#visitor.client.padEnd(8)} ${title.padEnd(52)} ${found}`);
+    this.#t.equal(found, expected, title);
+    if (answer === '') this.#t.notOk(resumed, `${title}: refused by the full handshake`);
+  }
+
+  /** Writes a file of tenant a's folder and waits until it is read. */
+  async change(file: string, text: string): Promise<void> {
+    await writeFile(join(this.stage.folder, 'certs', HOST, file), text);
+    this.#t.same((await this.stage.gateway.reload()).faults, []);
+  }
+
+  /** Another process in place of the first: nothing is kept but the files. */
+  async restart(): Promise<void> {
+    this.stage.gateway.stopNow();
+    const { gateway } = await startGateway({
+      policyFolder: join(this.stage.folder, 'policies'),
+      version: 'test',
+      log: createLog('silent'),
+    });
+    this.#t.teardown(() => gateway?.stopNow());
+    this.#port = gateway?.addresses.get('edge')?.port ?? 0;
+  }
+
+  #visit(visit: {
+    readonly name: string;
+    readonly worker?: IssuedPair;
+    readonly offer?: string;
+    readonly keep?: string;
+  }): Promise<Visited> {
+    const at = (file: string): string => join(this.#folder, file);
+    const files = {
+      ...(visit.offer !== undefined && { offer: at(visit.offer) }),
+      ...(visit.keep !== undefined && { keep: at(visit.keep) }),
+    };
+    const common = { port: this.#port, version: this.#version };
+    return this.#visitor.visit({ ...common, ...visit, ...files }, this.#folder);
+  }
+}
+
+for (const visitor of sessionVisitors()) {
+  for (const version of ['TLSv1.3', 'TLSv1.2'] as const) {
+    t.test(`the matrix: ${visitor.client}, ${version}`, async (t) => {
+      const setting = await Setting.create(t, visitor, version);
+      const { stage, workerB } = setting;
+      const { worker, clients } = stage;
+      await setting.begin('a');
+      await setting.row('same name, same certificate', 'a', HOST, worker, 'resumed 200');
+      await setting.row('same name, none: that of the session', 'a', HOST, undefined, 'resumed 200');
+      await setting.row('other name, certificate of the first', 'a', OTHER, worker, 'refused');
+      await setting.row('other name, no certificate', 'a', OTHER, undefined, 'refused');
+      await setting.row('other name, certificate of its own', 'a', OTHER, workerB, 'full 200', 'b');
+      await setting.row('and back, certificate of the other', 'b', HOST, workerB, 'refused');
+      const lines = await stage.log(4);
+      t.same(
+        lines.map((line) => [line['tenant'], line['tls.resumed'], line['tls.client.subject']]),
+        [
+          ['tenant-a', false, 'CN=worker'],
+          ['tenant-a', true, 'CN=worker'],
+          ['tenant-a', true, 'CN=worker'],
+          ['tenant-b', false, 'CN=worker b'],
+        ],
+        'a resumed session has the certificate it began with',
+      );
+
+      const servers = await createAuthority('renewed servers');
+      const renewed = await servers.issueServer({ dnsNames: [HOST] });
+      const folder = join(stage.folder, 'certs', HOST);
+      await writeFile(join(folder, 'key.pem'), renewed.privateKeyPem);
+      await setting.change('chain.pem', renewed.certificatePem);
+      await setting.row('server chain renewed since', 'a', HOST, worker, 'full 200', 'c');
+      await setting.row('and nothing since then', 'c', HOST, worker, 'resumed 200');
+      const added = await createAuthority('added clients');
+      await setting.change('clients.pem', clients.certificatePem + added.certificatePem);
+      await setting.row('client CA added since', 'c', HOST, worker, 'full 200', 'd');
+      await setting.restart();
+      await setting.row('after a restart', 'd', HOST, worker, 'full 200', 'e');
+      await setting.row('after a restart, no certificate', 'd', HOST, undefined, 'refused');
+    });
+
+    t.test(`the matrix of trust withdrawn: ${visitor.client}, ${version}`, async (t) => {
+      const setting = await Setting.create(t, visitor, version);
+      const { stage } = setting;
+      const { worker, clients } = stage;
+      await setting.begin('a');
+      await setting.change('clients.crl', await clients.revocationList([worker]));
+      await setting.row('revoked since, with the certificate', 'a', HOST, worker, 'refused');
+      await setting.row('revoked since, no certificate', 'a', HOST, undefined, 'refused');
+      await setting.change('clients.crl', await clients.revocationList([]));
+      await setting.begin('b');
+      const others = await createAuthority('new clients');
+      const list = join(stage.folder, 'certs', HOST, 'clients.crl');
+      await writeFile(list, await others.revocationList([]));
+      await setting.change('clients.pem', others.certificatePem);
+      await setting.row('client CA replaced since, with the certificate', 'b', HOST, worker, 'refused');
+      await setting.row('client CA replaced since, no certificate', 'b', HOST, undefined, 'refused');
+    });
+
+    t.test(`sessionResumption: off gives no session: ${visitor.client}, ${version}`, async (t) => {
+      const node = await rawNode(t, (socket) => socket.write(OK));
+      const listener = `      minTlsVersion: ${version}\n      sessionResumption: off`;
+      const { port, worker } = await setStage(t, { nodes: [node.address], listener });
+      const folder = t.testdir({});
+      const keep = join(folder, 'kept');
+      const visit = { port, version, name: HOST, worker };
+      t.match(await visitor.visit({ ...visit, keep }, folder), { answer: '200' });
+      if (!(await wasKept(keep))) return;
+      t.match(await visitor.visit({ ...visit, offer: keep }, folder), { answer: '200', resumed: false });
+    });
+  }
+}
+
+t.test('processes that share the secret of tickets resume the sessions of each other', async (t) => {
+  const authority = await createAuthority('servers');
+  const certificates = t.testdir({ [HOST]: {} });
+  const server = await authority.issueServer({ dnsNames: [HOST] });
+  await writeCertificates(join(certificates, HOST), server, authority.certificatePem);
+  const identity = await serverIdentitySource(certificates, HOST, true).read(Date.now());
+  if (!('digest' in identity)) throw new Error('the folder has faults');
+  const rules = {
+    tenant: 'tenant-a',
+    clientCertificates: 'none',
+    minTlsVersion: 'TLSv1.3',
+    sessionResumption: 'bound',
+    handshakeMs: 1000,
+  } as const;
+  const secret = randomBytes(32);
+  const portOf = async (context: TlsContext): Promise<number> => {
+    const listener = createServer((socket) => {
+      socket.on('error', () => undefined);
+      context.begin(socket, { onSecure: (secure) => secure.end('x'), onHandshakeFailed: () => undefined });
+    });
+    listener.listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    t.teardown(() => listener.close());
+    return (listener.address() as AddressInfo).port;
   };
-}
-
-for (const [version, policyVersion] of [
-  ['tls1_3', 'TLSv1.3'],
-  ['tls1_2', 'TLSv1.2'],
-] as const) {
-  t.test(version, async (t) => {
-    const setting = await twoTenants(t, policyVersion);
-    const { worker } = setting.stage;
-    const at = (name: string, more: Partial<Visit> = {}) => visit(setting, { name, version, ...more });
-    t.same(await at(HOST, { worker, keep: 'a' }), { resumed: false, answer: '200' });
-    t.same(await at(HOST, { worker, offer: 'a' }), { resumed: true, answer: '200' }, 'the same name resumes');
-    t.same(
-      await at(HOST, { offer: 'a' }),
-      { resumed: true, answer: '200' },
-      'with the certificate of the session',
-    );
-    t.same(await at(OTHER, { worker, offer: 'a' }), { resumed: false, answer: '' }, 'not elsewhere, with it');
-    t.same(await at(OTHER, { offer: 'a' }), { resumed: false, answer: '' }, 'nor with none');
-    const { workerB } = setting;
-    t.same(
-      await at(OTHER, { worker: workerB, offer: 'a', keep: 'b' }),
-      { resumed: false, answer: '200' },
-      'the full handshake decides',
-    );
-    t.same(await at(OTHER, { worker: workerB, offer: 'b' }), { resumed: true, answer: '200' });
-    t.same(
-      await at(HOST, { worker: workerB, offer: 'b' }),
-      { resumed: false, answer: '' },
-      'nor the other way',
-    );
-    t.same(await at(HOST, { offer: 'b' }), { resumed: false, answer: '' });
-    const lines = await setting.stage.log(5);
-    t.same(
-      lines.map((line) => [line['tenant'], line['tls.resumed'], line['tls.client.subject']]),
-      [
-        ['tenant-a', false, 'CN=worker'],
-        ['tenant-a', true, 'CN=worker'],
-        ['tenant-a', true, 'CN=worker'],
-        ['tenant-b', false, 'CN=worker b'],
-        ['tenant-b', true, 'CN=worker b'],
-      ],
-      'a resumed session has the certificate it began with',
-    );
-  });
-}
-
-t.test('a session made before the client CA changed is met by a full handshake', async (t) => {
-  const setting = await twoTenants(t, 'TLSv1.3');
-  const { stage } = setting;
-  const version = 'tls1_3';
-  const { worker } = stage;
-  t.match(await visit(setting, { name: HOST, version, worker, keep: 'a' }), { answer: '200' });
-  const others = await createAuthority('new clients');
-  await writeFile(join(stage.folder, 'certs', HOST, 'clients.pem'), others.certificatePem);
-  t.same((await stage.gateway.reload()).faults, []);
-  t.same(await visit(setting, { name: HOST, version, worker, offer: 'a' }), { resumed: false, answer: '' });
-  t.same(await visit(setting, { name: HOST, version, offer: 'a' }), { resumed: false, answer: '' });
-});
-
-t.test('sessionResumption: off gives no session that could be offered', async (t) => {
-  const node = await rawNode(t, (socket) => socket.write(OK));
-  const stage = await setStage(t, {
-    nodes: [node.address],
-    listener: '      minTlsVersion: TLSv1.2\n      sessionResumption: off',
-  });
-  const folder = await mkdtemp(join(tmpdir(), 'patchgate-sessions-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  const setting = { stage, folder, workerB: stage.worker };
-  for (const version of ['tls1_2', 'tls1_3']) {
-    const { worker } = stage;
-    t.match(await visit(setting, { name: HOST, version, worker, keep: version }), { answer: '200' });
-    const again = visit(setting, { name: HOST, version, worker, offer: version });
-    t.same((await again).resumed, false, version);
-  }
+  const visit = async (port: number, session?: Buffer) => {
+    const options = { port, host: '127.0.0.1', servername: HOST, ca: authority.certificatePem };
+    const socket = connect({ ...options, ...(session !== undefined && { session }) });
+    let made: Buffer | undefined;
+    socket.on('session', (given: Buffer) => {
+      made = given;
+    });
+    socket.resume();
+    await once(socket, 'secureConnect');
+    const resumed = socket.isSessionReused();
+    await once(socket, 'close');
+    return { made, resumed };
+  };
+  const first = await portOf(new TlsContext(identity, rules, secret));
+  const second = await portOf(new TlsContext(identity, rules, secret));
+  const stranger = await portOf(new TlsContext(identity, rules, randomBytes(32)));
+  const { made, resumed } = await visit(first);
+  t.equal(resumed, false);
+  t.equal((await visit(second, made)).resumed, true);
+  t.equal((await visit(stranger, made)).resumed, false);
 });
