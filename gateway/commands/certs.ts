@@ -1,6 +1,5 @@
 /** `patchgate certs`: the certificates of every server name, when they end, and which are in use. */
 
-import { request } from 'undici';
 import { z } from 'zod';
 import {
   type Checked,
@@ -47,13 +46,12 @@ export const certs: Command = {
 async function namesInUse({ host, port }: HostPort): Promise<ReadonlySet<string> | undefined> {
   try {
     const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-    const { statusCode, body } = await request(`http://${authority}/certificates`, {
+    const response = await fetch(`http://${authority}/certificates`, {
       signal: AbortSignal.timeout(ADMIN_TIMEOUT_MS),
+      redirect: 'error',
     });
-    const answer = z.array(z.object({ server_name: z.string() })).safeParse(await body.json());
-    return statusCode === 200 && answer.success
-      ? new Set(answer.data.map((each) => each.server_name))
-      : undefined;
+    const answer = z.array(z.object({ server_name: z.string() })).safeParse(await response.json());
+    return response.ok && answer.success ? new Set(answer.data.map((each) => each.server_name)) : undefined;
   } catch {
     return undefined;
   }

@@ -32,7 +32,7 @@ export interface Command {
   /** The line behind `patchgate <name>` in the usage. */
   readonly usage: string;
   readonly options: NonNullable<ParseArgsConfig['options']>;
-  /** Resolves to the exit status. Throws `UsageError` for words it cannot use. */
+  /** Loads what it needs, so that no command pays for another. Resolves to the exit status. Throws `UsageError` for words it cannot use. */
   run(values: OptionValues, terminal: Terminal): Promise<number>;
 }
 

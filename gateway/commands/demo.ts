@@ -1,7 +1,6 @@
 /** `patchgate demo`: tenants, nodes, gateway and a training run on loopback. */
 
 import { fileURLToPath } from 'node:url';
-import { runDemo } from '../demo/story.ts';
 import type { Command } from './command.ts';
 
 export const demo: Command = {
@@ -10,6 +9,7 @@ export const demo: Command = {
   usage: '[--once]',
   options: { once: { type: 'boolean', default: false } },
   async run(values, terminal) {
+    const { runDemo } = await import('../demo/story.ts');
     const stop = new AbortController();
     terminal.onSignal('SIGINT', () => stop.abort());
     terminal.onSignal('SIGTERM', () => stop.abort());

@@ -1,8 +1,6 @@
 /** `patchgate node`: the reference sync node on its own. */
 
 import { basename } from 'node:path';
-import { createModel } from '../sync-node/model-store.ts';
-import { startSyncNode } from '../sync-node/sync-node.ts';
 import { type Command, hostPort, optional, required, UsageError } from './command.ts';
 
 export const node: Command = {
@@ -20,6 +18,8 @@ export const node: Command = {
     const from = optional(values, 'from');
     const model = optional(values, 'model') ?? (from && basename(from, '.safetensors'));
     if (from === undefined && values['model'] !== undefined) throw new UsageError('--model goes with --from');
+    const { createModel } = await import('../sync-node/model-store.ts');
+    const { startSyncNode } = await import('../sync-node/sync-node.ts');
     if (from !== undefined && model !== undefined) await createModel(root, model, from);
     const running = await startSyncNode({ root, ...hostPort(required(values, 'listen')) });
     terminal.write(`sync node at ${running.url}, models in ${root}\n`);

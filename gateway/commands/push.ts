@@ -1,8 +1,7 @@
 /** `patchgate push`: the difference of two safetensors files, through a gateway, to a sync node. */
 
 import { readFile } from 'node:fs/promises';
-import { createProgress } from '../push/progress.ts';
-import { PushError, pushPatch } from '../push/push.ts';
+import type { PushOptions } from '../push/push.ts';
 import { type Command, hostPort, type OptionValues, optional, required, UsageError } from './command.ts';
 
 export const push: Command = {
@@ -24,6 +23,8 @@ export const push: Command = {
     connect: { type: 'string' },
   },
   async run(values, terminal) {
+    const { createProgress } = await import('../push/progress.ts');
+    const { PushError, pushPatch } = await import('../push/push.ts');
     const { write, isTerminal, columns } = terminal;
     const progress = createProgress({ write, isTerminal, columns, nowMs: () => performance.now() });
     try {
@@ -39,9 +40,7 @@ export const push: Command = {
   },
 };
 
-async function pushOptions(
-  values: OptionValues,
-): Promise<Omit<Parameters<typeof pushPatch>[0], 'onProgress'>> {
+async function pushOptions(values: OptionValues): Promise<Omit<PushOptions, 'onProgress'>> {
   const [certPem, keyPem, caPem] = await Promise.all(
     ['cert', 'key', 'ca'].map((name) => fileOf(values, name)),
   );

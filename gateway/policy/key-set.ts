@@ -1,8 +1,8 @@
 /** The public keys of a token issuer, from a file or from its JWKS address, and the signatures they verify. */
 
 import { type CompactVerifyGetKey, compactVerify, createLocalJWKSet, errors } from 'jose';
-import { Agent, request } from 'undici';
 import { readJwks } from './jwks.ts';
+import type { TextFetcher } from './text-fetcher.ts';
 
 /** Verifies signatures of one issuer. */
 export interface KeySet {
@@ -40,13 +40,11 @@ export const signatureAlgorithms: ReadonlySet<string> = new Set([
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
 ]);
 
-const FETCH_TIMEOUT_MS = 5000;
 /** Time between fetches that an unknown `kid` can cause. */
 const COOLDOWN_MS = 30_000;
 /** Time between fetches while there are no keys at all. */
 const RETRY_MS = 5000;
 const REFRESH_MS = 600_000;
-const MAX_BYTES = 1 << 20;
 
 /** Keys given as the text of a JWKS file, or a sentence that says what is wrong with it. */
 export function createFileKeySet(text: string): KeySet | string {
@@ -81,7 +79,8 @@ export function createRemoteKeySet(url: URL, options: RemoteKeySetOptions = {}):
 class RemoteKeySet implements KeySet {
   readonly #url: URL;
   readonly #now: () => number;
-  readonly #agent = new Agent({ allowH2: false, connect: { timeout: FETCH_TIMEOUT_MS } });
+  #fetcher: TextFetcher | undefined;
+  #closed = false;
   #keys: Keys | undefined;
   #text: string | undefined;
   #flight: Promise<string | undefined> | undefined;
@@ -118,7 +117,8 @@ class RemoteKeySet implements KeySet {
   }
 
   close(): void {
-    void this.#agent.destroy();
+    this.#closed = true;
+    this.#fetcher?.close();
   }
 
   /** Old keys are renewed behind the request's back; no keys, or very old ones, are waited for. */
@@ -150,7 +150,9 @@ class RemoteKeySet implements KeySet {
   }
 
   async #renew(): Promise<string | undefined> {
-    const text = await fetchText(this.#url, this.#agent);
+    this.#fetcher ??= await createFetcher();
+    if (this.#closed) this.#fetcher.close();
+    const text = await this.#fetcher.fetch(this.#url);
     if (typeof text !== 'string') return text.fault;
     const jwks = readJwks(text);
     if (typeof jwks === 'string') return jwks;
@@ -162,6 +164,12 @@ class RemoteKeySet implements KeySet {
   }
 }
 
+/** The HTTP client takes 20 MiB, which a gateway whose keys are all in files does without. */
+async function createFetcher(): Promise<TextFetcher> {
+  const { TextFetcher } = await import('./text-fetcher.ts');
+  return new TextFetcher();
+}
+
 /** Answers with a verdict instead of jose's errors, and of the others that odd tokens and keys make it throw. */
 async function verifyWith(keys: Keys, jws: string, algorithms: readonly string[]): Promise<Verdict> {
   try {
@@ -171,27 +179,6 @@ async function verifyWith(keys: Keys, jws: string, algorithms: readonly string[]
   } catch (error) {
     const unknownKey = error instanceof errors.JWKSNoMatchingKey;
     return { kind: 'refused', unknownKey, cause: describe(error) };
-  }
-}
-
-async function fetchText(url: URL, dispatcher: Agent): Promise<string | { readonly fault: string }> {
-  try {
-    const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
-    const { statusCode, body } = await request(url, { dispatcher, signal });
-    if (statusCode !== 200) {
-      await body.dump();
-      return { fault: `the issuer answered ${statusCode}` };
-    }
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of body) {
-      bytes += chunk.length;
-      if (bytes > MAX_BYTES) return { fault: `the answer is larger than ${MAX_BYTES} bytes` };
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks).toString('utf8');
-  } catch (error) {
-    return { fault: describe(error) };
   }
 }
 

@@ -7,7 +7,9 @@ import { parseArgs } from 'node:util';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { cpuNs, residentBytes } from './cpu.ts';
 import { type Answer, Caller } from './load.ts';
+import { manyNames } from './many-names.ts';
 import { patchStream } from './patch-stream.ts';
+import { rotate } from './rotation.ts';
 import { openYard, type Side, type Yard } from './yard.ts';
 
 const MIB = 1024 * 1024;
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '10' },
     requests: { type: 'string', default: '8000' },
     mebibytes: { type: 'string', default: '256' },
+    seconds: { type: 'string', default: '60' },
     only: { type: 'string', default: '' },
   },
 });
@@ -252,6 +255,35 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+async function reportRotation(yard: Yard): Promise<void> {
+  const seconds = Number(values.seconds);
+  const run = await rotate(yard, seconds);
+  print(`\nrotation of a chain and key every 200 ms, for ${seconds} s under load`);
+  print(`  rotations            ${run.rotations}, of which ${run.seen} were seen by a handshake`);
+  print(`  slowest to be shown  ${run.slowestMs.toFixed(0)} ms after it was written`);
+  print(`  handshakes           ${run.handshakes}, failed: ${run.failedHandshakes}`);
+  print(`  requests             ${run.requests}, failed: ${run.failedRequests}`);
+}
+
+async function reportManyNames(): Promise<void> {
+  const found = await manyNames();
+  print(`\nserver names on disk: ${found.names}, each with a pair of its own`);
+  print(
+    `  start                ${found.startMs.toFixed(0)} ms; with one name ${found.startOneMs.toFixed(0)} ms`,
+  );
+  print(`  resident before use  ${(found.residentBytes / MIB).toFixed(0)} MiB`);
+  print(`  loaded               ${found.loadedBefore} before use, ${found.loadedAfter} afterwards`);
+  print(
+    `  first handshake      ${found.coldMs.toFixed(2)} ms; the next one ${found.warmMs.toFixed(2)} ms (medians)`,
+  );
+}
+
+/** What is wanted of it, by the beginning of its name. */
+function wanted(name: string): boolean {
+  return name.startsWith(values.only);
+}
+
+if (wanted('server names')) await reportManyNames();
 const yard = await openYard();
 try {
   const [haproxyVersion = ''] = execFileSync('haproxy', ['-v']).toString().split('\n');
@@ -261,11 +293,12 @@ try {
   );
   await warmUp(yard);
   const loads = [small, full, resumed, up, down, await checkedLoad('checked'), await checkedLoad('deep')];
-  for (const load of loads.filter(({ name }) => name.startsWith(values.only))) {
+  for (const load of loads.filter(({ name }) => wanted(name))) {
     const results: Round[] = [];
     for (let left = rounds; left > 0; left--) results.push(await round(yard, load));
     report(load, results);
   }
+  if (wanted('rotation')) await reportRotation(yard);
   const resident = [yard.patchgate, yard.haproxy].map(({ name, pid }) => {
     return `${name} ${(residentBytes(pid) / MIB).toFixed(0)} MiB`;
   });

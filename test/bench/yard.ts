@@ -8,7 +8,7 @@ import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
+import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
 import { haproxyConfig } from './haproxy.ts';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
@@ -29,6 +29,10 @@ export interface Yard {
   readonly token: string;
   /** Signed by a key nobody trusts. */
   readonly badToken: string;
+  /** The folder of the server name's certificates. */
+  readonly certificates: string;
+  /** The authority of the server's certificate. */
+  readonly servers: Authority;
   /** A new connection; with a session it may be resumed. */
   connect(side: Side, session?: Buffer): Promise<TLSSocket>;
   close(): Promise<void>;
@@ -59,6 +63,8 @@ export async function openYard(): Promise<Yard> {
       haproxy: await startHaproxy(folder, nodePort, true, children),
       haproxyPlain: await startHaproxy(folder, nodePort, false, children),
       token: await tokens.sign(claims),
+      certificates: join(folder, 'certs', HOST),
+      servers,
       badToken: await (await createTokenIssuer()).sign(claims),
       connect: (side, session) =>
         secure({ ...tls, host: '127.0.0.1', port: side.port, ...(session && { session }) }),
@@ -112,12 +118,22 @@ async function startPatchgate(
   await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
   await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port));
   await writeFile(join(tenants, 'bench.yaml'), tenantYaml(nodePort));
+  const { pid } = await serve(folder, children);
+  return { name: 'patchgate', pid, port };
+}
+
+/** Runs the gateway on the folder's `policies`; resolves when it is up. */
+export async function serve(
+  folder: string,
+  children: ChildProcess[],
+): Promise<{ readonly pid: number; readonly admin: string }> {
   const child = spawn(process.execPath, ['gateway/cli.ts', 'serve', '--config', join(folder, 'policies')], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   children.push(child);
-  await untilPrinted(child, 'the gateway is up');
-  return { name: 'patchgate', pid: child.pid ?? 0, port };
+  const text = await untilPrinted(child, 'the gateway is up');
+  const [, admin = ''] = /"admin":"([^"]+)"/.exec(text) ?? [];
+  return { pid: child.pid ?? 0, admin: `http://${admin}` };
 }
 
 function gatewayYaml(port: number): string {
@@ -185,7 +201,7 @@ async function startSink(children: ChildProcess[]): Promise<number> {
   return Number(line.toString());
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -194,12 +210,12 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function untilPrinted(child: ChildProcess, words: string): Promise<void> {
+function untilPrinted(child: ChildProcess, words: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
     child.stderr?.on('data', (piece: Buffer) => {
       text += piece.toString();
-      if (text.includes(words)) resolve();
+      if (text.includes(words)) resolve(text);
     });
     child.once('exit', () => reject(new Error(`ended before it said "${words}":\n${text}`)));
   });
@@ -222,13 +238,13 @@ async function untilListening(child: ChildProcess, port: number): Promise<void> 
   throw new Error(`nothing listens on ${port}:\n${said}`);
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGKILL');
   await once(child, 'exit');
 }
 
-function secure(options: ConnectionOptions): Promise<TLSSocket> {
+export function secure(options: ConnectionOptions): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ ...options, highWaterMark: 1024 * 1024 } as ConnectionOptions, () =>
       resolve(socket),
