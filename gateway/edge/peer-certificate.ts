@@ -19,6 +19,17 @@ const ANY_PURPOSE = '2.5.29.37.0';
 const MIN_RSA_BITS = 2048;
 const KEY_TYPES: ReadonlySet<string> = new Set(['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448']);
 
+/** What follows from the bytes of a certificate alone. */
+interface Leaf {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly facts: Omit<VerifiedCertificate, 'chain'> | RefusedCertificate;
+}
+
+/** By thumbprint, the one seen longest ago first: most handshakes are those of workers that were here before. */
+const known = new Map<string, Leaf>();
+const KNOWN_LEAVES = 1000;
+
 /**
  * The facts of a certificate whose chain was verified, or why it is refused. Chain verification leaves open whether
  * it is valid now (a resumed session carries an old verdict), is no authority itself, may authenticate clients
@@ -28,12 +39,35 @@ export function readPeerCertificate(
   certificate: X509Certificate,
   nowMs: number,
 ): VerifiedCertificate | RefusedCertificate {
-  const reason = objectionTo(certificate, nowMs);
-  if (reason !== undefined) return { status: 'refused', reason };
+  if (certificate.raw.length > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
+  const { notBeforeMs, notAfterMs, facts } = recall(certificate);
+  if (nowMs < notBeforeMs) return { status: 'refused', reason: 'it is not valid yet' };
+  if (nowMs > notAfterMs) return { status: 'refused', reason: 'it has expired' };
+  if (facts.status === 'refused') return facts;
   const chain = issuersOf(certificate);
   if (chain.length > CHAIN_LENGTH) return { status: 'refused', reason: 'its chain is too long' };
-  const bytes = [certificate, ...chain].reduce((sum, { raw }) => sum + raw.length, 0);
+  const bytes = chain.reduce((sum, { raw }) => sum + raw.length, (facts.der.length / 4) * 3);
   if (bytes > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
+  return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
+}
+
+function recall(certificate: X509Certificate): Leaf {
+  const thumbprint = hash('sha256', certificate.raw, 'base64url');
+  const leaf = known.get(thumbprint) ?? {
+    notBeforeMs: certificate.validFromDate.getTime(),
+    notAfterMs: certificate.validToDate.getTime(),
+    facts: readLeaf(certificate, thumbprint),
+  };
+  known.delete(thumbprint);
+  known.set(thumbprint, leaf);
+  const [oldest] = known.keys();
+  if (oldest !== undefined && known.size > KNOWN_LEAVES) known.delete(oldest);
+  return leaf;
+}
+
+function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts'] {
+  const reason = objectionTo(certificate);
+  if (reason !== undefined) return { status: 'refused', reason };
   const names = readAlternativeNames(certificate.subjectAltName ?? '');
   if (names === undefined) return { status: 'refused', reason: 'its alternative names cannot be read' };
   return {
@@ -45,9 +79,8 @@ export function readPeerCertificate(
     emails: valuesOf(names, 'email'),
     commonNames: commonNames(certificate),
     serialNumber: serialText(certificate.serialNumber),
-    thumbprint: hash('sha256', certificate.raw, 'base64url'),
+    thumbprint,
     der: certificate.raw.toString('base64'),
-    chain: chain.map((each) => each.raw.toString('base64')),
   };
 }
 
@@ -67,9 +100,7 @@ function issuersOf(certificate: X509Certificate): X509Certificate[] {
   return chain;
 }
 
-function objectionTo(certificate: X509Certificate, nowMs: number): string | undefined {
-  if (nowMs < certificate.validFromDate.getTime()) return 'it is not valid yet';
-  if (nowMs > certificate.validToDate.getTime()) return 'it has expired';
+function objectionTo(certificate: X509Certificate): string | undefined {
   if (certificate.ca) return 'it is the certificate of an authority';
   // Node calls the extended key usages `keyUsage`; without the extension there are none to keep to.
   const usages: readonly string[] | undefined = certificate.keyUsage;
