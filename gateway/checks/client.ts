@@ -8,10 +8,11 @@ import { listenerOf, type Policy } from '../policy/policy.ts';
 
 /** The client's address; a forwarding header from a trusted proxy that cannot be read is refused with 400. */
 export function checkClient(policy: Policy, facts: Facts): ClientAddress | Denial {
-  const { peer, listener } = facts.connection;
+  const { peer, proxied, listener } = facts.connection;
   const { trustedProxies: trusted, forwardedHeader: header } = listenerOf(policy, listener);
   const lines = fieldValues(facts.head.fields, header);
-  const client = resolveClient({ peer, trusted, header, lines });
-  if (typeof client !== 'string') return client;
+  const client = resolveClient({ peer: proxied ?? peer, trusted, header, lines });
+  if (typeof client !== 'string' && proxied === undefined) return client;
+  if (typeof client !== 'string') return { ...client, hops: [peer, ...client.hops] };
   return deny('client', 'bad-forwarding', `${client}.`);
 }

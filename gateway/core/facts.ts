@@ -37,6 +37,8 @@ export interface ConnectionFacts {
   /** The other end of the TCP connection. */
   readonly peer: Address;
   readonly peerPort: number;
+  /** Whom the peer accepted the connection from, by its PROXY header. */
+  readonly proxied?: Address;
   readonly certificate: CertificateFacts;
   /** `TLSv1.2` or `TLSv1.3`. */
   readonly tlsVersion: string;

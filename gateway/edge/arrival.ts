@@ -6,10 +6,11 @@ import type { TLSSocket } from 'node:tls';
 import type { Address } from '../core/address.ts';
 import type { Deadlines, Expiring } from '../core/deadlines.ts';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
-import type { Policy } from '../policy/policy.ts';
+import { listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
 import { readPeerCertificate } from './peer-certificate.ts';
+import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
 
@@ -20,6 +21,7 @@ export type HandshakeOutcome =
   | 'certificate-denied'
   | 'unknown-name'
   | 'bad-client-hello'
+  | 'bad-proxy-header'
   | 'timeout'
   | 'over-limit'
   | 'failed';
@@ -42,6 +44,8 @@ export interface ArrivalContext {
   /** May throw, or reject, when the identity of the name cannot be used. */
   readonly find: (policy: Policy, serverName: string) => NamedContext | Promise<NamedContext> | undefined;
   readonly slots: HandshakeSlots;
+  /** Takes one of the places an address has, for as long as the socket is open; false when it has none left. */
+  readonly claimPlace: (socket: Socket, address: Address) => boolean;
   /** Called once for each arrival that sent at least one byte, before `onSecured`. */
   readonly onSettled: (report: ArrivalReport, peer: Address) => void;
   /** `transport` is the TCP connection below TLS. */
@@ -59,6 +63,9 @@ export class Arrival implements Expiring, HandshakeWatcher {
   readonly #chunks: Buffer[] = [];
   #receivedBytes = 0;
   #neededBytes = 0;
+  #awaitsProxyHeader = false;
+  /** By the PROXY header. */
+  #proxied: Address | undefined;
   #serverName: string | undefined;
   #named: NamedContext | undefined;
   #hasSlot = false;
@@ -69,8 +76,13 @@ export class Arrival implements Expiring, HandshakeWatcher {
     this.#peer = peer;
     this.#context = context;
     context.deadlines.arm(this, context.policy().gateway.timeouts.handshakeMs);
-    socket.on('data', this.#onData);
     socket.once('close', () => this.#onClose());
+    const { proxyProtocol, trustedProxies } = listenerOf(context.policy(), context.listener);
+    const isProxy = proxyProtocol !== 'off' && trustedProxies.contains(peer);
+    this.#awaitsProxyHeader = isProxy;
+    if (proxyProtocol === 'require' && !isProxy)
+      this.#refuse('bad-proxy-header', 'the peer is no trusted proxy');
+    else if (isProxy || this.#claimPlace(peer)) socket.on('data', this.#onData);
   }
 
   expire(): void {
@@ -104,7 +116,12 @@ export class Arrival implements Expiring, HandshakeWatcher {
     this.#chunks.push(chunk);
     this.#receivedBytes += chunk.length;
     if (this.#receivedBytes < this.#neededBytes) return;
-    const bytes = this.#gather();
+    let bytes = this.#gather();
+    if (this.#awaitsProxyHeader) {
+      const rest = this.#readProxyHeader(bytes);
+      if (rest === undefined) return;
+      bytes = rest;
+    }
     const progress = readServerName(bytes);
     if (progress.kind === 'more') this.#neededBytes = progress.neededBytes;
     else if (progress.kind === 'fault') this.#refuse('bad-client-hello', progress.reason);
@@ -117,6 +134,34 @@ export class Arrival implements Expiring, HandshakeWatcher {
     this.#chunks.length = 0;
     this.#chunks.push(bytes);
     return bytes;
+  }
+
+  /** What follows the header, or nothing when there is more of it to come, or a refusal. */
+  #readProxyHeader(bytes: Buffer): Buffer | undefined {
+    const progress = readProxyHeader(bytes);
+    if (progress.kind === 'more') {
+      this.#neededBytes = progress.neededBytes;
+      return undefined;
+    }
+    if (progress.kind === 'fault') return this.#refuse('bad-proxy-header', progress.reason);
+    const { proxyProtocol } = listenerOf(this.#context.policy(), this.#context.listener);
+    if (progress.kind === 'absent' && proxyProtocol === 'require')
+      return this.#refuse('bad-proxy-header', 'there is no PROXY header');
+    this.#awaitsProxyHeader = false;
+    if (progress.kind === 'header') this.#proxied = progress.source?.address;
+    if (!this.#claimPlace(this.#proxied ?? this.#peer)) return undefined;
+    const rest = progress.kind === 'header' ? bytes.subarray(progress.bytes) : bytes;
+    this.#chunks.length = 0;
+    this.#chunks.push(rest);
+    this.#receivedBytes = rest.length;
+    this.#neededBytes = 0;
+    return rest;
+  }
+
+  #claimPlace(address: Address): boolean {
+    if (this.#context.claimPlace(this.#socket, address)) return true;
+    this.#refuse('over-limit', 'too many connections of one address');
+    return false;
   }
 
   #choose(rawName: string | undefined, bytes: Buffer): void {
@@ -169,7 +214,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
     this.#socket.destroySoon();
   }
 
-  #refuse(outcome: HandshakeOutcome, reason: string): void {
+  #refuse(outcome: HandshakeOutcome, reason: string): undefined {
     this.#settle({ outcome, reason });
     this.#socket.destroy();
   }
@@ -190,7 +235,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
       ...(this.#serverName !== undefined && { serverName: this.#serverName }),
       ...(this.#named !== undefined && { tenant: this.#named.tenant.name }),
     };
-    this.#context.onSettled(report, this.#peer);
+    this.#context.onSettled(report, this.#proxied ?? this.#peer);
   }
 
   #factsOf(socket: TLSSocket, certificate: CertificateFacts): ConnectionFacts {
@@ -199,6 +244,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
       serverName: this.#serverName ?? '',
       peer: this.#peer,
       peerPort: this.#socket.remotePort ?? 0,
+      ...(this.#proxied !== undefined && { proxied: this.#proxied }),
       certificate,
       tlsVersion: socket.getProtocol() ?? '',
       tlsResumed: socket.isSessionReused(),

@@ -17,21 +17,31 @@ export class ConnectionLimits {
     return this.#total;
   }
 
-  /** Takes a place for one connection from `peer`, or answers false and takes none. */
-  admit(peer: Address, caps: ConnectionCaps): boolean {
-    const holder = holderOf(peer);
-    const held = this.#perHolder.get(holder) ?? 0;
-    if (this.#total >= caps.connections || held >= caps.connectionsPerAddress) return false;
+  /** Takes a place for one connection, or answers false and takes none. */
+  admit(caps: ConnectionCaps): boolean {
+    if (this.#total >= caps.connections) return false;
     this.#total += 1;
-    this.#perHolder.set(holder, held + 1);
     return true;
   }
 
   /** Gives back a place taken by `admit`, once. */
-  release(peer: Address): void {
-    const holder = holderOf(peer);
-    const held = this.#perHolder.get(holder) ?? 0;
+  release(): void {
     this.#total -= 1;
+  }
+
+  /** Takes one of the places of an address, or answers false and takes none. */
+  hold(address: Address, caps: ConnectionCaps): boolean {
+    const holder = holderOf(address);
+    const held = this.#perHolder.get(holder) ?? 0;
+    if (held >= caps.connectionsPerAddress) return false;
+    this.#perHolder.set(holder, held + 1);
+    return true;
+  }
+
+  /** Gives back a place taken by `hold`, once. */
+  letGo(address: Address): void {
+    const holder = holderOf(address);
+    const held = this.#perHolder.get(holder) ?? 0;
     if (held > 1) this.#perHolder.set(holder, held - 1);
     else this.#perHolder.delete(holder);
   }

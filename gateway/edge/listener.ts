@@ -69,6 +69,7 @@ class TlsListener implements Listener {
       deadlines,
       slots,
       find: (current, serverName) => serverNames.find(current, listenerOf(current, name), serverName),
+      claimPlace: (socket, address) => this.#claimPlace(socket, address),
       onSettled: (report, peer) => this.#onSettled(report, peer),
       onSecured: onConnection,
     };
@@ -113,7 +114,7 @@ class TlsListener implements Listener {
       return;
     }
     const { name, policy, metrics } = this.#options;
-    if (!this.#limits.admit(peer, policy().gateway.limits)) {
+    if (!this.#limits.admit(policy().gateway.limits)) {
       socket.destroy();
       metrics.handshake('', '', false, 'over-limit');
       this.#fault({ outcome: 'over-limit', reason: 'too many connections', peer: peer.text });
@@ -123,10 +124,17 @@ class TlsListener implements Listener {
     this.#sockets.add(socket);
     socket.once('close', () => {
       this.#sockets.delete(socket);
-      this.#limits.release(peer);
+      this.#limits.release();
       metrics.connectionClosed(name);
     });
     new Arrival(socket, peer, this.#arrivals);
+  }
+
+  /** The place is given back when the connection closes. */
+  #claimPlace(socket: Socket, address: Address): boolean {
+    const claimed = this.#limits.hold(address, this.#options.policy().gateway.limits);
+    if (claimed) socket.once('close', () => this.#limits.letGo(address));
+    return claimed;
   }
 
   #onSettled(report: ArrivalReport, peer: Address): void {

@@ -41,7 +41,8 @@ export function compileGateway(
 }
 
 function compileListener(file: ListenerFile): ListenerSettings {
-  const { name, address, forwardedHeader, clientCertificates, minTlsVersion, sessionResumption } = file;
+  const { name, address, proxyProtocol, forwardedHeader } = file;
+  const { clientCertificates, minTlsVersion, sessionResumption } = file;
   const trustedProxies = buildPrefixTree(
     file.trustedProxies.map((prefix) => ({ prefix, value: true as const })),
   );
@@ -49,6 +50,7 @@ function compileListener(file: ListenerFile): ListenerSettings {
     name,
     address,
     trustedProxies,
+    proxyProtocol,
     forwardedHeader,
     clientCertificates,
     minTlsVersion,

@@ -15,9 +15,10 @@ const listener = z.strictObject({
   name: name.describe('Names the listener in metrics and log.'),
   address: hostPort.describe('Where it listens.'),
   trustedProxies: z.array(prefix).prefault([]).describe('Peers whose forwarding header is believed.'),
-  proxyProtocol: onlyYet('off', 'accept and require').describe(
-    'Whether connections begin with a PROXY header.',
-  ),
+  proxyProtocol: z
+    .enum(['off', 'accept', 'require'])
+    .prefault('off')
+    .describe('Whether connections of trusted proxies may, or must, begin with a PROXY header.'),
   forwardedHeader: z
     .enum(['x-forwarded-for', 'forwarded'])
     .prefault('x-forwarded-for')

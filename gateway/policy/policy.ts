@@ -44,6 +44,8 @@ export interface ListenerSettings {
   readonly name: string;
   readonly address: HostPort;
   readonly trustedProxies: PrefixTree<true>;
+  /** With `require` only trusted proxies are let in, each with a PROXY header. */
+  readonly proxyProtocol: 'off' | 'accept' | 'require';
   readonly forwardedHeader: 'x-forwarded-for' | 'forwarded';
   readonly clientCertificates: ClientCertificateMode;
   readonly minTlsVersion: TlsVersion;

@@ -165,6 +165,7 @@ export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = 
     name: 'edge',
     address: { host: '127.0.0.1', port: 0 },
     trustedProxies: treeOf(['10.0.0.0/8'], () => true as const),
+    proxyProtocol: 'off',
     forwardedHeader: 'x-forwarded-for',
     clientCertificates: 'require',
     minTlsVersion: 'TLSv1.3',
