@@ -3,20 +3,22 @@
 import { randomBytes } from 'node:crypto';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
 import { Deadlines } from './core/deadlines.ts';
+import { formatFault, type PolicyFault } from './core/fault.ts';
 import { CallerConnection, type CallerContext } from './edge/caller-connection.ts';
 import { HandshakeSlots } from './edge/handshake-slots.ts';
 import { createListener, type Listener, type ListenerFault } from './edge/listener.ts';
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
+import { ListRegistry } from './lists/list-registry.ts';
+import type { LiveList } from './lists/live-list.ts';
 import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
-import { createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
-import { formatFault, type PolicyFault } from './policy/fault.ts';
+import { type AddressListState, createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
 import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
-import type { HostPort, Policy } from './policy/policy.ts';
+import type { HostPort, Policy, Tenant } from './policy/policy.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
 
@@ -38,9 +40,13 @@ const TICKET_SECRET_BYTES = 32;
 
 /** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
-  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now());
-  if (policy === undefined || faults.length > 0) return { faults };
-  const gateway = new Gateway(options, policy);
+  const registry = new ListRegistry({ mode: 'follow', onChange: (list) => logList(options.log, list) });
+  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { registry });
+  if (policy === undefined || faults.length > 0) {
+    registry.close();
+    return { faults };
+  }
+  const gateway = new Gateway(options, policy, registry);
   await gateway.start();
   return { gateway, faults };
 }
@@ -49,6 +55,7 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
 export class Gateway {
   readonly #log: Log;
   readonly #live: LivePolicy;
+  readonly #lists: ListRegistry;
   readonly #metrics: Metrics;
   readonly #certificates: CertificateKeeper;
   readonly #accessLog: AccessLog;
@@ -65,10 +72,11 @@ export class Gateway {
   #draining = false;
   #stopped = false;
 
-  constructor({ policyFolder, version, log }: GatewayOptions, policy: Policy) {
+  constructor({ policyFolder, version, log }: GatewayOptions, policy: Policy, lists: ListRegistry) {
     this.#log = log;
+    this.#lists = lists;
     this.#metrics = createMetrics({ version });
-    this.#live = new LivePolicy(policyFolder, policy, Date.now, (outcome) => this.#onReload(outcome));
+    this.#live = new LivePolicy(policyFolder, policy, lists, Date.now, (outcome) => this.#onReload(outcome));
     this.#certificates = new CertificateKeeper({ policy: () => this.#live.current, log });
     this.#accessLog = createAccessLog({
       file: policy.gateway.accessLog,
@@ -164,6 +172,7 @@ export class Gateway {
     }
     this.#pools.retain(new Set());
     this.#certificates.close();
+    this.#lists.close();
     closeKeys(this.#live.current);
     void this.#admin.close();
   }
@@ -223,9 +232,6 @@ export class Gateway {
 
   #observe(policy: Policy): void {
     this.#metrics.policyLoaded(policy.generation, policy.loadedAtMs / 1000);
-    for (const tenant of policy.tenants.values()) {
-      for (const [list, size] of tenant.listSizes) this.#metrics.addressPrefixes(tenant.name, list, size);
-    }
   }
 
   /** Fetches keys that are fetched before a request needs them; an issuer that is down is tried again then. */
@@ -241,6 +247,7 @@ export class Gateway {
 
   #metricsText(accept?: string): Promise<MetricsText> {
     this.#certificates.observe(this.#metrics);
+    this.#metrics.addressLists([...this.#live.current.tenants.values()].flatMap(describeLists));
     return this.#metrics.text(accept);
   }
 
@@ -255,9 +262,25 @@ export class Gateway {
         server_names: serverNames,
         routes: routes.entries.map(({ route }) => route.name),
       })),
-      faults: [...this.#live.faults, ...this.#certificates.faults].map(formatFault),
+      faults: [...this.#live.faults, ...this.#lists.faults, ...this.#certificates.faults].map(formatFault),
     };
   }
+}
+
+function logList(log: Log, { place, faults, contents }: LiveList): void {
+  for (const fault of faults)
+    log.error({ fault: formatFault(fault) }, 'an address list is not what its source has');
+  if (faults.length === 0)
+    log.info({ list: place, prefixes: contents?.tree.size }, 'an address list was read');
+}
+
+function describeLists({ name: tenant, lists }: Tenant): readonly AddressListState[] {
+  return [...lists.values()].map(({ name: list, parts }) => ({
+    tenant,
+    list,
+    prefixes: parts.reduce((sum, { contents }) => sum + (contents?.tree.size ?? 0), 0),
+    isCurrent: parts.every((part) => part.isCurrent),
+  }));
 }
 
 function issuersOf(policy: Policy) {

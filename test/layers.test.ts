@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL('../gateway', import.meta.url));
 /** Parts on one floor do not know each other. A part is a folder, or a file at the top. */
 const floors: readonly (readonly string[])[] = [
   ['core', 'sources'],
+  ['lists'],
   ['policy', 'patch', 'observe', 'http1'],
   ['checks', 'certificates'],
   ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push'],

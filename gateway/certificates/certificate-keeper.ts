@@ -1,8 +1,8 @@
 /** Keeps the certificates of a running gateway: read on demand, renewed on change, watched for their end, reported. */
 
+import { formatFault, type PolicyFault } from '../core/fault.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { formatFault, type PolicyFault } from '../policy/fault.ts';
 import type { Policy } from '../policy/policy.ts';
 import { FileWatch } from '../sources/file-watch.ts';
 import { type Ending, EndingReminder, nodeEndings, serverEndings } from './endings.ts';

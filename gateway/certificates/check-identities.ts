@@ -1,6 +1,6 @@
 /** Reads every certificate a policy needs, for commands that look before anything runs. */
 
-import type { PolicyFault } from '../policy/fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import { asksForClients, type Policy } from '../policy/policy.ts';
 import type { Digested, IdentitySource } from './identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-identity.ts';

@@ -1,6 +1,6 @@
 /** The identities in use: read when first asked for, kept in bounds, read again when their files change. */
 
-import type { PolicyFault } from '../policy/fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import type { FileWatch } from '../sources/file-watch.ts';
 
 /** What is read; `digest` tells whether it is another than before. */

@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileFault, type PolicyFault } from '../policy/fault.ts';
+import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { identityFolder } from './server-identity.ts';
 
 /** Faults of server names without a folder: found by one look at the folder of folders, nothing in them is read. */

@@ -1,7 +1,7 @@
 /** What the gateway shows to the nodes of an upstream and whom it trusts there. */
 
 import { createHash, type X509Certificate } from 'node:crypto';
-import type { PolicyFault } from '../policy/fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import type { Policy, Upstream } from '../policy/policy.ts';
 import { type CertifiedKey, readAuthorities, readCertifiedKey } from './certificate-files.ts';
 import type { IdentitySource } from './identity-store.ts';

@@ -1,7 +1,7 @@
 /** PEM files that are read together, and what is wrong with them. */
 
 import { readFile } from 'node:fs/promises';
-import { fileFault, type PolicyFault } from '../policy/fault.ts';
+import { fileFault, type PolicyFault } from '../core/fault.ts';
 
 /** `Name` says what a file is for; each has a path. */
 export class PemFiles<Name extends string> {

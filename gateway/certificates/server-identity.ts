@@ -2,7 +2,7 @@
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import type { PolicyFault } from '../policy/fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import { type CertifiedKey, readCertifiedKey, readClientAuthorities } from './certificate-files.ts';
 import type { ClientAuthorities } from './client-authorities.ts';
 import type { IdentitySource } from './identity-store.ts';

@@ -1,8 +1,8 @@
 /** Step 3: is that address allowed, by the tenant and by the route? */
 
-import type { Address } from '../core/address.ts';
+import { type Address, prefixAround } from '../core/address.ts';
 import { type Denial, deny } from '../core/denial.ts';
-import type { AddressRules, Route, Tenant } from '../policy/policy.ts';
+import type { AddressList, AddressRules, Route, Tenant } from '../policy/policy.ts';
 
 /** Nothing if the address may call; both the tenant's rules and the route's must let it. */
 export function checkAllowlist(tenant: Tenant, route: Route, address: Address): Denial | undefined {
@@ -13,9 +13,31 @@ export function checkAllowlist(tenant: Tenant, route: Route, address: Address): 
 }
 
 /** Why the rules refuse the address: the deny entry that holds it, or that no allow entry does. Deny wins. */
-function refusedBy(rules: AddressRules, address: Address): string | undefined {
-  const denied = rules.deny?.lookup(address);
-  if (denied !== undefined) return `${denied.prefix} of list ${denied.list} (${denied.place})`;
-  if (rules.allow === undefined || rules.allow.contains(address)) return undefined;
-  return 'no list holds it';
+function refusedBy({ allow, deny: denied = [] }: AddressRules, address: Address): string | undefined {
+  for (const list of denied) {
+    const cause = deniedBy(list, address);
+    if (cause !== undefined) return cause;
+  }
+  if (allow === undefined || allow.some((list) => holds(list, address))) return undefined;
+  const unread = allow.flatMap(({ name, parts }) =>
+    parts.filter(({ contents }) => !contents).map(() => name),
+  );
+  return unread.length === 0 ? 'no list holds it' : `no list holds it; never read: ${unread.join(', ')}`;
+}
+
+function holds({ parts }: AddressList, address: Address): boolean {
+  return parts.some(({ contents }) => contents?.tree.contains(address));
+}
+
+/** A list of what is denied that was never read denies everything: it is no open door. */
+function deniedBy({ name, parts }: AddressList, address: Address): string | undefined {
+  for (const { contents, place } of parts) {
+    if (contents === undefined) return `list ${name} was never read (${place})`;
+    const match = contents.tree.lookup(address);
+    if (match !== undefined) {
+      const { text } = prefixAround(address, match.bits);
+      return `${text} of list ${name} (${contents.placeOf(match.number)})`;
+    }
+  }
+  return undefined;
 }

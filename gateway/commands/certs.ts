@@ -14,7 +14,7 @@ import {
 } from '../certificates/identity-summary.ts';
 import type { NodeIdentity } from '../certificates/node-identity.ts';
 import type { ServerIdentity } from '../certificates/server-identity.ts';
-import { formatFault, type PolicyFault } from '../policy/fault.ts';
+import { formatFault, type PolicyFault } from '../core/fault.ts';
 import { loadPolicy } from '../policy/load.ts';
 import type { HostPort } from '../policy/policy.ts';
 import { type Command, required } from './command.ts';

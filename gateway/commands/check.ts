@@ -1,7 +1,7 @@
 /** `patchgate check`: every fault of a policy folder at once, without starting anything. */
 
 import { checkNodeIdentities, checkServerIdentities } from '../certificates/check-identities.ts';
-import { formatFault, inFileOrder, type PolicyFault } from '../policy/fault.ts';
+import { formatFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
 import { loadPolicy } from '../policy/load.ts';
 import type { Policy } from '../policy/policy.ts';
 import { type Command, required } from './command.ts';

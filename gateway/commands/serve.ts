@@ -1,8 +1,8 @@
 /** `patchgate serve`: the gateway, until a signal ends it. */
 
+import { formatFault } from '../core/fault.ts';
 import { startGateway } from '../gateway.ts';
 import { createLog } from '../observe/log.ts';
-import { formatFault } from '../policy/fault.ts';
 import { type Command, required } from './command.ts';
 
 export const serve: Command = {

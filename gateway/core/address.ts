@@ -22,6 +22,7 @@ export interface Prefix {
 const DOT = 0x2e;
 const COLON = 0x3a;
 const ZERO = 0x30;
+const NINE = 0x39;
 const NOT_A_NUMBER = -1;
 /** Longest spelling: six full groups and four full octets. */
 const MAX_LENGTH = 45;
@@ -62,6 +63,11 @@ export function parsePrefix(text: string): Prefix | string {
   return prefixOf(address, bits);
 }
 
+/** The prefix of `bits` bits that holds an address. */
+export function prefixAround(address: Address, bits: number): Prefix {
+  return prefixOf(clearHostBits(address, bits), bits);
+}
+
 function prefixOf(address: Address, bits: number): Prefix {
   return { address, bits, text: `${address.text}/${bits}` };
 }
@@ -80,38 +86,38 @@ function maskOf(bits: number): number {
   return bits >= 32 ? -1 : -1 << (32 - bits);
 }
 
-/** Four octets from `start` to the end as one word, or `NOT_A_NUMBER`. */
+/** Four octets from `start` to the end as one word, or `NOT_A_NUMBER`: one pass, as this is what most texts are. */
 function readDotted(text: string, start: number): number {
   let word = 0;
-  let at = start;
-  for (let octets = 1; octets <= 4; octets++) {
-    const end = octetEnd(text, at);
-    const octet = octetValue(text, at, end);
-    if (end === at || octet > 255) return NOT_A_NUMBER;
-    word = word * 256 + octet;
-    if (octets === 4) return end === text.length ? word : NOT_A_NUMBER;
-    if (text.charCodeAt(end) !== DOT) return NOT_A_NUMBER;
-    at = end + 1;
+  let octet = 0;
+  let digits = 0;
+  let dots = 0;
+  for (let at = start; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === DOT) {
+      if (digits === 0) return NOT_A_NUMBER;
+      word = word * 256 + octet;
+      octet = 0;
+      digits = 0;
+      dots += 1;
+      continue;
+    }
+    octet = withDigit(octet, digits, code);
+    if (octet === NOT_A_NUMBER) return NOT_A_NUMBER;
+    digits += 1;
   }
-  return NOT_A_NUMBER;
+  return dots === 3 && digits > 0 ? word * 256 + octet : NOT_A_NUMBER;
 }
 
-/** Where the digits that begin at `at` end: three at most, and a zero stands alone. */
-function octetEnd(text: string, at: number): number {
-  if (text.charCodeAt(at) === ZERO) return isDigit(text.charCodeAt(at + 1)) ? at : at + 1;
-  let end = at;
-  while (end < at + 3 && isDigit(text.charCodeAt(end))) end += 1;
-  return end;
-}
-
-function octetValue(text: string, at: number, end: number): number {
-  let value = 0;
-  for (let i = at; i < end; i++) value = value * 10 + text.charCodeAt(i) - ZERO;
-  return value;
+/** An octet of so many digits and one more. A zero stands alone: digits behind it would be octal to some. */
+function withDigit(octet: number, digits: number, code: number): number {
+  if (!isDigit(code) || (digits > 0 && octet === 0)) return NOT_A_NUMBER;
+  const value = octet * 10 + code - ZERO;
+  return value > 255 ? NOT_A_NUMBER : value;
 }
 
 function isDigit(code: number): boolean {
-  return code >= ZERO && code <= 0x39;
+  return code >= ZERO && code <= NINE;
 }
 
 /** The eight groups of an IPv6 address. */

@@ -15,7 +15,7 @@ export interface ClientAddress {
 export interface ForwardingFacts {
   readonly peer: Address;
   /** Whose word about the hop before is believed. */
-  readonly trusted: PrefixTree<true>;
+  readonly trusted: PrefixTree;
   readonly header: 'x-forwarded-for' | 'forwarded';
   /** The values of all lines of that field, in order. */
   readonly lines: readonly string[];
@@ -40,7 +40,7 @@ export function resolveClient(facts: ForwardingFacts): ClientAddress | string {
   return walk(peer, trusted, nodes);
 }
 
-function walk(peer: Address, trusted: PrefixTree<true>, nodes: readonly string[]): ClientAddress | string {
+function walk(peer: Address, trusted: PrefixTree, nodes: readonly string[]): ClientAddress | string {
   const hops: Address[] = [];
   let address = peer;
   for (let i = nodes.length - 1; i >= 0 && trusted.contains(address); i--) {

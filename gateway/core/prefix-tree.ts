@@ -1,186 +1,174 @@
-/** The address lists: a path-compressed radix tree over prefixes that answers with the longest match. */
+/** Address lists as radix trees: longest match, or just whether any prefix holds an address. */
 
 import type { Address, Prefix } from './address.ts';
+import { PrefixColumns, STEP, type Steps } from './prefix-columns.ts';
+import { NONE, PrefixLevel } from './prefix-level.ts';
 
-/** Immutable once built. A lookup visits the nested prefixes and the branches on its way, nothing else. */
-export interface PrefixTree<T> {
+/** The longest prefix that holds an address. */
+export interface PrefixMatch {
+  /** The number it was added under. */
+  readonly number: number;
+  /** Its length. */
+  readonly bits: number;
+}
+
+/** Immutable. A lookup allocates nothing but its answer; `contains` allocates nothing. */
+export interface PrefixTree {
   /** Distinct prefixes. */
   readonly size: number;
-  /** The value of the longest prefix that holds the address. */
-  lookup(address: Address): T | undefined;
-  /** Whether any prefix holds the address. */
+  /** Bytes held, of the tables alone. */
+  readonly byteLength: number;
+  lookup(address: Address): PrefixMatch | undefined;
   contains(address: Address): boolean;
 }
 
-/** One entry of a list. */
-export interface PrefixEntry<T> {
-  readonly prefix: Prefix;
-  readonly value: T;
-}
+/**
+ * Collects prefixes and makes a tree of them, in steps of about a millisecond. IPv6 prefixes longer than 64 bits, which
+ * are few, are kept apart: all others need half a key.
+ */
+export class PrefixTreeBuilder {
+  readonly #four = new PrefixColumns(1);
+  readonly #six = new PrefixColumns(2);
+  readonly #sixLong = new PrefixColumns(4);
 
-/** Builds the tree; of several entries with the same prefix the first one counts. */
-export function buildPrefixTree<T>(entries: Iterable<PrefixEntry<T>>): PrefixTree<T> {
-  const all = [...entries];
-  const values: T[] = [];
-  const fours = all.filter(({ prefix }) => prefix.address.family === 4);
-  const four = new RadixTree(1, fours.length);
-  const six = new RadixTree(4, all.length - fours.length);
-  for (const { prefix, value } of all) {
-    const tree = prefix.address.family === 4 ? four : six;
-    if (tree.insert(prefix.address.words, prefix.bits, values.length + 1)) values.push(value);
+  /** `number`: up to 2^24 - 1. Of several entries with the same prefix the first one counts. */
+  add(prefix: Prefix, number: number): void {
+    this.#columnsOf(prefix).add(prefix, number);
   }
-  four.seal();
-  six.seal();
-  return new TwoFamilies(four, six, values);
+
+  *build(): Steps<PrefixTree> {
+    const four = yield* nest(this.#four);
+    const six = yield* nest(this.#six);
+    const sixLong = yield* nest(this.#sixLong);
+    return new NestedLevels(four, six, sixLong);
+  }
+
+  #columnsOf({ address, bits }: Prefix): PrefixColumns {
+    if (address.family === 4) return this.#four;
+    return bits > 64 ? this.#sixLong : this.#six;
+  }
 }
 
-class TwoFamilies<T> implements PrefixTree<T> {
-  readonly #four: RadixTree;
-  readonly #six: RadixTree;
-  readonly #values: readonly T[];
+/** A tree of prefixes, numbered in their order, in one go: for short lists. */
+export function buildPrefixTree(prefixes: Iterable<Prefix>): PrefixTree {
+  const builder = new PrefixTreeBuilder();
+  let number = 0;
+  for (const prefix of prefixes) builder.add(prefix, number++);
+  return finish(builder.build());
+}
 
-  constructor(four: RadixTree, six: RadixTree, values: readonly T[]) {
+/** Runs all steps at once. */
+export function finish<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
+/**
+ * Sorts the prefixes into levels: in the first those that no other holds, in the second those that one of the first
+ * holds, and so on. An address is in a prefix of some level only if it is in one of every level above.
+ */
+function* nest(columns: PrefixColumns): Steps<readonly PrefixLevel[]> {
+  const order = yield* columns.order();
+  const { depths, counts } = yield* measureDepths(columns, order);
+  const members = counts.map((count) => new Uint32Array(count));
+  const ends = counts.map(() => 0);
+  for (let at = 0; at < order.length; at++) {
+    const depth = depths[at] ?? REPEATED;
+    const list = members[depth];
+    if (list !== undefined) list[ends[depth] ?? 0] = order[at] ?? 0;
+    if (list !== undefined) ends[depth] = (ends[depth] ?? 0) + 1;
+    if (at % STEP === STEP - 1) yield;
+  }
+  const levels: PrefixLevel[] = [];
+  for (const each of members) levels.push(yield* PrefixLevel.build(columns, each));
+  return levels;
+}
+
+/** An entry whose prefix stands before it. No prefix lies in more than 128 others. */
+const REPEATED = 255;
+
+/** In how many others each entry lies, and how many lie in so many. In their order, those around an entry precede it. */
+function* measureDepths(
+  columns: PrefixColumns,
+  order: Uint32Array,
+): Steps<{ readonly depths: Uint8Array; readonly counts: number[] }> {
+  const depths = new Uint8Array(order.length).fill(REPEATED);
+  const counts: number[] = [];
+  const around: number[] = [];
+  for (const [at, entry] of order.entries()) {
+    while (around.length > 0 && !holds(columns, around.at(-1) ?? 0, entry)) around.pop();
+    const last = around.at(-1);
+    if (last === undefined || columns.bits(last) !== columns.bits(entry)) {
+      depths[at] = around.length;
+      counts[around.length] = (counts[around.length] ?? 0) + 1;
+      around.push(entry);
+    }
+    if (at % STEP === STEP - 1) yield;
+  }
+  return { depths, counts };
+}
+
+function holds(columns: PrefixColumns, outer: number, inner: number): boolean {
+  const bits = columns.bits(outer);
+  return bits <= columns.bits(inner) && columns.common(outer, inner, bits) === bits;
+}
+
+class NestedLevels implements PrefixTree {
+  readonly #four: readonly PrefixLevel[];
+  readonly #six: readonly PrefixLevel[];
+  readonly #sixLong: readonly PrefixLevel[];
+
+  constructor(four: readonly PrefixLevel[], six: readonly PrefixLevel[], sixLong: readonly PrefixLevel[]) {
     this.#four = four;
     this.#six = six;
-    this.#values = values;
+    this.#sixLong = sixLong;
   }
 
   get size(): number {
-    return this.#values.length;
+    return this.#all.reduce((sum, level) => sum + level.size, 0);
   }
 
-  lookup(address: Address): T | undefined {
-    const value = this.#find(address);
-    return value === NO_VALUE ? undefined : this.#values[value - 1];
+  get byteLength(): number {
+    return this.#all.reduce((sum, level) => sum + level.byteLength, 0);
   }
 
-  contains(address: Address): boolean {
-    return this.#find(address) !== NO_VALUE;
+  contains({ family, words }: Address): boolean {
+    if (family === 4) return (this.#four[0]?.findWord(words[0] ?? 0) ?? NONE) !== NONE;
+    return (
+      (this.#six[0]?.findWords(words) ?? NONE) !== NONE ||
+      (this.#sixLong[0]?.findWords(words) ?? NONE) !== NONE
+    );
   }
 
-  #find(address: Address): number {
-    const { words } = address;
-    return address.family === 4 ? this.#four.findWord(words[0] ?? 0) : this.#six.findWords(words);
+  lookup({ family, words }: Address): PrefixMatch | undefined {
+    let info = family === 4 ? deepestWord(this.#four, words[0] ?? 0) : deepest(this.#sixLong, words);
+    if (family === 6 && info === NONE) info = deepest(this.#six, words);
+    return info === NONE ? undefined : { number: info >>> 8, bits: info & 0xff };
+  }
+
+  get #all(): readonly PrefixLevel[] {
+    return [...this.#four, ...this.#six, ...this.#sixLong];
   }
 }
 
-/** Node 0 is the root, which is nobody's child: 0 in a child's place says there is none. */
-const ROOT = 0;
-/** Values count from 1: 0 says there is none. */
-const NO_VALUE = 0;
-/** Where in a node its parts are; the words of its key follow. */
-const BITS = 0;
-const VALUE = 1;
-const CHILDREN = 2;
-const KEY = 4;
-
-/**
- * All nodes side by side in one array, so that a node is one cache line and 100,000 prefixes are one object. A node is a
- * prefix: a given one, which has a value, or the longest common beginning of two others. It goes by the place of its
- * first word. Its children go on with a 0 or a 1 bit.
- *
- * 10.0.0.0/8, 10.1.0.0/16 and 10.2.0.0/16 make: root → 10.0.0.0/8 (value) → 10.0.0.0/14 (branch) → the two /16.
- */
-class RadixTree {
-  readonly #width: number;
-  #nodes: Uint32Array;
-  #end: number;
-
-  /** `width` words make a key; each of `most` prefixes needs two nodes at most, and the root is one more. */
-  constructor(width: number, most: number) {
-    this.#width = width;
-    this.#end = KEY + width;
-    this.#nodes = new Uint32Array((most * 2 + 1) * this.#end);
+function deepestWord(levels: readonly PrefixLevel[], word: number): number {
+  let best = NONE;
+  for (const level of levels) {
+    const found = level.findWord(word);
+    if (found === NONE) break;
+    best = found;
   }
+  return best;
+}
 
-  /** Gives back the room for branches that were not needed. */
-  seal(): void {
-    this.#nodes = this.#nodes.slice(0, this.#end);
+function deepest(levels: readonly PrefixLevel[], words: readonly number[]): number {
+  let best = NONE;
+  for (const level of levels) {
+    const found = level.findWords(words);
+    if (found === NONE) break;
+    best = found;
   }
-
-  /** False when the prefix has a value already. */
-  insert(key: readonly number[], bits: number, value: number): boolean {
-    let node = ROOT;
-    while (this.#at(node + BITS) < bits) {
-      const slot = this.#slot(node, key);
-      const child = this.#at(slot);
-      if (child === ROOT) {
-        this.#nodes[slot] = this.#add(key, bits, value);
-        return true;
-      }
-      const childBits = this.#at(child + BITS);
-      const common = this.#commonBits(child, key, Math.min(bits, childBits));
-      node = common === childBits ? child : this.#branch(slot, child, common);
-    }
-    if (this.#at(node + VALUE) !== NO_VALUE) return false;
-    this.#nodes[node + VALUE] = value;
-    return true;
-  }
-
-  /** The value of the longest prefix of an IPv4 address, or `NO_VALUE`; the search below, made for one word. */
-  findWord(word: number): number {
-    const nodes = this.#nodes;
-    let best = nodes[ROOT + VALUE] ?? NO_VALUE;
-    let node = nodes[ROOT + CHILDREN + (word >>> 31)] ?? ROOT;
-    while (node !== ROOT) {
-      const bits = nodes[node + BITS] ?? 0;
-      // No child has 0 bits, so the shift is 0 to 31.
-      if (((nodes[node + KEY] ?? 0) ^ word) >>> (32 - bits) !== 0) return best;
-      best = nodes[node + VALUE] || best;
-      if (bits === 32) return best;
-      node = nodes[node + CHILDREN + ((word >>> (31 - bits)) & 1)] ?? ROOT;
-    }
-    return best;
-  }
-
-  /** The value of the longest prefix of an IPv6 address, or `NO_VALUE`. */
-  findWords(key: readonly number[]): number {
-    let best = this.#at(ROOT + VALUE);
-    let node = this.#at(this.#slot(ROOT, key));
-    while (node !== ROOT) {
-      const bits = this.#at(node + BITS);
-      if (this.#commonBits(node, key, bits) < bits) return best;
-      best = this.#at(node + VALUE) || best;
-      if (bits === 128) return best;
-      node = this.#at(this.#slot(node, key));
-    }
-    return best;
-  }
-
-  #at(place: number): number {
-    return this.#nodes[place] ?? 0;
-  }
-
-  /** Where the child of `node` on the way to `key` is noted. */
-  #slot(node: number, key: readonly number[]): number {
-    const bit = this.#at(node + BITS);
-    return node + CHILDREN + (((key[bit >>> 5] ?? 0) >>> (31 - (bit & 31))) & 1);
-  }
-
-  /** How many of the first `most` bits of the node's key and of `key` agree. */
-  #commonBits(node: number, key: readonly number[], most: number): number {
-    for (let word = 0; word * 32 < most; word++) {
-      const differing = this.#at(node + KEY + word) ^ (key[word] ?? 0);
-      if (differing !== 0) return Math.min(most, word * 32 + Math.clz32(differing));
-    }
-    return most;
-  }
-
-  #add(key: readonly number[], bits: number, value: number): number {
-    const node = this.#end;
-    this.#nodes[node + BITS] = bits;
-    this.#nodes[node + VALUE] = value;
-    this.#nodes.set(key, node + KEY);
-    this.#end += KEY + this.#width;
-    return node;
-  }
-
-  /** Puts a node of `bits` bits between the slot and the child in it; its key is the child's, longer than it needs. */
-  #branch(slot: number, child: number, bits: number): number {
-    const key = [...this.#nodes.subarray(child + KEY, child + KEY + this.#width)];
-    const node = this.#add(key, bits, NO_VALUE);
-    this.#nodes[slot] = node;
-    this.#nodes[this.#slot(node, key)] = child;
-    return node;
-  }
+  return best;
 }

@@ -2,9 +2,9 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatFault } from '../core/fault.ts';
 import { type Gateway, startGateway } from '../gateway.ts';
 import { createLog } from '../observe/log.ts';
-import { formatFault } from '../policy/fault.ts';
 import type { GatewayAddress } from '../push/gateway-client.ts';
 import { createModel } from '../sync-node/model-store.ts';
 import { type SyncNode, startSyncNode } from '../sync-node/sync-node.ts';

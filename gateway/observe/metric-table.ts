@@ -82,6 +82,12 @@ export const metricTable = {
     labels: ['tenant', 'list'],
     help: 'Prefixes in an address list.',
   },
+  addressListCurrent: {
+    name: 'patchgate_address_list_current',
+    type: 'gauge',
+    labels: ['tenant', 'list'],
+    help: 'Whether an address list is what its source has (1), or the last good one or none is in force (0).',
+  },
   tokenCache: {
     name: 'patchgate_token_cache_total',
     type: 'counter',

@@ -31,6 +31,15 @@ export interface CertificateEnding {
   readonly seconds: number;
 }
 
+/** An address list of a tenant as it is now. */
+export interface AddressListState {
+  readonly tenant: string;
+  readonly list: string;
+  readonly prefixes: number;
+  /** It is what its sources have. */
+  readonly isCurrent: boolean;
+}
+
 /** Text of a scrape. */
 export interface MetricsText {
   readonly contentType: string;
@@ -55,8 +64,8 @@ export interface Metrics {
   jwksFetch(issuer: string, outcome: string): void;
   /** Replaces all that was given before. */
   certificateEndings(endings: readonly CertificateEnding[]): void;
-  addressPrefixes(tenant: string, list: string, count: number): void;
-  /** Also forgets the address lists of the policy before: set them afresh after this. */
+  /** Replaces what was set before. */
+  addressLists(lists: readonly AddressListState[]): void;
   policyLoaded(generation: number, atSeconds: number): void;
   reloadOutcome(ok: boolean): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
@@ -160,12 +169,17 @@ class RegistryMetrics implements Metrics {
     }
   }
 
-  addressPrefixes(tenant: string, list: string, count: number): void {
-    this.#tallies.addressPrefixes.cell(tenant, list).value = count;
+  addressLists(lists: readonly AddressListState[]): void {
+    const { addressPrefixes, addressListCurrent } = this.#tallies;
+    addressPrefixes.clear();
+    addressListCurrent.clear();
+    for (const { tenant, list, prefixes, isCurrent } of lists) {
+      addressPrefixes.cell(tenant, list).value = prefixes;
+      addressListCurrent.cell(tenant, list).value = isCurrent ? 1 : 0;
+    }
   }
 
   policyLoaded(generation: number, atSeconds: number): void {
-    this.#tallies.addressPrefixes.clear();
     this.#tallies.policyGeneration.cell().value = generation;
     this.#tallies.reloadSuccessTime.cell().value = atSeconds;
   }

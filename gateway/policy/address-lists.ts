@@ -1,67 +1,84 @@
-/** The address lists of a tenant: prefixes written in the policy or in a file beside it, each with its place. */
+/** The address lists of a tenant: prefixes written in the policy, in a file beside it, in etcd or in Redis. */
 
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { type Prefix, parsePrefix } from '../core/address.ts';
-import { buildPrefixTree, type PrefixTree } from '../core/prefix-tree.ts';
-import { fileFault, type PolicyFault } from './fault.ts';
-import type { AddressRules, PrefixOrigin } from './policy.ts';
+import type { PolicyFault } from '../core/fault.ts';
+import { buildPrefixTree } from '../core/prefix-tree.ts';
+import { UNREADABLE } from '../lists/file-feed.ts';
+import type { ListRegistry, ListSource } from '../lists/list-registry.ts';
+import type { ListPart } from '../lists/live-list.ts';
+import type { AddressList, AddressRules, GatewaySettings } from './policy.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { Path, Places } from './yaml-file.ts';
 
-export interface ListEntry {
-  readonly prefix: Prefix;
-  /** `file:line`. */
-  readonly place: string;
+export type AddressLists = ReadonlyMap<string, AddressList>;
+type ListFile = TenantFile['addresses'][string];
+
+/** What lists are read with. */
+export interface ListServers extends Pick<GatewaySettings, 'etcd' | 'redis'> {
+  readonly registry: ListRegistry;
 }
 
-export type AddressLists = ReadonlyMap<string, readonly ListEntry[]>;
-
-/** Reads every list; the texts of files are reported to `onText`, so that a change of one is noticed. */
+/**
+ * Begins to follow every list. A file has to be read now, so that what is wrong with it is a fault of the policy; other
+ * servers may answer later, and until they do their lists hold nothing back.
+ */
 export async function readAddressLists(
   places: Places,
   addresses: TenantFile['addresses'],
-  onText: (text: string) => void,
+  servers: ListServers,
 ): Promise<{ readonly lists: AddressLists; readonly faults: readonly PolicyFault[] }> {
-  const lists = new Map<string, readonly ListEntry[]>();
+  const lists = new Map<string, AddressList>();
   const faults: PolicyFault[] = [];
-  for (const [name, list] of Object.entries(addresses)) {
+  for (const [name, written] of Object.entries(addresses)) {
     const path = ['addresses', name];
-    const entries: ListEntry[] = (list.cidrs ?? []).map((prefix, index) => {
-      const { file, line } = places.at([...path, 'cidrs', index], '');
-      return { prefix, place: `${file}:${line}` };
-    });
-    if (list.cidrs === undefined && list.file === undefined) {
-      faults.push(places.at(path, 'is an empty list', 'cidrs or file'));
+    const parts: ListPart[] = [];
+    if (written.cidrs !== undefined) parts.push(writtenPart(places, path, written.cidrs));
+    for (const source of sourcesOf(places, path, written, servers, faults)) {
+      const list = await servers.registry.list(source);
+      if (source.kind === 'file') await list.settled();
+      if (source.kind === 'file' && list.contents === undefined)
+        faults.push(...list.faults.map((fault) => placed(places, path, written, fault)));
+      parts.push(list);
     }
-    if (list.file !== undefined) {
-      const file = resolve(dirname(places.file), list.file);
-      const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
-      if (text instanceof Error) {
-        faults.push(
-          places.at([...path, 'file'], `${list.file} cannot be read: ${text.code ?? text.message}`),
-        );
-      } else {
-        onText(text);
-        entries.push(...parseList(file, text, faults));
-      }
-    }
-    lists.set(name, entries);
+    if (parts.length === 0 && faults.length === 0)
+      faults.push(places.at(path, 'is an empty list', 'cidrs, file, etcd or redis'));
+    lists.set(name, { name, parts });
   }
   return { lists, faults };
 }
 
-/** One prefix a line; empty lines and what stands behind `#` do not count. */
-function parseList(file: string, text: string, faults: PolicyFault[]): ListEntry[] {
-  return text.split(/\r?\n/).flatMap((written, index) => {
-    const entry = written.replace(/#.*/, '').trim();
-    if (entry === '') return [];
-    const prefix = parsePrefix(entry);
-    if (typeof prefix !== 'string') return [{ prefix, place: `${file}:${index + 1}` }];
-    const column = written.indexOf(entry) + 1;
-    faults.push({ ...fileFault(file, prefix), line: index + 1, column });
-    return [];
-  });
+/** A file that cannot be read at all is most often another than was meant, so the fault is where it is named. */
+function placed(places: Places, path: Path, { file }: ListFile, fault: PolicyFault): PolicyFault {
+  const isUnread = fault.problem.startsWith(UNREADABLE);
+  return isUnread ? places.at([...path, 'file'], `${file} ${fault.problem}`) : fault;
+}
+
+/** Prefixes are numbered by the lines they stand on. */
+function writtenPart(places: Places, path: Path, cidrs: NonNullable<ListFile['cidrs']>): ListPart {
+  const lines = cidrs.map((_, index) => places.at([...path, 'cidrs', index], '').line);
+  const tree = buildPrefixTree(cidrs);
+  const placeOf = (number: number): string => `${places.file}:${lines[number]}`;
+  return { place: places.file, contents: { tree, placeOf }, isCurrent: true };
+}
+
+function sourcesOf(
+  places: Places,
+  path: Path,
+  { file, etcd, redis }: ListFile,
+  servers: ListServers,
+  faults: PolicyFault[],
+): readonly ListSource[] {
+  const sources: ListSource[] = [];
+  if (file !== undefined) sources.push({ kind: 'file', path: resolve(dirname(places.file), file) });
+  if (etcd !== undefined && servers.etcd !== undefined)
+    sources.push({ kind: 'etcd', endpoints: servers.etcd.endpoints, key: etcd });
+  if (redis !== undefined && servers.redis !== undefined)
+    sources.push({ kind: 'redis', url: servers.redis, key: redis });
+  if (etcd !== undefined && servers.etcd === undefined)
+    faults.push(places.at([...path, 'etcd'], 'gateway.yaml names no etcd', 'gateway.etcd.endpoints'));
+  if (redis !== undefined && servers.redis === undefined)
+    faults.push(places.at([...path, 'redis'], 'gateway.yaml names no Redis', 'gateway.state.redis'));
+  return sources;
 }
 
 /** Faults of names at `path` that no list has. */
@@ -80,22 +97,10 @@ export function addressRules(
   allow: readonly string[] | undefined,
   deny: readonly string[],
 ): AddressRules {
+  const named = (names: readonly string[]): readonly AddressList[] =>
+    names.flatMap((name) => lists.get(name) ?? []);
   return {
-    ...(allow !== undefined && { allow: treeOf(lists, allow, 'allow') }),
-    ...(deny.length > 0 && { deny: treeOf(lists, deny, 'deny') }),
+    ...(allow !== undefined && { allow: named(allow) }),
+    ...(deny.length > 0 && { deny: named(deny) }),
   };
-}
-
-function treeOf(
-  lists: AddressLists,
-  names: readonly string[],
-  verdict: PrefixOrigin['verdict'],
-): PrefixTree<PrefixOrigin> {
-  const entries = names.flatMap((list) =>
-    (lists.get(list) ?? []).map(({ prefix, place }) => ({
-      prefix,
-      value: { list, verdict, place, prefix: prefix.text },
-    })),
-  );
-  return buildPrefixTree(entries);
 }

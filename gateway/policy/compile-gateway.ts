@@ -1,8 +1,8 @@
 /** `gateway.yaml` as written becomes the settings the process runs by. */
 
 import { dirname, resolve } from 'node:path';
+import type { PolicyFault } from '../core/fault.ts';
 import { buildPrefixTree } from '../core/prefix-tree.ts';
-import type { PolicyFault } from './fault.ts';
 import type { GatewayFile } from './gateway-file.ts';
 import type { GatewaySettings, ListenerSettings } from './policy.ts';
 import type { Places } from './yaml-file.ts';
@@ -35,6 +35,8 @@ export function compileGateway(
       lingerMs: timeouts.linger,
       drainMs: timeouts.drain,
     },
+    ...(gateway.etcd !== undefined && { etcd: gateway.etcd }),
+    ...(gateway.state !== undefined && { redis: gateway.state.redis }),
     accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(places.file), gateway.accessLog.file),
   };
   return { settings, faults: repeatedListeners(places, gateway.listeners) };
@@ -43,9 +45,7 @@ export function compileGateway(
 function compileListener(file: ListenerFile): ListenerSettings {
   const { name, address, proxyProtocol, forwardedHeader } = file;
   const { clientCertificates, minTlsVersion, sessionResumption } = file;
-  const trustedProxies = buildPrefixTree(
-    file.trustedProxies.map((prefix) => ({ prefix, value: true as const })),
-  );
+  const trustedProxies = buildPrefixTree(file.trustedProxies);
   return {
     name,
     address,

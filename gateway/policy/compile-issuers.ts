@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { PolicyFault } from './fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import { createFileKeySet, createRemoteKeySet, type KeySet } from './key-set.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';

@@ -1,5 +1,6 @@
 /** The routes of a tenant, with the names they use resolved. */
 
+import type { PolicyFault } from '../core/fault.ts';
 import {
   buildRouteTable,
   type PathPattern,
@@ -8,7 +9,6 @@ import {
   type RouteTable,
 } from '../core/route-table.ts';
 import { type AddressLists, addressRules, unknownLists } from './address-lists.ts';
-import type { PolicyFault } from './fault.ts';
 import type { ClaimTemplate, Requirement, Route, StreamRule, Upstream } from './policy.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 import type { Path, Places } from './yaml-file.ts';

@@ -1,11 +1,11 @@
 /** A tenant's file as written becomes the tenant that requests are decided by. */
 
+import type { PolicyFault } from '../core/fault.ts';
 import type { ScopeName } from '../core/scope.ts';
-import { addressRules, readAddressLists, unknownLists } from './address-lists.ts';
+import { addressRules, type ListServers, readAddressLists, unknownLists } from './address-lists.ts';
 import { compileIssuers } from './compile-issuers.ts';
 import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
-import type { PolicyFault } from './fault.ts';
 import type { Tenant } from './policy.ts';
 import { readRevokedCertificates } from './revoked-certificates.ts';
 import { isServerName } from './server-name.ts';
@@ -24,10 +24,11 @@ export async function compileTenant(
   places: Places,
   file: TenantFile,
   fileName: string,
+  servers: ListServers,
 ): Promise<CompiledTenant> {
-  const texts: string[] = [];
+  const texts: string[] = [JSON.stringify([servers.etcd, servers.redis])];
   const onText = (text: string): void => void texts.push(text);
-  const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, onText);
+  const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, servers);
   const revoked = await readRevokedCertificates(places, file.revocation, onText);
   const { issuers, faults: issuerFaults } = await compileIssuers(places, file.issuers, onText);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
@@ -40,7 +41,7 @@ export async function compileTenant(
     revocation: { ...file.revocation, certificates: revoked.certificates },
     modelId: compilePattern(file.modelId) ?? /^$/,
     addresses: addressRules(lists, file.allow, file.deny),
-    listSizes: new Map([...lists].map(([name, entries]) => [name, entries.length])),
+    lists,
     issuers,
     inclusions: compileInclusions(file.scopes),
     upstreams,

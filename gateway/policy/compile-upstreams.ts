@@ -1,7 +1,7 @@
 /** Upstreams and their nodes. */
 
 import { dirname, resolve } from 'node:path';
-import type { PolicyFault } from './fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import type { NodeAddress, NodeTls, Upstream } from './policy.ts';
 import { isServerName } from './server-name.ts';
 import type { TenantFile, UpstreamFile } from './tenant-file.ts';

@@ -1,7 +1,7 @@
 /** `gateway.yaml` as it is written: the process, its listeners, limits and times. */
 
 import { z } from 'zod';
-import { count, duration, hostPort, later, name, onlyYet, prefix, size } from './schema-types.ts';
+import { count, duration, hostPort, later, name, onlyYet, prefix, read, size } from './schema-types.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -56,6 +56,19 @@ const timeouts = z.strictObject({
     .describe('For requests to end after SIGTERM.'),
 });
 
+const urlOf = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
+
+function redisAddress(text: string): string | undefined {
+  const url = urlOf(text);
+  return url !== undefined && /^rediss?:$/.test(url.protocol) && url.hostname !== '' ? text : undefined;
+}
+
+function httpOrigin(text: string): string | undefined {
+  const url = urlOf(text);
+  const plain = url !== undefined && /^https?:$/.test(url.protocol) && `${url.origin}/` === url.href;
+  return plain ? url.origin : undefined;
+}
+
 export const gatewayFile = z.strictObject({
   gateway: z.strictObject({
     listeners: z.array(listener).min(1).max(100).describe('Addresses the gateway answers at.'),
@@ -71,8 +84,24 @@ export const gatewayFile = z.strictObject({
     accessLog: z
       .strictObject({ file: z.string().min(1).prefault('-').describe('JSON lines; `-` is standard output.') })
       .prefault({}),
-    state: later('shared state in Redis'),
-    etcd: later('policy from etcd'),
+    state: z
+      .strictObject({
+        redis: read(redisAddress, 'redis://host:port or rediss://host:port').describe(
+          'Redis, for address lists kept there.',
+        ),
+        prefix: later('shared limits'),
+        onFailure: later('shared limits'),
+      })
+      .optional(),
+    etcd: z
+      .strictObject({
+        endpoints: z
+          .array(read(httpOrigin, 'http://host:port or https://host:port'))
+          .min(1)
+          .max(16)
+          .describe('Members of the etcd that keeps address lists, asked in turn.'),
+      })
+      .optional(),
   }),
 });
 

@@ -1,8 +1,9 @@
 /** The policy in force: one reference, swapped by a reload, never half. */
 
-import type { PolicyFault } from './fault.ts';
+import { inFileOrder, type PolicyFault } from '../core/fault.ts';
+import type { ListRegistry } from '../lists/list-registry.ts';
 import { loadPolicy } from './load.ts';
-import type { Policy } from './policy.ts';
+import { listsOf, type Policy } from './policy.ts';
 
 export interface ReloadOutcome {
   readonly successful: boolean;
@@ -13,6 +14,7 @@ export interface ReloadOutcome {
 /** Holds the current policy and reads it afresh when asked. */
 export class LivePolicy {
   readonly #folder: string;
+  readonly #registry: ListRegistry;
   readonly #nowMs: () => number;
   readonly #onReload: (outcome: ReloadOutcome) => void;
   #current: Policy;
@@ -20,15 +22,17 @@ export class LivePolicy {
   #running: Promise<ReloadOutcome> | undefined;
   #next: Promise<ReloadOutcome> | undefined;
 
-  /** `policy` was read from `folder`; `onReload` hears of every reload, after the swap. */
+  /** `policy` was read from `folder`, its lists are those of `registry`; `onReload` hears of every reload, after the swap. */
   constructor(
     folder: string,
     policy: Policy,
+    registry: ListRegistry,
     nowMs: () => number,
     onReload: (outcome: ReloadOutcome) => void,
   ) {
     this.#folder = folder;
     this.#current = policy;
+    this.#registry = registry;
     this.#nowMs = nowMs;
     this.#onReload = onReload;
   }
@@ -65,9 +69,14 @@ export class LivePolicy {
   }
 
   async #load(): Promise<ReloadOutcome> {
-    const { policy, faults } = await loadPolicy(this.#folder, this.#nowMs(), this.#current);
-    this.#current = policy ?? this.#current;
-    this.#faults = faults;
+    const registry = this.#registry;
+    await registry.refresh();
+    const read = await loadPolicy(this.#folder, this.#nowMs(), { previous: this.#current, registry });
+    this.#current = read.policy ?? this.#current;
+    this.#faults = read.faults;
+    registry.retain(listsOf(this.#current));
+    // Lists say what is wrong with them whenever it comes about; here it belongs to what was read.
+    const faults = inFileOrder([...read.faults, ...registry.faults]);
     const outcome = { successful: faults.length === 0, policy: this.#current, faults };
     this.#onReload(outcome);
     return outcome;

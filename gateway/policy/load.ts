@@ -3,9 +3,11 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
+import { ListRegistry } from '../lists/list-registry.ts';
+import type { ListServers } from './address-lists.ts';
 import { compileGateway } from './compile-gateway.ts';
 import { compileTenant } from './compile-tenant.ts';
-import { fileFault, inFileOrder, type PolicyFault } from './fault.ts';
 import { gatewayFile } from './gateway-file.ts';
 import { settleNames, type TenantReading } from './name-holders.ts';
 import type { GatewaySettings, Policy, Tenant } from './policy.ts';
@@ -20,11 +22,22 @@ export interface LoadOutcome {
   readonly faults: readonly PolicyFault[];
 }
 
+export interface LoadOptions {
+  /** The policy in force. */
+  readonly previous?: Policy | undefined;
+  /** Follows the address lists; unless given, lists in files are read once and others not at all. */
+  readonly registry?: ListRegistry;
+}
+
 /**
  * A fault in a tenant's file, lists or keys keeps that tenant as `previous` has it, or leaves it out,
  * and touches no other. A tenant in which nothing changed stays the same object, remembered tokens and all.
  */
-export async function loadPolicy(folder: string, nowMs: number, previous?: Policy): Promise<LoadOutcome> {
+export async function loadPolicy(
+  folder: string,
+  nowMs: number,
+  { previous, registry = new ListRegistry({ mode: 'once' }) }: LoadOptions = {},
+): Promise<LoadOutcome> {
   const file = join(folder, 'gateway.yaml');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
   if (text instanceof Error)
@@ -35,12 +48,20 @@ export async function loadPolicy(folder: string, nowMs: number, previous?: Polic
   const faults: PolicyFault[] = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
   const settings = faults.length === 0 ? compiled?.settings : undefined;
   const readings: TenantReading[] = [];
+  const servers = { ...listServers(settings ?? previous?.gateway), registry };
   for (const name of await tenantFiles(folder, previous, faults)) {
-    readings.push(await readTenant(folder, name, previous, faults));
+    readings.push(await readTenant(folder, name, servers, previous, faults));
   }
   const tenants = settleNames(readings, previous, faults);
   if (settings === undefined) return { faults: inFileOrder(faults) };
   return { policy: assemble(text, settings, tenants, nowMs, previous), faults: inFileOrder(faults) };
+}
+
+function listServers(settings: GatewaySettings | undefined): Omit<ListServers, 'registry'> {
+  return {
+    ...(settings?.etcd !== undefined && { etcd: settings.etcd }),
+    ...(settings?.redis !== undefined && { redis: settings.redis }),
+  };
 }
 
 /** A folder that cannot be read is no reason to drop the tenants it held. */
@@ -62,6 +83,7 @@ async function tenantFiles(
 async function readTenant(
   folder: string,
   fileName: string,
+  servers: ListServers,
   previous: Policy | undefined,
   faults: PolicyFault[],
 ): Promise<TenantReading> {
@@ -75,11 +97,11 @@ async function readTenant(
   }
   const { yaml: places, contents, sound, faults: fileFaults } = readPolicyFile(file, text, tenantFile);
   if (contents === undefined) {
-    const further = sound && (await compileTenant(sound.places, sound.contents, fileName));
+    const further = sound && (await compileTenant(sound.places, sound.contents, fileName, servers));
     faults.push(...fileFaults, ...furtherFaults(fileFaults, further?.faults ?? []));
     return { places, ...kept };
   }
-  const compiled = await compileTenant(places, contents, fileName);
+  const compiled = await compileTenant(places, contents, fileName, servers);
   faults.push(...compiled.faults);
   if (compiled.faults.length > 0) return { places, ...kept };
   const digest = digestOf([text, ...compiled.texts]);

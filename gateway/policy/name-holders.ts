@@ -1,6 +1,6 @@
 /** Which tenant holds a server name when the files of several ask for it. */
 
-import type { PolicyFault } from './fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import type { Policy, Tenant } from './policy.ts';
 import type { Places } from './yaml-file.ts';
 

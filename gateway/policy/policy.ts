@@ -3,6 +3,7 @@
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
+import type { ListPart } from '../lists/live-list.ts';
 import type { KeySet } from './key-set.ts';
 import type { RevokedCertificates } from './revoked-certificates.ts';
 import type { TokenMemory } from './token-memory.ts';
@@ -31,6 +32,10 @@ export interface GatewaySettings {
   readonly admin: HostPort;
   readonly limits: GatewayLimits;
   readonly timeouts: GatewayTimeouts;
+  /** Where address lists in etcd are asked for. */
+  readonly etcd?: { readonly endpoints: readonly string[] };
+  /** Where address lists in Redis are asked for. */
+  readonly redis?: string;
   /** Absolute path of the access log, or `-` for standard output. */
   readonly accessLog: string;
 }
@@ -43,7 +48,7 @@ export interface HostPort {
 export interface ListenerSettings {
   readonly name: string;
   readonly address: HostPort;
-  readonly trustedProxies: PrefixTree<true>;
+  readonly trustedProxies: PrefixTree;
   /** With `require` only trusted proxies are let in, each with a PROXY header. */
   readonly proxyProtocol: 'off' | 'accept' | 'require';
   readonly forwardedHeader: 'x-forwarded-for' | 'forwarded';
@@ -84,8 +89,8 @@ export interface Tenant {
   readonly revocation: Revocation;
   readonly modelId: RegExp;
   readonly addresses: AddressRules;
-  /** Prefixes of each address list by its name. */
-  readonly listSizes: ReadonlyMap<string, number>;
+  /** Every address list of the file by its name. */
+  readonly lists: ReadonlyMap<string, AddressList>;
   readonly issuers: readonly Issuer[];
   /** What a scope includes besides itself. */
   readonly inclusions: ReadonlyMap<ScopeName, ReadonlySet<ScopeName>>;
@@ -106,20 +111,16 @@ export interface Revocation {
   readonly certificates: RevokedCertificates;
 }
 
-/** Which rule of which list a prefix came from: what `explain`, `check` and the log name. */
-export interface PrefixOrigin {
-  readonly list: string;
-  readonly verdict: 'allow' | 'deny';
-  /** `file:line` of the entry. */
-  readonly place: string;
-  /** The prefix in canonical spelling. */
-  readonly prefix: string;
+/** Prefixes from several places under one name. */
+export interface AddressList {
+  readonly name: string;
+  readonly parts: readonly ListPart[];
 }
 
-/** Deny wins; with an empty `allow` tree nothing is allowed, and `allow` is absent when no list was asked for. */
+/** Deny wins; with an empty `allow` nothing is allowed, and `allow` is absent when no list was asked for. */
 export interface AddressRules {
-  readonly allow?: PrefixTree<PrefixOrigin>;
-  readonly deny?: PrefixTree<PrefixOrigin>;
+  readonly allow?: readonly AddressList[];
+  readonly deny?: readonly AddressList[];
 }
 
 export type TokenBinding = 'required' | 'ifPresent' | 'off';
@@ -234,4 +235,10 @@ export function claimOf(policy: Policy, serverName: string): NameClaim | undefin
 export function asksForClients({ gateway }: Policy, tenant: Tenant): boolean {
   if (tenant.clientCertificates !== undefined) return tenant.clientCertificates !== 'none';
   return gateway.listeners.some((listener) => listener.clientCertificates !== 'none');
+}
+
+/** The places of every address list of a policy. */
+export function listsOf(policy: Policy): ReadonlySet<ListPart> {
+  const lists = [...policy.tenants.values()].flatMap((tenant) => [...tenant.lists.values()]);
+  return new Set(lists.flatMap(({ parts }) => parts));
 }

@@ -1,7 +1,7 @@
 /** A policy file's text becomes its contents as written, or every fault in it with its place. */
 
 import type { z } from 'zod';
-import type { PolicyFault } from './fault.ts';
+import type { PolicyFault } from '../core/fault.ts';
 import { type SoundParts, soundParts } from './sound-parts.ts';
 import { type Path, YamlFile } from './yaml-file.ts';
 

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { VerifiedCertificate } from '../core/facts.ts';
-import { fileFault, type PolicyFault } from './fault.ts';
+import { fileFault, type PolicyFault } from '../core/fault.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { Places } from './yaml-file.ts';
 

@@ -26,9 +26,17 @@ const binding = z.enum(['required', 'ifPresent', 'off']);
 
 const addressList = z.strictObject({
   cidrs: z.array(prefix).optional().describe('Prefixes written here.'),
-  file: z.string().min(1).optional().describe('Prefixes in a file, one a line, `#` comments.'),
-  etcd: later('a list in etcd'),
-  redis: later('a list in Redis'),
+  file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Prefixes in a file, one a line, perhaps with `until=2026-12-01T00:00:00Z`; `#` comments.'),
+  etcd: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A key of etcd with one prefix a line, or one key a prefix below it.'),
+  redis: z.string().min(1).optional().describe('A set of prefixes in Redis, or a string with one a line.'),
 });
 
 const revocation = z.strictObject({

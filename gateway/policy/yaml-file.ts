@@ -11,7 +11,7 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
-import { fileFault, type PolicyFault } from './fault.ts';
+import { fileFault, type PolicyFault } from '../core/fault.ts';
 
 export type Path = readonly (string | number)[];
 

@@ -5,8 +5,8 @@ import t, { type Test } from 'tap';
 import { type IdentityReading, IdentityStore } from '../../gateway/certificates/identity-store.ts';
 import { missingFolders } from '../../gateway/certificates/missing-folders.ts';
 import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
+import { formatFault } from '../../gateway/core/fault.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
-import { formatFault } from '../../gateway/policy/fault.ts';
 import { FileWatch } from '../../gateway/sources/file-watch.ts';
 
 const servers = await createAuthority('servers');

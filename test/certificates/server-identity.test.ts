@@ -3,8 +3,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
+import { formatFault } from '../../gateway/core/fault.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
-import { formatFault } from '../../gateway/policy/fault.ts';
 import { OpensslFolder } from './openssl.ts';
 
 const NAME = 'a.test';

@@ -9,11 +9,11 @@ import { buildRouteTable, parsePathPattern, type RouteEntry } from '../../gatewa
 import type { ScopeName } from '../../gateway/core/scope.ts';
 import { createFileKeySet } from '../../gateway/policy/key-set.ts';
 import type {
+  AddressList,
   AddressRules,
   Issuer,
   ListenerSettings,
   Policy,
-  PrefixOrigin,
   Requirement,
   Route,
   Tenant,
@@ -50,24 +50,29 @@ export function address(text: string): Address {
   return read;
 }
 
-function treeOf<T>(cidrs: readonly string[], makeValue: (prefix: string) => T): PrefixTree<T> {
+function treeOf(cidrs: readonly string[]): PrefixTree {
   return buildPrefixTree(
     cidrs.map((text) => {
       const prefix = parsePrefix(text);
       if (typeof prefix === 'string') throw new Error(prefix);
-      return { prefix, value: makeValue(prefix.text) };
+      return prefix;
     }),
   );
+}
+
+export function listOf(name: string, cidrs: readonly string[] | undefined): AddressList {
+  const contents = cidrs && { tree: treeOf(cidrs), placeOf: (number: number) => `a.yaml:${number + 7}` };
+  return { name, parts: [{ place: 'a.yaml', contents, isCurrent: contents !== undefined }] };
 }
 
 export function addressRules(
   allow: readonly string[] | undefined,
   deny: readonly string[] = [],
 ): AddressRules {
-  const origin =
-    (verdict: PrefixOrigin['verdict']) =>
-    (prefix: string): PrefixOrigin => ({ list: `${verdict}-list`, verdict, place: 'a.yaml:7', prefix });
-  return { deny: treeOf(deny, origin('deny')), ...(allow && { allow: treeOf(allow, origin('allow')) }) };
+  return {
+    deny: [listOf('deny-list', deny)],
+    ...(allow !== undefined && { allow: [listOf('allow-list', allow)] }),
+  };
 }
 
 const upstream: Upstream = {
@@ -143,7 +148,7 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
   return {
     name: 'tenant-a',
     digest: '',
-    listSizes: new Map(),
+    lists: new Map(),
     serverNames: ['a.example.com', '*.a.example.com'],
     revocation: { crl: 'chain', expiredCrl: 'refuse', certificates: new RevokedCertificates(new Map()) },
     modelId: /^[a-z0-9_]{3,32}$/,
@@ -164,7 +169,7 @@ export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = 
   const edge: ListenerSettings = {
     name: 'edge',
     address: { host: '127.0.0.1', port: 0 },
-    trustedProxies: treeOf(['10.0.0.0/8'], () => true as const),
+    trustedProxies: treeOf(['10.0.0.0/8']),
     proxyProtocol: 'off',
     forwardedHeader: 'x-forwarded-for',
     clientCertificates: 'require',

@@ -14,12 +14,12 @@ function address(text: string): Address {
   return read;
 }
 
-function trust(cidrs: readonly string[]): PrefixTree<true> {
+function trust(cidrs: readonly string[]): PrefixTree {
   return buildPrefixTree(
     cidrs.map((text) => {
       const prefix = parsePrefix(text);
       if (typeof prefix === 'string') throw new Error(prefix);
-      return { prefix, value: true };
+      return prefix;
     }),
   );
 }

@@ -19,7 +19,7 @@ t.test('each feed shows in its series', async (t) => {
   metrics.tokenVerification('main', 'verified');
   metrics.jwksFetch('main', 'failed');
   metrics.certificateEndings([{ name: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
-  metrics.addressPrefixes('tenant-a', 'offices', 3);
+  metrics.addressLists([{ tenant: 'tenant-a', list: 'offices', prefixes: 3, isCurrent: false }]);
   metrics.policyLoaded(7, 1_700_000_000);
   metrics.certificateEndings([
     { name: 'a.test', role: 'chain', seconds: 1_800_000_000 },
@@ -52,7 +52,9 @@ t.test('each feed shows in its series', async (t) => {
     t.ok(body.includes(`${line}\n`), line);
   }
   t.notOk(body.includes('gone.test'), 'endings replace those before');
-  t.notOk(body.includes('list="offices"'), 'a new policy forgets the lists of the old one');
+  t.ok(body.includes('patchgate_address_list_current{tenant="tenant-a",list="offices"} 0'));
+  metrics.addressLists([]);
+  t.notOk((await metrics.text()).body.includes('list="offices"'), 'lists replace those before');
 });
 
 t.test('every row of the table is exposed under its name and type', async (t) => {

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
+import { formatFault } from '../../gateway/core/fault.ts';
 import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
 import { type Gateway, startGateway } from '../../gateway/gateway.ts';
 import { createLog } from '../../gateway/observe/log.ts';
-import { formatFault } from '../../gateway/policy/fault.ts';
 
 export const HOST = 'a.test';
 

@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
+import { formatFault } from '../../gateway/core/fault.ts';
 import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
-import { formatFault } from '../../gateway/policy/fault.ts';
 import { loadPolicy } from '../../gateway/policy/load.ts';
 import type { Policy } from '../../gateway/policy/policy.ts';
 
@@ -156,7 +156,7 @@ class FolderOnDisk implements PolicyFolder {
   }
 
   async load(previous?: Policy, nowMs = Date.now()): Promise<Loaded> {
-    const { policy, faults } = await loadPolicy(this.path, nowMs, previous);
+    const { policy, faults } = await loadPolicy(this.path, nowMs, { previous });
     const texts = faults.map((fault) => formatFault({ ...fault, file: this.#relative(fault.file) }));
     return { faults: texts, ...(policy !== undefined && { policy }) };
   }

@@ -45,7 +45,7 @@ const MEANING_ROWS: readonly Row[] = [
     'a list of nothing',
     '{ file: lists/partners.cidr }',
     '{}',
-    '5:13 addresses.partners: is an empty list (expected cidrs or file)',
+    '5:13 addresses.partners: is an empty list (expected cidrs, file, etcd or redis)',
   ],
   [
     'a list file that is not there',

@@ -1,7 +1,7 @@
 /** A faulty file is looked through to its end: the parts that are sound are checked against one another. */
 import t from 'tap';
 import { z } from 'zod';
-import { fileFault } from '../../gateway/policy/fault.ts';
+import { fileFault } from '../../gateway/core/fault.ts';
 import { soundParts } from '../../gateway/policy/sound-parts.ts';
 import { formatPath, type Places } from '../../gateway/policy/yaml-file.ts';
 

@@ -1,6 +1,6 @@
 /** A policy is one plain YAML document: what YAML could hide in it is a fault, found quickly. */
 import t from 'tap';
-import { formatFault } from '../../gateway/policy/fault.ts';
+import { formatFault } from '../../gateway/core/fault.ts';
 import { YamlFile } from '../../gateway/policy/yaml-file.ts';
 import { createAuthorities, writePolicyFolder } from './policy-folder.ts';
 

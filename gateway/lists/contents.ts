@@ -1,0 +1,95 @@
+/** An address list as it was read: a tree over its entries, and where each of them stands. */
+
+import { fileFault, type PolicyFault } from '../core/fault.ts';
+import { MOST_NUMBER, STEP, type Steps } from '../core/prefix-columns.ts';
+import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
+import { readEntry } from './entry.ts';
+
+export interface ListContents {
+  readonly tree: PrefixTree;
+  /** `file:line` of the entry of that number, or what else says where it stands. */
+  placeOf(number: number): string;
+  /** When the first entry ends, milliseconds since the epoch. */
+  readonly nextEndMs?: number;
+}
+
+/** Faults told of one list, at most: a file of something else has as many as it has lines. */
+const MOST_FAULTS = 20;
+/** Lines between two looks at whether to give way. */
+const LINES = STEP >> 4;
+
+/** Reads a list written as text, one entry a line; entries that ended before `nowMs` do not count. */
+export function* readText(
+  file: string,
+  text: string,
+  nowMs: number,
+): Steps<ListContents | readonly PolicyFault[]> {
+  const reading = new Reading(nowMs);
+  let start = 0;
+  for (let line = 1; start <= text.length; line++) {
+    const newline = text.indexOf('\n', start);
+    const end = newline < 0 ? text.length : newline;
+    const written = text.slice(start, end);
+    const problem = reading.read(written, line);
+    if (problem !== undefined) {
+      const column = written.length - written.trimStart().length + 1;
+      reading.fault({ ...fileFault(file, problem), line, column });
+    }
+    start = end + 1;
+    if (line % LINES === 0) yield;
+  }
+  return yield* reading.finish((number) => `${file}:${number}`);
+}
+
+/** Reads entries that each have a key of their own: `place` and key tell where one stands. */
+export function* readKeyed(
+  place: string,
+  entries: ReadonlyMap<string, string>,
+  nowMs: number,
+): Steps<ListContents | readonly PolicyFault[]> {
+  const reading = new Reading(nowMs);
+  const keys: string[] = [];
+  for (const [key, text] of entries) {
+    const problem = reading.read(text, keys.length);
+    if (problem !== undefined) reading.fault(fileFault(`${place} ${key}`, problem));
+    if (keys.push(key) % LINES === 0) yield;
+  }
+  return yield* reading.finish((number) => `${place} ${keys[number] ?? ''}`);
+}
+
+class Reading {
+  readonly #builder = new PrefixTreeBuilder();
+  readonly #nowMs: number;
+  readonly #faults: PolicyFault[] = [];
+  #nextEndMs = Number.POSITIVE_INFINITY;
+
+  constructor(nowMs: number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** A sentence when the text is no entry. */
+  read(text: string, number: number): string | undefined {
+    if (number > MOST_NUMBER) return `a list has ${MOST_NUMBER} lines at most`;
+    const entry = readEntry(text);
+    if (typeof entry !== 'object') return entry;
+    const { prefix, untilMs = Number.POSITIVE_INFINITY } = entry;
+    if (untilMs <= this.#nowMs) return undefined;
+    this.#nextEndMs = Math.min(this.#nextEndMs, untilMs);
+    this.#builder.add(prefix, number);
+    return undefined;
+  }
+
+  fault(fault: PolicyFault): void {
+    if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
+  }
+
+  *finish(placeOf: (number: number) => string): Steps<ListContents | readonly PolicyFault[]> {
+    if (this.#faults.length > 0) return this.#faults;
+    const tree = yield* this.#builder.build();
+    return {
+      tree,
+      placeOf,
+      ...(this.#nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs: this.#nextEndMs }),
+    };
+  }
+}

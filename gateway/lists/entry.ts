@@ -1,0 +1,31 @@
+/** One entry of an address list: `203.0.113.7/32 until=2026-12-01T00:00:00Z # why`. */
+
+import { type Prefix, parsePrefix } from '../core/address.ts';
+
+export interface ListEntry {
+  readonly prefix: Prefix;
+  /** From then on it does not count; milliseconds since the epoch. */
+  readonly untilMs?: number;
+}
+
+/** RFC 3339, with its zone: a local time would end elsewhere at another moment. */
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
+/** The longest prefix, an instant and blanks; what is longer is no entry, and is not searched for one. */
+const MOST_CHARACTERS = 256;
+
+/** Nothing for an empty line or a comment, a sentence for what is no entry. */
+export function readEntry(line: string): ListEntry | string | undefined {
+  const hash = line.indexOf('#');
+  const text = (hash < 0 ? line : line.slice(0, hash)).trim();
+  if (text === '') return undefined;
+  if (text.length > MOST_CHARACTERS) return 'a line this long is no prefix';
+  const blank = text.search(/\s/);
+  const prefix = parsePrefix(blank < 0 ? text : text.slice(0, blank));
+  if (typeof prefix === 'string') return prefix;
+  if (blank < 0) return { prefix };
+  const option = text.slice(blank).trim();
+  const until = option.startsWith('until=') ? option.slice('until='.length) : undefined;
+  if (until === undefined) return `${option} is no option of an entry (until=…)`;
+  const untilMs = INSTANT.test(until) ? Date.parse(until) : Number.NaN;
+  return Number.isNaN(untilMs) ? `${until} is no time (2026-12-01T00:00:00Z)` : { prefix, untilMs };
+}

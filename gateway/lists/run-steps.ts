@@ -1,0 +1,19 @@
+/** Runs long work in small pieces, with all the other work in between. */
+
+import type { Steps } from '../core/prefix-columns.ts';
+
+/** A piece goes on for so long, and a step beyond. */
+const PIECE_MS = 2;
+
+/** The result, or nothing when `isWanted` says no meanwhile. */
+export async function runSteps<T>(steps: Steps<T>, isWanted: () => boolean): Promise<T | undefined> {
+  for (;;) {
+    const pieceEndMs = performance.now() + PIECE_MS;
+    while (performance.now() < pieceEndMs) {
+      const { done, value } = steps.next();
+      if (done === true) return value;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    if (!isWanted()) return undefined;
+  }
+}

@@ -1,0 +1,35 @@
+/** A list that follows a source, as a test looks at it. */
+
+import type { Test } from 'tap';
+import { parseAddress } from '../../gateway/core/address.ts';
+import { formatFault } from '../../gateway/core/fault.ts';
+import { type Feed, LiveList } from '../../gateway/lists/live-list.ts';
+
+export interface Followed {
+  readonly list: LiveList;
+  has(address: string): boolean;
+  size(): number | undefined;
+  faults(): readonly string[];
+  /** How often the list in force, or what is wrong with it, was another. */
+  changes(): number;
+}
+
+export function follow(t: Test, feed: Feed): Followed {
+  let changes = 0;
+  const list = new LiveList(feed, {
+    onChange: () => {
+      changes += 1;
+    },
+  });
+  t.teardown(() => list.close());
+  return {
+    list,
+    has: (text) => {
+      const address = parseAddress(text);
+      return address !== undefined && list.contents?.tree.contains(address) === true;
+    },
+    size: () => list.contents?.tree.size,
+    faults: () => list.faults.map(formatFault),
+    changes: () => changes,
+  };
+}

@@ -1,0 +1,117 @@
+/** Lists in a real Redis: sets and strings, told of by the server or by the channel, killed, paused and brought back. */
+import { Redis } from 'ioredis';
+import t, { type Test } from 'tap';
+import { RedisFeed } from '../../gateway/lists/redis-feed.ts';
+import { follow } from './following.ts';
+import { type RunningServer, skipWithout, startRedis, until } from './servers.ts';
+
+const KEY = 'tenant-a:fleet';
+const skip = skipWithout('redis-server', 'redis-server');
+
+function writer(t: Test, { port }: RunningServer): Redis {
+  const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null });
+  client.on('error', () => undefined);
+  t.teardown(() => client.disconnect());
+  return client;
+}
+
+const feedOf = ({ port }: RunningServer): RedisFeed => new RedisFeed(`redis://127.0.0.1:${port}`, KEY);
+
+t.test('a set, by keyspace notifications', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = writer(t, redis);
+  await client.sadd(KEY, '203.0.113.0/24 # offices', '2001:db8::/32');
+  const { list, has, size, faults } = follow(t, feedOf(redis));
+  await list.settled();
+  t.equal(size(), 2);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await client.sadd(KEY, '10.0.0.0/8');
+  t.ok(await until(() => has('10.0.0.1')));
+  await client.srem(KEY, '203.0.113.0/24 # offices');
+  t.ok(await until(() => !has('203.0.113.9')));
+  await client.sadd(KEY, 'rubbish');
+  t.ok(await until(() => faults().length > 0));
+  t.same(faults(), [`redis ${KEY} rubbish:1:1: rubbish is not an address or a prefix`]);
+  t.ok(has('10.0.0.1'), 'the last good list stays');
+  await client.srem(KEY, 'rubbish');
+  t.ok(await until(() => faults().length === 0), 'even when it is the one it was before');
+  await client.del(KEY);
+  t.ok(await until(() => size() === 0));
+});
+
+t.test('a set, one entry at a time by the channel, without reading it', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = writer(t, redis);
+  await client.config('SET', 'notify-keyspace-events', '');
+  await client.sadd(KEY, '203.0.113.0/24');
+  const { list, has } = follow(t, feedOf(redis));
+  await list.settled();
+  t.ok(await until(async () => (await client.pubsub('NUMSUB', `${KEY}:changes`))[1] === 1));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await client.config('RESETSTAT');
+  await client.publish(`${KEY}:changes`, '+ 198.51.100.0/24');
+  t.ok(await until(() => has('198.51.100.1') && has('203.0.113.9')));
+  await client.publish(`${KEY}:changes`, '- 203.0.113.0/24');
+  t.ok(await until(() => !has('203.0.113.9')));
+  t.notMatch(await client.info('commandstats'), /cmdstat_smembers/);
+  await client.publish(`${KEY}:changes`, 'all');
+  t.ok(await until(() => has('203.0.113.9') && !has('198.51.100.1')), 'the set itself has the last word');
+});
+
+t.test('a string with one prefix a line, and a key of another kind', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = writer(t, redis);
+  await client.set(KEY, '203.0.113.0/24\n');
+  const { list, has, faults } = follow(t, feedOf(redis));
+  await list.settled();
+  t.ok(has('203.0.113.9'));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await client.set(KEY, '10.0.0.0/8');
+  t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9')));
+  await client.del(KEY);
+  await client.lpush(KEY, 'x');
+  t.ok(await until(() => faults().length > 0));
+  t.match(faults(), [/it is a list, not a set or a string/]);
+});
+
+t.test('killed and brought back with other contents', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = writer(t, redis);
+  await client.sadd(KEY, '203.0.113.0/24');
+  const { list, has, faults } = follow(t, feedOf(redis));
+  await list.settled();
+  await redis.kill();
+  await client.disconnect();
+  t.ok(await until(() => faults().length > 0 || list.isCurrent));
+  t.ok(has('203.0.113.9'));
+  await redis.restart();
+  const again = writer(t, redis);
+  await again.sadd(KEY, '10.0.0.0/8');
+  t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9') && list.isCurrent));
+});
+
+t.test(
+  'paused: nothing waits, the last good list stays, and changes come afterwards',
+  { skip },
+  async (t) => {
+    const redis = await startRedis(t);
+    const client = writer(t, redis);
+    await client.sadd(KEY, '203.0.113.0/24');
+    const { list, has, faults } = follow(t, feedOf(redis));
+    await list.settled();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    redis.pause();
+    t.ok(await until(() => faults().length > 0));
+    t.ok(has('203.0.113.9'));
+    redis.resume();
+    await client.sadd(KEY, '10.0.0.0/8');
+    t.ok(await until(() => has('10.0.0.1') && list.isCurrent));
+  },
+);
+
+t.test('a server that is not there', async (t) => {
+  const { list, faults, size } = follow(t, new RedisFeed('redis://127.0.0.1:1', KEY));
+  await list.settled();
+  t.match(faults(), [/redis tenant-a:fleet:1:1: cannot be read: /]);
+  t.equal(size(), undefined, 'never read');
+});

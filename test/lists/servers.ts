@@ -1,0 +1,107 @@
+/** Real etcd and Redis, each on free loopback ports in a folder of its own, to be killed, paused and brought back. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import type { Test } from 'tap';
+
+/** Why tests that need the program are left out here; false where it is, or where nothing may be left out. */
+export function skipWithout(program: string, debianPackage: string): string | false {
+  try {
+    execFileSync(program, ['--version'], { stdio: 'ignore' });
+    return false;
+  } catch {
+    return process.env['CI'] === 'true' ? false : `no ${program} here: apt-get install ${debianPackage}`;
+  }
+}
+
+export interface RunningServer {
+  readonly port: number;
+  /** SIGKILL, and gone. */
+  kill(): Promise<void>;
+  /** On the same port, with what it had on disk. */
+  restart(): Promise<void>;
+  /** SIGSTOP: the system still takes connections for it. */
+  pause(): void;
+  resume(): void;
+}
+
+export async function startEtcd(t: Test): Promise<RunningServer> {
+  const [port, peerPort] = [await freePort(), await freePort()];
+  const [url, peerUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
+  return startServer(t, 'etcd', port, [
+    ...['--data-dir', `${t.testdir({})}/etcd`, '--logger', 'zap', '--log-level', 'error'],
+    ...['--listen-client-urls', url, '--advertise-client-urls', url, '--listen-peer-urls', peerUrl],
+    ...['--initial-advertise-peer-urls', peerUrl, '--initial-cluster', `default=${peerUrl}`],
+  ]);
+}
+
+export async function startRedis(t: Test): Promise<RunningServer> {
+  const port = await freePort();
+  const files = ['--save', '', '--appendonly', 'no', '--dir', t.testdir({})];
+  const address = ['--port', String(port), '--bind', '127.0.0.1'];
+  return startServer(t, 'redis-server', port, [...address, ...files, '--notify-keyspace-events', 'KA']);
+}
+
+async function startServer(
+  t: Test,
+  program: string,
+  port: number,
+  args: readonly string[],
+): Promise<RunningServer> {
+  let child: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    child = spawn(program, args, { stdio: 'ignore' });
+    await untilListening(port);
+  };
+  const kill = async (): Promise<void> => {
+    const ending = child;
+    child = undefined;
+    if (ending === undefined) return;
+    const exit = once(ending, 'exit');
+    ending.kill('SIGKILL');
+    await exit;
+  };
+  t.teardown(kill);
+  await start();
+  return {
+    port,
+    kill,
+    restart: start,
+    pause: () => void child?.kill('SIGSTOP'),
+    resume: () => void child?.kill('SIGCONT'),
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function untilListening(port: number): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    const reached = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.on('error', () => resolve(false));
+    });
+    if (reached) return;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`nothing listens on ${port}`);
+}
+
+/** Asks until it is so, ten seconds at most. */
+export async function until(isSo: () => boolean | Promise<boolean>): Promise<boolean> {
+  for (let waits = 0; waits < 500; waits++) {
+    if (await isSo()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return false;
+}
