@@ -37,8 +37,7 @@ export function parseAddress(text: string): Address | undefined {
   if (text.length > MAX_LENGTH) return undefined;
   const word = readDotted(text, 0);
   if (word !== NOT_A_NUMBER) return { family: 4, words: [word], text };
-  const groups = readGroups(text);
-  return groups === undefined ? undefined : fromGroups(groups);
+  return readGroups(text) ? fromGroups() : undefined;
 }
 
 /**
@@ -76,8 +75,7 @@ function clearHostBits(address: Address, bits: number): Address {
   const words = address.words.map((word, index) => (word & maskOf(bits - index * 32)) >>> 0);
   const [first = 0] = words;
   if (address.family === 4) return { family: 4, words, text: dotted(first) };
-  const groups = words.flatMap((word) => [word >>> 16, word & 0xffff]);
-  return { family: 6, words, text: compressed(groups) };
+  return new AddressSix(words);
 }
 
 /** The mask of a word of which `bits` bits count: -8 gives 0, 8 gives 0xff000000, 40 gives 0xffffffff. */
@@ -116,62 +114,99 @@ function withDigit(octet: number, digits: number, code: number): number {
   return value > 255 ? NOT_A_NUMBER : value;
 }
 
+const NO_GAP = -1;
+
+/** What `readGroups` has read so far; it is done with it before anything else can begin. */
+const groups = new Uint16Array(8);
+const reading = { count: 0, gap: NO_GAP };
+
+/** The value of each hexadecimal digit by its character code; of other characters `NOT_A_NUMBER`. */
+const HEX = Int8Array.from({ length: 128 }, (_, code) => '0123456789abcdef'.indexOf(lowerCase(code)));
+
+function lowerCase(code: number): string {
+  return String.fromCharCode(code).toLowerCase();
+}
+
+/** Reads the eight groups of an IPv6 address into `groups`, in one pass; false when the text is none. */
+function readGroups(text: string): boolean {
+  const startsWithGap = text.startsWith('::');
+  reading.count = 0;
+  reading.gap = startsWithGap ? 0 : NO_GAP;
+  let group = 0;
+  let digits = 0;
+  for (let at = startsWithGap ? 2 : 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    const digit = HEX[code] ?? NOT_A_NUMBER;
+    if (digit !== NOT_A_NUMBER) {
+      group = group * 16 + digit;
+      digits += 1;
+      continue;
+    }
+    if (code === DOT) return readDottedTail(text, at - digits);
+    if (code !== COLON || !takeColon(group, digits)) return false;
+    group = 0;
+    digits = 0;
+  }
+  // Where `::` stands at the end there is no last group.
+  if (digits === 0) return reading.gap === reading.count && spread();
+  return takeGroup(group, digits) && spread();
+}
+
+/** A colon ends a group, or begins the gap where another colon precedes it. */
+function takeColon(group: number, digits: number): boolean {
+  if (digits > 0) return takeGroup(group, digits);
+  if (reading.gap !== NO_GAP || reading.count === 0) return false;
+  reading.gap = reading.count;
+  return true;
+}
+
+function takeGroup(group: number, digits: number): boolean {
+  if (digits > 4 || reading.count > 7) return false;
+  groups[reading.count++] = group;
+  return true;
+}
+
+/** The last two groups written as an IPv4 address (RFC 4291 §2.2, form 3). */
+function readDottedTail(text: string, at: number): boolean {
+  const word = readDotted(text, at);
+  return word !== NOT_A_NUMBER && takeGroup(word >>> 16, 1) && takeGroup(word & 0xffff, 1) && spread();
+}
+
+/** Puts the zeros of `::`, one group at least, where they belong. */
+function spread(): boolean {
+  const { count, gap } = reading;
+  if (gap === NO_GAP) return count === 8;
+  if (count > 7) return false;
+  groups.copyWithin(8 - (count - gap), gap, count);
+  groups.fill(0, gap, 8 - (count - gap));
+  return true;
+}
+
 function isDigit(code: number): boolean {
   return code >= ZERO && code <= NINE;
 }
 
-/** The eight groups of an IPv6 address. */
-function readGroups(text: string): number[] | undefined {
-  const gapAt = text.indexOf('::');
-  if (gapAt < 0) {
-    const groups = readRun(text, 0, text.length, true);
-    return groups?.length === 8 ? groups : undefined;
-  }
-  const before = readRun(text, 0, gapAt, false);
-  const after = readRun(text, gapAt + 2, text.length, true);
-  if (before === undefined || after === undefined) return undefined;
-  // `::` stands for one zero group at least.
-  const zeros = 8 - before.length - after.length;
-  return zeros < 1 ? undefined : [...before, ...new Array<number>(zeros).fill(0), ...after];
-}
-
-/** Groups with single colons between them, none at all being a run too; `tail` allows a dotted end. */
-function readRun(text: string, start: number, end: number, tail: boolean): number[] | undefined {
-  const groups: number[] = [];
-  let at = start;
-  while (at < end) {
-    const stop = groupEnd(text, at);
-    if (tail && text.charCodeAt(stop) === DOT) {
-      const word = readDotted(text, at);
-      return word === NOT_A_NUMBER ? undefined : [...groups, word >>> 16, word & 0xffff];
-    }
-    if (stop === at) return undefined;
-    groups.push(Number.parseInt(text.slice(at, stop), 16));
-    if (stop === end) return groups;
-    if (text.charCodeAt(stop) !== COLON) return undefined;
-    at = stop + 1;
-  }
-  return start === end ? groups : undefined;
-}
-
-/** Where the hexadecimal digits that begin at `at` end; four at most. */
-function groupEnd(text: string, at: number): number {
-  let end = at;
-  while (end < at + 4 && isHexDigit(text.charCodeAt(end))) end += 1;
-  return end;
-}
-
-function isHexDigit(code: number): boolean {
-  const lower = code | 0x20;
-  return isDigit(code) || (lower >= 0x61 && lower <= 0x66);
-}
-
-function fromGroups(groups: readonly number[]): Address {
-  const words: number[] = [];
-  for (let i = 0; i < 8; i += 2) words.push((groups[i] ?? 0) * 65536 + (groups[i + 1] ?? 0));
-  const [high, next, mark, low = 0] = words;
+function fromGroups(): Address {
+  const word = (index: number): number => (groups[index] ?? 0) * 65536 + (groups[index + 1] ?? 0);
+  const [high, next, mark, low] = [word(0), word(2), word(4), word(6)];
   if (high === 0 && next === 0 && mark === 0xffff) return { family: 4, words: [low], text: dotted(low) };
-  return { family: 6, words, text: compressed(groups) };
+  return new AddressSix([high, next, mark, low]);
+}
+
+/** Its canonical spelling is written when it is asked for: most addresses are only looked up. */
+class AddressSix implements Address {
+  readonly family = 6;
+  readonly words: readonly number[];
+  #text: string | undefined;
+
+  constructor(words: readonly number[]) {
+    this.words = words;
+  }
+
+  get text(): string {
+    this.#text ??= compressed(this.words.flatMap((word) => [word >>> 16, word & 0xffff]));
+    return this.#text;
+  }
 }
 
 function dotted(word: number): string {
@@ -179,17 +214,17 @@ function dotted(word: number): string {
 }
 
 /** Lower case, no leading zeros, `::` for the first of the longest runs of two or more zeros (RFC 5952 §4). */
-function compressed(groups: readonly number[]): string {
-  const { start, length } = longestZeroRun(groups);
-  const hex = groups.map((group) => group.toString(16));
+function compressed(all: readonly number[]): string {
+  const { start, length } = longestZeroRun(all);
+  const hex = all.map((group) => group.toString(16));
   if (length < 2) return hex.join(':');
   return `${hex.slice(0, start).join(':')}::${hex.slice(start + length).join(':')}`;
 }
 
-function longestZeroRun(groups: readonly number[]): { readonly start: number; readonly length: number } {
+function longestZeroRun(all: readonly number[]): { readonly start: number; readonly length: number } {
   let best = { start: 0, length: 0 };
   let length = 0;
-  for (const [index, group] of groups.entries()) {
+  for (const [index, group] of all.entries()) {
     length = group === 0 ? length + 1 : 0;
     if (length > best.length) best = { start: index - length + 1, length };
   }

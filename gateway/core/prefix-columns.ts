@@ -6,7 +6,7 @@ import type { Prefix } from './address.ts';
 export type Steps<T> = Generator<void, T, void>;
 
 /** Entries between two times it gives way: about a millisecond. */
-export const STEP = 16_384;
+export const STEP = 8192;
 
 const DIGIT_BITS = 16;
 const DIGITS = 1 << DIGIT_BITS;
@@ -66,7 +66,8 @@ export class PrefixColumns {
    * from the least significant digit, whose every pass keeps the order of the one before.
    */
   *order(): Steps<Uint32Array> {
-    let order = Uint32Array.from({ length: this.#count }, (_, index) => index);
+    let order = new Uint32Array(this.#count);
+    for (let index = 0; index < order.length; index++) order[index] = index;
     order = yield* this.#pass(order, (index) => this.bits(index));
     for (let word = this.width - 1; word >= 0; word--) {
       order = yield* this.#pass(order, (index) => this.word(index, word) & (DIGITS - 1));

@@ -38,7 +38,8 @@ export class PrefixLevel {
     const info = new Uint32Array(members.length);
     const first = members[0] ?? 0;
     let skip = width * 32;
-    for (const [at, member] of members.entries()) {
+    for (let at = 0; at < members.length; at++) {
+      const member = members[at] ?? 0;
       for (let word = 0; word < width; word++) keys[at * width + word] = columns.word(member, word);
       info[at] = columns.info(member);
       skip = columns.common(first, member, Math.min(skip, columns.bits(member)));

@@ -97,7 +97,8 @@ function* measureDepths(
   const depths = new Uint8Array(order.length).fill(REPEATED);
   const counts: number[] = [];
   const around: number[] = [];
-  for (const [at, entry] of order.entries()) {
+  for (let at = 0; at < order.length; at++) {
+    const entry = order[at] ?? 0;
     while (around.length > 0 && !holds(columns, around.at(-1) ?? 0, entry)) around.pop();
     const last = around.at(-1);
     if (last === undefined || columns.bits(last) !== columns.bits(entry)) {

@@ -5,7 +5,9 @@ import { once } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { benchAddresses } from './addresses.ts';
 import { cpuNs, residentBytes } from './cpu.ts';
+import { swapLists } from './list-swap.ts';
 import { type Answer, Caller } from './load.ts';
 import { manyNames } from './many-names.ts';
 import { patchStream } from './patch-stream.ts';
@@ -278,12 +280,43 @@ async function reportManyNames(): Promise<void> {
   );
 }
 
+async function reportSwaps(yard: Yard): Promise<void> {
+  const seconds = Number(values.seconds);
+  const run = await swapLists(yard, seconds);
+  print(`\nswap of a list of 100,000 prefixes under load, ${run.swaps} times in half of ${seconds} s`);
+  print(
+    `  p99 of a request     ${run.stillP99Ms.toFixed(2)} ms without, ${run.swappingP99Ms.toFixed(2)} ms with`,
+  );
+  print(`  requests             ${run.requests}, refused: ${run.refused}`);
+}
+
+function reportAddresses(count: number): void {
+  const found = benchAddresses(count, Math.max(rounds, 10));
+  const [own] = found.rows;
+  print(
+    `\naddress lists: ${found.prefixes} mixed prefixes, ns a lookup from text, medians of ${Math.max(rounds, 10)} rounds`,
+  );
+  for (const { name, fourNs, sixNs } of found.rows) {
+    const ratio = (value: number, base = Number.NaN): string => `${(value / base).toFixed(1)} ×`;
+    const four = `${fourNs.toFixed(0).padStart(10)} (${ratio(fourNs, own?.fourNs)})`;
+    print(
+      `  ${name.padEnd(26)} IPv4 ${four.padEnd(24)} IPv6 ${sixNs.toFixed(0).padStart(10)} (${ratio(sixNs, own?.sixNs)})`,
+    );
+  }
+  print(`  noise: the first row again ${found.noise.toFixed(2)} ×`);
+  print(`  held                       ${found.bytes} bytes; as many of IPv4 alone ${found.fourBytes} bytes`);
+  print(
+    `  built from text in         ${found.buildMs.toFixed(0)} ms, no piece longer than ${found.longestPieceMs.toFixed(1)} ms`,
+  );
+}
+
 /** What is wanted of it, by the beginning of its name. */
 function wanted(name: string): boolean {
   return name.startsWith(values.only);
 }
 
 if (wanted('server names')) await reportManyNames();
+if (wanted('addresses')) for (const count of [100_000, 1_000_000]) reportAddresses(count);
 const yard = await openYard();
 try {
   const [haproxyVersion = ''] = execFileSync('haproxy', ['-v']).toString().split('\n');
@@ -299,6 +332,7 @@ try {
     report(load, results);
   }
   if (wanted('rotation')) await reportRotation(yard);
+  if (wanted('swap')) await reportSwaps(yard);
   const resident = [yard.patchgate, yard.haproxy].map(({ name, pid }) => {
     return `${name} ${(residentBytes(pid) / MIB).toFixed(0)} MiB`;
   });

@@ -31,6 +31,8 @@ export interface Yard {
   readonly badToken: string;
   /** The folder of the server name's certificates. */
   readonly certificates: string;
+  /** The file of prefixes both gateways read. */
+  readonly addressList: string;
   /** The authority of the server's certificate. */
   readonly servers: Authority;
   /** A new connection; with a session it may be resumed. */
@@ -64,6 +66,7 @@ export async function openYard(): Promise<Yard> {
       haproxyPlain: await startHaproxy(folder, nodePort, false, children),
       token: await tokens.sign(claims),
       certificates: join(folder, 'certs', HOST),
+      addressList: join(folder, 'clients.cidr'),
       servers,
       badToken: await (await createTokenIssuer()).sign(claims),
       connect: (side, session) =>

@@ -2,7 +2,10 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Test } from 'tap';
 
 /** Why tests that need the program are left out here; false where it is, or where nothing may be left out. */
@@ -30,7 +33,7 @@ export async function startEtcd(t: Test): Promise<RunningServer> {
   const [port, peerPort] = [await freePort(), await freePort()];
   const [url, peerUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
   return startServer(t, 'etcd', port, [
-    ...['--data-dir', `${t.testdir({})}/etcd`, '--logger', 'zap', '--log-level', 'error'],
+    ...['--data-dir', await newFolder(t), '--logger', 'zap', '--log-level', 'error'],
     ...['--listen-client-urls', url, '--advertise-client-urls', url, '--listen-peer-urls', peerUrl],
     ...['--initial-advertise-peer-urls', peerUrl, '--initial-cluster', `default=${peerUrl}`],
   ]);
@@ -38,9 +41,15 @@ export async function startEtcd(t: Test): Promise<RunningServer> {
 
 export async function startRedis(t: Test): Promise<RunningServer> {
   const port = await freePort();
-  const files = ['--save', '', '--appendonly', 'no', '--dir', t.testdir({})];
+  const files = ['--save', '', '--appendonly', 'no', '--dir', await newFolder(t)];
   const address = ['--port', String(port), '--bind', '127.0.0.1'];
   return startServer(t, 'redis-server', port, [...address, ...files, '--notify-keyspace-events', 'KA']);
+}
+
+async function newFolder(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'patchgate-server-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 async function startServer(
