@@ -11,7 +11,7 @@ import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
 import { ListRegistry } from './lists/list-registry.ts';
-import type { LiveList } from './lists/live-list.ts';
+import type { FollowedList } from './lists/live-list.ts';
 import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
@@ -267,11 +267,10 @@ export class Gateway {
   }
 }
 
-function logList(log: Log, { place, faults, contents }: LiveList): void {
+function logList(log: Log, { place, faults }: FollowedList): void {
   for (const fault of faults)
     log.error({ fault: formatFault(fault) }, 'an address list is not what its source has');
-  if (faults.length === 0)
-    log.info({ list: place, prefixes: contents?.tree.size }, 'an address list was read');
+  if (faults.length === 0) log.info({ list: place }, 'a list was read');
 }
 
 function describeLists({ name: tenant, lists }: Tenant): readonly AddressListState[] {

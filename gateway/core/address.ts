@@ -57,7 +57,7 @@ export function parsePrefix(text: string): Prefix | string {
   if (bits < 0) return `${text} mixes IPv4 and IPv6: an IPv4-mapped prefix has a length of 96 at least`;
   if (bits > most) return `${text} is longer than ${mapped ? 128 : most} bits`;
   const cleared = clearHostBits(address, bits);
-  if (cleared.text !== address.text)
+  if (cleared.words.some((word, index) => word !== address.words[index]))
     return `${text} has host bits set: the prefix is ${cleared.text}/${bits}`;
   return prefixOf(address, bits);
 }
@@ -68,7 +68,22 @@ export function prefixAround(address: Address, bits: number): Prefix {
 }
 
 function prefixOf(address: Address, bits: number): Prefix {
-  return { address, bits, text: `${address.text}/${bits}` };
+  return new AddressPrefix(address, bits);
+}
+
+/** Its spelling is written when it is asked for, as that of an address. */
+class AddressPrefix implements Prefix {
+  readonly address: Address;
+  readonly bits: number;
+
+  constructor(address: Address, bits: number) {
+    this.address = address;
+    this.bits = bits;
+  }
+
+  get text(): string {
+    return `${this.address.text}/${this.bits}`;
+  }
 }
 
 function clearHostBits(address: Address, bits: number): Address {

@@ -4,13 +4,12 @@ import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { MOST_NUMBER, STEP, type Steps } from '../core/prefix-columns.ts';
 import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
 import { readEntry } from './entry.ts';
+import type { ListReader, LiveContents } from './live-list.ts';
 
-export interface ListContents {
+export interface ListContents extends LiveContents {
   readonly tree: PrefixTree;
   /** `file:line` of the entry of that number, or what else says where it stands. */
   placeOf(number: number): string;
-  /** When the first entry ends, milliseconds since the epoch. */
-  readonly nextEndMs?: number;
 }
 
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */
@@ -19,11 +18,7 @@ const MOST_FAULTS = 20;
 const LINES = STEP >> 4;
 
 /** Reads a list written as text, one entry a line; entries that ended before `nowMs` do not count. */
-export function* readText(
-  file: string,
-  text: string,
-  nowMs: number,
-): Steps<ListContents | readonly PolicyFault[]> {
+function* readText(file: string, text: string, nowMs: number): Steps<ListContents | readonly PolicyFault[]> {
   const reading = new Reading(nowMs);
   let start = 0;
   for (let line = 1; start <= text.length; line++) {
@@ -42,7 +37,7 @@ export function* readText(
 }
 
 /** Reads entries that each have a key of their own: `place` and key tell where one stands. */
-export function* readKeyed(
+function* readKeyed(
   place: string,
   entries: ReadonlyMap<string, string>,
   nowMs: number,
@@ -56,6 +51,9 @@ export function* readKeyed(
   }
   return yield* reading.finish((number) => `${place} ${keys[number] ?? ''}`);
 }
+
+/** Prefixes, one an entry. */
+export const prefixReader: ListReader<ListContents> = { text: readText, keyed: readKeyed };
 
 class Reading {
   readonly #builder = new PrefixTreeBuilder();

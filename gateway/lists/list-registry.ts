@@ -2,8 +2,10 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import { FileWatch } from '../sources/file-watch.ts';
+import { type ListContents, prefixReader } from './contents.ts';
 import { FileFeed } from './file-feed.ts';
-import { type Feed, LiveList } from './live-list.ts';
+import { type Feed, type FollowedList, type ListReader, type LiveContents, LiveList } from './live-list.ts';
+import { type RevokedContents, revokedReader } from './revoked.ts';
 
 /** Where a list comes from; paths are absolute. */
 export type ListSource =
@@ -15,54 +17,71 @@ export interface ListRegistryOptions {
   /** `once`: files are read and nothing is followed, no other server is asked. */
   readonly mode: 'follow' | 'once';
   /** Hears of every change of a list and of what is wrong with it. */
-  readonly onChange?: (list: LiveList) => void;
+  readonly onChange?: (list: FollowedList) => void;
+}
+
+/** The lists of one kind. */
+export interface LiveLists<Contents extends LiveContents> {
+  /** The list of a source, followed from now on. */
+  list(source: ListSource): Promise<LiveList<Contents>>;
 }
 
 export class ListRegistry {
+  readonly addresses: LiveLists<ListContents>;
+  readonly revoked: LiveLists<RevokedContents>;
   readonly #options: ListRegistryOptions;
   readonly #watch: FileWatch | undefined;
-  readonly #lists = new Map<string, LiveList>();
+  readonly #lists = new Set<FollowedList>();
 
   constructor(options: ListRegistryOptions) {
     this.#options = options;
     this.#watch = options.mode === 'follow' ? new FileWatch() : undefined;
+    this.addresses = this.#kind(prefixReader);
+    this.revoked = this.#kind(revokedReader);
   }
 
-  /** The list of a source, followed from now on. */
-  async list(source: ListSource): Promise<LiveList> {
-    const key = keyOf(source);
-    const known = this.#lists.get(key);
-    if (known !== undefined) return known;
-    const feed = await this.#feedOf(source);
-    const { onChange } = this.#options;
-    const list = this.#lists.get(key) ?? new LiveList(feed, { ...(onChange !== undefined && { onChange }) });
-    this.#lists.set(key, list);
-    return list;
-  }
-
-  /** Ends every list whose source is not among these. */
+  /** Ends every list that is not among these. */
   retain(lists: ReadonlySet<unknown>): void {
-    for (const [key, list] of this.#lists) {
+    for (const list of this.#lists) {
       if (lists.has(list)) continue;
-      this.#lists.delete(key);
+      this.#lists.delete(list);
       list.close();
     }
   }
 
   /** Of every list that is not what its source has. */
   get faults(): readonly PolicyFault[] {
-    return [...this.#lists.values()].flatMap(({ faults }) => faults);
+    return [...this.#lists].flatMap(({ faults }) => faults);
   }
 
   /** Looks at files without waiting to hear of their change; resolves when they are read. */
   async refresh(): Promise<void> {
     await this.#watch?.lookNow();
-    await Promise.all([...this.#lists.values()].map((list) => list.settled()));
+    await Promise.all([...this.#lists].map((list) => list.settled()));
   }
 
   close(): void {
     this.retain(new Set());
     this.#watch?.close();
+  }
+
+  #kind<Contents extends LiveContents>(reader: ListReader<Contents>): LiveLists<Contents> {
+    const known = new Map<string, LiveList<Contents>>();
+    const { onChange } = this.#options;
+    const options = { reader, ...(onChange !== undefined && { onChange }) };
+    return {
+      list: async (source) => {
+        const key = keyOf(source);
+        const feed = await this.#feedOf(source);
+        const before = known.get(key);
+        // One that was ended since begins anew.
+        if (before !== undefined && this.#lists.has(before)) return before;
+        const list = new LiveList(feed, options);
+        known.set(key, list);
+        this.#lists.add(list);
+        return list;
+      },
+    };
   }
 
   /** The clients of the servers load when a list needs them. */

@@ -1,7 +1,7 @@
-/** An address list that follows its source: read whole, built beside the one in force, put in its place at once. */
+/** A list that follows its source: read whole, built beside the one in force, put in its place at once. */
 
 import { fileFault, formatFault, type PolicyFault } from '../core/fault.ts';
-import { type ListContents, readKeyed, readText } from './contents.ts';
+import type { Steps } from '../core/prefix-columns.ts';
 import { runSteps } from './run-steps.ts';
 
 /** What a source has at one moment. */
@@ -28,30 +28,65 @@ export interface Feed {
   stop(): void;
 }
 
-/** One place of an address list. */
-export interface ListPart {
+/** What is built of a snapshot. */
+export interface LiveContents {
+  /** When it has to be built again for the time alone, milliseconds since the epoch. */
+  readonly nextEndMs?: number;
+}
+
+/** Builds what a list holds, or finds what is wrong with it; `file` and `place` are for people. */
+export interface ListReader<Contents extends LiveContents> {
+  text(file: string, text: string, nowMs: number): Steps<Contents | readonly PolicyFault[]>;
+  keyed(
+    place: string,
+    entries: ReadonlyMap<string, string>,
+    nowMs: number,
+  ): Steps<Contents | readonly PolicyFault[]>;
+}
+
+/** One place of a list. */
+export interface ListPart<Contents> {
   readonly place: string;
   /** Absent while it has never been read. */
-  readonly contents: ListContents | undefined;
+  readonly contents: Contents | undefined;
   /** The source has the same as is in force. */
   readonly isCurrent: boolean;
 }
 
-export interface LiveListOptions {
+/** A list of whatever kind, as those see it who keep it. */
+export interface FollowedList {
+  readonly place: string;
+  /** Why the list in force is not what the source has. */
+  readonly faults: readonly PolicyFault[];
+  /** Resolves when all that the source has said is in force, or is a fault. */
+  settled(): Promise<void>;
+  close(): void;
+}
+
+export interface LiveListOptions<Contents extends LiveContents> {
+  readonly reader: ListReader<Contents>;
   /** Wall clock in milliseconds since the epoch. */
   readonly nowMs?: () => number;
-  readonly onChange?: (list: LiveList) => void;
+  readonly onChange?: (list: FollowedList) => void;
+}
+
+/** What is wrong with a list, in place of its contents. */
+export function isFaults(read: object | readonly PolicyFault[]): read is readonly PolicyFault[] {
+  return Array.isArray(read);
 }
 
 /** Timers take 31 bits of milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-export class LiveList implements ListPart, FeedListener {
+export class LiveList<Contents extends LiveContents>
+  implements ListPart<Contents>, FollowedList, FeedListener
+{
   readonly #feed: Feed;
   readonly #nowMs: () => number;
-  readonly #onChange: ((list: LiveList) => void) | undefined;
+  readonly #reader: ListReader<Contents>;
+  readonly #onChange: ((list: FollowedList) => void) | undefined;
   readonly #started: Promise<void>;
-  #contents: ListContents | undefined;
+  #contents: Contents | undefined;
   #faults: readonly PolicyFault[] = [];
   /** What the source said last, while it is not built. */
   #waiting: Snapshot | undefined;
@@ -60,8 +95,9 @@ export class LiveList implements ListPart, FeedListener {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(feed: Feed, options: LiveListOptions = {}) {
+  constructor(feed: Feed, options: LiveListOptions<Contents>) {
     this.#feed = feed;
+    this.#reader = options.reader;
     this.#nowMs = options.nowMs ?? Date.now;
     this.#onChange = options.onChange;
     this.#started = feed.start(this);
@@ -71,7 +107,7 @@ export class LiveList implements ListPart, FeedListener {
     return this.#feed.place;
   }
 
-  get contents(): ListContents | undefined {
+  get contents(): Contents | undefined {
     return this.#contents;
   }
 
@@ -79,12 +115,10 @@ export class LiveList implements ListPart, FeedListener {
     return this.#contents !== undefined && this.#faults.length === 0;
   }
 
-  /** Why the list in force is not what the source has. */
   get faults(): readonly PolicyFault[] {
     return this.#faults;
   }
 
-  /** Resolves when all that the source has said is in force, or is a fault. */
   async settled(): Promise<void> {
     await this.#started;
     await this.#feed.settled?.();
@@ -116,16 +150,16 @@ export class LiveList implements ListPart, FeedListener {
       const nowMs = this.#nowMs();
       const steps =
         snapshot.kind === 'text'
-          ? readText(this.place, snapshot.text, nowMs)
-          : readKeyed(this.place, snapshot.entries, nowMs);
+          ? this.#reader.text(this.place, snapshot.text, nowMs)
+          : this.#reader.keyed(this.place, snapshot.entries, nowMs);
       const read = await runSteps(steps, () => !this.#closed);
       if (read === undefined) return;
-      if ('tree' in read) this.#take(read, []);
-      else this.#take(undefined, read);
+      if (isFaults(read)) this.#take(undefined, read);
+      else this.#take(read, []);
     }
   }
 
-  #take(contents: ListContents | undefined, faults: readonly PolicyFault[]): void {
+  #take(contents: Contents | undefined, faults: readonly PolicyFault[]): void {
     const told = this.#faults.map(formatFault).join('\n');
     if (contents !== undefined) this.#contents = contents;
     this.#faults = faults;

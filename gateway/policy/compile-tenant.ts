@@ -2,10 +2,11 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ScopeName } from '../core/scope.ts';
-import { addressRules, type ListServers, readAddressLists, unknownLists } from './address-lists.ts';
+import { addressRules, readAddressLists, unknownLists } from './address-lists.ts';
 import { compileIssuers } from './compile-issuers.ts';
 import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
+import type { ListServers } from './list-sources.ts';
 import type { Tenant } from './policy.ts';
 import { readRevokedCertificates } from './revoked-certificates.ts';
 import { isServerName } from './server-name.ts';
@@ -29,7 +30,7 @@ export async function compileTenant(
   const texts: string[] = [JSON.stringify([servers.etcd, servers.redis])];
   const onText = (text: string): void => void texts.push(text);
   const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, servers);
-  const revoked = await readRevokedCertificates(places, file.revocation, onText);
+  const revoked = await readRevokedCertificates(places, file.revocation, servers);
   const { issuers, faults: issuerFaults } = await compileIssuers(places, file.issuers, onText);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
   const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);

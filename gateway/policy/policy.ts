@@ -3,6 +3,7 @@
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
+import type { ListContents } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
 import type { KeySet } from './key-set.ts';
 import type { RevokedCertificates } from './revoked-certificates.ts';
@@ -114,7 +115,7 @@ export interface Revocation {
 /** Prefixes from several places under one name. */
 export interface AddressList {
   readonly name: string;
-  readonly parts: readonly ListPart[];
+  readonly parts: readonly ListPart<ListContents>[];
 }
 
 /** Deny wins; with an empty `allow` nothing is allowed, and `allow` is absent when no list was asked for. */
@@ -237,8 +238,13 @@ export function asksForClients({ gateway }: Policy, tenant: Tenant): boolean {
   return gateway.listeners.some((listener) => listener.clientCertificates !== 'none');
 }
 
-/** The places of every address list of a policy. */
-export function listsOf(policy: Policy): ReadonlySet<ListPart> {
-  const lists = [...policy.tenants.values()].flatMap((tenant) => [...tenant.lists.values()]);
-  return new Set(lists.flatMap(({ parts }) => parts));
+/** The places of every list of a policy. */
+export function listsOf(policy: Policy): ReadonlySet<ListPart<unknown>> {
+  const tenants = [...policy.tenants.values()];
+  return new Set(
+    tenants.flatMap(({ lists, revocation }) => [
+      ...[...lists.values()].flatMap(({ parts }) => parts),
+      ...revocation.certificates.parts,
+    ]),
+  );
 }

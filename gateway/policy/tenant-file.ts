@@ -2,8 +2,8 @@
 
 import { z } from 'zod';
 import { scopeNames } from '../core/scope.ts';
+import { REVOKED_ENTRY, revokedEntry } from '../lists/revoked.ts';
 import { clientCertificates, minTlsVersion } from './gateway-file.ts';
-import { REVOKED_ENTRY, revokedEntry } from './revoked-certificates.ts';
 import { count, duration, later, name, prefix, read, size } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;
@@ -57,8 +57,8 @@ const revocation = z.strictObject({
         .prefault([])
         .describe('Revoked certificates: `sha256:…` or `serial:…`, hexadecimal.'),
       file: z.string().min(1).optional().describe('The same in a file, one a line, `#` comments.'),
-      etcd: later('a list in etcd'),
-      redis: later('a list in Redis'),
+      etcd: z.string().min(1).optional().describe('A key of etcd with one a line, or one key each below it.'),
+      redis: z.string().min(1).optional().describe('A set in Redis, or a string with one a line.'),
     })
     .prefault({}),
 });

@@ -4,8 +4,7 @@ import { BlockList } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { type Prefix, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
 import type { PrefixTree } from '../../gateway/core/prefix-tree.ts';
-import type { ListContents } from '../../gateway/lists/contents.ts';
-import { readText } from '../../gateway/lists/contents.ts';
+import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
 export interface AddressRow {
@@ -78,7 +77,7 @@ export function benchAddresses(count: number, rounds: number): AddressResult {
 
 /** From text to tree in the steps the gateway takes. */
 function build(text: string) {
-  const steps = readText('list', text, 0);
+  const steps = prefixReader.text('list', text, 0);
   let ms = 0;
   let longestMs = 0;
   for (;;) {

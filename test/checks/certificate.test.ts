@@ -2,7 +2,8 @@
 import t from 'tap';
 import { checkCertificate } from '../../gateway/checks/certificate.ts';
 import type { CertificateFacts } from '../../gateway/core/facts.ts';
-import { RevokedCertificates, revokedEntry } from '../../gateway/policy/revoked-certificates.ts';
+import { revokedEntry } from '../../gateway/lists/revoked.ts';
+import { RevokedCertificates } from '../../gateway/policy/revoked-certificates.ts';
 import { certificate, route, tenant } from './situation.ts';
 
 const absent: CertificateFacts = { status: 'absent' };
@@ -74,7 +75,13 @@ t.test('a certificate on the list of revoked ones is refused, by fingerprint or 
     'serial:00ABC123',
   ];
   for (const entry of entries) {
-    const certificates = new RevokedCertificates(new Map([[revokedEntry(entry) ?? '', 'revoked.txt:3']]));
+    const certificates = new RevokedCertificates([
+      {
+        place: 'revoked.txt',
+        contents: { places: new Map([[revokedEntry(entry) ?? '', 'revoked.txt:3']]) },
+        isCurrent: true,
+      },
+    ]);
     const revoking = tenant([], { revocation: { crl: 'chain', expiredCrl: 'refuse', certificates } });
     const denial = checkCertificate(revoking, open, true, certificate);
     t.match(denial, { code: 'certificate-denied', cause: 'it was revoked by revoked.txt:3' }, entry);

@@ -150,7 +150,7 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
     digest: '',
     lists: new Map(),
     serverNames: ['a.example.com', '*.a.example.com'],
-    revocation: { crl: 'chain', expiredCrl: 'refuse', certificates: new RevokedCertificates(new Map()) },
+    revocation: { crl: 'chain', expiredCrl: 'refuse', certificates: new RevokedCertificates([]) },
     modelId: /^[a-z0-9_]{3,32}$/,
     addresses: {},
     issuers: [issuer],

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { formatFault } from '../../gateway/core/fault.ts';
 import { finish } from '../../gateway/core/prefix-tree.ts';
-import { readText } from '../../gateway/lists/contents.ts';
+import { prefixReader } from '../../gateway/lists/contents.ts';
 import { readEntry } from '../../gateway/lists/entry.ts';
 import { FileFeed } from '../../gateway/lists/file-feed.ts';
 import { FileWatch } from '../../gateway/sources/file-watch.ts';
@@ -15,7 +15,7 @@ import { until } from './servers.ts';
 const NOW_MS = Date.parse('2026-12-01T00:00:00Z');
 
 function faultsOf(text: string): readonly string[] {
-  const read = finish(readText('x.cidr', text, NOW_MS));
+  const read = finish(prefixReader.text('x.cidr', text, NOW_MS));
   return 'tree' in read ? [] : read.map(formatFault);
 }
 
@@ -58,7 +58,7 @@ t.test('rubbish has faults, and not as many as it has lines', async (t) => {
 });
 
 t.test('the place of a match is its line, whatever stands between', async (t) => {
-  const read = finish(readText('x.cidr', '# offices\r\n\r\n203.0.113.0/24\r\n10.0.0.0/8', NOW_MS));
+  const read = finish(prefixReader.text('x.cidr', '# offices\r\n\r\n203.0.113.0/24\r\n10.0.0.0/8', NOW_MS));
   if (!('tree' in read)) throw new Error('faults');
   const place = (word: number) => {
     const match = read.tree.lookup({ family: 4, words: [word], text: '' });

@@ -3,10 +3,11 @@
 import type { Test } from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
 import { formatFault } from '../../gateway/core/fault.ts';
+import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
 import { type Feed, LiveList } from '../../gateway/lists/live-list.ts';
 
 export interface Followed {
-  readonly list: LiveList;
+  readonly list: LiveList<ListContents>;
   has(address: string): boolean;
   size(): number | undefined;
   faults(): readonly string[];
@@ -17,6 +18,7 @@ export interface Followed {
 export function follow(t: Test, feed: Feed): Followed {
   let changes = 0;
   const list = new LiveList(feed, {
+    reader: prefixReader,
     onChange: () => {
       changes += 1;
     },

@@ -1,6 +1,7 @@
 /** Requests while their lists change: each is judged by one whole list, the last good one stays, and none is an open door. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { skipWithout, startEtcd, startRedis, until } from '../lists/servers.ts';
 import { exchange, HOST, isWhole, rawNode, type Stage, type StageOptions, setStage, sleep } from './stage.ts';
@@ -144,3 +145,35 @@ t.test(
     t.same([...seen.keys()], ['200']);
   },
 );
+
+t.test(
+  'a certificate revoked in Redis is refused, on its open connection too, and welcome again afterwards',
+  { skip: skipWithout('redis-server', 'redis-server') },
+  async (t) => {
+    const redis = await startRedis(t);
+    const client = new Redis(redis.port, '127.0.0.1');
+    t.teardown(() => client.disconnect());
+    const stage = await stageWith(t, {
+      gateway: `  state: { redis: 'redis://127.0.0.1:${redis.port}' }`,
+      addresses: 'revocation: { certificates: { redis: revoked } }',
+    });
+    t.ok(await until(async () => (await ask(stage, '203.0.113.7')) === '200'));
+    const open = await stage.connect();
+    const head = `GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
+    t.match(await exchange(open, head, isWhole), /^HTTP\/1\.1 200 /);
+    await client.sadd('revoked', `serial:${stage.worker.serialNumber}`);
+    t.ok(await until(async () => (await exchange(open, head, isWhole)).includes('certificate-denied')));
+    t.equal(await ask(stage, '203.0.113.7').catch(() => ''), '', 'no handshake either');
+    open.destroy();
+    await client.del('revoked');
+    t.ok(await until(async () => (await ask(stage, '203.0.113.7').catch(() => '')) === '200'));
+  },
+);
+
+t.test('a list of revoked certificates that was never read revokes all', async (t) => {
+  const stage = await stageWith(t, {
+    gateway: "  etcd: { endpoints: ['http://127.0.0.1:1'] }",
+    addresses: 'revocation: { certificates: { etcd: /revoked } }',
+  });
+  t.equal(await ask(stage, '203.0.113.7').catch(() => ''), '');
+});

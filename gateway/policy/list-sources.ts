@@ -1,0 +1,70 @@
+/** Where the lists of a tenant come from beside its own file: another file, etcd, Redis. */
+
+import { dirname, resolve } from 'node:path';
+import type { PolicyFault } from '../core/fault.ts';
+import { UNREADABLE } from '../lists/file-feed.ts';
+import type { ListRegistry, ListSource, LiveLists } from '../lists/list-registry.ts';
+import type { LiveContents, LiveList } from '../lists/live-list.ts';
+import type { GatewaySettings } from './policy.ts';
+import type { Path, Places } from './yaml-file.ts';
+
+/** What lists are read with. */
+export interface ListServers extends Pick<GatewaySettings, 'etcd' | 'redis'> {
+  readonly registry: ListRegistry;
+}
+
+/** As written; any of them, or several. */
+export interface WrittenSources {
+  readonly file?: string | undefined;
+  readonly etcd?: string | undefined;
+  readonly redis?: string | undefined;
+}
+
+/**
+ * Begins to follow lists. A file has to be read now, so that what is wrong with it is a fault of the policy; other
+ * servers may answer later, and until they do their lists are as if they held what refuses most.
+ */
+export async function followSources<Contents extends LiveContents>(
+  places: Places,
+  path: Path,
+  written: WrittenSources,
+  servers: ListServers,
+  lists: LiveLists<Contents>,
+): Promise<{ readonly lists: readonly LiveList<Contents>[]; readonly faults: readonly PolicyFault[] }> {
+  const faults: PolicyFault[] = [];
+  const followed: LiveList<Contents>[] = [];
+  for (const source of sourcesOf(places, path, written, servers, faults)) {
+    const list = await lists.list(source);
+    if (source.kind === 'file') await list.settled();
+    if (source.kind === 'file' && list.contents === undefined)
+      faults.push(...list.faults.map((fault) => placed(places, path, written, fault)));
+    followed.push(list);
+  }
+  return { lists: followed, faults };
+}
+
+/** A file that cannot be read at all is most often another than was meant, so the fault is where it is named. */
+function placed(places: Places, path: Path, { file }: WrittenSources, fault: PolicyFault): PolicyFault {
+  const isUnread = fault.problem.startsWith(UNREADABLE);
+  return isUnread ? places.at([...path, 'file'], `${file} ${fault.problem}`) : fault;
+}
+
+function sourcesOf(
+  places: Places,
+  path: Path,
+  { file, etcd, redis }: WrittenSources,
+  servers: ListServers,
+  faults: PolicyFault[],
+): readonly ListSource[] {
+  const sources: ListSource[] = [];
+  if (file !== undefined) sources.push({ kind: 'file', path: resolve(dirname(places.file), file) });
+  if (etcd !== undefined && servers.etcd !== undefined)
+    sources.push({ kind: 'etcd', endpoints: servers.etcd.endpoints, key: etcd });
+  if (redis !== undefined && servers.redis !== undefined)
+    sources.push({ kind: 'redis', url: servers.redis, key: redis });
+  if (etcd !== undefined && servers.etcd === undefined)
+    faults.push(places.at([...path, 'etcd'], 'gateway.yaml names no etcd', 'gateway.etcd.endpoints'));
+  if (redis !== undefined && servers.redis === undefined)
+    faults.push(places.at([...path, 'redis'], 'gateway.yaml names no Redis', 'gateway.state.redis'));
+  return sources;
+}
