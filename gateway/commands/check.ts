@@ -2,22 +2,29 @@
 
 import { checkNodeIdentities, checkServerIdentities } from '../certificates/check-identities.ts';
 import { formatFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
+import { listWarnings } from '../policy/list-warnings.ts';
 import { loadPolicy } from '../policy/load.ts';
 import type { Policy } from '../policy/policy.ts';
 import { type Command, required } from './command.ts';
 
 export const check: Command = {
   name: 'check',
-  summary: 'report every fault of a policy folder and its certificates; exit 1 if there is one',
+  summary:
+    'report every fault of a policy folder and its certificates, and doubts about its lists; exit 1 if there is a fault',
   usage: '--config policies',
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const folder = required(values, 'config');
     const nowMs = Date.now();
-    const { policy, faults: policyFaults } = await loadPolicy(folder, nowMs);
+    const { policy, faults: policyFaults, warnings } = await loadPolicy(folder, nowMs);
     const certificateFaults = policy === undefined ? [] : await faultsOfCertificates(policy, nowMs);
     const faults = inFileOrder([...policyFaults, ...certificateFaults]);
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
+    const doubts = [
+      ...warnings.map(formatFault),
+      ...[...(policy?.tenants.values() ?? [])].flatMap(listWarnings),
+    ];
+    for (const doubt of doubts) terminal.warn(`warning: ${doubt}\n`);
     if (faults.length > 0) {
       terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);
       return 1;

@@ -62,6 +62,11 @@ export function parsePrefix(text: string): Prefix | string {
   return prefixOf(address, bits);
 }
 
+/** An address of words as they are. */
+export function addressOf(family: 4 | 6, words: readonly number[]): Address {
+  return family === 4 ? { family, words, text: dotted(words[0] ?? 0) } : new AddressSix(words);
+}
+
 /** The prefix of `bits` bits that holds an address. */
 export function prefixAround(address: Address, bits: number): Prefix {
   return prefixOf(clearHostBits(address, bits), bits);

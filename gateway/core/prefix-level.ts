@@ -63,6 +63,12 @@ export class PrefixLevel {
     return this.#keys.byteLength + this.#info.byteLength + this.#root.byteLength;
   }
 
+  /** The words of a key, and its number and length as in the columns. */
+  entry(index: number): { readonly words: readonly number[]; readonly info: number } {
+    const at = index * this.#width;
+    return { words: [...this.#keys.subarray(at, at + this.#width)], info: this.#info[index] ?? 0 };
+  }
+
   /** Number and length of the prefix that holds an IPv4 address, as in the columns, or `NONE`. */
   findWord(word: number): number {
     const keys = this.#keys;

@@ -18,8 +18,19 @@ export interface PrefixTree {
   readonly size: number;
   /** Bytes held, of the tables alone. */
   readonly byteLength: number;
-  lookup(address: Address): PrefixMatch | undefined;
+  /** Of those of `mostBits` bits at most, if that is given. */
+  lookup(address: Address, mostBits?: number): PrefixMatch | undefined;
   contains(address: Address): boolean;
+  /** Every prefix, those that hold others before them. */
+  entries(): Iterable<PrefixEntry>;
+  /** Entries left out because their prefix stood before: their number, and that of the first. The first thousand. */
+  readonly repeats: readonly (readonly [number: number, first: number])[];
+}
+
+export interface PrefixEntry extends PrefixMatch {
+  /** The words of its key. */
+  readonly words: readonly number[];
+  readonly family: 4 | 6;
 }
 
 /**
@@ -37,10 +48,11 @@ export class PrefixTreeBuilder {
   }
 
   *build(): Steps<PrefixTree> {
-    const four = yield* nest(this.#four);
-    const six = yield* nest(this.#six);
-    const sixLong = yield* nest(this.#sixLong);
-    return new NestedLevels(four, six, sixLong);
+    const repeats: (readonly [number, number])[] = [];
+    const four = yield* nest(this.#four, repeats);
+    const six = yield* nest(this.#six, repeats);
+    const sixLong = yield* nest(this.#sixLong, repeats);
+    return new NestedLevels(four, six, sixLong, repeats);
   }
 
   #columnsOf({ address, bits }: Prefix): PrefixColumns {
@@ -69,9 +81,9 @@ export function finish<T>(steps: Steps<T>): T {
  * Sorts the prefixes into levels: in the first those that no other holds, in the second those that one of the first
  * holds, and so on. An address is in a prefix of some level only if it is in one of every level above.
  */
-function* nest(columns: PrefixColumns): Steps<readonly PrefixLevel[]> {
+function* nest(columns: PrefixColumns, repeats: Repeats): Steps<readonly PrefixLevel[]> {
   const order = yield* columns.order();
-  const { depths, counts } = yield* measureDepths(columns, order);
+  const { depths, counts } = yield* measureDepths(columns, order, repeats);
   const members = counts.map((count) => new Uint32Array(count));
   const ends = counts.map(() => 0);
   for (let at = 0; at < order.length; at++) {
@@ -86,6 +98,9 @@ function* nest(columns: PrefixColumns): Steps<readonly PrefixLevel[]> {
   return levels;
 }
 
+type Repeats = (readonly [number: number, first: number])[];
+const MOST_REPEATS = 1000;
+
 /** An entry whose prefix stands before it. No prefix lies in more than 128 others. */
 const REPEATED = 255;
 
@@ -93,6 +108,7 @@ const REPEATED = 255;
 function* measureDepths(
   columns: PrefixColumns,
   order: Uint32Array,
+  repeats: Repeats,
 ): Steps<{ readonly depths: Uint8Array; readonly counts: number[] }> {
   const depths = new Uint8Array(order.length).fill(REPEATED);
   const counts: number[] = [];
@@ -105,6 +121,8 @@ function* measureDepths(
       depths[at] = around.length;
       counts[around.length] = (counts[around.length] ?? 0) + 1;
       around.push(entry);
+    } else if (repeats.length < MOST_REPEATS) {
+      repeats.push([columns.info(entry) >>> 8, columns.info(last) >>> 8]);
     }
     if (at % STEP === STEP - 1) yield;
   }
@@ -120,8 +138,15 @@ class NestedLevels implements PrefixTree {
   readonly #four: readonly PrefixLevel[];
   readonly #six: readonly PrefixLevel[];
   readonly #sixLong: readonly PrefixLevel[];
+  readonly repeats: Repeats;
 
-  constructor(four: readonly PrefixLevel[], six: readonly PrefixLevel[], sixLong: readonly PrefixLevel[]) {
+  constructor(
+    four: readonly PrefixLevel[],
+    six: readonly PrefixLevel[],
+    sixLong: readonly PrefixLevel[],
+    repeats: Repeats,
+  ) {
+    this.repeats = repeats;
     this.#four = four;
     this.#six = six;
     this.#sixLong = sixLong;
@@ -143,10 +168,16 @@ class NestedLevels implements PrefixTree {
     );
   }
 
-  lookup({ family, words }: Address): PrefixMatch | undefined {
-    let info = family === 4 ? deepestWord(this.#four, words[0] ?? 0) : deepest(this.#sixLong, words);
-    if (family === 6 && info === NONE) info = deepest(this.#six, words);
+  lookup({ family, words }: Address, mostBits = 128): PrefixMatch | undefined {
+    let info = family === 4 ? deepestWord(this.#four, words[0] ?? 0, mostBits) : NONE;
+    if (family === 6) info = deepest(this.#sixLong, words, mostBits);
+    if (family === 6 && info === NONE) info = deepest(this.#six, words, mostBits);
     return info === NONE ? undefined : { number: info >>> 8, bits: info & 0xff };
+  }
+
+  *entries(): Iterable<PrefixEntry> {
+    for (const level of this.#four) yield* entriesOf(level, 4);
+    for (const level of [...this.#six, ...this.#sixLong]) yield* entriesOf(level, 6);
   }
 
   get #all(): readonly PrefixLevel[] {
@@ -154,21 +185,29 @@ class NestedLevels implements PrefixTree {
   }
 }
 
-function deepestWord(levels: readonly PrefixLevel[], word: number): number {
+function* entriesOf(level: PrefixLevel, family: 4 | 6): Iterable<PrefixEntry> {
+  for (let index = 0; index < level.size; index++) {
+    const { words, info } = level.entry(index);
+    const zeros = new Array<number>((family === 4 ? 1 : 4) - words.length).fill(0);
+    yield { family, words: [...words, ...zeros], number: info >>> 8, bits: info & 0xff };
+  }
+}
+
+function deepestWord(levels: readonly PrefixLevel[], word: number, mostBits: number): number {
   let best = NONE;
   for (const level of levels) {
     const found = level.findWord(word);
-    if (found === NONE) break;
+    if (found === NONE || (found & 0xff) > mostBits) break;
     best = found;
   }
   return best;
 }
 
-function deepest(levels: readonly PrefixLevel[], words: readonly number[]): number {
+function deepest(levels: readonly PrefixLevel[], words: readonly number[], mostBits: number): number {
   let best = NONE;
   for (const level of levels) {
     const found = level.findWords(words);
-    if (found === NONE) break;
+    if (found === NONE || (found & 0xff) > mostBits) break;
     best = found;
   }
   return best;

@@ -19,6 +19,8 @@ export interface CompiledTenant {
   readonly tenant: Omit<Tenant, 'digest'>;
   readonly texts: readonly string[];
   readonly faults: readonly PolicyFault[];
+  /** What is allowed and most likely not meant. */
+  readonly warnings: readonly PolicyFault[];
 }
 
 export async function compileTenant(
@@ -62,6 +64,7 @@ export async function compileTenant(
   return {
     tenant,
     texts,
+    warnings: unusedLists(places, file),
     faults: [...own, ...listFaults, ...revoked.faults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
   };
 }
@@ -111,4 +114,15 @@ function scopeFaults(places: Places, file: TenantFile): PolicyFault[] {
       ? []
       : [places.at(['scopes', scope, wrong], `${scope} may not include publish`)];
   });
+}
+
+function unusedLists(places: Places, file: TenantFile): PolicyFault[] {
+  const used = new Set([
+    ...(file.allow ?? []),
+    ...file.deny,
+    ...file.routes.flatMap(({ allow }) => allow ?? []),
+  ]);
+  return Object.keys(file.addresses)
+    .filter((name) => !used.has(name))
+    .map((name) => places.at(['addresses', name], 'nobody uses this list'));
 }

@@ -20,6 +20,8 @@ export interface LoadOutcome {
   readonly policy?: Policy;
   /** Every fault of every file. */
   readonly faults: readonly PolicyFault[];
+  /** What is allowed and most likely not meant. */
+  readonly warnings: readonly PolicyFault[];
 }
 
 export interface LoadOptions {
@@ -41,7 +43,7 @@ export async function loadPolicy(
   const file = join(folder, 'gateway.yaml');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
   if (text instanceof Error)
-    return { faults: [fileFault(file, `cannot be read: ${text.code ?? text.message}`)] };
+    return { faults: [fileFault(file, `cannot be read: ${text.code ?? text.message}`)], warnings: [] };
   const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(file, text, gatewayFile);
   const compiled = contents === undefined ? undefined : compileGateway(yaml, contents);
   const found = sound === undefined ? compiled : compileGateway(sound.places, sound.contents);
@@ -53,8 +55,9 @@ export async function loadPolicy(
     readings.push(await readTenant(folder, name, servers, previous, faults));
   }
   const tenants = settleNames(readings, previous, faults);
-  if (settings === undefined) return { faults: inFileOrder(faults) };
-  return { policy: assemble(text, settings, tenants, nowMs, previous), faults: inFileOrder(faults) };
+  const told = { faults: inFileOrder(faults), warnings: readings.flatMap(({ warnings = [] }) => warnings) };
+  if (settings === undefined) return told;
+  return { policy: assemble(text, settings, tenants, nowMs, previous), ...told };
 }
 
 function listServers(settings: GatewaySettings | undefined): Omit<ListServers, 'registry'> {
@@ -107,7 +110,7 @@ async function readTenant(
   const digest = digestOf([text, ...compiled.texts]);
   const unchanged = lastGood?.digest === digest ? lastGood : undefined;
   const tenant = unchanged ?? Object.freeze({ ...compiled.tenant, digest });
-  return { places, read: tenant, ...kept };
+  return { places, read: tenant, warnings: compiled.warnings, ...kept };
 }
 
 function codeOf(error: unknown): string {

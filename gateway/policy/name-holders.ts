@@ -10,6 +10,8 @@ export interface TenantReading {
   /** Absent when it has faults. */
   readonly read?: Tenant;
   readonly lastGood?: Tenant;
+  /** What is allowed in the file and most likely not meant. */
+  readonly warnings?: readonly PolicyFault[];
 }
 
 /**

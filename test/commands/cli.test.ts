@@ -136,6 +136,42 @@ t.test('certs lists what each server name has, check its faults too, and neither
   for (const { out, err } of [listed, faulty, checked]) t.notMatch(out + err, /PRIVATE/);
 });
 
+t.test('check doubts lists: twice, within another, allowed in vain, used by nobody', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const file = join(folder, 'policies', 'tenants', 'tenant-a.yaml');
+  const list = join(folder, 'policies', 'tenants', 'offices.cidr');
+  const lines = ['203.0.113.0/24', '203.0.113.0/24', '203.0.113.7/32', '198.51.100.0/24', '2001:db8::/32'];
+  await writeFile(list, lines.join('\n'));
+  const text = await readFile(file, 'utf8');
+  const lists = [
+    'addresses:',
+    '  offices: { file: offices.cidr }',
+    '  more: { cidrs: [198.51.100.9, 10.0.0.0/8] }',
+    "  bad: { cidrs: ['2001:db8:1::/48', '2001::/16'] }",
+    '  spare: { cidrs: [192.0.2.0/24] }',
+    'allow: [offices, more]',
+    'deny: [bad]',
+  ];
+  await writeFile(file, text.replace(/addresses:[\s\S]*?allow: \[local\]/, lists.join('\n')));
+  const { status, err } = await run(t, 'check', '--config', join(folder, 'policies'));
+  t.equal(status, 0, 'doubts are no faults');
+  t.same(
+    err
+      .trim()
+      .split('\n')
+      .map((line) => line.replaceAll(`${join(folder, 'policies', 'tenants')}/`, ''))
+      .sort(),
+    [
+      'warning: offices.cidr:2: stands there twice, first at offices.cidr:1',
+      'warning: offices.cidr:3: 203.0.113.7/32 changes nothing: it lies in 203.0.113.0/24 of list offices (offices.cidr:1)',
+      'warning: offices.cidr:5: 2001:db8::/32 is allowed in vain: denied by 2001::/16 of list bad (tenant-a.yaml:6)',
+      'warning: tenant-a.yaml:5: 198.51.100.9/32 changes nothing: it lies in 198.51.100.0/24 of list offices (offices.cidr:4)',
+      'warning: tenant-a.yaml:6: 2001:db8:1::/48 changes nothing: it lies in 2001::/16 of list bad (tenant-a.yaml:6)',
+      'warning: tenant-a.yaml:7:10 addresses.spare: nobody uses this list',
+    ],
+  );
+});
+
 t.test('certs and check know the certificates towards nodes', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const tenants = join(folder, 'policies', 'tenants');
