@@ -172,6 +172,58 @@ t.test('check doubts lists: twice, within another, allowed in vain, used by nobo
   );
 });
 
+t.test('explain walks hop by hop to the prefix that decides', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  const [gateway, tenant] = [join(policies, 'gateway.yaml'), join(policies, 'tenants', 'tenant-a.yaml')];
+  const edge = await readFile(gateway, 'utf8');
+  await writeFile(gateway, edge.replace('name: edge', 'name: edge\n      trustedProxies: [10.0.0.0/8]'));
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(
+    tenant,
+    text.replace(
+      /addresses:[\s\S]*?allow: \[local\]/,
+      'addresses:\n  offices: { cidrs: [203.0.113.0/24] }\n  bad: { cidrs: [203.0.113.7] }\nallow: [offices]\ndeny: [bad]',
+    ),
+  );
+  const explain = (...words: string[]) => run(t, 'explain', '--config', policies, ...words);
+  t.match(await explain('--peer', '10.0.0.5', '--forwarded', '6.6.6.6, 203.0.113.5, 10.0.0.9'), {
+    status: 0,
+    out: [
+      'listener edge, x-forwarded-for: 6.6.6.6, 203.0.113.5, 10.0.0.9',
+      '  10.0.0.5                 the peer, trusted by 10.0.0.0/8',
+      '  10.0.0.9                 forwarded, trusted by 10.0.0.0/8',
+      '  203.0.113.5              forwarded, no trusted proxy: the client',
+      'tenant tenant-a',
+      `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
+      '  → 203.0.113.5 is allowed',
+      '',
+    ].join('\n'),
+  });
+  t.match(await explain('--client-ip', '203.0.113.7'), {
+    status: 1,
+    out: [
+      'tenant tenant-a',
+      `  deny   203.0.113.7/32 of list bad (${tenant}:5)`,
+      `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
+      '  → 203.0.113.7 is denied: 403 address-denied',
+      '',
+    ].join('\n'),
+  });
+  t.match(await explain('--peer', '198.51.100.1', '--forwarded', '203.0.113.5'), {
+    status: 1,
+    out: /198\.51\.100\.1 +the peer, no trusted proxy: the client\n.*\n {2}→ 198\.51\.100\.1 is denied/,
+  });
+  t.match(await explain('--peer', '10.0.0.5', '--forwarded', 'x'), {
+    status: 1,
+    out: /→ 400: .*not an address/,
+  });
+  for (const words of [[], ['--client-ip', '010.0.0.1'], ['--client-ip', '1.1.1.1', '--peer', '1.1.1.1']]) {
+    t.match(await explain(...words), { status: 2 });
+  }
+  t.match(await explain('--client-ip', '1.1.1.1', '--tenant', 'x'), { status: 2 });
+});
+
 t.test('certs and check know the certificates towards nodes', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const tenants = join(folder, 'policies', 'tenants');
