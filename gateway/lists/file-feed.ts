@@ -7,6 +7,10 @@ import type { Feed, FeedListener } from './live-list.ts';
 /** A million prefixes take 20 MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
+/** A file is at rest when it was not written for so long. */
+const REST_MS = 200;
+const MOST_TRIES = 25;
+
 /** What the fault of a file that is not there, or not to be had, begins with. */
 export const UNREADABLE = 'cannot be read';
 
@@ -46,13 +50,33 @@ export class FileFeed implements Feed {
 
   async #read(listener: FeedListener): Promise<void> {
     try {
-      const { size } = await stat(this.place);
-      if (size > MOST_BYTES) throw new Error(`it is larger than ${MOST_BYTES} bytes`);
-      const text = await readFile(this.place, 'utf8');
+      const text = await readAtRest(this.place, this.#watch === undefined ? 0 : REST_MS);
       if (!this.#stopped) listener.onSnapshot({ kind: 'text', text });
     } catch (error) {
       const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
       if (!this.#stopped) listener.onFault(`${UNREADABLE}: ${reason}`);
     }
+  }
+}
+
+/**
+ * The text of a file that nobody is writing: it has been the same for a moment before it is read, and is so afterwards.
+ * Half of a list would be a list too, and shut out the other half.
+ */
+async function readAtRest(path: string, restMs: number): Promise<string> {
+  for (let tries = 0; ; tries++) {
+    const before = await stat(path);
+    if (before.size > MOST_BYTES) throw new Error(`it is larger than ${MOST_BYTES} bytes`);
+    const restedMs = Date.now() - before.mtimeMs;
+    // A clock that is behind the file's cannot be waited for.
+    if (restedMs < restMs && tries < MOST_TRIES) {
+      await new Promise((resolve) => setTimeout(resolve, restMs));
+      continue;
+    }
+    const text = await readFile(path, 'utf8');
+    const after = await stat(path);
+    const isSame = after.mtimeMs === before.mtimeMs && after.size === before.size && after.ino === before.ino;
+    if (isSame) return text;
+    if (tries >= MOST_TRIES) throw new Error('it is being written all the time');
   }
 }

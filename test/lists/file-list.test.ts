@@ -1,5 +1,5 @@
 /** Lists as text: entries, faults with their lines, ends, and a file that changes under way. */
-import { rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { formatFault } from '../../gateway/core/fault.ts';
@@ -94,6 +94,30 @@ t.test('a file that changes, has faults, goes away and comes back', async (t) =>
   t.ok(has('10.0.0.1'), 'the last good list stays');
   await writeFile(file, '198.51.100.0/24\n');
   t.ok(await until(() => has('198.51.100.1') && list.isCurrent));
+});
+
+t.test('a file that is being written is waited for: half of a list is no list', async (t) => {
+  const { folder, watch } = watchIn(t);
+  const file = join(folder, 'x.cidr');
+  await writeFile(file, '203.0.113.0/24\n10.0.0.0/8\n');
+  const { list, has, changes } = follow(t, new FileFeed(file, watch));
+  await list.settled();
+  let lost = 0;
+  const looking = setInterval(() => {
+    if (!has('10.0.0.1')) lost += 1;
+  }, 1);
+  for (let round = 0; round < 20; round++) {
+    const handle = await open(file, 'w');
+    await handle.write('198.51.100.0/24\n');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await handle.write('10.0.0.0/8\n');
+    await handle.close();
+    await new Promise((resolve) => setTimeout(resolve, 10 * (round % 5)));
+  }
+  t.ok(await until(() => has('198.51.100.1') && !has('203.0.113.9')));
+  clearInterval(looking);
+  t.equal(lost, 0);
+  t.ok(changes() >= 2);
 });
 
 t.test('an entry ends by itself, to the moment, and others stay', async (t) => {
