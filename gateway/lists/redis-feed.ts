@@ -1,7 +1,7 @@
 /**
  * A list in Redis: a set of entries, or a string with one a line. Changes are heard of by keyspace notifications, where
- * the server sends them, and on the channel `<key>:changes`, where `+ entry` and `- entry` change one entry of a set and
- * anything else asks for reading it again; a slow poll stands behind both.
+ * the server sends them, and on the channel `<key>:changes`, where `+ entry` and `- entry` say which entry of a set has
+ * changed and anything else asks for reading it again; a slow poll stands behind both.
  */
 
 import { Redis } from 'ioredis';
@@ -82,15 +82,24 @@ export class RedisFeed implements Feed {
   }
 
   #onMessage(channel: string, message: string): void {
-    const [, sign, entry] = /^([+-]) ?(.+)$/.exec(message) ?? [];
+    const [, entry] = /^[+-] ?(.+)$/.exec(message) ?? [];
+    if (channel !== `${this.#key}:changes` || entry === undefined) this.#readSoon();
+    else this.#reading = this.#reading.then(() => this.#lookAt(entry));
+  }
+
+  /** Who may publish need not be who may write: the set is asked about the entry. */
+  async #lookAt(entry: string): Promise<void> {
     const members = this.#told;
-    if (channel !== `${this.#key}:changes` || entry === undefined || !(members instanceof Map)) {
-      this.#readSoon();
-      return;
+    if (this.#stopped || !(members instanceof Map)) return this.#readSoon();
+    try {
+      const isMember = (await this.#commands.sismember(this.#key, entry)) === 1;
+      if (isMember === members.has(entry)) return;
+      if (isMember) members.set(entry, entry);
+      else members.delete(entry);
+      this.#tell(members);
+    } catch (error) {
+      this.#fail(reasonOf(error));
     }
-    if (sign === '+') members.set(entry, entry);
-    else members.delete(entry);
-    this.#tell(members);
   }
 
   async #ask(): Promise<void> {
