@@ -39,20 +39,21 @@ export function readPeerCertificate(
   certificate: X509Certificate,
   nowMs: number,
 ): VerifiedCertificate | RefusedCertificate {
-  if (certificate.raw.length > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
-  const { notBeforeMs, notAfterMs, facts } = recall(certificate);
+  const { raw } = certificate;
+  if (raw.length > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
+  const { notBeforeMs, notAfterMs, facts } = recall(certificate, raw);
   if (nowMs < notBeforeMs) return { status: 'refused', reason: 'it is not valid yet' };
   if (nowMs > notAfterMs) return { status: 'refused', reason: 'it has expired' };
   if (facts.status === 'refused') return facts;
   const chain = issuersOf(certificate);
   if (chain.length > CHAIN_LENGTH) return { status: 'refused', reason: 'its chain is too long' };
-  const bytes = chain.reduce((sum, { raw }) => sum + raw.length, (facts.der.length / 4) * 3);
+  const bytes = chain.reduce((sum, each) => sum + each.raw.length, raw.length);
   if (bytes > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
   return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
 }
 
-function recall(certificate: X509Certificate): Leaf {
-  const thumbprint = hash('sha256', certificate.raw, 'base64url');
+function recall(certificate: X509Certificate, raw: Buffer): Leaf {
+  const thumbprint = hash('sha256', raw, 'base64url');
   const leaf = known.get(thumbprint) ?? {
     notBeforeMs: certificate.validFromDate.getTime(),
     notAfterMs: certificate.validToDate.getTime(),

@@ -74,11 +74,16 @@ export class ServerNames {
       contexts = new Map();
       this.#contexts.set(identity, contexts);
     }
-    const key = JSON.stringify(Object.values(rules));
+    const key = keyOf(rules);
     const known = contexts.get(key);
     if (known !== undefined) return known;
     const context = new TlsContext(identity, rules, this.#ticketSecret);
     contexts.set(key, context);
     return context;
   }
+}
+
+function keyOf(rules: ContextRules): string {
+  const { tenant, clientCertificates, minTlsVersion, sessionResumption, handshakeMs } = rules;
+  return `${tenant} ${clientCertificates} ${minTlsVersion} ${sessionResumption} ${handshakeMs}`;
 }

@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { connect as dial } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
@@ -150,16 +151,64 @@ const full: Load = {
   run: (yard, side) => handshakes(yard, side, undefined),
 };
 
+async function sessionOf(yard: Yard, side: Side): Promise<Buffer> {
+  const first = await yard.connect(side);
+  const [session] = (await once(first, 'session')) as [Buffer];
+  await closed(first);
+  return session;
+}
+
 const resumed: Load = {
   name: 'handshake, resumed',
   unit: 'µs',
-  async run(yard, side) {
-    const first = await yard.connect(side);
-    const [session] = (await once(first, 'session')) as [Buffer];
-    await closed(first);
-    return handshakes(yard, side, session);
-  },
+  run: async (yard, side) => handshakes(yard, side, await sessionOf(yard, side)),
 };
+
+/** TCP connections that are made and closed without a byte: what a handshake costs comes on top. */
+async function bareConnections(side: Side): Promise<number> {
+  const ns = await measured(side, async () => {
+    for (let left = HANDSHAKES; left > 0; left--) {
+      const socket = dial(side.port, '127.0.0.1');
+      await once(socket, 'connect');
+      const end = once(socket, 'close');
+      socket.resume();
+      socket.end();
+      await end;
+    }
+  });
+  return ns / 1000 / HANDSHAKES;
+}
+
+/** What resumption saves, on each side by itself: full, resumed and none in turns. */
+async function reportResumption(yard: Yard): Promise<void> {
+  print(`\nhandshake, resumed beside full, µs of the proxy's CPU, medians of ${rounds} rounds`);
+  for (const side of [yard.patchgate, yard.haproxy]) {
+    const session = await sessionOf(yard, side);
+    const found: { full: number; again: number; bare: number }[] = [];
+    for (let left = rounds; left > 0; left--) {
+      const [full1, again1, bare1] = await inTurns(yard, side, session);
+      const [full2, again2, bare2] = await inTurns(yard, side, session);
+      found.push({ full: (full1 + full2) / 2, again: (again1 + again2) / 2, bare: (bare1 + bare2) / 2 });
+    }
+    const middle = (pick: (each: (typeof found)[number]) => number): string =>
+      median(found.map(pick)).toFixed(0);
+    print(
+      `  ${side.name}: full ${middle((r) => r.full)}, resumed ${middle((r) => r.again)}, no handshake ${middle((r) => r.bare)}`,
+    );
+    print(`    resumed / full, the whole connection    ${spread(found.map((r) => r.again / r.full))}`);
+    print(
+      `    resumed / full, the handshake alone     ${spread(found.map((r) => (r.again - r.bare) / (r.full - r.bare)))}`,
+    );
+  }
+}
+
+async function inTurns(yard: Yard, side: Side, session: Buffer): Promise<readonly [number, number, number]> {
+  return [
+    await handshakes(yard, side, undefined),
+    await handshakes(yard, side, session),
+    await bareConnections(side),
+  ];
+}
 
 /** The same weight patch through both; only patchgate looks into it. */
 async function checkedLoad(mode: 'checked' | 'deep'): Promise<Load> {
@@ -331,6 +380,7 @@ try {
     for (let left = rounds; left > 0; left--) results.push(await round(yard, load));
     report(load, results);
   }
+  if (wanted('handshake')) await reportResumption(yard);
   if (wanted('rotation')) await reportRotation(yard);
   if (wanted('swap')) await reportSwaps(yard);
   const resident = [yard.patchgate, yard.haproxy].map(({ name, pid }) => {
