@@ -268,8 +268,7 @@ export class Gateway {
 }
 
 function logList(log: Log, { place, faults }: FollowedList): void {
-  for (const fault of faults)
-    log.error({ fault: formatFault(fault) }, 'an address list is not what its source has');
+  for (const fault of faults) log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
   if (faults.length === 0) log.info({ list: place }, 'a list was read');
 }
 

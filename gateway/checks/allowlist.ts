@@ -7,13 +7,16 @@ import type { AddressList, AddressRules, Route, Tenant } from '../policy/policy.
 /** Nothing if the address may call; both the tenant's rules and the route's must let it. */
 export function checkAllowlist(tenant: Tenant, route: Route, address: Address): Denial | undefined {
   const cause =
-    refusedBy(tenant.addresses, address) ?? (route.addresses && refusedBy(route.addresses, address));
+    objectionTo(address, tenant.addresses) ?? (route.addresses && objectionTo(address, route.addresses));
   if (cause === undefined) return undefined;
   return deny('allowlist', 'address-denied', 'The client address is not on the allowlist.', { cause });
 }
 
 /** Why the rules refuse the address: the deny entry that holds it, or that no allow entry does. Deny wins. */
-function refusedBy({ allow, deny: denied = [] }: AddressRules, address: Address): string | undefined {
+export function objectionTo(
+  address: Address,
+  { allow, deny: denied = [] }: AddressRules,
+): string | undefined {
   for (const list of denied) {
     const cause = deniedBy(list, address);
     if (cause !== undefined) return cause;

@@ -1,5 +1,6 @@
 /** `patchgate explain`: how the client's address is found, hop by hop, and which prefix of which list decides. */
 
+import { objectionTo } from '../checks/allowlist.ts';
 import { type Address, parseAddress, prefixAround } from '../core/address.ts';
 import { formatFault } from '../core/fault.ts';
 import { resolveClient } from '../core/forwarded.ts';
@@ -98,8 +99,7 @@ function judge(
   let allowed = true;
   for (const tenant of tenants) {
     write(`tenant ${tenant.name}\n`);
-    const own = explainRules(tenant.addresses, client, write, '');
-    allowed &&= own;
+    allowed = explainRules(tenant.addresses, client, write, '') && allowed;
     for (const { route } of tenant.routes.entries) {
       if (route.addresses !== undefined)
         explainRules(route.addresses, client, write, `route ${route.name}: `);
@@ -108,22 +108,21 @@ function judge(
   return allowed;
 }
 
+/** Prints every match, and the verdict of the check that requests meet. */
 function explainRules(
-  { allow, deny = [] }: AddressRules,
+  rules: AddressRules,
   client: Address,
   write: (text: string) => void,
   of: string,
 ): boolean {
-  const denying = deny.flatMap((list) => matchesIn(list, client, 'deny '));
-  const allowing = (allow ?? []).flatMap((list) => matchesIn(list, client, 'allow'));
-  for (const line of [...denying, ...allowing]) write(`  ${line}\n`);
-  const isHeld = (allow ?? []).some(({ parts }) =>
-    parts.some(({ contents }) => contents?.tree.contains(client)),
-  );
-  const allowed = denying.length === 0 && (allow === undefined || isHeld);
-  const why = allow === undefined && allowed ? ' (no list is asked)' : '';
-  write(`  → ${of}${client.text} is ${allowed ? 'allowed' : 'denied: 403 address-denied'}${why}\n`);
-  return allowed;
+  const { allow, deny = [] } = rules;
+  for (const list of deny) for (const line of matchesIn(list, client, 'deny ')) write(`  ${line}\n`);
+  for (const list of allow ?? []) for (const line of matchesIn(list, client, 'allow')) write(`  ${line}\n`);
+  const objection = objectionTo(client, rules);
+  const verdict = objection === undefined ? 'allowed' : 'denied: 403 address-denied';
+  const why = objection === undefined && allow === undefined ? ' (no list is asked)' : '';
+  write(`  → ${of}${client.text} is ${verdict}${why}\n`);
+  return objection === undefined;
 }
 
 function matchesIn({ name, parts }: AddressList, client: Address, verdict: string): readonly string[] {

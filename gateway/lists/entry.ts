@@ -13,10 +13,15 @@ const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d
 /** The longest prefix, an instant and blanks; what is longer is no entry, and is not searched for one. */
 const MOST_CHARACTERS = 256;
 
+/** A line without its comment and the blanks around it. */
+export function withoutComment(line: string): string {
+  const hash = line.indexOf('#');
+  return (hash < 0 ? line : line.slice(0, hash)).trim();
+}
+
 /** Nothing for an empty line or a comment, a sentence for what is no entry. */
 export function readEntry(line: string): ListEntry | string | undefined {
-  const hash = line.indexOf('#');
-  const text = (hash < 0 ? line : line.slice(0, hash)).trim();
+  const text = withoutComment(line);
   if (text === '') return undefined;
   if (text.length > MOST_CHARACTERS) return 'a line this long is no prefix';
   const blank = text.search(/\s/);

@@ -49,7 +49,7 @@ export class EtcdFeed implements Feed {
   }
 
   start(listener: FeedListener): Promise<void> {
-    return new Promise((resolve) => void this.#follow(listener, resolve));
+    return new Promise((resolve) => void this.#follow(listener, resolve).finally(resolve));
   }
 
   stop(): void {

@@ -71,12 +71,12 @@ export class ListRegistry {
     const options = { reader, ...(onChange !== undefined && { onChange }) };
     return {
       list: async (source) => {
+        const makeFeed = await this.#feedMaker(source);
         const key = keyOf(source);
-        const feed = await this.#feedOf(source);
         const before = known.get(key);
         // One that was ended since begins anew.
         if (before !== undefined && this.#lists.has(before)) return before;
-        const list = new LiveList(feed, options);
+        const list = new LiveList(makeFeed(), options);
         known.set(key, list);
         this.#lists.add(list);
         return list;
@@ -85,15 +85,15 @@ export class ListRegistry {
   }
 
   /** The clients of the servers load when a list needs them. */
-  async #feedOf(source: ListSource): Promise<Feed> {
-    if (source.kind === 'file') return new FileFeed(source.path, this.#watch);
-    if (this.#options.mode === 'once') return unread(source);
+  async #feedMaker(source: ListSource): Promise<() => Feed> {
+    if (source.kind === 'file') return () => new FileFeed(source.path, this.#watch);
+    if (this.#options.mode === 'once') return () => unread(source);
     if (source.kind === 'etcd') {
       const { EtcdFeed } = await import('./etcd-feed.ts');
-      return new EtcdFeed(source.endpoints, source.key);
+      return () => new EtcdFeed(source.endpoints, source.key);
     }
     const { RedisFeed } = await import('./redis-feed.ts');
-    return new RedisFeed(source.url, source.key);
+    return () => new RedisFeed(source.url, source.key);
   }
 }
 

@@ -128,8 +128,14 @@ export class LiveList<Contents extends LiveContents>
   onSnapshot(snapshot: Snapshot): void {
     this.#latest = snapshot;
     this.#waiting = snapshot;
-    this.#building ??= this.#build().finally(() => {
+    if (this.#building === undefined) this.#begin();
+  }
+
+  /** What is said between the end of a building and its being noticed begins another. */
+  #begin(): void {
+    this.#building = this.#build().finally(() => {
       this.#building = undefined;
+      if (this.#waiting !== undefined && !this.#closed) this.#begin();
     });
   }
 

@@ -2,6 +2,7 @@
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { STEP, type Steps } from '../core/prefix-columns.ts';
+import { withoutComment } from './entry.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
 export interface RevokedContents extends LiveContents {
@@ -25,33 +26,39 @@ export function revokedEntry(text: string): string | undefined {
 
 export const revokedReader: ListReader<RevokedContents> = {
   text: (file, text) => {
-    const lines = text.split('\n').map((line, index) => [String(index + 1), line] as const);
-    return readEntries(lines, (line) => `${file}:${line}`, file);
+    const lines = text.split('\n').map((line, index) => [index + 1, line] as const);
+    return readEntries(
+      lines,
+      (line) => `${file}:${line}`,
+      (line, problem, column) => {
+        return { ...fileFault(file, problem, REVOKED_ENTRY), line, column };
+      },
+    );
   },
-  keyed: (place, entries) => readEntries([...entries], (key) => `${place} ${key}`, place),
+  keyed: (place, entries) => {
+    const placeOf = (key: string): string => `${place} ${key}`;
+    return readEntries([...entries], placeOf, (key, problem) =>
+      fileFault(placeOf(key), problem, REVOKED_ENTRY),
+    );
+  },
 };
 
-function* readEntries(
-  entries: readonly (readonly [key: string, text: string])[],
-  placeOf: (key: string) => string,
-  file: string,
+function* readEntries<Key>(
+  entries: readonly (readonly [key: Key, text: string])[],
+  placeOf: (key: Key) => string,
+  faultAt: (key: Key, problem: string, column: number) => PolicyFault,
 ): Steps<RevokedContents | readonly PolicyFault[]> {
   const places = new Map<string, string>();
   const faults: PolicyFault[] = [];
   for (const [at, [key, written]] of entries.entries()) {
-    const hash = written.indexOf('#');
-    const text = (hash < 0 ? written : written.slice(0, hash)).trim();
+    const text = withoutComment(written);
     const entry = revokedEntry(text);
     if (entry !== undefined) places.set(entry, placeOf(key));
-    else if (text !== '' && faults.length < MOST_FAULTS) faults.push(faultAt(file, key, written, text));
+    else if (text !== '' && faults.length < MOST_FAULTS)
+      faults.push(
+        faultAt(key, `${text.slice(0, MOST_CHARACTERS)} names no certificate`, written.indexOf(text) + 1),
+      );
     if (at % STEP === STEP - 1) yield;
   }
   return faults.length > 0 ? faults : { places };
-}
-
-function faultAt(file: string, key: string, written: string, text: string): PolicyFault {
-  const problem = `${text.slice(0, MOST_CHARACTERS)} names no certificate`;
-  const line = Number(key);
-  if (!Number.isSafeInteger(line)) return fileFault(`${file} ${key}`, problem, REVOKED_ENTRY);
-  return { ...fileFault(file, problem, REVOKED_ENTRY), line, column: written.indexOf(text) + 1 };
 }

@@ -2,7 +2,7 @@
 
 import { isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
-import type { IdentityStore } from '../certificates/identity-store.ts';
+import type { IdentitySource, IdentityStore } from '../certificates/identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
 import type { NodeAddress, NodeTls, Upstream } from '../policy/policy.ts';
 
@@ -21,6 +21,7 @@ interface Known {
 export class NodeTlsContexts {
   readonly #identities: IdentityStore<NodeIdentity>;
   readonly #known = new WeakMap<NodeTls, Known>();
+  readonly #sources = new WeakMap<Upstream, IdentitySource<NodeIdentity>>();
 
   constructor(identities: IdentityStore<NodeIdentity>) {
     this.#identities = identities;
@@ -28,7 +29,12 @@ export class NodeTlsContexts {
 
   /** What secures the connections of an upstream now, or a promise of it; nothing when its files cannot be used. */
   find(upstream: Upstream): SecuredBy | Promise<SecuredBy | undefined> | undefined {
-    const identity = this.#identities.get(nodeIdentitySource(upstream));
+    let source = this.#sources.get(upstream);
+    if (source === undefined) {
+      source = nodeIdentitySource(upstream);
+      this.#sources.set(upstream, source);
+    }
+    const identity = this.#identities.get(source);
     if (identity instanceof Promise) return identity.then((read) => this.#contextOf(upstream.tls, read));
     return this.#contextOf(upstream.tls, identity);
   }

@@ -6,6 +6,7 @@ import { type Prefix, parseAddress, parsePrefix } from '../../gateway/core/addre
 import type { PrefixTree } from '../../gateway/core/prefix-tree.ts';
 import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
+import { median } from './print.ts';
 
 export interface AddressRow {
   readonly name: string;
@@ -173,10 +174,6 @@ function medianNs(answers: Answers, texts: readonly string[], rounds: number): n
   while (performance.now() < warmUntilMs) roundNs(answers, texts);
   for (let round = 0; round < rounds; round++) times.push(roundNs(answers, texts));
   return median(times);
-}
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 }
 
 function roundNs(answers: Answers, texts: readonly string[]): number {

@@ -6,13 +6,11 @@ import { connect as dial } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
-import { benchAddresses } from './addresses.ts';
 import { cpuNs, residentBytes } from './cpu.ts';
-import { swapLists } from './list-swap.ts';
 import { type Answer, Caller } from './load.ts';
-import { manyNames } from './many-names.ts';
 import { patchStream } from './patch-stream.ts';
-import { rotate } from './rotation.ts';
+import { median, print, spread } from './print.ts';
+import { reportAddresses, reportManyNames, reportRotation, reportSwaps } from './reports.ts';
 import { openYard, type Side, type Yard } from './yard.ts';
 
 const MIB = 1024 * 1024;
@@ -280,15 +278,6 @@ async function round(yard: Yard, load: Load): Promise<Round> {
   };
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return ((sorted[(sorted.length - 1) >> 1] ?? 0) + (sorted[sorted.length >> 1] ?? 0)) / 2;
-}
-
-function spread(numbers: readonly number[]): string {
-  return `${median(numbers).toFixed(2)} (${Math.min(...numbers).toFixed(2)}–${Math.max(...numbers).toFixed(2)})`;
-}
-
 function report({ name, unit }: Load, results: readonly Round[]): void {
   const middle = (pick: (each: Round) => number): string => median(results.map(pick)).toFixed(2);
   print(`\n${name}, ${unit} of the proxy's CPU, medians of ${results.length} rounds`);
@@ -302,79 +291,14 @@ function report({ name, unit }: Load, results: readonly Round[]): void {
   print(`  noise: the same side twice in a round   ${spread(results.flatMap((r) => r.noise))}`);
 }
 
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
-
-async function reportRotation(yard: Yard): Promise<void> {
-  const seconds = Number(values.seconds);
-  const run = await rotate(yard, seconds);
-  print(`\nrotation of a chain and key every 200 ms, for ${seconds} s under load`);
-  print(`  rotations            ${run.rotations}, of which ${run.seen} were seen by a handshake`);
-  print(`  slowest to be shown  ${run.slowestMs.toFixed(0)} ms after it was written`);
-  print(`  handshakes           ${run.handshakes}, failed: ${run.failedHandshakes}`);
-  print(`  requests             ${run.requests}, failed: ${run.failedRequests}`);
-}
-
-async function reportManyNames(): Promise<void> {
-  const found = await manyNames();
-  print(`\nserver names on disk: ${found.names}, each with a pair of its own`);
-  print(
-    `  start                ${found.startMs.toFixed(0)} ms; with one name ${found.startOneMs.toFixed(0)} ms`,
-  );
-  print(`  resident before use  ${(found.residentBytes / MIB).toFixed(0)} MiB`);
-  print(`  loaded               ${found.loadedBefore} before use, ${found.loadedAfter} afterwards`);
-  print(
-    `  first handshake      ${found.coldMs.toFixed(2)} ms; the next one ${found.warmMs.toFixed(2)} ms (medians)`,
-  );
-}
-
-async function reportSwaps(yard: Yard): Promise<void> {
-  const seconds = Number(values.seconds);
-  const run = await swapLists(yard, seconds);
-  print(`\nswap of a list of 100,000 prefixes under load, ${run.swaps} times in half of ${seconds} s`);
-  print(
-    `  p99 of a request     ${run.stillP99Ms.toFixed(2)} ms without, ${run.swappingP99Ms.toFixed(2)} ms with`,
-  );
-  print(`  requests             ${run.requests}, refused: ${run.refused}`);
-}
-
-/** What the article that this project began with reports, on another machine. */
-const ARTICLE = { prefixes: 100_000, lookupNs: 9300, bytes: 2_100_000 };
-
-function reportAddresses(count: number): void {
-  const found = benchAddresses(count, Math.max(rounds, 10));
-  const [own] = found.rows;
-  print(
-    `\naddress lists: ${found.prefixes} mixed prefixes, ns a lookup from text, medians of ${Math.max(rounds, 10)} rounds`,
-  );
-  for (const { name, fourNs, sixNs } of found.rows) {
-    const ratio = (value: number, base = Number.NaN): string => `${(value / base).toFixed(1)} ×`;
-    const four = `${fourNs.toFixed(0).padStart(10)} (${ratio(fourNs, own?.fourNs)})`;
-    print(
-      `  ${name.padEnd(26)} IPv4 ${four.padEnd(24)} IPv6 ${sixNs.toFixed(0).padStart(10)} (${ratio(sixNs, own?.sixNs)})`,
-    );
-  }
-  const times = (ARTICLE.lookupNs / (own?.fourNs ?? Number.NaN)).toFixed(0);
-  const bytes = (ARTICLE.bytes / found.fourBytes).toFixed(1);
-  if (count === ARTICLE.prefixes)
-    print(
-      `  published before: 9.3 µs    ${times} × the first row, and 2.1 MB, ${bytes} × the bytes of IPv4 alone`,
-    );
-  print(`  noise: the first row again ${found.noise.toFixed(2)} ×`);
-  print(`  held                       ${found.bytes} bytes; as many of IPv4 alone ${found.fourBytes} bytes`);
-  print(
-    `  built from text in         ${found.buildMs.toFixed(0)} ms, no piece longer than ${found.longestPieceMs.toFixed(1)} ms`,
-  );
-}
-
 /** What is wanted of it, by the beginning of its name. */
 function wanted(name: string): boolean {
   return name.startsWith(values.only);
 }
 
 if (wanted('server names')) await reportManyNames();
-if (wanted('addresses')) for (const count of [100_000, 1_000_000]) reportAddresses(count);
+if (wanted('addresses'))
+  for (const count of [100_000, 1_000_000]) reportAddresses(count, Math.max(rounds, 10));
 const yard = await openYard();
 try {
   const [haproxyVersion = ''] = execFileSync('haproxy', ['-v']).toString().split('\n');
@@ -390,8 +314,8 @@ try {
     report(load, results);
   }
   if (wanted('handshake')) await reportResumption(yard);
-  if (wanted('rotation')) await reportRotation(yard);
-  if (wanted('swap')) await reportSwaps(yard);
+  if (wanted('rotation')) await reportRotation(yard, Number(values.seconds));
+  if (wanted('swap')) await reportSwaps(yard, Number(values.seconds));
   const resident = [yard.patchgate, yard.haproxy].map(({ name, pid }) => {
     return `${name} ${(residentBytes(pid) / MIB).toFixed(0)} MiB`;
   });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { residentBytes } from './cpu.ts';
+import { median } from './print.ts';
 import { freePort, secure, serve, stop } from './yard.ts';
 
 const TENANTS = 10;
@@ -47,8 +48,8 @@ export async function manyNames(): Promise<ManyNamesResult> {
       residentBytes: resident,
       loadedBefore,
       loadedAfter: await many.loaded(),
-      coldMs: middle(cold),
-      warmMs: middle(warm),
+      coldMs: median(cold),
+      warmMs: median(warm),
     };
   } finally {
     await many.close();
@@ -147,8 +148,4 @@ routes:
 `,
     );
   }
-}
-
-function middle(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 }

@@ -1,0 +1,70 @@
+/** What the benches that stand by themselves print. */
+
+import { benchAddresses } from './addresses.ts';
+import { swapLists } from './list-swap.ts';
+import { manyNames } from './many-names.ts';
+import { print } from './print.ts';
+import { rotate } from './rotation.ts';
+import type { Yard } from './yard.ts';
+
+const MIB = 1024 * 1024;
+
+export async function reportRotation(yard: Yard, seconds: number): Promise<void> {
+  const run = await rotate(yard, seconds);
+  print(`\nrotation of a chain and key every 200 ms, for ${seconds} s under load`);
+  print(`  rotations            ${run.rotations}, of which ${run.seen} were seen by a handshake`);
+  print(`  slowest to be shown  ${run.slowestMs.toFixed(0)} ms after it was written`);
+  print(`  handshakes           ${run.handshakes}, failed: ${run.failedHandshakes}`);
+  print(`  requests             ${run.requests}, failed: ${run.failedRequests}`);
+}
+
+export async function reportManyNames(): Promise<void> {
+  const found = await manyNames();
+  print(`\nserver names on disk: ${found.names}, each with a pair of its own`);
+  print(
+    `  start                ${found.startMs.toFixed(0)} ms; with one name ${found.startOneMs.toFixed(0)} ms`,
+  );
+  print(`  resident before use  ${(found.residentBytes / MIB).toFixed(0)} MiB`);
+  print(`  loaded               ${found.loadedBefore} before use, ${found.loadedAfter} afterwards`);
+  print(
+    `  first handshake      ${found.coldMs.toFixed(2)} ms; the next one ${found.warmMs.toFixed(2)} ms (medians)`,
+  );
+}
+
+export async function reportSwaps(yard: Yard, seconds: number): Promise<void> {
+  const run = await swapLists(yard, seconds);
+  print(`\nswap of a list of 100,000 prefixes under load, ${run.swaps} times in half of ${seconds} s`);
+  print(
+    `  p99 of a request     ${run.stillP99Ms.toFixed(2)} ms without, ${run.swappingP99Ms.toFixed(2)} ms with`,
+  );
+  print(`  requests             ${run.requests}, refused: ${run.refused}`);
+}
+
+/** What the article that this project began with reports, on another machine. */
+const ARTICLE = { prefixes: 100_000, lookupNs: 9300, bytes: 2_100_000 };
+
+export function reportAddresses(count: number, rounds: number): void {
+  const found = benchAddresses(count, rounds);
+  const [own] = found.rows;
+  print(
+    `\naddress lists: ${found.prefixes} mixed prefixes, ns a lookup from text, medians of ${rounds} rounds`,
+  );
+  for (const { name, fourNs, sixNs } of found.rows) {
+    const ratio = (value: number, base = Number.NaN): string => `${(value / base).toFixed(1)} ×`;
+    const four = `${fourNs.toFixed(0).padStart(10)} (${ratio(fourNs, own?.fourNs)})`;
+    print(
+      `  ${name.padEnd(26)} IPv4 ${four.padEnd(24)} IPv6 ${sixNs.toFixed(0).padStart(10)} (${ratio(sixNs, own?.sixNs)})`,
+    );
+  }
+  const times = (ARTICLE.lookupNs / (own?.fourNs ?? Number.NaN)).toFixed(0);
+  const bytes = (ARTICLE.bytes / found.fourBytes).toFixed(1);
+  if (count === ARTICLE.prefixes)
+    print(
+      `  published before: 9.3 µs    ${times} × the first row, and 2.1 MB, ${bytes} × the bytes of IPv4 alone`,
+    );
+  print(`  noise: the first row again ${found.noise.toFixed(2)} ×`);
+  print(`  held                       ${found.bytes} bytes; as many of IPv4 alone ${found.fourBytes} bytes`);
+  print(
+    `  built from text in         ${found.buildMs.toFixed(0)} ms, no piece longer than ${found.longestPieceMs.toFixed(1)} ms`,
+  );
+}
