@@ -29,20 +29,26 @@ export interface Admission {
   readonly token: VerifiedToken | undefined;
   /** What a weight patch on this route must say of itself. */
   readonly patch: PatchExpectation;
+  /** What would have been the answer if the route were not in shadow. */
+  readonly shadowed?: Denial;
 }
 
 export type Decision = Admission | Denial;
 
-/** What the decision found so far, for the log and for explanations; a spectator that decides nothing. */
+/** What the decision found so far: for the log, for explanations, and for an admission in shadow. */
 export interface Trail {
   tenant?: Tenant;
   route?: Route;
   params?: RouteParams;
   client?: ClientAddress;
+  certificate?: VerifiedCertificate;
   token?: VerifiedToken;
 }
 
-/** Plain data in, admission or denial out. A promise only for a token that was not seen before. */
+/**
+ * Plain data in, admission or denial out. A promise only for a token that was not seen before. On a route in shadow
+ * what the caller would be refused for is part of the admission.
+ */
 export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decision | Promise<Decision> {
   const tenant = checkTenant(policy, facts);
   if (isDenial(tenant)) return tenant;
@@ -57,50 +63,63 @@ export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decisio
   if (isDenial(client)) return client;
   trail.client = client;
 
-  const refusedAddress = checkAllowlist(tenant, routed.route, client.address);
-  if (refusedAddress !== undefined) return refusedAddress;
-
-  const required =
-    (tenant.clientCertificates ?? listenerOf(policy, facts.connection.listener).clientCertificates) ===
-    'require';
-  const certificate = checkCertificate(tenant, routed.route, required, facts.connection.certificate);
-  if (isDenial(certificate)) return certificate;
-
-  const known = { routed, client, certificate, facts, trail };
-  if (routed.route.require === undefined) return admit(known, undefined);
-  const token = checkToken(tenant, routed.route.require, facts, certificate);
-  return token instanceof Promise ? token.then((each) => authorize(known, each)) : authorize(known, token);
+  const known = { routed, client, facts, trail };
+  const caller = checkCaller(policy, known);
+  return caller instanceof Promise ? caller.then((each) => conclude(known, each)) : conclude(known, caller);
 }
 
+/** What is found out before the caller is looked at. */
 interface Known {
   readonly routed: Routed;
   readonly client: ClientAddress;
-  readonly certificate: VerifiedCertificate | undefined;
   readonly facts: Facts;
   readonly trail: Trail;
 }
 
-/** What the token allows, once it is there. */
-function authorize(known: Known, token: VerifiedToken | Denial): Decision {
-  if (isDenial(token)) return token;
-  known.trail.token = token;
-  const { tenant, route, params } = known.routed;
-  if (route.require === undefined) return admit(known, token);
+/** Who may do it: address, certificate and token. */
+function checkCaller(policy: Policy, known: Known): Denial | undefined | Promise<Denial | undefined> {
+  const { routed, client, facts, trail } = known;
+  const { tenant, route } = routed;
+  const refusedAddress = checkAllowlist(tenant, route, client.address);
+  if (refusedAddress !== undefined) return refusedAddress;
 
-  const refusedScope = checkScope(tenant, route.require, token, params['model_id']);
-  if (refusedScope !== undefined) return refusedScope;
+  const { listener, certificate: shown } = facts.connection;
+  const mode = tenant.clientCertificates ?? listenerOf(policy, listener).clientCertificates;
+  const certificate = checkCertificate(tenant, route, mode === 'require', shown, facts.nowMs);
+  if (isDenial(certificate)) return certificate;
+  if (certificate !== undefined) trail.certificate = certificate;
 
-  const refusedClaims = checkClaims(route.require, token, params);
-  if (refusedClaims !== undefined) return refusedClaims;
-
-  return admit(known, token);
+  if (route.require === undefined) return undefined;
+  const bearer = { address: client.address, certificate };
+  const token = checkToken(tenant, route.require, facts, bearer);
+  return token instanceof Promise ? token.then((each) => authorize(known, each)) : authorize(known, token);
 }
 
-function admit(known: Known, token: VerifiedToken | undefined): Decision {
-  const { routed, client, certificate, facts } = known;
+/** What the token allows, once it is there. */
+function authorize({ routed, trail }: Known, token: VerifiedToken | Denial): Denial | undefined {
+  if (isDenial(token)) return token;
+  trail.token = token;
+  const { tenant, route, params } = routed;
+  if (route.require === undefined) return undefined;
+  return (
+    checkScope(tenant, route.require, token, params['model_id']) ?? checkClaims(route.require, token, params)
+  );
+}
+
+function conclude({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
+  if (refused !== undefined && !routed.route.shadow) return refused;
   const refusedSize = checkLimits(routed.route, facts.head);
   if (refusedSize !== undefined) return refusedSize;
-  return { kind: 'admission', ...routed, client, certificate, token, patch: patchExpectation(routed, token) };
+  const { certificate, token } = trail;
+  return {
+    kind: 'admission',
+    ...routed,
+    client,
+    certificate,
+    token,
+    patch: patchExpectation(routed, token),
+    ...(refused !== undefined && { shadowed: refused }),
+  };
 }
 
 /** A patch must say of itself what the path and the token say of it. */

@@ -13,6 +13,9 @@ import type { NodeWaiter, UpstreamPools } from './relay/upstream-pools.ts';
 import { Account, type AccountContext, type EndedBy, type Ending } from './stream/account.ts';
 import { Download, type DownloadWatcher } from './stream/download.ts';
 import { refusalText, upstreamText } from './stream/heads.ts';
+import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
+import { mayRetry } from './stream/retry.ts';
+import type { RunningStreams } from './stream/running-streams.ts';
 import { Upload, type UploadWatcher, uploadRules } from './stream/upload.ts';
 
 /** What every exchange of a gateway shares. */
@@ -21,6 +24,7 @@ export interface ExchangeContext extends AccountContext {
   readonly policy: () => Policy;
   readonly pools: UpstreamPools;
   readonly deadlines: Deadlines;
+  readonly streams: RunningStreams;
   /** The gateway closes its connections as their calls end. */
   readonly draining: () => boolean;
 }
@@ -34,7 +38,7 @@ export function beginExchange(
   head: RequestHead | Denial,
 ): void {
   const policy = context.policy();
-  const account = new Account(context, caller.facts, policy.generation, head);
+  const account = new Account(context, caller.standing.under(policy), policy.generation, head);
   if (isDenial(head)) {
     const problem = refusal(head, { requestId: account.requestId });
     caller.write(refusalText(problem, undefined, false));
@@ -49,7 +53,9 @@ export function beginExchange(
 }
 
 /** The exchange of a well-formed request. Three ways out: `#complete`, `#refuse` and `#breakOff`. */
-class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, Expiring {
+class Exchange
+  implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, ReexaminationWatcher, Expiring
+{
   readonly #context: ExchangeContext;
   readonly #policy: Policy;
   readonly #caller: CallerConnection;
@@ -61,6 +67,7 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
   #download: Download | undefined;
   #retried = false;
   #over = false;
+  #reexamination: Reexamination | undefined;
 
   constructor(
     context: ExchangeContext,
@@ -77,7 +84,8 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
   }
 
   decide(): void {
-    const facts = { connection: this.#caller.facts, head: this.#head, nowMs: Date.now() };
+    const { facts: connection } = this.#caller.standing;
+    const facts = { connection, head: this.#head, nowMs: Date.now() };
     const decision = decide(this.#policy, facts, this.#account.trail);
     if (decision instanceof Promise) {
       this.#await(decision);
@@ -133,7 +141,7 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
   onNodeFault(fault: NodeFault): void {
     const cause = `${this.#account.node}: ${fault.reason}`;
     if (this.#download?.begun) this.#breakOff('upstream', cause);
-    else if (this.#mayRetry(fault)) this.#retry();
+    else if (!this.#retried && mayRetry(this.#head, fault, this.#node?.uses ?? 0)) this.#retry();
     else this.#refuse(deny('node', 'node-failed', 'The node broke off before it answered.', { cause }));
   }
 
@@ -175,6 +183,12 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     }
   }
 
+  onReexamined(denial: Denial | undefined): void {
+    if (this.#over) return;
+    this.#context.metrics.reexamination(denial === undefined ? 'kept' : 'ended', denial?.code ?? '');
+    if (denial !== undefined) this.#refuse(denial);
+  }
+
   /** Only a token that was not seen before makes the decision wait. */
   #await(decision: Promise<Decision>): void {
     const { metrics } = this.#context;
@@ -203,6 +217,9 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
     }
     this.#admission = decision;
     this.#account.admitted(decision);
+    const admitted = { head: this.#head, admission: decision };
+    this.#reexamination = new Reexamination(this.#context.policy, this.#caller.standing, admitted, this);
+    this.#context.streams.add(this.#reexamination);
     this.#context.pools.acquire(decision.route.upstream, this);
   }
 
@@ -218,16 +235,6 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
   #awaitResponse(): void {
     const firstByteMs = this.#admission?.route.upstream.firstByteMs;
     if (firstByteMs !== undefined) this.#context.deadlines.arm(this, firstByteMs);
-  }
-
-  /**
-   * A node may close a kept connection in the moment a request is sent on it. Asking once more is safe where the
-   * method promises no effect (RFC 9110 §9.2.1, §9.2.2) and there was no body.
-   */
-  #mayRetry(fault: NodeFault): boolean {
-    const { method, framing } = this.#head;
-    const stale = fault.kind === 'broken' && (this.#node?.uses ?? 0) > 1;
-    return stale && !this.#retried && framing.kind === 'none' && (method === 'GET' || method === 'HEAD');
   }
 
   #retry(): void {
@@ -276,6 +283,7 @@ class Exchange implements CallListener, NodeWaiter, UploadWatcher, DownloadWatch
   #end(ending: Ending): boolean {
     if (this.#over) return false;
     this.#over = true;
+    if (this.#reexamination !== undefined) this.#context.streams.delete(this.#reexamination);
     this.#context.deadlines.disarm(this);
     this.#upload?.stop();
     this.#download?.stop();

@@ -10,17 +10,18 @@ import { createListener, type Listener, type ListenerFault } from './edge/listen
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
-import { ListRegistry } from './lists/list-registry.ts';
-import type { FollowedList } from './lists/live-list.ts';
 import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
-import { type AddressListState, createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
+import { createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
+import { describeLists, describePolicy } from './policy/describe.ts';
 import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
-import type { HostPort, Policy, Tenant } from './policy/policy.ts';
+import type { HostPort, Policy } from './policy/policy.ts';
+import { PolicySources } from './policy/sources.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
+import { RunningStreams } from './stream/running-streams.ts';
 
 export interface GatewayOptions {
   readonly policyFolder: string;
@@ -40,22 +41,33 @@ const TICKET_SECRET_BYTES = 32;
 
 /** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
-  const registry = new ListRegistry({ mode: 'follow', onChange: (list) => logList(options.log, list) });
-  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { registry });
+  const metrics = createMetrics({ version: options.version });
+  const streams = new RunningStreams();
+  const sources = followSources(options.log, metrics, streams);
+  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { sources });
   if (policy === undefined || faults.length > 0) {
-    registry.close();
+    sources.close();
+    streams.close();
     return { faults };
   }
-  const gateway = new Gateway(options, policy, registry);
+  const gateway = new Gateway(options, policy, { metrics, streams, sources });
   await gateway.start();
   return { gateway, faults };
+}
+
+/** What is there before the policy is. */
+interface FirstParts {
+  readonly metrics: Metrics;
+  readonly streams: RunningStreams;
+  readonly sources: PolicySources;
 }
 
 /** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
 export class Gateway {
   readonly #log: Log;
   readonly #live: LivePolicy;
-  readonly #lists: ListRegistry;
+  readonly #sources: PolicySources;
+  readonly #streams: RunningStreams;
   readonly #metrics: Metrics;
   readonly #certificates: CertificateKeeper;
   readonly #accessLog: AccessLog;
@@ -72,12 +84,19 @@ export class Gateway {
   #draining = false;
   #stopped = false;
 
-  constructor({ policyFolder, version, log }: GatewayOptions, policy: Policy, lists: ListRegistry) {
+  constructor({ policyFolder, log }: GatewayOptions, policy: Policy, first: FirstParts) {
     this.#log = log;
-    this.#lists = lists;
-    this.#metrics = createMetrics({ version });
-    this.#live = new LivePolicy(policyFolder, policy, lists, Date.now, (outcome) => this.#onReload(outcome));
-    this.#certificates = new CertificateKeeper({ policy: () => this.#live.current, log });
+    this.#sources = first.sources;
+    this.#streams = first.streams;
+    this.#metrics = first.metrics;
+    this.#live = new LivePolicy(policyFolder, policy, first.sources, Date.now, (outcome) =>
+      this.#onReload(outcome),
+    );
+    this.#certificates = new CertificateKeeper({
+      policy: () => this.#live.current,
+      log,
+      onChange: () => this.#streams.examineSoon(),
+    });
     this.#accessLog = createAccessLog({
       file: policy.gateway.accessLog,
       onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
@@ -90,6 +109,7 @@ export class Gateway {
       policy: () => this.#live.current,
       pools: this.#pools,
       deadlines: this.#deadlines,
+      streams: this.#streams,
       metrics: this.#metrics,
       accessLog: this.#accessLog,
       draining: () => this.#draining,
@@ -126,7 +146,6 @@ export class Gateway {
       this.stopNow();
       throw error;
     }
-    this.#warmKeys(this.#live.current);
     const listeners = Object.fromEntries(
       [...this.#addresses].map(([name, at]) => [name, `${at.host}:${at.port}`]),
     );
@@ -172,8 +191,8 @@ export class Gateway {
     }
     this.#pools.retain(new Set());
     this.#certificates.close();
-    this.#lists.close();
-    closeKeys(this.#live.current);
+    this.#sources.close();
+    this.#streams.close();
     void this.#admin.close();
   }
 
@@ -192,8 +211,8 @@ export class Gateway {
         slots,
         deadlines: this.#deadlines,
         metrics: this.#metrics,
-        onConnection: (socket, transport, facts) => {
-          this.#callers.add(new CallerConnection(socket, transport, facts, this.#callerContext()));
+        onConnection: (socket, transport, standing) => {
+          this.#callers.add(new CallerConnection(socket, transport, standing, this.#callerContext()));
         },
         onFault: (fault) => this.#onListenerFault(fault),
       });
@@ -223,7 +242,7 @@ export class Gateway {
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
     this.#observe(policy);
     void this.#certificates.follow();
-    this.#warmKeys(policy);
+    this.#streams.examineSoon();
     this.#pools.retain(
       new Set([...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()])),
     );
@@ -234,17 +253,6 @@ export class Gateway {
     this.#metrics.policyLoaded(policy.generation, policy.loadedAtMs / 1000);
   }
 
-  /** Fetches keys that are fetched before a request needs them; an issuer that is down is tried again then. */
-  #warmKeys(policy: Policy): void {
-    for (const { issuer, keys } of issuersOf(policy)) {
-      keys.watch((fault) => {
-        this.#metrics.jwksFetch(issuer, fault === undefined ? 'fetched' : 'failed');
-        if (fault !== undefined) this.#log.warn({ issuer, fault }, 'the keys of an issuer were not fetched');
-      });
-      void keys.warm();
-    }
-  }
-
   #metricsText(accept?: string): Promise<MetricsText> {
     this.#certificates.observe(this.#metrics);
     this.#metrics.addressLists([...this.#live.current.tenants.values()].flatMap(describeLists));
@@ -252,39 +260,30 @@ export class Gateway {
   }
 
   #status(): object {
-    const { generation, digest, loadedAtMs, tenants } = this.#live.current;
-    return {
-      generation,
-      digest,
-      loaded_at: new Date(loadedAtMs).toISOString(),
-      tenants: [...tenants.values()].map(({ name, serverNames, routes }) => ({
-        name,
-        server_names: serverNames,
-        routes: routes.entries.map(({ route }) => route.name),
-      })),
-      faults: [...this.#live.faults, ...this.#lists.faults, ...this.#certificates.faults].map(formatFault),
-    };
+    const faults = [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
+    return { ...describePolicy(this.#live.current), faults: faults.map(formatFault) };
   }
 }
 
-function logList(log: Log, { place, faults }: FollowedList): void {
-  for (const fault of faults) log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
-  if (faults.length === 0) log.info({ list: place }, 'a list was read');
-}
-
-function describeLists({ name: tenant, lists }: Tenant): readonly AddressListState[] {
-  return [...lists.values()].map(({ name: list, parts }) => ({
-    tenant,
-    list,
-    prefixes: parts.reduce((sum, { contents }) => sum + (contents?.tree.size ?? 0), 0),
-    isCurrent: parts.every((part) => part.isCurrent),
-  }));
-}
-
-function issuersOf(policy: Policy) {
-  return [...policy.tenants.values()].flatMap((tenant) => tenant.issuers);
-}
-
-function closeKeys(policy: Policy): void {
-  for (const issuer of issuersOf(policy)) issuer.keys.close();
+/** What the policy will follow, heard by those who have to know. */
+function followSources(log: Log, metrics: Metrics, streams: RunningStreams): PolicySources {
+  return new PolicySources({
+    mode: 'follow',
+    onList: ({ place, faults }) => {
+      for (const fault of faults)
+        log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
+      if (faults.length === 0) log.info({ list: place }, 'a list was read');
+      streams.examineSoon();
+    },
+    keys: {
+      onFetch: (issuer, fault) => {
+        metrics.jwksFetch(issuer, fault === undefined ? 'fetched' : 'failed');
+        if (fault !== undefined) log.warn({ issuer, fault }, 'the keys of an issuer were not fetched');
+      },
+      onChange: (issuer) => {
+        log.info({ issuer }, 'the keys of an issuer have changed');
+        streams.examineSoon();
+      },
+    },
+  });
 }

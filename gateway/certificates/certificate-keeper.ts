@@ -16,6 +16,8 @@ export interface CertificateKeeperOptions {
   /** The policy in force now. */
   readonly policy: () => Policy;
   readonly log: Log;
+  /** Certificates were read that are others than before. */
+  readonly onChange: () => void;
 }
 
 const REMIND_MS = 3_600_000;
@@ -27,14 +29,16 @@ export class CertificateKeeper {
   readonly nodes: IdentityStore<NodeIdentity>;
   readonly #policy: () => Policy;
   readonly #log: Log;
+  readonly #onChange: () => void;
   readonly #watch = new FileWatch();
   readonly #reminder = new EndingReminder();
   readonly #timer: NodeJS.Timeout;
   #missing: readonly PolicyFault[] = [];
 
-  constructor({ policy, log }: CertificateKeeperOptions) {
+  constructor({ policy, log, onChange }: CertificateKeeperOptions) {
     this.#policy = policy;
     this.#log = log;
+    this.#onChange = onChange;
     const common = {
       watch: this.#watch,
       onReading: (reading: IdentityReading): void => this.#onReading(reading),
@@ -90,7 +94,10 @@ export class CertificateKeeper {
 
   #onReading({ label: name, outcome, faults }: IdentityReading): void {
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'certificates cannot be used');
-    if (outcome !== 'faulty') this.#log.info({ name, outcome }, 'certificates were read');
+    if (outcome !== 'faulty') {
+      this.#log.info({ name, outcome }, 'certificates were read');
+      this.#onChange();
+    }
     // The reading is told before its identity can be seen here.
     setImmediate(() => this.#remind());
   }

@@ -56,6 +56,22 @@ export class ClientAuthorities {
     return this.authorities.reduce((sum, { list }) => sum + (list?.serials.size ?? 0), 0);
   }
 
+  /**
+   * Whether a root among these vouches for the certificate, by way of the others and of the issuers it came with. For
+   * certificates whose chain was verified before, under other authorities.
+   */
+  vouchFor(certificate: X509Certificate, nowMs: number): boolean {
+    let each = certificate;
+    for (let depth = 0; depth <= CHAIN_LENGTH; depth++) {
+      const known = this.authorities.find((authority) => hasIssued(authority.certificate, each, nowMs));
+      const issuer = known?.certificate ?? each.issuerCertificate;
+      if (issuer === undefined || !hasIssued(issuer, each, nowMs)) return false;
+      if (issuer.checkIssued(issuer)) return known !== undefined;
+      each = issuer;
+    }
+    return false;
+  }
+
   /** Why a certificate that chains to these authorities is refused all the same. */
   objection(certificate: X509Certificate, rules: RevocationRules, nowMs: number): string | undefined {
     return this.#looksUp ? this.#lookUp(certificate, rules, nowMs, 0) : undefined;
@@ -79,6 +95,16 @@ export class ClientAuthorities {
     }
     return undefined;
   }
+}
+
+function hasIssued(issuer: X509Certificate, certificate: X509Certificate, nowMs: number): boolean {
+  return (
+    issuer.ca &&
+    issuer.validFromDate.getTime() <= nowMs &&
+    nowMs <= issuer.validToDate.getTime() &&
+    certificate.checkIssued(issuer) &&
+    certificate.verify(issuer.publicKey)
+  );
 }
 
 function lookUpIn(

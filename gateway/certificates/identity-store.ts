@@ -49,6 +49,7 @@ export class IdentityStore<Identity extends Digested> {
   readonly #nowMs: () => number;
   /** The one asked for longest ago first. */
   readonly #entries = new Map<string, Entry<Identity>>();
+  #version = 0;
 
   constructor(options: IdentityStoreOptions) {
     this.#options = options;
@@ -66,6 +67,11 @@ export class IdentityStore<Identity extends Digested> {
     if (entry.identity !== undefined) return entry.identity;
     if (entry.reading !== undefined) return entry.reading;
     return this.#nowMs() - entry.readMs < RETRY_MS ? undefined : this.#read(entry);
+  }
+
+  /** Rises with every identity that is read, or replaced. */
+  get version(): number {
+    return this.#version;
   }
 
   /** What is in force now. */
@@ -143,7 +149,10 @@ export class IdentityStore<Identity extends Digested> {
     entry.impatient = false;
     if (before?.digest === identity.digest && !mended) return;
     // The same material keeps its contexts, sessions and all.
-    if (before?.digest !== identity.digest) entry.identity = identity;
+    if (before?.digest !== identity.digest) {
+      entry.identity = identity;
+      this.#version += 1;
+    }
     this.#tell(entry, before === undefined ? 'loaded' : 'replaced');
   }
 

@@ -13,6 +13,7 @@ export function checkCertificate(
   route: Route,
   required: boolean,
   certificate: CertificateFacts,
+  nowMs: number,
 ): VerifiedCertificate | undefined | Denial {
   if (certificate.status === 'refused') return doesNotHold(certificate.reason);
   const names = route.certificateNames;
@@ -20,6 +21,7 @@ export function checkCertificate(
     if (!required && names === undefined) return undefined;
     return deny('certificate', 'certificate-required', 'A client certificate is needed here.');
   }
+  if (nowMs > certificate.notAfterMs) return doesNotHold('it has expired');
   const revoked = revocation.certificates.objection(certificate);
   if (revoked !== undefined) return doesNotHold(revoked);
   if (names === undefined || names.some((name) => bears(certificate, name, route.matchCommonName))) {

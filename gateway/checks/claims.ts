@@ -5,36 +5,51 @@ import type { RouteParams } from '../core/route-table.ts';
 import type { ClaimTemplate, Requirement } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
 
-/** Nothing if every claim the route asks for has one of the values it may have. */
+/** The parameters of a path that a token may be for alone, with the claim that says so. */
+const NAMED_ALONE = [
+  ['model_id', 'modelId'],
+  ['version', 'targetVersion'],
+] as const;
+
+/**
+ * Nothing if every claim the route asks for has, or lists among others, one of the values it may have. A token for one
+ * model is for no other, and one for one version for no other, whether or not the route asks.
+ */
 export function checkClaims(
   requirement: Requirement,
   token: VerifiedToken,
   params: RouteParams,
 ): Denial | undefined {
-  const model = params['model_id'];
-  // A token for one model is for no other, whether or not the route asks.
-  if (model !== undefined && token.modelId !== undefined && token.modelId !== model)
-    return mismatch('model_id');
-  for (const [name, templates] of requirement.claims) {
-    const value = claimText(token.claims, name);
-    if (value === undefined || !templates.some((template) => expected(template, params) === value)) {
-      return mismatch(name);
-    }
+  for (const [param, member] of NAMED_ALONE) {
+    const asked = params[param];
+    const only = token[member];
+    if (asked !== undefined && only !== undefined && asked !== String(only))
+      return mismatch(member === 'modelId' ? 'model_id' : 'target_version');
   }
-  return undefined;
+  for (const [name, templates] of requirement.claims) {
+    const value = Object.hasOwn(token.claims, name) ? token.claims[name] : undefined;
+    if (!templates.some((template) => says(value, template, params))) return mismatch(name);
+  }
+  if (requirement.maxEpochs === undefined || token.maxEpochs <= requirement.maxEpochs) return undefined;
+  const detail = 'The claim max_epochs of the token is above what is taken here.';
+  return deny('claims', 'claim-denied', detail);
 }
 
 function mismatch(name: string): Denial {
   return deny('claims', 'claim-denied', `The claim ${name} of the token does not match this request.`);
 }
 
-/** A claim as text: a string as it is, an integer in decimal; anything else matches nothing. */
-function claimText(claims: Readonly<Record<string, unknown>>, name: string): string | undefined {
-  const value = Object.hasOwn(claims, name) ? claims[name] : undefined;
-  if (typeof value === 'string') return value;
-  return Number.isSafeInteger(value) ? String(value) : undefined;
+/** A written value may be one of a list; what the path names, the claim must be. */
+function says(value: unknown, template: ClaimTemplate, params: RouteParams): boolean {
+  if ('param' in template) {
+    const asked = params[template.param];
+    return asked !== undefined && textOf(value) === asked;
+  }
+  return [value].flat().some((each) => textOf(each) === template.literal);
 }
 
-function expected(template: ClaimTemplate, params: RouteParams): string | undefined {
-  return 'param' in template ? params[template.param] : template.literal;
+/** A string as it is, an integer in decimal, true and false; anything else matches nothing. */
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return Number.isSafeInteger(value) || typeof value === 'boolean' ? String(value) : undefined;
 }

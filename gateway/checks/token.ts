@@ -1,12 +1,13 @@
 /** Step 5: is there a token, is it genuine and current, and does it belong to this certificate? */
 
+import type { Address } from '../core/address.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { Facts, VerifiedCertificate } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import type { Requirement, Tenant, TokenBinding } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
 import { checkTimes } from './token-times.ts';
-import { verifyToken } from './verify-token.ts';
+import { readToldToken, verifyToken } from './verify-token.ts';
 
 /** A longer field is not looked at. */
 const MAX_LENGTH = 8192;
@@ -14,30 +15,37 @@ const SCHEME = 'bearer ';
 /** A compact JWS: header, payload, signature. */
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
+/** Who brings the token. */
+export interface Bearer {
+  readonly address: Address;
+  readonly certificate: VerifiedCertificate | undefined;
+}
+
 /**
  * The token of the request. A token seen before costs one look-up and no promise; one not seen before is verified
- * and remembered. Times and binding are checked either way.
+ * and remembered. Times, binding and revocation are checked either way.
  */
 export function checkToken(
   tenant: Tenant,
   requirement: Requirement,
   facts: Facts,
-  certificate: VerifiedCertificate | undefined,
+  bearer: Bearer,
 ): VerifiedToken | Denial | Promise<VerifiedToken | Denial> {
+  const nowMs = facts.tokenNowMs ?? facts.nowMs;
+  const holds = (token: VerifiedToken | Denial): VerifiedToken | Denial =>
+    isDenial(token) ? token : (checkHolder(tenant, requirement, token, nowMs, bearer.certificate) ?? token);
+  if (facts.told !== undefined) return holds(readToldToken(tenant, facts.told, nowMs));
+
   const credentials = bearerCredentials(facts);
   if (typeof credentials !== 'string') return credentials;
-  const { nowMs } = facts;
-  const holds = (token: VerifiedToken): VerifiedToken | Denial =>
-    checkHolder(tenant, requirement, token, nowMs, certificate) ?? token;
-
   const known = tenant.tokens.get(credentials, nowMs);
   if (known !== undefined && isCurrent(tenant, known)) return holds(known);
   if (!COMPACT.test(credentials)) {
     return deny('token', 'token-malformed', 'The bearer token is not a JWS in compact form.');
   }
-  return verifyToken(tenant, credentials, nowMs).then((token) => {
-    if (isDenial(token)) return token;
-    tenant.tokens.put(credentials, token, nowMs);
+  const verifying = verifyToken(tenant, credentials, { ...bearer, nowMs, mayFetch: facts.offline !== true });
+  return verifying.then((token) => {
+    if (!isDenial(token)) tenant.tokens.put(credentials, token, nowMs);
     return holds(token);
   });
 }
@@ -70,7 +78,22 @@ function checkHolder(
   const issuer = tenant.issuers.find((each) => each.name === token.issuer);
   if (issuer === undefined) return deny('token', 'token-invalid', 'The issuer of the token is not accepted.');
   const binding = requirement.binding ?? issuer.binding;
-  return checkTimes(token, issuer, nowMs) ?? checkBinding(binding, token, certificate);
+  return (
+    checkTimes(token, issuer, nowMs) ??
+    checkBinding(binding, token, certificate) ??
+    checkRevocation(tenant, token, certificate)
+  );
+}
+
+function checkRevocation(
+  { revocation }: Tenant,
+  token: VerifiedToken,
+  certificate: VerifiedCertificate | undefined,
+): Denial | undefined {
+  const cause = revocation.tokens.objection(token, certificate);
+  return cause === undefined
+    ? undefined
+    : deny('token', 'token-revoked', 'The token was revoked.', { cause });
 }
 
 /** RFC 8705 §3: a bound token is for the holder of that certificate alone, whatever the policy says. */

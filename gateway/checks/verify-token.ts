@@ -1,12 +1,14 @@
 /** A token not seen before: its form and its claims first, since they cost little, then its signature. */
 
 import { isUtf8 } from 'node:buffer';
+import type { Address } from '../core/address.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
+import type { ToldToken } from '../core/facts.ts';
 import { repeatedKey } from '../patch/json-keys.ts';
 import type { Verdict } from '../policy/key-set.ts';
-import type { Tenant } from '../policy/policy.ts';
+import type { Issuer, Tenant } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
-import { type Claims, invalid, readClaims } from './token-claims.ts';
+import { type Claims, invalid, readClaims, type UnverifiedToken } from './token-claims.ts';
 import { checkTimes } from './token-times.ts';
 
 /** Header parameters nobody here may follow: keys come from the policy alone (RFC 8725 §3.10, RFC 7797 §6). */
@@ -17,11 +19,21 @@ const KEY_ID = /^[\w.-]{1,64}$/;
 /** When to come back while the issuer's keys cannot be had. */
 const KEYS_RETRY_S = 5;
 
+/** Under what circumstances a token is verified. */
+export interface Verification {
+  /** Whose failures are counted. */
+  readonly address: Address;
+  /** The moment it is judged at, milliseconds since the epoch. */
+  readonly nowMs: number;
+  /** Keys may be fetched for it. */
+  readonly mayFetch: boolean;
+}
+
 /** The token of a compact JWS of three parts, or why not. Never rejects. */
 export async function verifyToken(
   tenant: Tenant,
   jws: string,
-  nowMs: number,
+  { address, nowMs, mayFetch }: Verification,
 ): Promise<VerifiedToken | Denial> {
   const parts = jws.split('.');
   if (!parts.every(isCanonical)) return malformed('it is not canonical base64url');
@@ -31,14 +43,39 @@ export async function verifyToken(
     return malformed('a part is no JSON object of unique names');
   const loose = headerFault(header);
   if (loose !== undefined) return malformed(loose);
+  const read = readTimely(tenant, claims, nowMs);
+  if (isDenial(read)) return read;
+  const waitMs = tenant.failedTokens.waitMs(address, nowMs);
+  if (waitMs > 0) return tooManyFailures(waitMs);
+  const { issuer, token } = read;
+  const verdict = await issuer.keys.verify(jws, issuer.algorithms, mayFetch);
+  if (verdict.kind === 'refused') tenant.failedTokens.record(address, nowMs);
+  return verdict.kind === 'verified' ? { ...token, keysVersion: verdict.version } : signatureDenial(verdict);
+}
+
+/** The token that is told of, read as if its signature had held. */
+export function readToldToken(tenant: Tenant, told: ToldToken, nowMs: number): VerifiedToken | Denial {
+  if (told.kind === 'refused') return deny('token', told.code, 'The token was refused.');
+  const read = readTimely(tenant, told.claims, nowMs);
+  return isDenial(read) ? read : { ...read.token, keysVersion: read.issuer.keys.version };
+}
+
+/** What the claims say, under the issuer they name, if they say it now. */
+function readTimely(
+  tenant: Tenant,
+  claims: Claims,
+  nowMs: number,
+): { readonly issuer: Issuer; readonly token: UnverifiedToken } | Denial {
   const issuer = tenant.issuers.find((each) => each.issuer === claims['iss']);
   if (issuer === undefined) return invalid('its issuer is not accepted');
   const token = readClaims(issuer, claims, nowMs);
   if (isDenial(token)) return token;
-  const untimely = checkTimes(token, issuer, nowMs);
-  if (untimely !== undefined) return untimely;
-  const verdict = await issuer.keys.verify(jws, issuer.algorithms);
-  return verdict.kind === 'verified' ? { ...token, keysVersion: verdict.version } : signatureDenial(verdict);
+  return checkTimes(token, issuer, nowMs) ?? { issuer, token };
+}
+
+function tooManyFailures(waitMs: number): Denial {
+  const detail = 'Too many tokens of this address had a wrong signature.';
+  return deny('token', 'rate-limited', detail, { retryAfterS: Math.ceil(waitMs / 1000) });
 }
 
 /** Whether the part is the one spelling of its bytes: the spare bits of its last character are zero. */

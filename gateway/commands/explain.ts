@@ -5,9 +5,9 @@ import { type Address, parseAddress, prefixAround } from '../core/address.ts';
 import { formatFault } from '../core/fault.ts';
 import { resolveClient } from '../core/forwarded.ts';
 import type { PrefixTree } from '../core/prefix-tree.ts';
-import { ListRegistry } from '../lists/list-registry.ts';
 import { loadPolicy } from '../policy/load.ts';
 import type { AddressList, AddressRules, ListenerSettings, Policy } from '../policy/policy.ts';
+import { PolicySources } from '../policy/sources.ts';
 import { type Command, type OptionValues, optional, required, UsageError } from './command.ts';
 
 export const explain: Command = {
@@ -28,11 +28,11 @@ export const explain: Command = {
     const peer = addressOption(values, 'peer');
     if ((given === undefined) === (peer === undefined))
       throw new UsageError('either --client-ip or --peer says whom it is about');
-    const registry = new ListRegistry({ mode: 'follow' });
+    const sources = new PolicySources({ mode: 'follow' });
     try {
-      const { policy, faults } = await loadPolicy(required(values, 'config'), Date.now(), { registry });
-      await registry.refresh();
-      for (const fault of [...faults, ...registry.faults]) terminal.warn(`${formatFault(fault)}\n`);
+      const { policy, faults } = await loadPolicy(required(values, 'config'), Date.now(), { sources });
+      await sources.refresh();
+      for (const fault of [...faults, ...sources.faults]) terminal.warn(`${formatFault(fault)}\n`);
       if (policy === undefined) return 1;
       const listener = listenerFor(policy, optional(values, 'listener'));
       const walk =
@@ -40,7 +40,7 @@ export const explain: Command = {
       if (walk === undefined) return 1;
       return judge(policy, walk, optional(values, 'tenant'), terminal.write) ? 0 : 1;
     } finally {
-      registry.close();
+      sources.close();
     }
   },
 };

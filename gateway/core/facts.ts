@@ -1,6 +1,7 @@
 /** What is known of a connection and of a request before anything is decided: plain data, no sockets. */
 
 import type { Address } from './address.ts';
+import type { DenialCode } from './denial.ts';
 
 /** A client certificate as the handshake left it. */
 export type CertificateFacts =
@@ -20,6 +21,8 @@ export interface VerifiedCertificate {
   readonly commonNames: readonly string[];
   /** Lower-case hexadecimal without leading zeros. */
   readonly serialNumber: string;
+  /** When it expires, milliseconds since the epoch. */
+  readonly notAfterMs: number;
   /** SHA-256 of the DER encoding, base64url: the form of `cnf.x5t#S256` (RFC 8705 §3.1). */
   readonly thumbprint: string;
   /** The DER encoding in base64, for `Client-Cert` (RFC 9440 §2.1). */
@@ -75,10 +78,23 @@ export interface RequestHead {
   readonly expectsContinue: boolean;
 }
 
+/** What is known of the token of a request that is told of and did not arrive. */
+export type ToldToken =
+  /** Its claims; that its signature holds is taken for granted. */
+  | { readonly kind: 'claims'; readonly claims: Readonly<Record<string, unknown>> }
+  /** Only why it was refused. */
+  | { readonly kind: 'refused'; readonly code: DenialCode };
+
 /** Everything `decide` looks at. */
 export interface Facts {
   readonly connection: ConnectionFacts;
   readonly head: RequestHead;
   /** Wall clock in milliseconds since the epoch. */
   readonly nowMs: number;
+  /** The moment the token is judged at, where that is not now: a stream may outlive its token. */
+  readonly tokenNowMs?: number;
+  /** Nothing may be fetched for the sake of this decision. */
+  readonly offline?: boolean;
+  /** In place of the token of the head; never on a request that arrived. */
+  readonly told?: ToldToken;
 }

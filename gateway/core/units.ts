@@ -26,6 +26,19 @@ export function parseSize(text: string): number | undefined {
   return parseQuantity(text, SIZE_BYTES);
 }
 
+/** So many in so much time. */
+export interface Rate {
+  readonly count: number;
+  readonly perMs: number;
+}
+
+/** `100/s`, `6000/m`, `10/h`, `5/d`; nothing for any other text, nor for none at all. */
+export function parseRate(text: string): Rate | undefined {
+  const [, digits, unit] = /^([1-9][0-9]{0,14})\/([smhd])$/.exec(text) ?? [];
+  const perMs = DURATION_MS.get(unit ?? '');
+  return perMs === undefined ? undefined : { count: Number(digits), perMs };
+}
+
 function parseQuantity(text: string, units: ReadonlyMap<string, number>): number | undefined {
   const [, digits, unit] = /^(0|[1-9][0-9]{0,14})([A-Za-z]+)$/.exec(text) ?? [];
   const factor = units.get(unit ?? '');

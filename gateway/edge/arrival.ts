@@ -12,6 +12,7 @@ import type { HandshakeSlots } from './handshake-slots.ts';
 import { readPeerCertificate } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
+import { Standing, type StandingSource } from './standing.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
 
 /** How an arrival ended: the label of the handshake metric. */
@@ -37,19 +38,17 @@ export interface ArrivalReport {
 }
 
 /** What the listener lends to each arrival. */
-export interface ArrivalContext {
+export interface ArrivalContext extends StandingSource {
   readonly listener: string;
   readonly policy: () => Policy;
   readonly deadlines: Deadlines;
-  /** May throw, or reject, when the identity of the name cannot be used. */
-  readonly find: (policy: Policy, serverName: string) => NamedContext | Promise<NamedContext> | undefined;
   readonly slots: HandshakeSlots;
   /** Takes one of the places an address has, for as long as the socket is open; false when it has none left. */
   readonly claimPlace: (socket: Socket, address: Address) => boolean;
   /** Called once for each arrival that sent at least one byte, before `onSecured`. */
   readonly onSettled: (report: ArrivalReport, peer: Address) => void;
   /** `transport` is the TCP connection below TLS. */
-  readonly onSecured: (socket: TLSSocket, transport: Socket, facts: ConnectionFacts) => void;
+  readonly onSecured: (socket: TLSSocket, transport: Socket, standing: Standing) => void;
 }
 
 /** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
@@ -105,7 +104,8 @@ export class Arrival implements Expiring, HandshakeWatcher {
     }
     const facts = this.#factsOf(socket, certificate);
     this.#settle({ outcome: 'accepted', facts });
-    this.#context.onSecured(socket, this.#socket, facts);
+    const standing = new Standing(this.#context, this.#context.policy(), named, facts, shown);
+    this.#context.onSecured(socket, this.#socket, standing);
   }
 
   onHandshakeFailed(error: Error): void {

@@ -3,11 +3,12 @@
 import type { Socket } from 'node:net';
 import type { Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
-import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
+import type { RequestHead } from '../core/facts.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
+import type { Standing } from './standing.ts';
 
 /** Hears what the caller does during one call; the body itself goes to the sink given to `readBody`. */
 export interface CallListener {
@@ -47,7 +48,8 @@ type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 
 /** The caller's end of an exchange. All writing methods may be called until `finish` or `abort`. */
 export class CallerConnection implements Expiring {
-  readonly facts: ConnectionFacts;
+  /** What is known of the caller, now and under whatever policy. */
+  readonly standing: Pick<Standing, 'facts' | 'under'>;
   readonly #socket: Socket;
   readonly #transport: Socket;
   readonly #context: CallerContext;
@@ -66,10 +68,15 @@ export class CallerConnection implements Expiring {
   #dropped = 0;
 
   /** `transport` is the TCP connection below `socket`. */
-  constructor(socket: Socket, transport: Socket, facts: ConnectionFacts, context: CallerContext) {
+  constructor(
+    socket: Socket,
+    transport: Socket,
+    standing: CallerConnection['standing'],
+    context: CallerContext,
+  ) {
     this.#socket = socket;
     this.#transport = transport;
-    this.facts = facts;
+    this.standing = standing;
     this.#context = context;
     this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
     context.deadlines.arm(this, context.timeouts.headMs);

@@ -4,13 +4,13 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Address, parseAddress } from '../core/address.ts';
 import type { Deadlines } from '../core/deadlines.ts';
-import type { ConnectionFacts } from '../core/facts.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
 import type { ServerNames } from './server-names.ts';
+import type { Standing } from './standing.ts';
 
 /** A connection that was not accepted, or a failure to accept any: for the log. */
 export interface ListenerFault {
@@ -34,7 +34,7 @@ export interface ListenerOptions {
   readonly deadlines: Deadlines;
   readonly metrics: Pick<Metrics, 'connectionOpened' | 'connectionClosed' | 'handshake'>;
   /** Takes the socket over, and the TCP connection below it; both have 'error' listeners and no byte was read. */
-  readonly onConnection: (socket: TLSSocket, transport: Socket, facts: ConnectionFacts) => void;
+  readonly onConnection: (socket: TLSSocket, transport: Socket, standing: Standing) => void;
   readonly onFault?: (fault: ListenerFault) => void;
 }
 
@@ -69,6 +69,7 @@ class TlsListener implements Listener {
       deadlines,
       slots,
       find: (current, serverName) => serverNames.find(current, listenerOf(current, name), serverName),
+      identities: () => serverNames.identities,
       claimPlace: (socket, address) => this.#claimPlace(socket, address),
       onSettled: (report, peer) => this.#onSettled(report, peer),
       onSecured: onConnection,

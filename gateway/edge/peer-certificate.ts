@@ -80,6 +80,7 @@ function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts
     emails: valuesOf(names, 'email'),
     commonNames: commonNames(certificate),
     serialNumber: serialText(certificate.serialNumber),
+    notAfterMs: certificate.validToDate.getTime(),
     thumbprint,
     der: certificate.raw.toString('base64'),
   };

@@ -37,6 +37,11 @@ export class ServerNames {
     this.#ticketSecret = ticketSecret;
   }
 
+  /** Another number whenever an identity was read. */
+  get identities(): number {
+    return this.#identities.version;
+  }
+
   /**
    * The context of a canonical name, or a promise of it where its folder has to be read first; nothing when no tenant
    * has the name. Throws, or rejects with, `UnusableIdentityError`.

@@ -28,9 +28,14 @@ export function readEntry(line: string): ListEntry | string | undefined {
   const prefix = parsePrefix(blank < 0 ? text : text.slice(0, blank));
   if (typeof prefix === 'string') return prefix;
   if (blank < 0) return { prefix };
-  const option = text.slice(blank).trim();
+  const untilMs = untilOption(text.slice(blank).trim());
+  return typeof untilMs === 'string' ? untilMs : { prefix, untilMs };
+}
+
+/** The moment of `until=…`, milliseconds since the epoch; a sentence for anything else. */
+export function untilOption(option: string): number | string {
   const until = option.startsWith('until=') ? option.slice('until='.length) : undefined;
   if (until === undefined) return `${option} is no option of an entry (until=…)`;
   const untilMs = INSTANT.test(until) ? Date.parse(until) : Number.NaN;
-  return Number.isNaN(untilMs) ? `${until} is no time (2026-12-01T00:00:00Z)` : { prefix, untilMs };
+  return Number.isNaN(untilMs) ? `${until} is no time (2026-12-01T00:00:00Z)` : untilMs;
 }

@@ -2,10 +2,8 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import { FileWatch } from '../sources/file-watch.ts';
-import { type ListContents, prefixReader } from './contents.ts';
 import { FileFeed } from './file-feed.ts';
 import { type Feed, type FollowedList, type ListReader, type LiveContents, LiveList } from './live-list.ts';
-import { type RevokedContents, revokedReader } from './revoked.ts';
 
 /** Where a list comes from; paths are absolute. */
 export type ListSource =
@@ -27,17 +25,23 @@ export interface LiveLists<Contents extends LiveContents> {
 }
 
 export class ListRegistry {
-  readonly addresses: LiveLists<ListContents>;
-  readonly revoked: LiveLists<RevokedContents>;
   readonly #options: ListRegistryOptions;
   readonly #watch: FileWatch | undefined;
   readonly #lists = new Set<FollowedList>();
+  /** Lists of one kind by the reader that makes them. */
+  readonly #kinds = new Map<unknown, unknown>();
 
   constructor(options: ListRegistryOptions) {
     this.#options = options;
     this.#watch = options.mode === 'follow' ? new FileWatch() : undefined;
-    this.addresses = this.#kind(prefixReader);
-    this.revoked = this.#kind(revokedReader);
+  }
+
+  /** The lists that this reader reads. */
+  of<Contents extends LiveContents>(reader: ListReader<Contents>): LiveLists<Contents> {
+    const known = this.#kinds.get(reader) as LiveLists<Contents> | undefined;
+    const kind = known ?? this.#kind(reader);
+    this.#kinds.set(reader, kind);
+    return kind;
   }
 
   /** Ends every list that is not among these. */

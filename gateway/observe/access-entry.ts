@@ -31,6 +31,9 @@ export interface AccessEntry {
   readonly policyGeneration?: number | undefined;
   readonly decisionStep?: string | undefined;
   readonly denialCode?: string | undefined;
+  /** What a route in shadow would have refused the request for. */
+  readonly shadowStep?: string | undefined;
+  readonly shadowCode?: string | undefined;
   /** Why, in words that are for the log alone. */
   readonly cause?: string | undefined;
   readonly endedBy?: string | undefined;
@@ -64,6 +67,8 @@ export const accessKeys = {
   policyGeneration: 'policy.generation',
   decisionStep: 'decision.step',
   denialCode: 'denial.code',
+  shadowStep: 'shadow.step',
+  shadowCode: 'shadow.code',
   cause: 'cause',
   endedBy: 'ended_by',
 } as const satisfies Record<LoggedField, string>;

@@ -40,6 +40,12 @@ export const metricTable = {
     labels: ['step', 'outcome', 'code'],
     help: 'Decisions, by the step that made them and the code of the denial.',
   },
+  reexaminations: {
+    name: 'patchgate_stream_reexaminations_total',
+    type: 'counter',
+    labels: ['outcome', 'code'],
+    help: 'Running streams that were decided again, by whether they were kept or ended and by the code of the denial.',
+  },
   handshakes: {
     name: 'patchgate_tls_handshakes_total',
     type: 'counter',

@@ -54,6 +54,8 @@ export interface Metrics {
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void;
   /** `code` is empty for an admission. */
   decision(step: string, outcome: string, code: string): void;
+  /** A running stream was decided again; `code` is empty where it was kept. */
+  reexamination(outcome: 'kept' | 'ended', code: string): void;
   /** The same object for the same names; empty names for requests no route took. */
   route(tenant: string, route: string): RouteMetrics;
   forwarded(path: 'passed' | 'copied', bytes: number): void;
@@ -128,6 +130,10 @@ class RegistryMetrics implements Metrics {
 
   decision(step: string, outcome: string, code: string): void {
     this.#tallies.decisions.cell(step, outcome, code).value += 1;
+  }
+
+  reexamination(outcome: 'kept' | 'ended', code: string): void {
+    this.#tallies.reexaminations.cell(outcome, code).value += 1;
   }
 
   route(tenant: string, route: string): RouteMetrics {

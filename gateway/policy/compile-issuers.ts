@@ -1,20 +1,19 @@
 /** Token issuers with their keys. */
 
-import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
-import { createFileKeySet, createRemoteKeySet, type KeySet } from './key-set.ts';
+import { createFileKeySet, type KeySet, keysReader } from './key-set.ts';
+import { followSources, type ListServers } from './list-sources.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';
 import type { Places } from './yaml-file.ts';
 
 const LOOPBACK = /^(?:localhost|127\.[0-9.]+|\[::1\])$/;
 
-/** Keys in files are read now; keys at an address are fetched later, so that loading needs no network. */
+/** Keys in files are read now; keys at an address are fetched beside, so that loading needs no network. */
 export async function compileIssuers(
   places: Places,
-  issuers: TenantFile['issuers'],
-  onText: (text: string) => void,
+  { tenant, issuers }: Pick<TenantFile, 'tenant' | 'issuers'>,
+  servers: ListServers,
 ): Promise<{ readonly issuers: readonly Issuer[]; readonly faults: readonly PolicyFault[] }> {
   const compiled: Issuer[] = [];
   const faults: PolicyFault[] = [];
@@ -22,9 +21,9 @@ export async function compileIssuers(
     if (compiled.some((each) => each.issuer === written.issuer)) {
       faults.push(places.at(['issuers', name, 'issuer'], `another issuer is ${written.issuer}`));
     }
-    const keys = await compileKeys(places, name, written, onText);
-    if ('problem' in keys) faults.push(keys);
-    else compiled.push(compileIssuer(name, written, keys));
+    const keys = await compileKeys(places, tenant, name, written, servers);
+    if ('verify' in keys) compiled.push(compileIssuer(name, written, keys));
+    else faults.push(...keys);
   }
   return { issuers: compiled, faults };
 }
@@ -44,28 +43,25 @@ function compileIssuer(name: string, written: IssuerFile, keys: KeySet): Issuer 
 
 async function compileKeys(
   places: Places,
+  tenant: string,
   name: string,
-  { keys }: IssuerFile,
-  onText: (text: string) => void,
-): Promise<KeySet | PolicyFault> {
+  { keys: { jwks, file, refresh: refreshMs, keep: keepMs } }: IssuerFile,
+  servers: ListServers,
+): Promise<KeySet | readonly PolicyFault[]> {
   const path = ['issuers', name, 'keys'];
-  if ((keys.jwks === undefined) === (keys.file === undefined)) {
-    return places.at(path, 'names no keys, or two kinds of them', 'either jwks or file');
+  if ((jwks === undefined) === (file === undefined)) {
+    return [places.at(path, 'names no keys, or two kinds of them', 'either jwks or file')];
   }
-  if (keys.jwks !== undefined) {
-    const url = jwksAddress(keys.jwks);
+  if (jwks !== undefined) {
+    const url = jwksAddress(jwks);
     if (url === undefined)
-      return places.at([...path, 'jwks'], `${keys.jwks} is no address for keys`, 'https://…');
-    return createRemoteKeySet(url);
+      return [places.at([...path, 'jwks'], `${jwks} is no address for keys`, 'https://…')];
+    if (keepMs < refreshMs) return [places.at([...path, 'keep'], 'is shorter than refresh')];
+    return servers.sources.keys.remote(tenant, name, url, { refreshMs, keepMs });
   }
-  const file = resolve(dirname(places.file), keys.file ?? '');
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
-  if (text instanceof Error) {
-    return places.at([...path, 'file'], `${keys.file} cannot be read: ${text.code ?? text.message}`);
-  }
-  onText(text);
-  const set = createFileKeySet(text);
-  return typeof set === 'string' ? places.at([...path, 'file'], `${keys.file}: ${set}`) : set;
+  const { lists, faults } = await followSources(places, path, { file }, servers, keysReader);
+  const [list] = lists;
+  return list === undefined || faults.length > 0 ? faults : createFileKeySet(list);
 }
 
 function jwksAddress(text: string): URL | undefined {

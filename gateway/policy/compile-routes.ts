@@ -94,6 +94,8 @@ function compileRoute(file: TenantFile, written: RouteFile, lists: AddressLists,
   return {
     name,
     tenant: file.tenant,
+    shadow: (written.mode ?? file.mode) === 'shadow',
+    expiryGraceMs: written.onExpiry,
     encodedSlash,
     forwardAuthorization,
     forwardCertificateChain,
@@ -110,8 +112,13 @@ function compileRequirement(written: Exclude<RouteFile['require'], 'none'>): Req
   const claims = Object.entries(written.claims).map(
     ([name, value]) => [name, [value].flat().map(readTemplate)] as const,
   );
-  const { scope, binding } = written;
-  return { scope, claims: new Map(claims), ...(binding !== undefined && { binding }) };
+  const { scope, binding, maxEpochs } = written;
+  return {
+    scope,
+    claims: new Map(claims),
+    ...(binding !== undefined && { binding }),
+    ...(maxEpochs !== undefined && { maxEpochs }),
+  };
 }
 
 function compileStream({ format, maxBytes, check }: NonNullable<RouteFile['stream']>): StreamRule {
@@ -123,7 +130,8 @@ function compileStream({ format, maxBytes, check }: NonNullable<RouteFile['strea
 }
 
 /** `{name}` is a path parameter, anything else stands for itself. */
-function readTemplate(text: string): ClaimTemplate {
+function readTemplate(value: string | number | boolean): ClaimTemplate {
+  const text = String(value);
   const [, param] = /^\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(text) ?? [];
   return param === undefined ? { literal: text } : { param };
 }

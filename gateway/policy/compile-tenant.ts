@@ -6,9 +6,10 @@ import { addressRules, readAddressLists, unknownLists } from './address-lists.ts
 import { compileIssuers } from './compile-issuers.ts';
 import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
+import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
 import type { Tenant } from './policy.ts';
-import { readRevokedCertificates } from './revoked-certificates.ts';
+import { readRevocations } from './revocations.ts';
 import { isServerName } from './server-name.ts';
 import type { TenantFile } from './tenant-file.ts';
 import { createTokenMemory } from './token-memory.ts';
@@ -30,10 +31,9 @@ export async function compileTenant(
   servers: ListServers,
 ): Promise<CompiledTenant> {
   const texts: string[] = [JSON.stringify([servers.etcd, servers.redis])];
-  const onText = (text: string): void => void texts.push(text);
   const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, servers);
-  const revoked = await readRevokedCertificates(places, file.revocation, servers);
-  const { issuers, faults: issuerFaults } = await compileIssuers(places, file.issuers, onText);
+  const { faults: revocationFaults, ...revoked } = await readRevocations(places, file.revocation, servers);
+  const { issuers, faults: issuerFaults } = await compileIssuers(places, file, servers);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
   const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);
   const tenant: Omit<Tenant, 'digest'> = {
@@ -41,7 +41,7 @@ export async function compileTenant(
     serverNames: file.serverNames.map((name) => name.toLowerCase()),
     ...(file.clientCertificates !== undefined && { clientCertificates: file.clientCertificates }),
     ...(file.minTlsVersion !== undefined && { minTlsVersion: file.minTlsVersion }),
-    revocation: { ...file.revocation, certificates: revoked.certificates },
+    revocation: { ...file.revocation, ...revoked },
     modelId: compilePattern(file.modelId) ?? /^$/,
     addresses: addressRules(lists, file.allow, file.deny),
     lists,
@@ -51,6 +51,7 @@ export async function compileTenant(
     routes,
     forwardsChains: file.routes.some((route) => route.forwardCertificateChain),
     tokens: createTokenMemory(),
+    failedTokens: new FailedVerifications(file.failedTokensPerAddress),
   };
   const own = [
     ...nameFaults(places, file, fileName),
@@ -65,7 +66,7 @@ export async function compileTenant(
     tenant,
     texts,
     warnings: unusedLists(places, file),
-    faults: [...own, ...listFaults, ...revoked.faults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
+    faults: [...own, ...listFaults, ...revocationFaults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
   };
 }
 
@@ -110,9 +111,13 @@ function nameFaults(places: Places, file: TenantFile, fileName: string): PolicyF
 function scopeFaults(places: Places, file: TenantFile): PolicyFault[] {
   return Object.entries(file.scopes).flatMap(([scope, included]) => {
     const wrong = included.indexOf('publish');
-    return wrong < 0 || scope === 'publish'
-      ? []
-      : [places.at(['scopes', scope, wrong], `${scope} may not include publish`)];
+    const twice = included.findIndex((each, index) => included.indexOf(each) < index);
+    return [
+      ...(wrong < 0 || scope === 'publish'
+        ? []
+        : [places.at(['scopes', scope, wrong], `${scope} may not include publish`)]),
+      ...(twice < 0 ? [] : [places.at(['scopes', scope, twice], `${included[twice]} stands here twice`)]),
+    ];
   });
 }
 

@@ -1,23 +1,22 @@
 /** The public keys of a token issuer, from a file or from its JWKS address, and the signatures they verify. */
 
 import { type CompactVerifyGetKey, compactVerify, createLocalJWKSet, errors } from 'jose';
+import { fileFault } from '../core/fault.ts';
+import type { ListPart, ListReader, LiveContents } from '../lists/live-list.ts';
 import { readJwks } from './jwks.ts';
 import type { TextFetcher } from './text-fetcher.ts';
 
 /** Verifies signatures of one issuer. */
 export interface KeySet {
-  /** Rises when the keys change: what an earlier version verified must be verified again. */
+  /** Another one when the keys change: what an earlier version verified must be verified again. 0: there are no keys. */
   readonly version: number;
   /**
    * Verifies a compact JWS (RFC 7515 §3.1) by the key of the set that its `kid` and algorithm pick, if the algorithm is
-   * one of these. Never rejects.
+   * one of these. Without `mayFetch` the keys at hand have to do. Never rejects.
    */
-  verify(jws: string, algorithms: readonly string[]): Promise<Verdict>;
-  /** Fetches what has to be fetched, before the first request needs it; a sentence when that failed. Never rejects. */
-  warm(): Promise<string | undefined>;
-  /** `onFetch` hears of every fetch that ends from now on: nothing, or what went wrong. It replaces the one before. */
-  watch(onFetch: (fault: string | undefined) => void): void;
-  close(): void;
+  verify(jws: string, algorithms: readonly string[], mayFetch?: boolean): Promise<Verdict>;
+  /** The list that follows the file of the keys. */
+  readonly list?: ListPart<Keys>;
 }
 
 /**
@@ -29,7 +28,17 @@ export type Verdict =
   | { readonly kind: 'refused'; readonly unknownKey: boolean; readonly cause: string }
   | { readonly kind: 'unavailable'; readonly cause: string };
 
-export interface RemoteKeySetOptions {
+/** Times in milliseconds. */
+export interface RemoteKeySettings {
+  /** Between two fetches that no token asks for. */
+  readonly refreshMs: number;
+  /** How long keys hold after the last fetch that succeeded. */
+  readonly keepMs: number;
+}
+
+export interface RemoteKeySetOptions extends RemoteKeySettings {
+  readonly onFetch?: (fault: string | undefined) => void;
+  readonly onChange?: () => void;
   /** Milliseconds of a clock that does not run backwards; `performance.now` unless given. */
   readonly now?: () => number;
 }
@@ -42,42 +51,63 @@ export const signatureAlgorithms: ReadonlySet<string> = new Set([
 
 /** Time between fetches that an unknown `kid` can cause. */
 const COOLDOWN_MS = 30_000;
-/** Time between fetches while there are no keys at all. */
+/** Time between fetches while the last one failed. */
 const RETRY_MS = 5000;
-const REFRESH_MS = 600_000;
-
-/** Keys given as the text of a JWKS file, or a sentence that says what is wrong with it. */
-export function createFileKeySet(text: string): KeySet | string {
-  const jwks = readJwks(text);
-  if (typeof jwks === 'string') return jwks;
-  if (jwks.keys.length === 0) return 'it holds no key';
-  const keys = { find: createLocalJWKSet(jwks), version: 1 };
-  return {
-    version: keys.version,
-    verify: (jws, algorithms) => verifyWith(keys, jws, algorithms),
-    warm: async () => undefined,
-    watch: () => undefined,
-    close: () => undefined,
-  };
-}
+/** Gateways that were started together do not fetch together for ever. */
+const JITTER = 0.1;
 
 /** One generation of keys. */
-interface Keys {
+export interface Keys extends LiveContents {
   readonly find: CompactVerifyGetKey;
   readonly version: number;
 }
 
-/**
- * Keys fetched from the issuer: at first use, when they are ten minutes old, and for an unknown `kid` after a cooldown;
- * one fetch at a time, bounded in time and size, redirects refused. While the issuer cannot be reached, or publishes
- * what is no set of public keys, the last good keys stay.
- */
-export function createRemoteKeySet(url: URL, options: RemoteKeySetOptions = {}): KeySet {
-  return new RemoteKeySet(url, options);
+/** Files read so far: each reading is a version of its own. */
+let readings = 0;
+
+function readKeys(text: string): CompactVerifyGetKey | string {
+  const jwks = readJwks(text);
+  if (typeof jwks === 'string') return jwks;
+  return jwks.keys.length === 0 ? 'it holds no key' : createLocalJWKSet(jwks);
 }
 
-class RemoteKeySet implements KeySet {
+/** Keys in a file, as the text of a JWKS. */
+export const keysReader: ListReader<Keys> = {
+  // biome-ignore lint/correctness/useYield: a set of keys is read in one step
+  *text(file, text) {
+    const find = readKeys(text);
+    if (typeof find === 'string') return [fileFault(file, find)];
+    readings += 1;
+    return { find, version: readings };
+  },
+  // biome-ignore lint/correctness/useYield: no source of keys has them one by one
+  *keyed(place) {
+    return [fileFault(place, 'is no file of keys')];
+  },
+};
+
+/** The keys of a file that is followed: the last good ones hold. */
+export function createFileKeySet(list: ListPart<Keys>): KeySet {
+  return {
+    list,
+    get version() {
+      return list.contents?.version ?? 0;
+    },
+    verify: async (jws, algorithms) =>
+      list.contents === undefined
+        ? { kind: 'unavailable', cause: `${list.place} was never read` }
+        : verifyWith(list.contents, jws, algorithms),
+  };
+}
+
+/**
+ * Keys fetched from the issuer: before the first token needs them, at intervals, and for an unknown `kid` after a
+ * cooldown; one fetch at a time, bounded in time and size, redirects refused. While the issuer cannot be reached, or
+ * publishes what is no set of public keys, the last good keys stay for a while.
+ */
+export class RemoteKeySet implements KeySet {
   readonly #url: URL;
+  readonly #options: RemoteKeySetOptions;
   readonly #now: () => number;
   #fetcher: TextFetcher | undefined;
   #closed = false;
@@ -87,47 +117,64 @@ class RemoteKeySet implements KeySet {
   #fetchedMs = Number.NEGATIVE_INFINITY;
   #triedMs = Number.NEGATIVE_INFINITY;
   #fault: string | undefined;
-  #onFetch: (fault: string | undefined) => void = () => undefined;
+  #toldVersion = 0;
+  #follows = false;
+  #timer: NodeJS.Timeout | undefined;
 
-  constructor(url: URL, { now = () => performance.now() }: RemoteKeySetOptions) {
+  constructor(url: URL, options: RemoteKeySetOptions) {
     this.#url = url;
-    this.#now = now;
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   get version(): number {
-    return this.#keys?.version ?? 0;
+    return this.#held?.version ?? 0;
   }
 
-  async verify(jws: string, algorithms: readonly string[]): Promise<Verdict> {
-    await this.#freshen();
-    const keys = this.#keys;
+  /** Fetches now and again from now on. */
+  follow(): void {
+    this.#follows = true;
+    void this.fetch();
+  }
+
+  async verify(jws: string, algorithms: readonly string[], mayFetch = true): Promise<Verdict> {
+    if (mayFetch) await this.#freshen();
+    const keys = this.#held;
     if (keys === undefined) return { kind: 'unavailable', cause: this.#fault ?? 'no keys were fetched' };
     const verdict = await verifyWith(keys, jws, algorithms);
-    if (verdict.kind !== 'refused' || !verdict.unknownKey || !this.#mayFetch(COOLDOWN_MS)) return verdict;
-    await this.#fetch();
-    return verifyWith(this.#keys ?? keys, jws, algorithms);
+    if (!mayFetch || verdict.kind !== 'refused' || !verdict.unknownKey) return verdict;
+    if (!this.#mayFetch(COOLDOWN_MS)) return verdict;
+    await this.fetch();
+    return verifyWith(this.#held ?? keys, jws, algorithms);
   }
 
-  warm(): Promise<string | undefined> {
-    return this.#fetch();
-  }
-
-  watch(onFetch: (fault: string | undefined) => void): void {
-    this.#onFetch = onFetch;
+  /** Fetches, or joins the fetch under way; a sentence when it failed. Never rejects. */
+  fetch(): Promise<string | undefined> {
+    this.#flight ??= this.#attempt().finally(() => {
+      this.#flight = undefined;
+    });
+    return this.#flight;
   }
 
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#timer);
     this.#fetcher?.close();
+  }
+
+  /** The keys, unless the issuer was silent for too long. */
+  get #held(): Keys | undefined {
+    return this.#now() - this.#fetchedMs < this.#options.keepMs ? this.#keys : undefined;
   }
 
   /** Old keys are renewed behind the request's back; no keys, or very old ones, are waited for. */
   async #freshen(): Promise<void> {
     const ageMs = this.#now() - this.#fetchedMs;
-    if (ageMs < REFRESH_MS) return;
-    if (!this.#mayFetch(this.#keys === undefined ? RETRY_MS : COOLDOWN_MS)) return;
-    const flight = this.#fetch();
-    if (ageMs > 2 * REFRESH_MS) await flight;
+    const { refreshMs } = this.#options;
+    if (ageMs < refreshMs) return;
+    if (!this.#mayFetch(this.#held === undefined ? RETRY_MS : COOLDOWN_MS)) return;
+    const flight = this.fetch();
+    if (ageMs > 2 * refreshMs) await flight;
   }
 
   /** A flight under way can always be joined. */
@@ -135,18 +182,21 @@ class RemoteKeySet implements KeySet {
     return this.#flight !== undefined || this.#now() - this.#triedMs >= pauseMs;
   }
 
-  #fetch(): Promise<string | undefined> {
-    this.#flight ??= this.#attempt().finally(() => {
-      this.#flight = undefined;
-    });
-    return this.#flight;
-  }
-
   async #attempt(): Promise<string | undefined> {
     this.#triedMs = this.#now();
     this.#fault = await this.#renew();
-    this.#onFetch(this.#fault);
+    if (this.#closed) return this.#fault;
+    this.#options.onFetch?.(this.#fault);
+    if (this.version !== this.#toldVersion) this.#options.onChange?.();
+    this.#toldVersion = this.version;
+    if (this.#follows) this.#fetchLater();
     return this.#fault;
+  }
+
+  #fetchLater(): void {
+    const pauseMs = this.#fault === undefined ? this.#options.refreshMs : RETRY_MS;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.fetch(), pauseMs * (1 - JITTER * Math.random())).unref();
   }
 
   async #renew(): Promise<string | undefined> {
@@ -154,12 +204,12 @@ class RemoteKeySet implements KeySet {
     if (this.#closed) this.#fetcher.close();
     const text = await this.#fetcher.fetch(this.#url);
     if (typeof text !== 'string') return text.fault;
-    const jwks = readJwks(text);
-    if (typeof jwks === 'string') return jwks;
+    const find = text === this.#text ? this.#keys?.find : readKeys(text);
+    if (typeof find === 'string') return find;
     this.#fetchedMs = this.#now();
-    if (text === this.#text) return undefined;
+    if (find === undefined || text === this.#text) return undefined;
     this.#text = text;
-    this.#keys = { find: createLocalJWKSet(jwks), version: this.version + 1 };
+    this.#keys = { find, version: (this.#keys?.version ?? 0) + 1 };
     return undefined;
   }
 }

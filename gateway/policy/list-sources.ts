@@ -3,14 +3,15 @@
 import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 import { UNREADABLE } from '../lists/file-feed.ts';
-import type { ListRegistry, ListSource, LiveLists } from '../lists/list-registry.ts';
-import type { LiveContents, LiveList } from '../lists/live-list.ts';
+import type { ListSource } from '../lists/list-registry.ts';
+import type { ListReader, LiveContents, LiveList } from '../lists/live-list.ts';
 import type { GatewaySettings } from './policy.ts';
+import type { PolicySources } from './sources.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** What lists are read with. */
 export interface ListServers extends Pick<GatewaySettings, 'etcd' | 'redis'> {
-  readonly registry: ListRegistry;
+  readonly sources: PolicySources;
 }
 
 /** As written; any of them, or several. */
@@ -29,12 +30,12 @@ export async function followSources<Contents extends LiveContents>(
   path: Path,
   written: WrittenSources,
   servers: ListServers,
-  lists: LiveLists<Contents>,
+  reader: ListReader<Contents>,
 ): Promise<{ readonly lists: readonly LiveList<Contents>[]; readonly faults: readonly PolicyFault[] }> {
   const faults: PolicyFault[] = [];
   const followed: LiveList<Contents>[] = [];
   for (const source of sourcesOf(places, path, written, servers, faults)) {
-    const list = await lists.list(source);
+    const list = await servers.sources.lists.of(reader).list(source);
     if (source.kind === 'file') await list.settled();
     if (source.kind === 'file' && list.contents === undefined)
       faults.push(...list.faults.map((fault) => placed(places, path, written, fault)));

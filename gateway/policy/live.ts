@@ -1,9 +1,9 @@
 /** The policy in force: one reference, swapped by a reload, never half. */
 
 import { inFileOrder, type PolicyFault } from '../core/fault.ts';
-import type { ListRegistry } from '../lists/list-registry.ts';
 import { loadPolicy } from './load.ts';
-import { listsOf, type Policy } from './policy.ts';
+import type { Policy } from './policy.ts';
+import type { PolicySources } from './sources.ts';
 
 export interface ReloadOutcome {
   readonly successful: boolean;
@@ -14,7 +14,7 @@ export interface ReloadOutcome {
 /** Holds the current policy and reads it afresh when asked. */
 export class LivePolicy {
   readonly #folder: string;
-  readonly #registry: ListRegistry;
+  readonly #sources: PolicySources;
   readonly #nowMs: () => number;
   readonly #onReload: (outcome: ReloadOutcome) => void;
   #current: Policy;
@@ -22,17 +22,17 @@ export class LivePolicy {
   #running: Promise<ReloadOutcome> | undefined;
   #next: Promise<ReloadOutcome> | undefined;
 
-  /** `policy` was read from `folder`, its lists are those of `registry`; `onReload` hears of every reload, after the swap. */
+  /** `policy` was read from `folder`, what it follows is of `sources`; `onReload` hears of every reload, after the swap. */
   constructor(
     folder: string,
     policy: Policy,
-    registry: ListRegistry,
+    sources: PolicySources,
     nowMs: () => number,
     onReload: (outcome: ReloadOutcome) => void,
   ) {
     this.#folder = folder;
     this.#current = policy;
-    this.#registry = registry;
+    this.#sources = sources;
     this.#nowMs = nowMs;
     this.#onReload = onReload;
   }
@@ -69,14 +69,14 @@ export class LivePolicy {
   }
 
   async #load(): Promise<ReloadOutcome> {
-    const registry = this.#registry;
-    await registry.refresh();
-    const read = await loadPolicy(this.#folder, this.#nowMs(), { previous: this.#current, registry });
+    const sources = this.#sources;
+    await sources.refresh();
+    const read = await loadPolicy(this.#folder, this.#nowMs(), { previous: this.#current, sources });
     this.#current = read.policy ?? this.#current;
     this.#faults = read.faults;
-    registry.retain(listsOf(this.#current));
+    sources.retain(this.#current);
     // Lists say what is wrong with them whenever it comes about; here it belongs to what was read.
-    const faults = inFileOrder([...read.faults, ...registry.faults]);
+    const faults = inFileOrder([...read.faults, ...sources.faults]);
     const outcome = { successful: faults.length === 0, policy: this.#current, faults };
     this.#onReload(outcome);
     return outcome;

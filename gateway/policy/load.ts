@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
-import { ListRegistry } from '../lists/list-registry.ts';
 import { compileGateway } from './compile-gateway.ts';
 import { compileTenant } from './compile-tenant.ts';
 import { gatewayFile } from './gateway-file.ts';
@@ -12,6 +11,7 @@ import type { ListServers } from './list-sources.ts';
 import { settleNames, type TenantReading } from './name-holders.ts';
 import type { GatewaySettings, Policy, Tenant } from './policy.ts';
 import { furtherFaults, readFile as readPolicyFile } from './read.ts';
+import { PolicySources } from './sources.ts';
 import { tenantFile } from './tenant-file.ts';
 import { YamlFile } from './yaml-file.ts';
 
@@ -27,8 +27,8 @@ export interface LoadOutcome {
 export interface LoadOptions {
   /** The policy in force. */
   readonly previous?: Policy | undefined;
-  /** Follows the address lists; unless given, lists in files are read once and others not at all. */
-  readonly registry?: ListRegistry;
+  /** Follows lists and keys; unless given, those in files are read once and others not at all. */
+  readonly sources?: PolicySources;
 }
 
 /**
@@ -38,7 +38,7 @@ export interface LoadOptions {
 export async function loadPolicy(
   folder: string,
   nowMs: number,
-  { previous, registry = new ListRegistry({ mode: 'once' }) }: LoadOptions = {},
+  { previous, sources = new PolicySources({ mode: 'once' }) }: LoadOptions = {},
 ): Promise<LoadOutcome> {
   const file = join(folder, 'gateway.yaml');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
@@ -50,7 +50,7 @@ export async function loadPolicy(
   const faults: PolicyFault[] = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
   const settings = faults.length === 0 ? compiled?.settings : undefined;
   const readings: TenantReading[] = [];
-  const servers = { ...listServers(settings ?? previous?.gateway), registry };
+  const servers = { ...listServers(settings ?? previous?.gateway), sources };
   for (const name of await tenantFiles(folder, previous, faults)) {
     readings.push(await readTenant(folder, name, servers, previous, faults));
   }
@@ -60,7 +60,7 @@ export async function loadPolicy(
   return { policy: assemble(text, settings, tenants, nowMs, previous), ...told };
 }
 
-function listServers(settings: GatewaySettings | undefined): Omit<ListServers, 'registry'> {
+function listServers(settings: GatewaySettings | undefined): Omit<ListServers, 'sources'> {
   return {
     ...(settings?.etcd !== undefined && { etcd: settings.etcd }),
     ...(settings?.redis !== undefined && { redis: settings.redis }),

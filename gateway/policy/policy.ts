@@ -5,8 +5,9 @@ import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
 import type { ListContents } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
+import type { FailedVerifications } from './failed-verifications.ts';
 import type { KeySet } from './key-set.ts';
-import type { RevokedCertificates } from './revoked-certificates.ts';
+import type { RevokedCertificates, RevokedTokens } from './revocations.ts';
 import type { TokenMemory } from './token-memory.ts';
 
 /** Everything in force at one moment. A request reads it once and keeps it to its end. */
@@ -101,15 +102,17 @@ export interface Tenant {
   readonly forwardsChains: boolean;
   /** Tokens verified under this tenant's issuers; born with the policy, dies with it. */
   readonly tokens: TokenMemory;
+  readonly failedTokens: FailedVerifications;
 }
 
-/** How client certificates are revoked before they expire. */
+/** How client certificates and tokens are revoked before they expire. */
 export interface Revocation {
   /** `chain`: every authority of the chain needs a revocation list; `leaf`: the issuer of the certificate does. */
   readonly crl: 'chain' | 'leaf';
   /** What a list past its `nextUpdate` means. */
   readonly expiredCrl: 'refuse' | 'accept';
   readonly certificates: RevokedCertificates;
+  readonly tokens: RevokedTokens;
 }
 
 /** Prefixes from several places under one name. */
@@ -174,6 +177,10 @@ export interface NodeTls {
 export interface Route {
   readonly name: string;
   readonly tenant: string;
+  /** What would be refused for the sake of the caller is admitted, and told. */
+  readonly shadow: boolean;
+  /** How long a running stream may outlive its token: 0, or Infinity for to its end. */
+  readonly expiryGraceMs: number;
   /** Absent for `require: none`. */
   readonly require?: Requirement;
   /** Certificate names, any of which will do; absent means every certificate of the tenant's CA. */
@@ -196,6 +203,8 @@ export interface Requirement {
   readonly binding?: TokenBinding;
   /** Claim name to the template(s) one of which its value must equal. */
   readonly claims: ReadonlyMap<string, readonly ClaimTemplate[]>;
+  /** The largest `max_epochs` a token may have; absent means any. */
+  readonly maxEpochs?: number;
 }
 
 /** A literal, or the value of a path parameter. */
@@ -236,15 +245,4 @@ export function claimOf(policy: Policy, serverName: string): NameClaim | undefin
 export function asksForClients({ gateway }: Policy, tenant: Tenant): boolean {
   if (tenant.clientCertificates !== undefined) return tenant.clientCertificates !== 'none';
   return gateway.listeners.some((listener) => listener.clientCertificates !== 'none');
-}
-
-/** The places of every list of a policy. */
-export function listsOf(policy: Policy): ReadonlySet<ListPart<unknown>> {
-  const tenants = [...policy.tenants.values()];
-  return new Set(
-    tenants.flatMap(({ lists, revocation }) => [
-      ...[...lists.values()].flatMap(({ parts }) => parts),
-      ...revocation.certificates.parts,
-    ]),
-  );
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { parsePrefix } from '../core/address.ts';
-import { parseDuration, parseSize } from '../core/units.ts';
+import { parseDuration, parseRate, parseSize } from '../core/units.ts';
 
 /** Reads text by `parse`; what it cannot read is a fault that names what was expected. */
 export function read<T>(parse: (text: string) => T | undefined, expected: string) {
@@ -39,6 +39,8 @@ export function size(minBytes: number, maxBytes: number) {
   };
   return read(parse, `a size like 512B, 64KiB, 2GiB between ${minBytes} and ${maxBytes} bytes`);
 }
+
+export const rate = read(parseRate, 'a rate like 100/s, 6000/m, 10/h');
 
 /** A whole number between two bounds. */
 export function count(min: number, max: number) {

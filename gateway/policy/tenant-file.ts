@@ -2,9 +2,10 @@
 
 import { z } from 'zod';
 import { scopeNames } from '../core/scope.ts';
-import { REVOKED_ENTRY, revokedEntry } from '../lists/revoked.ts';
+import { parseDuration } from '../core/units.ts';
+import { REVOKED_CERTIFICATE, REVOKED_TOKEN, revokedCertificate, revokedToken } from '../lists/revoked.ts';
 import { clientCertificates, minTlsVersion } from './gateway-file.ts';
-import { count, duration, later, name, prefix, read, size } from './schema-types.ts';
+import { count, duration, later, name, prefix, rate, read, size } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;
 /** Asymmetric only: a secret shared with the gateway could sign as well as verify (RFC 8725 §3.1). */
@@ -39,6 +40,21 @@ const addressList = z.strictObject({
   redis: z.string().min(1).optional().describe('A set of prefixes in Redis, or a string with one a line.'),
 });
 
+function revoked(entry: ReturnType<typeof read<string>>, description: string) {
+  return z
+    .strictObject({
+      entries: z.array(entry).prefault([]).describe(description),
+      file: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('The same in a file, one a line, perhaps with `until=…`; `#` comments.'),
+      etcd: z.string().min(1).optional().describe('A key of etcd with one a line, or one key each below it.'),
+      redis: z.string().min(1).optional().describe('A set in Redis, or a string with one a line.'),
+    })
+    .prefault({});
+}
+
 const revocation = z.strictObject({
   crl: z
     .enum(['chain', 'leaf'])
@@ -50,17 +66,14 @@ const revocation = z.strictObject({
     .enum(['refuse', 'accept'])
     .prefault('refuse')
     .describe('What a revocation list past its `nextUpdate` means.'),
-  certificates: z
-    .strictObject({
-      entries: z
-        .array(read(revokedEntry, REVOKED_ENTRY))
-        .prefault([])
-        .describe('Revoked certificates: `sha256:…` or `serial:…`, hexadecimal.'),
-      file: z.string().min(1).optional().describe('The same in a file, one a line, `#` comments.'),
-      etcd: z.string().min(1).optional().describe('A key of etcd with one a line, or one key each below it.'),
-      redis: z.string().min(1).optional().describe('A set in Redis, or a string with one a line.'),
-    })
-    .prefault({}),
+  certificates: revoked(
+    read(revokedCertificate, REVOKED_CERTIFICATE),
+    'Revoked certificates: `sha256:…` or `serial:…`, hexadecimal.',
+  ),
+  tokens: revoked(
+    read(revokedToken, REVOKED_TOKEN),
+    'Revoked tokens: `jti:…`, `sub:…`, or `sha256:…` of the certificate they are bound to.',
+  ),
 });
 
 const issuer = z.strictObject({
@@ -68,7 +81,11 @@ const issuer = z.strictObject({
   audience: z.string().min(1).describe('The `aud` claim, or one of its members.'),
   keys: z.strictObject({
     jwks: z.string().optional().describe('https address of the JWKS; http on loopback only.'),
-    file: z.string().min(1).optional().describe('JWKS file.'),
+    file: z.string().min(1).optional().describe('JWKS file, followed.'),
+    refresh: duration(1000, DAY_MS).prefault('10m').describe('Between two fetches of a JWKS.'),
+    keep: duration(1000, 366 * DAY_MS)
+      .prefault('1d')
+      .describe('Fetched keys hold for so long while the issuer cannot be reached.'),
   }),
   algorithms: z.array(z.enum(algorithms)).min(1).describe('Signature algorithms accepted.'),
   clockSkew: duration(0, 60_000).prefault('30s').describe('Tolerance for exp, nbf and iat.'),
@@ -124,7 +141,7 @@ const upstream = z.strictObject({
     .prefault({}),
 });
 
-const claimValue = z.string().min(1);
+const claimValue = z.union([z.string().min(1), z.int(), z.boolean()]);
 
 const requirement = z.strictObject({
   scope: scope.describe('The scope the token must grant for the model of the path.'),
@@ -133,7 +150,19 @@ const requirement = z.strictObject({
     .record(z.string(), z.union([claimValue, z.array(claimValue).min(1)]))
     .prefault({})
     .describe('Claims and the value, or one of the values, each must have; `{name}` is a path parameter.'),
+  maxEpochs: count(1, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('The largest `max_epochs` of a token; one without limit is above every number.'),
 });
+
+const mode = z.enum(['enforce', 'shadow']);
+
+const onExpiry = read((text) => {
+  if (text === 'end') return 0;
+  if (text === 'finish') return Number.POSITIVE_INFINITY;
+  const [, grace = ''] = /^grace (.+)$/.exec(text) ?? [];
+  return parseDuration(grace);
+}, 'end, finish or grace with a duration, as in grace 30s');
 
 const stream = z.strictObject({
   format: z
@@ -178,6 +207,10 @@ const route = z.strictObject({
     .describe(
       'The node gets `Client-Cert-Chain` beside `Client-Cert` (RFC 9440); no session of the tenant is resumed.',
     ),
+  mode: mode.optional().describe("In place of the tenant's."),
+  onExpiry: onExpiry
+    .prefault('end')
+    .describe('A running stream whose token expires: `end`, `grace 30s`, or `finish`.'),
   stream: stream.optional(),
   limits: later('limits of a route'),
   upstream: name.describe('Where admitted requests go.'),
@@ -191,12 +224,20 @@ export const tenantFile = z.strictObject({
     .describe('Names this tenant answers to; `*.example.com` is one label.'),
   clientCertificates: clientCertificates.optional(),
   minTlsVersion: minTlsVersion.optional(),
+  mode: mode
+    .prefault('enforce')
+    .describe(
+      '`shadow`: what address, certificate, token, scope and claims would refuse is logged and counted, and passes.',
+    ),
   revocation: revocation.prefault({}),
   modelId: z.string().prefault('^[a-z0-9_]{3,32}$').describe('Regular expression of model names.'),
   addresses: z.record(name, addressList).prefault({}).describe('CIDR lists by name.'),
   allow: z.array(name).optional().describe('Lists of which one must hold the client address.'),
   deny: z.array(name).prefault([]).describe('Lists none of which may; deny wins.'),
   issuers: z.record(name, issuer).prefault({}).describe('Token issuers by name.'),
+  failedTokensPerAddress: rate
+    .prefault('60/m')
+    .describe('Tokens with a wrong signature one client address may send; beyond, none is verified.'),
   scopes: z
     .partialRecord(scope, z.array(scope))
     .prefault({ publish: ['read'], finetune: ['read'] })

@@ -37,6 +37,7 @@ export class Account {
   /** What the decision found on its way. */
   readonly trail: Trail = {};
   #streaming: RouteMetrics | undefined;
+  #shadowed: Denial | undefined;
   /** The node that took the request. */
   node: string | undefined;
   bytesIn = 0;
@@ -58,7 +59,10 @@ export class Account {
   /** The decision was yes: the stream counts as active from here to `close`. */
   admitted(admission: Admission): void {
     const { metrics } = this.#context;
-    metrics.decision('limits', 'admitted', '');
+    const { shadowed } = admission;
+    if (shadowed === undefined) metrics.decision('limits', 'admitted', '');
+    else metrics.decision(shadowed.step, 'shadowed', shadowed.code);
+    this.#shadowed = shadowed;
     this.#streaming = metrics.route(admission.tenant.name, admission.route.name);
     this.#streaming.streamStarted();
   }
@@ -111,7 +115,9 @@ export class Account {
       policyGeneration: this.#generation,
       decisionStep: ending.denial?.step,
       denialCode: ending.denial?.code,
-      cause: ending.denial?.cause ?? ending.cause,
+      shadowStep: this.#shadowed?.step,
+      shadowCode: this.#shadowed?.code,
+      cause: ending.denial?.cause ?? ending.cause ?? this.#shadowed?.cause,
       endedBy: ending.endedBy,
     };
   }

@@ -2,9 +2,9 @@
 import t from 'tap';
 import { checkCertificate } from '../../gateway/checks/certificate.ts';
 import type { CertificateFacts } from '../../gateway/core/facts.ts';
-import { revokedEntry } from '../../gateway/lists/revoked.ts';
-import { RevokedCertificates } from '../../gateway/policy/revoked-certificates.ts';
-import { certificate, route, tenant } from './situation.ts';
+import { revokedCertificate } from '../../gateway/lists/revoked.ts';
+import { RevokedCertificates, RevokedTokens } from '../../gateway/policy/revocations.ts';
+import { certificate, nowMs, route, tenant } from './situation.ts';
 
 const absent: CertificateFacts = { status: 'absent' };
 const refused: CertificateFacts = { status: 'refused', reason: 'CERT_REVOKED' };
@@ -14,28 +14,28 @@ const named = (...certificateNames: string[]) => route('r', { certificateNames }
 
 t.test('a refused certificate is refused, even where none is needed', async (t) => {
   for (const required of [true, false]) {
-    const denial = checkCertificate(tenantA, open, required, refused);
+    const denial = checkCertificate(tenantA, open, required, refused, nowMs);
     t.match(denial, { code: 'certificate-denied', step: 'certificate', cause: 'CERT_REVOKED' });
     t.notMatch(denial, { detail: /REVOKED/ });
   }
 });
 
 t.test('no certificate is enough only where none is required or named', async (t) => {
-  t.equal(checkCertificate(tenantA, open, false, absent), undefined);
-  t.match(checkCertificate(tenantA, open, true, absent), { code: 'certificate-required' });
-  t.match(checkCertificate(tenantA, named('worker-1.example.com'), false, absent), {
+  t.equal(checkCertificate(tenantA, open, false, absent, nowMs), undefined);
+  t.match(checkCertificate(tenantA, open, true, absent, nowMs), { code: 'certificate-required' });
+  t.match(checkCertificate(tenantA, named('worker-1.example.com'), false, absent, nowMs), {
     code: 'certificate-required',
   });
 });
 
 t.test('a verified certificate is handed on', async (t) => {
-  t.equal(checkCertificate(tenantA, open, true, certificate), certificate);
-  t.equal(checkCertificate(tenantA, open, false, certificate), certificate);
+  t.equal(checkCertificate(tenantA, open, true, certificate, nowMs), certificate);
+  t.equal(checkCertificate(tenantA, open, false, certificate, nowMs), certificate);
 });
 
 t.test('names are matched whole: DNS names without case, others to the letter', async (t) => {
   for (const name of ['worker-1.EXAMPLE.com', 'spiffe://example.com/worker-1', 'worker@example.com']) {
-    t.equal(checkCertificate(tenantA, named('other', name), true, certificate), certificate, name);
+    t.equal(checkCertificate(tenantA, named('other', name), true, certificate, nowMs), certificate, name);
   }
   const others = [
     'worker-1',
@@ -52,10 +52,14 @@ t.test('names are matched whole: DNS names without case, others to the letter', 
     'CN=worker-1',
     certificate.status,
   ]) {
-    t.match(checkCertificate(tenantA, named(name), true, certificate), { code: 'certificate-denied' }, name);
+    t.match(
+      checkCertificate(tenantA, named(name), true, certificate, nowMs),
+      { code: 'certificate-denied' },
+      name,
+    );
   }
   t.match(
-    checkCertificate(tenantA, named(), true, certificate),
+    checkCertificate(tenantA, named(), true, certificate, nowMs),
     { code: 'certificate-denied' },
     'an empty list takes nobody',
   );
@@ -63,8 +67,10 @@ t.test('names are matched whole: DNS names without case, others to the letter', 
 
 t.test('the common name counts where the route asks for it, and nowhere else', async (t) => {
   const byCommonName = route('r', { certificateNames: ['worker-1'], matchCommonName: true });
-  t.equal(checkCertificate(tenantA, byCommonName, true, certificate), certificate);
-  t.match(checkCertificate(tenantA, named('worker-1'), true, certificate), { code: 'certificate-denied' });
+  t.equal(checkCertificate(tenantA, byCommonName, true, certificate, nowMs), certificate);
+  t.match(checkCertificate(tenantA, named('worker-1'), true, certificate, nowMs), {
+    code: 'certificate-denied',
+  });
 });
 
 t.test('a certificate on the list of revoked ones is refused, by fingerprint or serial number', async (t) => {
@@ -78,15 +84,17 @@ t.test('a certificate on the list of revoked ones is refused, by fingerprint or 
     const certificates = new RevokedCertificates([
       {
         place: 'revoked.txt',
-        contents: { places: new Map([[revokedEntry(entry) ?? '', 'revoked.txt:3']]) },
+        contents: { places: new Map([[revokedCertificate(entry) ?? '', 'revoked.txt:3']]) },
         isCurrent: true,
       },
     ]);
-    const revoking = tenant([], { revocation: { crl: 'chain', expiredCrl: 'refuse', certificates } });
-    const denial = checkCertificate(revoking, open, true, certificate);
+    const revoking = tenant([], {
+      revocation: { crl: 'chain', expiredCrl: 'refuse', certificates, tokens: new RevokedTokens([]) },
+    });
+    const denial = checkCertificate(revoking, open, true, certificate, nowMs);
     t.match(denial, { code: 'certificate-denied', cause: 'it was revoked by revoked.txt:3' }, entry);
     const other = { ...certificate, thumbprint: 'B'.repeat(43), serialNumber: 'abc124' };
-    t.equal(checkCertificate(revoking, open, true, other), other);
+    t.equal(checkCertificate(revoking, open, true, other, nowMs), other);
   }
   for (const entry of [
     '',
@@ -97,6 +105,6 @@ t.test('a certificate on the list of revoked ones is refused, by fingerprint or 
     `sha256:${hex.slice(2)}`,
     'serial:1 2',
   ]) {
-    t.equal(revokedEntry(entry), undefined, entry);
+    t.equal(revokedCertificate(entry), undefined, entry);
   }
 });

@@ -14,6 +14,7 @@ const tokenOf = (claims: Readonly<Record<string, unknown>>): VerifiedToken => ({
   nbfMs: 0,
   claims,
   ...(typeof claims['model_id'] === 'string' && { modelId: claims['model_id'] }),
+  ...(typeof claims['target_version'] === 'number' && { targetVersion: claims['target_version'] }),
 });
 
 const judge = (
@@ -65,4 +66,33 @@ t.test('a token for one model is for no other, though the route does not ask', a
   t.equal(judge({ model_id: 'm_1' }, {}), undefined);
   t.equal(judge({}, {}), undefined);
   t.equal(judge({ model_id: 'm_2' }, {}, {}), undefined, 'a path without a model');
+});
+
+t.test('a token for one version is for no other, though the route does not ask', async (t) => {
+  t.match(judge({ target_version: 8 }, {}), { code: 'claim-denied', detail: /target_version/ });
+  t.equal(judge({ target_version: 7 }, {}), undefined);
+  t.match(judge({ target_version: 7 }, {}, { version: '07' }), { code: 'claim-denied' });
+  t.equal(judge({ target_version: 8 }, {}, {}), undefined, 'a path without a version');
+});
+
+t.test('a written value may be one of a list, a number or a truth', async (t) => {
+  const asked = { region: [{ literal: 'eu' }, { literal: 'us' }] };
+  t.equal(judge({ region: ['ap', 'us'] }, asked), undefined);
+  t.match(judge({ region: ['ap'] }, asked), { code: 'claim-denied' });
+  t.match(judge({ region: [['eu']] }, asked), { code: 'claim-denied' }, 'not of a list within a list');
+  t.equal(judge({ level: 3 }, { level: [{ literal: '3' }] }), undefined);
+  t.equal(judge({ beta: true }, { beta: [{ literal: 'true' }] }), undefined);
+  t.match(judge({ beta: null }, { beta: [{ literal: 'null' }] }), { code: 'claim-denied' });
+});
+
+t.test('a quota of epochs is above what the token asks for', async (t) => {
+  const within = (maxEpochs: number, quota: number) =>
+    checkClaims(
+      { scope: 'finetune', claims: new Map(), maxEpochs: quota },
+      { ...tokenOf({}), maxEpochs },
+      {},
+    );
+  t.equal(within(100, 100), undefined);
+  t.match(within(101, 100), { code: 'claim-denied', detail: /max_epochs/ });
+  t.match(within(Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER), { code: 'claim-denied' });
 });

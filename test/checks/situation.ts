@@ -7,7 +7,7 @@ import { buildPrefixTree, type PrefixTree } from '../../gateway/core/prefix-tree
 import { checkPath } from '../../gateway/core/request-target.ts';
 import { buildRouteTable, parsePathPattern, type RouteEntry } from '../../gateway/core/route-table.ts';
 import type { ScopeName } from '../../gateway/core/scope.ts';
-import { createFileKeySet } from '../../gateway/policy/key-set.ts';
+import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
 import type {
   AddressList,
   AddressRules,
@@ -19,8 +19,9 @@ import type {
   Tenant,
   Upstream,
 } from '../../gateway/policy/policy.ts';
-import { RevokedCertificates } from '../../gateway/policy/revoked-certificates.ts';
+import { RevokedCertificates, RevokedTokens } from '../../gateway/policy/revocations.ts';
 import { createTokenMemory } from '../../gateway/policy/token-memory.ts';
+import { fileKeys as keysOf } from '../policy/file-keys.ts';
 
 export const nowMs = 1_800_000_000_000;
 export const nowS = nowMs / 1000;
@@ -34,6 +35,7 @@ export const certificate: VerifiedCertificate = {
   emails: ['worker@example.com'],
   commonNames: ['worker-1'],
   serialNumber: 'abc123',
+  notAfterMs: nowMs + 86_400_000,
   thumbprint,
   der: 'AQID',
   chain: [],
@@ -91,6 +93,8 @@ export function route(name: string, more: Partial<Route> = {}): Route {
   return {
     name,
     tenant: 'tenant-a',
+    shadow: false,
+    expiryGraceMs: 0,
     encodedSlash: false,
     forwardAuthorization: false,
     forwardCertificateChain: false,
@@ -107,7 +111,7 @@ export function entry(methods: string, path: string, to: Route): RouteEntry<Rout
 }
 
 const { publicKey, privateKey } = await generateKeyPair('ES256');
-const fileKeys = createFileKeySet(
+const fileKeys = await keysOf(
   JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256' }] }),
 );
 if (typeof fileKeys === 'string') throw new Error(fileKeys);
@@ -150,7 +154,12 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
     digest: '',
     lists: new Map(),
     serverNames: ['a.example.com', '*.a.example.com'],
-    revocation: { crl: 'chain', expiredCrl: 'refuse', certificates: new RevokedCertificates([]) },
+    revocation: {
+      crl: 'chain',
+      expiredCrl: 'refuse',
+      certificates: new RevokedCertificates([]),
+      tokens: new RevokedTokens([]),
+    },
     modelId: /^[a-z0-9_]{3,32}$/,
     addresses: {},
     issuers: [issuer],
@@ -159,6 +168,7 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
     routes: buildRouteTable(routes),
     forwardsChains: false,
     tokens: createTokenMemory(),
+    failedTokens: new FailedVerifications({ count: 60, perMs: 60_000 }),
     ...more,
   };
 }

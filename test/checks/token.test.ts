@@ -32,7 +32,10 @@ interface Circumstances {
 function check(fields: readonly string[], more: Circumstances = {}): ReturnType<typeof checkToken> {
   const known = 'certificate' in more ? more.certificate : holder;
   const given = { ...facts({ fields }), nowMs: more.at ?? nowMs };
-  return checkToken(more.tenant ?? tenant([]), more.require ?? scopeFinetune, given, known);
+  return checkToken(more.tenant ?? tenant([]), more.require ?? scopeFinetune, given, {
+    address: given.connection.peer,
+    certificate: known,
+  });
 }
 
 /** The code of the denial, or `ok`. */

@@ -92,6 +92,7 @@ t.test('ours are added once, and say where the request came from', async (t) => 
     der: 'AQID',
     commonNames: [],
     serialNumber: '1',
+    notAfterMs: 0,
     chain: ['BAUG', 'BwgJ'],
   } as const;
   t.same(upstream([], { subject: 'worker-1', scope: 'read', model: 'm1', certificate }), [

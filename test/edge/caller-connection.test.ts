@@ -31,16 +31,21 @@ async function serve(t: Test, handle: Handle): Promise<Harness> {
   const sweep = setInterval(() => deadlines.sweep(performance.now()), 20);
   let closed = 0;
   const server = net.createServer((socket) => {
-    new CallerConnection(socket, socket, facts, {
-      llhttp,
-      deadlines,
-      limits: { headBytes: 4096, headFields: 20 },
-      timeouts,
-      handle,
-      onClosed: () => {
-        closed += 1;
+    new CallerConnection(
+      socket,
+      socket,
+      { facts, under: () => facts },
+      {
+        llhttp,
+        deadlines,
+        limits: { headBytes: 4096, headFields: 20 },
+        timeouts,
+        handle,
+        onClosed: () => {
+          closed += 1;
+        },
       },
-    });
+    );
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => {

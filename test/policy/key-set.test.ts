@@ -4,7 +4,8 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from 'jose';
 import t, { type Test } from 'tap';
-import { createFileKeySet, createRemoteKeySet, type KeySet } from '../../gateway/policy/key-set.ts';
+import { type KeySet, RemoteKeySet } from '../../gateway/policy/key-set.ts';
+import { fileKeys as readFileKeys } from './file-keys.ts';
 
 const folder = new URL('../../../shared/vectors/wycheproof/', import.meta.url);
 const ASYMMETRIC = ['ES256', 'ES384', 'ES512', 'EdDSA', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'];
@@ -24,8 +25,8 @@ async function signer(kid: string, alg = 'ES256'): Promise<Signer> {
 
 const setOf = (...keys: readonly JWK[]) => JSON.stringify({ keys });
 
-function fileKeys(text: string): KeySet {
-  const keys = createFileKeySet(text);
+async function fileKeys(text: string): Promise<KeySet> {
+  const keys = await readFileKeys(text);
   if (typeof keys === 'string') throw new Error(keys);
   return keys;
 }
@@ -34,8 +35,8 @@ t.test('a signature holds under the key it names, with an algorithm that is offe
   for (const alg of ['ES256', 'EdDSA', 'PS256']) {
     const a = await signer('a', alg);
     const b = await signer('b', alg);
-    const keys = fileKeys(setOf(a.jwk, b.jwk));
-    t.same(await keys.verify(await a.sign(), [alg]), { kind: 'verified', version: 1 }, alg);
+    const keys = await fileKeys(setOf(a.jwk, b.jwk));
+    t.same(await keys.verify(await a.sign(), [alg]), { kind: 'verified', version: keys.version }, alg);
     t.match(
       await keys.verify(await a.sign({ kid: 'b' }), [alg]),
       { kind: 'refused', unknownKey: false },
@@ -54,7 +55,7 @@ t.test('a signature holds under the key it names, with an algorithm that is offe
 
 t.test('what is no token is refused, whatever jose throws', async (t) => {
   const a = await signer('a');
-  const keys = fileKeys(setOf(a.jwk));
+  const keys = await fileKeys(setOf(a.jwk));
   const deep = Buffer.from(`${'['.repeat(100_000)}`).toString('base64url');
   const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`;
   for (const jws of ['', '.', '..', 'a.b.c', 'a.b.c.d', `${deep}.e30.AA`, none, `${await a.sign()}.x`]) {
@@ -69,26 +70,26 @@ t.test('no symmetric algorithm is offered, even where the policy names one', asy
   const forged = await new CompactSign(Buffer.from('{}'))
     .setProtectedHeader({ alg: 'HS256', kid: 'a' })
     .sign(secret);
-  t.match(await fileKeys(setOf(a.jwk)).verify(forged, ['HS256', 'ES256']), { kind: 'refused' });
+  t.match(await (await fileKeys(setOf(a.jwk))).verify(forged, ['HS256', 'ES256']), { kind: 'refused' });
 });
 
 t.test('a set that should not be published is refused', async (t) => {
   const { jwk } = await signer('a');
   const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  t.match(createFileKeySet(setOf(jwk, jwk)), /two keys have the kid a/);
-  t.match(createFileKeySet(setOf({ ...(await exportJWK(privateKey)), kid: 'p' })), /private or symmetric/);
-  t.match(createFileKeySet(setOf({ kty: 'oct', k: 'c2VjcmV0' })), /private or symmetric/);
-  t.match(createFileKeySet(setOf(jwk, { kty: 'EC', crv: 'P-256', d: '' })), /private or symmetric/);
-  t.match(createFileKeySet(setOf()), /no key/);
-  t.match(createFileKeySet(setOf({ kty: 'RSA', n: 'AQ', e: 'AQ' })), /exponent 1$/);
-  t.match(createFileKeySet(setOf({ kty: 'RSA', n: 'AQ', e: 'AQAA' })), /exponent 65536$/);
-  t.match(createFileKeySet(setOf({ kty: 'RSA', n: 'AQ' })), /lacks n or e/);
+  t.match(await readFileKeys(setOf(jwk, jwk)), /two keys have the kid a/);
+  t.match(await readFileKeys(setOf({ ...(await exportJWK(privateKey)), kid: 'p' })), /private or symmetric/);
+  t.match(await readFileKeys(setOf({ kty: 'oct', k: 'c2VjcmV0' })), /private or symmetric/);
+  t.match(await readFileKeys(setOf(jwk, { kty: 'EC', crv: 'P-256', d: '' })), /private or symmetric/);
+  t.match(await readFileKeys(setOf()), /no key/);
+  t.match(await readFileKeys(setOf({ kty: 'RSA', n: 'AQ', e: 'AQ' })), /exponent 1$/);
+  t.match(await readFileKeys(setOf({ kty: 'RSA', n: 'AQ', e: 'AQAA' })), /exponent 65536$/);
+  t.match(await readFileKeys(setOf({ kty: 'RSA', n: 'AQ' })), /lacks n or e/);
   const power = Buffer.from((65537n ** 120n).toString(16).padStart(482, '0'), 'hex').toString('base64url');
-  t.match(createFileKeySet(setOf({ kty: 'RSA', n: power, e: 'AQAB' })), /broken generator/);
-  t.match(createFileKeySet('{"keys":[{"kid":"a"}]}'), /kty/);
-  t.match(createFileKeySet('{"keys":[{"kty":"EC","kid":7}]}'), /kid/);
+  t.match(await readFileKeys(setOf({ kty: 'RSA', n: power, e: 'AQAB' })), /broken generator/);
+  t.match(await readFileKeys('{"keys":[{"kid":"a"}]}'), /kty/);
+  t.match(await readFileKeys('{"keys":[{"kty":"EC","kid":7}]}'), /kid/);
   for (const text of ['', '{', '[]', 'null', '{"keys":{}}', '{"keys":[1]}', '{"keys":[null]}']) {
-    t.match(createFileKeySet(text), /not a JSON Web Key Set/, text);
+    t.match(await readFileKeys(text), /not a JSON Web Key Set/, text);
   }
 });
 
@@ -97,18 +98,26 @@ class Issuer {
   answer: RequestListener = (_, response) => response.writeHead(500).end();
   requests = 0;
   nowMs = 0;
+  changes = 0;
   readonly faults: (string | undefined)[] = [];
   readonly #server = createServer((request, response) => {
     this.requests += 1;
     this.answer(request, response);
   });
 
-  async start(): Promise<KeySet> {
+  async start(more: { readonly keepMs?: number } = {}): Promise<RemoteKeySet> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
     const { port } = this.#server.address() as AddressInfo;
-    const keys = createRemoteKeySet(new URL(`http://127.0.0.1:${port}/jwks.json`), { now: () => this.nowMs });
-    keys.watch((fault) => this.faults.push(fault));
-    return keys;
+    return new RemoteKeySet(new URL(`http://127.0.0.1:${port}/jwks.json`), {
+      refreshMs: 600_000,
+      keepMs: 86_400_000,
+      ...more,
+      now: () => this.nowMs,
+      onFetch: (fault) => this.faults.push(fault),
+      onChange: () => {
+        this.changes += 1;
+      },
+    });
   }
 
   publish(...keys: readonly JWK[]): void {
@@ -121,9 +130,12 @@ class Issuer {
   }
 }
 
-async function withIssuer(run: (issuer: Issuer, keys: KeySet) => Promise<void>): Promise<void> {
+async function withIssuer(
+  run: (issuer: Issuer, keys: RemoteKeySet) => Promise<void>,
+  more: { readonly keepMs?: number } = {},
+): Promise<void> {
   const issuer = new Issuer();
-  const keys = await issuer.start();
+  const keys = await issuer.start(more);
   try {
     await run(issuer, keys);
   } finally {
@@ -148,11 +160,11 @@ t.test('many first tokens cause one fetch', async (t) => {
 t.test('keys are fetched before the first request when warmed', async (t) => {
   const a = await signer('a');
   await withIssuer(async (issuer, keys) => {
-    t.match(await keys.warm(), /500/);
+    t.match(await keys.fetch(), /500/);
     t.match(await keys.verify(await a.sign(), ['ES256']), { kind: 'unavailable', cause: /500/ });
     t.equal(issuer.requests, 1, 'not at once again');
     issuer.publish(a.jwk);
-    t.equal(await keys.warm(), undefined);
+    t.equal(await keys.fetch(), undefined);
     t.same(await keys.verify(await a.sign(), ['ES256']), verified(1));
     t.equal(issuer.requests, 2);
     t.match(issuer.faults, [/500/, undefined]);
@@ -176,7 +188,7 @@ t.test('an unknown kid causes a fetch, but not more often than every thirty seco
   const [a, b, c] = [await signer('a'), await signer('b'), await signer('c')];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
-    await keys.warm();
+    await keys.fetch();
     issuer.publish(a.jwk, b.jwk);
     t.match(await keys.verify(await b.sign(), ['ES256']), { kind: 'refused', unknownKey: true });
     issuer.nowMs = 30_000;
@@ -192,7 +204,7 @@ t.test('a wrong signature causes no fetch', async (t) => {
   const [a, b] = [await signer('a'), await signer('a')];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
-    await keys.warm();
+    await keys.fetch();
     issuer.nowMs = 60_000;
     t.match(await keys.verify(await b.sign(), ['ES256']), { kind: 'refused', unknownKey: false });
     t.equal(issuer.requests, 1);
@@ -208,7 +220,7 @@ t.test('keys ten minutes old are renewed behind the request, very old ones befor
   const [a, b] = [await signer('a'), await signer('b')];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
-    await keys.warm();
+    await keys.fetch();
     issuer.publish(b.jwk);
     issuer.nowMs = 599_999;
     t.same(await keys.verify(await a.sign(), ['ES256']), verified(1));
@@ -228,8 +240,8 @@ t.test('the same keys again are no new version', async (t) => {
   const a = await signer('a');
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
-    await keys.warm();
-    await keys.warm();
+    await keys.fetch();
+    await keys.fetch();
     t.equal(issuer.requests, 2);
     t.equal(keys.version, 1);
   });
@@ -249,7 +261,7 @@ t.test('the last good keys stay while the issuer fails, in whatever way', async 
   ];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
-    await keys.warm();
+    await keys.fetch();
     for (const [name, answer] of ways) {
       issuer.answer = answer;
       issuer.nowMs += 2_000_000;
@@ -285,7 +297,7 @@ function isOffered(jws: string, { alg }: JWK): boolean {
 /** How many tokens of a group were accepted; all of them that should be, and no other. */
 async function tryGroup(t: Test, { public: shown, private: hidden, comment, tests }: Group): Promise<number> {
   const given = shown ?? hidden ?? {};
-  const keys = createFileKeySet(JSON.stringify(given.keys === undefined ? { keys: [given] } : given));
+  const keys = await readFileKeys(JSON.stringify(given.keys === undefined ? { keys: [given] } : given));
   let accepted = 0;
   for (const { tcId, jws, result } of tests) {
     const verdict = typeof keys === 'string' ? undefined : await keys.verify(jws, ASYMMETRIC);

@@ -133,10 +133,16 @@ const MEANING_ROWS: readonly Row[] = [
     '11:19 issuers.main.keys.jwks: http://auth.example.com/ is no address for keys (expected https://…)',
   ],
   [
-    'a key file that holds no keys',
-    'keys/main.jwks.json',
-    'lists/partners.cidr',
-    '11:19 issuers.main.keys.file: lists/partners.cidr: it is not a JSON Web Key Set: an object with a list "keys" of objects',
+    'keys that are kept for less than the time between two fetches',
+    '{ file: keys/main.jwks.json }',
+    '{ jwks: https://auth.example.com/, refresh: 10m, keep: 5m }',
+    '11:73 issuers.main.keys.keep: is shorter than refresh',
+  ],
+  [
+    'a scope that names another twice',
+    'issuers:',
+    'scopes: { finetune: [read, read] }\nissuers:',
+    '7:28 scopes.finetune[1]: read stands here twice',
   ],
 ];
 
@@ -157,6 +163,14 @@ const NODES = [
   'ftp://x:1',
   '',
 ];
+
+t.test('a key file that holds no keys', async (t) => {
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.edit(TENANT, 'keys/main.jwks.json', 'lists/partners.cidr');
+  t.same((await folder.load()).faults, [
+    'tenants/lists/partners.cidr:1:1: it is not a JSON Web Key Set: an object with a list "keys" of objects',
+  ]);
+});
 
 testRows(t, authorities, TENANT, MEANING_ROWS);
 

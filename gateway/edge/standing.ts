@@ -1,0 +1,78 @@
+/** What a handshake found out of a caller, and whether it would find the same now. */
+
+import type { X509Certificate } from 'node:crypto';
+import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { NamedContext } from './server-names.ts';
+
+/** Where the identity of a server name is asked for again. */
+export interface StandingSource {
+  /** May throw, or reject, when the identity cannot be used. */
+  readonly find: (policy: Policy, serverName: string) => NamedContext | Promise<NamedContext> | undefined;
+  /** Another number whenever any identity was read. */
+  readonly identities: () => number;
+}
+
+/** The facts of one connection, judged again when policy or certificates are others than they were judged by. */
+export class Standing {
+  /** As of the last look. */
+  facts: ConnectionFacts;
+  readonly #source: StandingSource;
+  readonly #certificate: X509Certificate | undefined;
+  /** As the handshake found it: what is refused today may hold again tomorrow. */
+  readonly #first: CertificateFacts;
+  readonly #firstDigest: string;
+  #policy: Policy;
+  #identities: number;
+
+  /** `certificate` is the one behind `facts.certificate`, its issuers linked as far as the caller sent them. */
+  constructor(
+    source: StandingSource,
+    policy: Policy,
+    named: NamedContext,
+    facts: ConnectionFacts,
+    certificate: X509Certificate | undefined,
+  ) {
+    this.#source = source;
+    this.#policy = policy;
+    this.#identities = source.identities();
+    this.#certificate = certificate;
+    this.#first = facts.certificate;
+    this.#firstDigest = named.identity.digest;
+    this.facts = facts;
+  }
+
+  /** The facts as of now. Nothing changed: two comparisons. */
+  under(policy: Policy): ConnectionFacts {
+    const identities = this.#source.identities();
+    if (policy === this.#policy && identities === this.#identities) return this.facts;
+    this.#policy = policy;
+    this.#identities = identities;
+    if (this.#first.status === 'verified') this.#look(policy);
+    return this.facts;
+  }
+
+  /** An identity that has to be read is asked for, and tells when it is there: until then the last verdict holds. */
+  #look(policy: Policy): void {
+    try {
+      const found = this.#source.find(policy, this.facts.serverName);
+      if (found instanceof Promise) found.catch(() => undefined);
+      else if (found !== undefined) this.#judge(found);
+    } catch {
+      // Certificates that cannot be used say nothing against those that could be.
+    }
+  }
+
+  #judge({ identity, tenant }: NamedContext): void {
+    const { clients, digest } = identity;
+    const certificate = this.#certificate;
+    if (certificate === undefined || clients === undefined) return;
+    const nowMs = Date.now();
+    const isTrusted = digest === this.#firstDigest || clients.vouchFor(certificate, nowMs);
+    const reason = isTrusted
+      ? clients.objection(certificate, tenant.revocation, nowMs)
+      : 'its authority is not accepted any more';
+    const status: CertificateFacts = reason === undefined ? this.#first : { status: 'refused', reason };
+    this.facts = { ...this.facts, certificate: status };
+  }
+}

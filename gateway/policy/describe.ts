@@ -1,0 +1,27 @@
+/** A policy in force as the admin listener tells of it. */
+
+import type { Policy, Tenant } from './policy.ts';
+
+/** The members of `/policy` that come from the policy itself. */
+export function describePolicy({ generation, digest, loadedAtMs, tenants }: Policy): object {
+  return {
+    generation,
+    digest,
+    loaded_at: new Date(loadedAtMs).toISOString(),
+    tenants: [...tenants.values()].map(({ name, serverNames, routes }) => ({
+      name,
+      server_names: serverNames,
+      routes: routes.entries.map(({ route }) => route.name),
+    })),
+  };
+}
+
+/** Its address lists as they are now. */
+export function describeLists({ name: tenant, lists }: Tenant) {
+  return [...lists.values()].map(({ name: list, parts }) => ({
+    tenant,
+    list,
+    prefixes: parts.reduce((sum, { contents }) => sum + (contents?.tree.size ?? 0), 0),
+    isCurrent: parts.every((part) => part.isCurrent),
+  }));
+}

@@ -1,0 +1,98 @@
+/** Certificates and tokens a tenant has revoked by name, before they end by themselves. */
+
+import type { VerifiedCertificate } from '../core/facts.ts';
+import type { PolicyFault } from '../core/fault.ts';
+import type { ListPart, ListReader } from '../lists/live-list.ts';
+import { type RevokedContents, revokedCertificates, revokedTokens } from '../lists/revoked.ts';
+import { followSources, type ListServers, type WrittenSources } from './list-sources.ts';
+import type { TenantFile } from './tenant-file.ts';
+import type { VerifiedToken } from './token-memory.ts';
+import type { Places } from './yaml-file.ts';
+
+/** What is revoked, and by which line. */
+class Revoked {
+  readonly parts: readonly ListPart<RevokedContents>[];
+
+  constructor(parts: readonly ListPart<RevokedContents>[]) {
+    this.parts = parts;
+  }
+
+  /** Why what has any of these names is refused, for the log; a list that was never read could hold anyone. */
+  protected find(names: readonly string[]): string | undefined {
+    for (const { contents, place } of this.parts) {
+      if (contents === undefined) return `the list of those revoked was never read (${place})`;
+      for (const name of names) {
+        const found = contents.places.get(name);
+        if (found !== undefined) return `it was revoked by ${found}`;
+      }
+    }
+    return undefined;
+  }
+}
+
+export class RevokedCertificates extends Revoked {
+  objection({ thumbprint, serialNumber }: VerifiedCertificate): string | undefined {
+    if (this.parts.length === 0) return undefined;
+    return this.find([fingerprint(thumbprint), `serial:${serialNumber}`]);
+  }
+}
+
+export class RevokedTokens extends Revoked {
+  /** By its id, its subject, the certificate it is bound to, or the one it came with. */
+  objection(
+    { jti, subject, thumbprint }: VerifiedToken,
+    shown: VerifiedCertificate | undefined,
+  ): string | undefined {
+    if (this.parts.length === 0) return undefined;
+    const names = [`sub:${subject}`];
+    if (jti !== undefined) names.push(`jti:${jti}`);
+    for (const each of new Set([thumbprint, shown?.thumbprint]))
+      if (each !== undefined) names.push(fingerprint(each));
+    return this.find(names);
+  }
+}
+
+function fingerprint(thumbprint: string): string {
+  return `sha256:${Buffer.from(thumbprint, 'base64url').toString('hex')}`;
+}
+
+/** What a tenant revokes: in its policy, and in lists of a file, of etcd and of Redis, which are followed. */
+export async function readRevocations(
+  places: Places,
+  { certificates, tokens }: TenantFile['revocation'],
+  servers: ListServers,
+): Promise<{
+  readonly certificates: RevokedCertificates;
+  readonly tokens: RevokedTokens;
+  readonly faults: readonly PolicyFault[];
+}> {
+  const ofCertificates = await readParts(places, 'certificates', certificates, servers, revokedCertificates);
+  const ofTokens = await readParts(places, 'tokens', tokens, servers, revokedTokens);
+  return {
+    certificates: new RevokedCertificates(ofCertificates.parts),
+    tokens: new RevokedTokens(ofTokens.parts),
+    faults: [...ofCertificates.faults, ...ofTokens.faults],
+  };
+}
+
+async function readParts(
+  places: Places,
+  key: 'certificates' | 'tokens',
+  written: WrittenSources & { readonly entries: readonly string[] },
+  servers: ListServers,
+  reader: ListReader<RevokedContents>,
+): Promise<{
+  readonly parts: readonly ListPart<RevokedContents>[];
+  readonly faults: readonly PolicyFault[];
+}> {
+  const path = ['revocation', key];
+  const { lists, faults } = await followSources(places, path, written, servers, reader);
+  const own = new Map<string, string>();
+  for (const [index, entry] of written.entries.entries()) {
+    const { file, line } = places.at([...path, 'entries', index], '');
+    own.set(entry, `${file}:${line}`);
+  }
+  const parts: ListPart<RevokedContents>[] = [...lists];
+  if (own.size > 0) parts.push({ place: places.file, contents: { places: own }, isCurrent: true });
+  return { parts, faults };
+}

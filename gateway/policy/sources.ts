@@ -1,0 +1,55 @@
+/** What a policy follows beside its own files: lists, and the keys of token issuers. */
+
+import type { PolicyFault } from '../core/fault.ts';
+import { ListRegistry, type ListRegistryOptions } from '../lists/list-registry.ts';
+import type { ListPart } from '../lists/live-list.ts';
+import { KeyRegistry, type KeyWatcher } from './key-registry.ts';
+import type { KeySet } from './key-set.ts';
+import type { Policy } from './policy.ts';
+
+export interface PolicySourcesOptions {
+  /** `once`: files are read and nothing is followed, no server is asked. */
+  readonly mode: 'follow' | 'once';
+  /** Hears of every change of a list and of what is wrong with it. */
+  readonly onList?: ListRegistryOptions['onChange'];
+  readonly keys?: KeyWatcher;
+}
+
+/** Outlives policies: what two of them name alike goes on from the one to the other. */
+export class PolicySources {
+  readonly lists: ListRegistry;
+  readonly keys: KeyRegistry;
+
+  constructor({ mode, onList, keys }: PolicySourcesOptions) {
+    this.lists = new ListRegistry({ mode, ...(onList !== undefined && { onChange: onList }) });
+    this.keys = new KeyRegistry(mode, keys);
+  }
+
+  /** Ends everything this policy does not name. */
+  retain(policy: Policy): void {
+    const tenants = [...policy.tenants.values()];
+    const keys = tenants.flatMap(({ issuers }) => issuers.map((issuer) => issuer.keys));
+    const lists = tenants.flatMap(({ lists: addresses, revocation }): ListPart<unknown>[] => [
+      ...[...addresses.values()].flatMap(({ parts }) => parts),
+      ...revocation.certificates.parts,
+      ...revocation.tokens.parts,
+    ]);
+    this.keys.retain(new Set(keys));
+    this.lists.retain(new Set([...lists, ...keys.flatMap(({ list }: KeySet) => list ?? [])]));
+  }
+
+  /** Of every list, and every file of keys, that is not what its source has. */
+  get faults(): readonly PolicyFault[] {
+    return this.lists.faults;
+  }
+
+  /** Looks at files without waiting to hear of their change; resolves when they are read. */
+  refresh(): Promise<void> {
+    return this.lists.refresh();
+  }
+
+  close(): void {
+    this.keys.close();
+    this.lists.close();
+  }
+}

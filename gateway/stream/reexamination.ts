@@ -1,0 +1,74 @@
+/** One admitted stream, decided again by what is in force now and from the facts of then. */
+
+import { type Denial, isDenial } from '../core/denial.ts';
+import type { RequestHead } from '../core/facts.ts';
+import { type Admission, type Decision, decide } from '../decide.ts';
+import type { Standing } from '../edge/standing.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Examined } from './running-streams.ts';
+
+/** What was admitted. */
+export interface Admitted {
+  readonly head: RequestHead;
+  readonly admission: Admission;
+}
+
+/** Hears of every outcome: nothing, or why the stream has to end. */
+export interface ReexaminationWatcher {
+  onReexamined(denial: Denial | undefined): void;
+}
+
+/** Nothing is fetched for it. How long the stream may outlive its token is the route's to say. */
+export class Reexamination implements Examined {
+  readonly #policy: () => Policy;
+  readonly #standing: Pick<Standing, 'under'>;
+  readonly #admitted: Admitted;
+  readonly #watcher: ReexaminationWatcher;
+  readonly #admittedMs = Date.now();
+  examineAtMs: number;
+
+  /** `policy` is the one in force whenever it is asked for. */
+  constructor(
+    policy: () => Policy,
+    standing: Pick<Standing, 'under'>,
+    admitted: Admitted,
+    watcher: ReexaminationWatcher,
+  ) {
+    this.#policy = policy;
+    this.#standing = standing;
+    this.#admitted = admitted;
+    this.#watcher = watcher;
+    this.examineAtMs = endOf(admitted.admission, this.#admittedMs);
+  }
+
+  examine(): void {
+    const { head, admission } = this.#admitted;
+    const policy = this.#policy();
+    const nowMs = Date.now();
+    this.examineAtMs = endOf(admission, nowMs);
+    const decision = decide(policy, {
+      connection: this.#standing.under(policy),
+      head,
+      nowMs,
+      tokenNowMs: Math.max(this.#admittedMs, nowMs - admission.route.expiryGraceMs),
+      offline: true,
+    });
+    if (decision instanceof Promise) void decision.then((made) => this.#examined(made));
+    else this.#examined(decision);
+  }
+
+  /** Keys that are not there yet say nothing against a token: when they come, it is looked at again. */
+  #examined(decision: Decision): void {
+    const ends = isDenial(decision) && decision.code !== 'overloaded';
+    this.#watcher.onReexamined(ends ? decision : undefined);
+  }
+}
+
+/** When an admission has to be looked at again for the time alone: the next end after now of what it stands on. */
+function endOf({ route, tenant, token, certificate }: Admission, nowMs: number): number {
+  const issuer = tenant.issuers.find(({ name }) => name === token?.issuer);
+  const ends: number[] = [];
+  if (token !== undefined) ends.push(token.expMs + (issuer?.clockSkewMs ?? 0) + route.expiryGraceMs);
+  if (certificate !== undefined) ends.push(certificate.notAfterMs + 1);
+  return Math.min(...ends.filter((endMs) => endMs > nowMs), Number.POSITIVE_INFINITY);
+}

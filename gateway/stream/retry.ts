@@ -1,0 +1,13 @@
+/** Whether a request may be sent once more. */
+
+import type { RequestHead } from '../core/facts.ts';
+import type { NodeFault } from '../relay/node-connection.ts';
+
+/**
+ * A node may close a kept connection in the moment a request is sent on it; `uses` says how often it carried one. Asking
+ * once more is safe where the method promises no effect (RFC 9110 §9.2.1, §9.2.2) and there was no body.
+ */
+export function mayRetry({ method, framing }: RequestHead, fault: NodeFault, uses: number): boolean {
+  const stale = fault.kind === 'broken' && uses > 1;
+  return stale && framing.kind === 'none' && (method === 'GET' || method === 'HEAD');
+}

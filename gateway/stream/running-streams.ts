@@ -1,0 +1,64 @@
+/** The admitted streams of a gateway: decided again when anything has changed that their admission stood on. */
+
+/** A stream that can be decided again, from the facts it came with. */
+export interface Examined {
+  /** When it has to be decided again for the time alone, milliseconds since the epoch. */
+  readonly examineAtMs: number;
+  /** Ends the stream if it would not be admitted any more. */
+  examine(): void;
+}
+
+/** Changes that come together are one. */
+const SETTLE_MS = 20;
+/** How often ends of tokens and certificates are looked for. */
+const TICK_MS = 250;
+/** Streams decided in one go; between two goes all other work has its turn. */
+const PIECE = 200;
+
+export class RunningStreams {
+  readonly #streams = new Set<Examined>();
+  readonly #tick: NodeJS.Timeout;
+  #settling: NodeJS.Timeout | undefined;
+
+  constructor() {
+    this.#tick = setInterval(() => this.#examineDue(Date.now()), TICK_MS).unref();
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  add(stream: Examined): void {
+    this.#streams.add(stream);
+  }
+
+  delete(stream: Examined): void {
+    this.#streams.delete(stream);
+  }
+
+  /** Something has changed: every stream is decided again. */
+  examineSoon(): void {
+    this.#settling ??= setTimeout(() => {
+      this.#settling = undefined;
+      void this.#examineAll();
+    }, SETTLE_MS).unref();
+  }
+
+  close(): void {
+    clearInterval(this.#tick);
+    clearTimeout(this.#settling);
+  }
+
+  #examineDue(nowMs: number): void {
+    for (const stream of [...this.#streams]) if (stream.examineAtMs <= nowMs) stream.examine();
+  }
+
+  /** Streams that begin meanwhile are decided by what is in force already. */
+  async #examineAll(): Promise<void> {
+    const streams = [...this.#streams];
+    for (let from = 0; from < streams.length; from += PIECE) {
+      for (const stream of streams.slice(from, from + PIECE)) if (this.#streams.has(stream)) stream.examine();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
