@@ -3,7 +3,7 @@ import t from 'tap';
 import { type DenialCode, isDenial, type Step } from '../gateway/core/denial.ts';
 import type { ConnectionFacts, Facts, RequestHead } from '../gateway/core/facts.ts';
 import { type Decision, decide, type Trail } from '../gateway/decide.ts';
-import type { Policy } from '../gateway/policy/policy.ts';
+import type { Policy, Tenant } from '../gateway/policy/policy.ts';
 import {
   address,
   addressRules,
@@ -40,10 +40,12 @@ const allowed = { addresses: addressRules(['203.0.113.0/24']) };
 const policyA = (): Policy => policyOf(tenant(routes, allowed));
 const token = await signClaims({ max_epochs: 5, target_version: 9 });
 
+const patchType = 'application/vnd.patchgate.weight-patch';
+
 const goodHead: Partial<RequestHead> = {
   method: 'PUT',
   path: '/v1/models/m_1/patches/s1',
-  fields: [...bearer(token), 'Content-Type', 'application/vnd.patchgate.weight-patch'],
+  fields: [...bearer(token), 'Content-Type', patchType],
   framing: { kind: 'length', length: 1000 },
 };
 const good = (head: Partial<RequestHead> = {}, connection: Partial<ConnectionFacts> = {}): Facts =>
@@ -84,7 +86,7 @@ interface Wrong {
   readonly connection?: Partial<ConnectionFacts>;
 }
 
-const typed = ['Content-Type', 'application/vnd.patchgate.weight-patch'];
+const typed = ['Content-Type', patchType];
 const proxied = [...(goodHead.fields ?? []), 'X-Forwarded-For', 'nobody'];
 /** One fault for each step, in the order of the steps. */
 const wrongs: readonly Wrong[] = [
@@ -186,4 +188,36 @@ t.test('one address opens what its neighbour does not', async (t) => {
   ] as const) {
     t.equal(codeOf(await decide(policyA(), good({}, { peer: address(peer) }))), expected, peer);
   }
+});
+
+t.test('a route in shadow admits whom it would refuse, and says for what', async (t) => {
+  const shadowed = (more: Partial<Tenant> = {}): Policy =>
+    policyOf(
+      tenant([entry('PUT', '/v1/models/{model_id}/patches/{stream_id}', { ...push, shadow: true })], {
+        ...allowed,
+        ...more,
+      }),
+    );
+  const wouldBe = async (given: Facts, policy = shadowed()): Promise<unknown> => {
+    const decision = await decide(policy, given);
+    return isDenial(decision) ? decision.code : (decision.shadowed?.code ?? 'nothing');
+  };
+  t.equal(await wouldBe(good()), 'nothing');
+  t.equal(await wouldBe(good({}, { peer: address('198.51.100.1') })), 'address-denied');
+  t.equal(await wouldBe(good({}, { certificate: { status: 'absent' } })), 'certificate-required');
+  t.equal(await wouldBe(good({ fields: ['Content-Type', patchType] })), 'token-missing');
+  const narrow = await signClaims({ scope: 'read' });
+  const reading = good({ fields: [...bearer(narrow), 'Content-Type', patchType] });
+  t.equal(await wouldBe(reading), 'insufficient-scope');
+  t.match(
+    await decide(shadowed(), reading),
+    { token: { subject: 'worker-1' } },
+    'who it is, is known all the same',
+  );
+  t.equal(
+    await wouldBe(good({ framing: { kind: 'length', length: 1001 } })),
+    'body-too-large',
+    'limits stand',
+  );
+  t.equal(await wouldBe(good({ path: '/other' })), 'not-found');
 });

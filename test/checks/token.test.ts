@@ -3,8 +3,10 @@ import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
 import type { VerifiedCertificate } from '../../gateway/core/facts.ts';
+import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
 import type { KeySet } from '../../gateway/policy/key-set.ts';
 import type { Issuer, Requirement, Tenant } from '../../gateway/policy/policy.ts';
+import { RevokedTokens } from '../../gateway/policy/revocations.ts';
 import {
   bearer,
   certificate,
@@ -397,4 +399,103 @@ t.test('a token that fails is not remembered', async (t) => {
   t.equal(await outcome(token, circumstances), 'token-invalid');
   t.equal(keys.asked, 2);
   t.equal(circumstances.tenant?.tokens.size, 0);
+});
+
+t.test('a revoked token is refused, remembered or not; a list that was never read revokes all', async (t) => {
+  const revoking = (names: readonly string[] | undefined): Tenant => {
+    const contents = names && { places: new Map(names.map((name) => [name, 'x.txt:3'])) };
+    const part = { place: 'x.txt', contents, isCurrent: true };
+    const { revocation } = tenant([]);
+    return tenant([], { revocation: { ...revocation, tokens: new RevokedTokens([part]) } });
+  };
+  const token = await signClaims({ jti: 'j1', sub: 'w', cnf: { 'x5t#S256': thumbprint } });
+  const hex = Buffer.from(thumbprint, 'base64url').toString('hex');
+  for (const name of ['jti:j1', 'sub:w', `sha256:${hex}`]) {
+    t.match(
+      await check(bearer(token), { tenant: revoking([name]) }),
+      { code: 'token-revoked', cause: 'it was revoked by x.txt:3' },
+      name,
+    );
+  }
+  t.equal(await outcome(token, { tenant: revoking(['jti:j2', 'sub:j1', 'sub:', 'jti:w']) }), 'ok');
+  t.match(await check(bearer(token), { tenant: revoking(undefined) }), {
+    code: 'token-revoked',
+    cause: 'the list of those revoked was never read (x.txt)',
+  });
+  const later = revoking(['jti:j0']);
+  t.equal(await outcome(token, { tenant: later }), 'ok');
+  const [part] = later.revocation.tokens.parts;
+  (part?.contents?.places as Map<string, string>).set('jti:j1', 'x.txt:4');
+  t.equal(await outcome(token, { tenant: later }), 'token-revoked', 'one that is remembered');
+});
+
+t.test(
+  'an address whose tokens keep failing is not verified for; its good tokens of before go on',
+  async (t) => {
+    const limited = tenant([], { failedTokens: new FailedVerifications({ count: 2, perMs: 60_000 }) });
+    const good = await signClaims();
+    t.equal(await outcome(good, { tenant: limited }), 'ok');
+    const forged = (await signClaims({ sub: 'x' })).slice(0, -8).concat('AAAAAAAA');
+    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+    t.equal(
+      await outcome('a.b.c', { tenant: limited }),
+      'token-malformed',
+      'what costs no signature does not count',
+    );
+    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+    t.match(await check(bearer(forged), { tenant: limited }), { code: 'rate-limited', retryAfterS: 30 });
+    t.equal(await outcome(await signClaims({ sub: 'y' }), { tenant: limited }), 'rate-limited');
+    t.equal(await outcome(good, { tenant: limited }), 'ok');
+    t.equal(await outcome(forged, { tenant: limited, at: nowMs + 30_000 }), 'token-invalid');
+  },
+);
+
+t.test('a token that is told of is judged by all but its signature', async (t) => {
+  const told = (changed: Readonly<Record<string, unknown>>) =>
+    checkToken(
+      tenant([]),
+      scopeFinetune,
+      { ...facts({ fields: [] }), told: { kind: 'claims', claims: { ...claims, ...changed } } },
+      { address: facts().connection.peer, certificate: holder },
+    );
+  t.match(told({}), { subject: 'worker-1', issuer: 'main' });
+  t.match(told({ exp: nowS - 60 }), { code: 'token-expired' });
+  t.match(told({ aud: 'other' }), { code: 'token-invalid' });
+  t.match(told({ iss: 'other' }), { code: 'token-invalid' });
+  t.match(told({ cnf: { 'x5t#S256': 'B'.repeat(43) } }), { code: 'token-unbound' });
+});
+
+t.test('claims of every JSON type in every place make a verdict, never an error', async (t) => {
+  const values: readonly unknown[] = [
+    ...[null, true, false, 0, -1, 1.5, 1e300, Number.MAX_SAFE_INTEGER, '', 'x', '\ud800', 'x'.repeat(4000)],
+    ...[[], [null], [[['x']]], {}, { a: 1 }, { 'x5t#S256': 7 }, { 'x5t#S256': thumbprint, jkt: 'x' }],
+  ];
+  const names = [
+    ...['iss', 'aud', 'sub', 'exp', 'iat', 'nbf', 'jti', 'scope', 'scp', 'cnf'],
+    ...['model_id', 'max_epochs', 'target_version', 'team', '__proto__', 'constructor'],
+  ];
+  let verdicts = 0;
+  for (const name of names) {
+    for (const value of values) {
+      const payload = JSON.stringify({ ...claims, [name]: undefined }).replace(
+        /}$/,
+        `,${JSON.stringify(name)}:${JSON.stringify(value)}}`,
+      );
+      verdicts += (await outcome(sign(payload))) === '' ? 0 : 1;
+    }
+  }
+  t.equal(verdicts, names.length * values.length);
+});
+
+t.test('a token with any one bit flipped is refused', async (t) => {
+  const token = Buffer.from(await signClaims());
+  const unlimited = tenant([], { failedTokens: new FailedVerifications({ count: 1_000_000, perMs: 1000 }) });
+  const passed: string[] = [];
+  for (let bit = 0; bit < token.length * 8; bit++) {
+    const flipped = Buffer.from(token);
+    flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    if ((await outcome(flipped.toString('latin1'), { tenant: unlimited })) === 'ok')
+      passed.push(`bit ${bit}`);
+  }
+  t.same(passed, []);
 });

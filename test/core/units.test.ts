@@ -1,6 +1,6 @@
 /** Durations and sizes have one form each; what could be read as another number is no number. */
 import t from 'tap';
-import { parseDuration, parseSize } from '../../gateway/core/units.ts';
+import { parseDuration, parseRate, parseSize } from '../../gateway/core/units.ts';
 
 t.test('durations', async (t) => {
   const rows = { '0s': 0, '800ms': 800, '30s': 30_000, '5m': 300_000, '1h': 3_600_000, '1d': 86_400_000 };
@@ -10,6 +10,14 @@ t.test('durations', async (t) => {
 t.test('sizes', async (t) => {
   const rows = { '0B': 0, '512B': 512, '64KiB': 65_536, '1MiB': 1 << 20, '2GiB': 2 ** 31, '1TiB': 2 ** 40 };
   for (const [text, bytes] of Object.entries(rows)) t.equal(parseSize(text), bytes, text);
+});
+
+t.test('rates', async (t) => {
+  t.same(parseRate('100/s'), { count: 100, perMs: 1000 });
+  t.same(parseRate('60/m'), { count: 60, perMs: 60_000 });
+  t.same(parseRate('1/d'), { count: 1, perMs: 86_400_000 });
+  for (const text of ['', '0/s', '1', '1/ms', '/s', '01/s', '1.5/s', '-1/s', '1/s ', '1 /s'])
+    t.equal(parseRate(text), undefined, text);
 });
 
 t.test('anything else is nothing', async (t) => {

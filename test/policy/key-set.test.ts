@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from 'jose';
 import t, { type Test } from 'tap';
-import { type KeySet, RemoteKeySet } from '../../gateway/policy/key-set.ts';
+import { type KeySet, RemoteKeySet, type RemoteKeySettings } from '../../gateway/policy/key-set.ts';
 import { fileKeys as readFileKeys } from './file-keys.ts';
 
 const folder = new URL('../../../shared/vectors/wycheproof/', import.meta.url);
@@ -105,7 +105,7 @@ class Issuer {
     this.answer(request, response);
   });
 
-  async start(more: { readonly keepMs?: number } = {}): Promise<RemoteKeySet> {
+  async start(more: Partial<RemoteKeySettings> = {}): Promise<RemoteKeySet> {
     await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
     const { port } = this.#server.address() as AddressInfo;
     return new RemoteKeySet(new URL(`http://127.0.0.1:${port}/jwks.json`), {
@@ -132,7 +132,7 @@ class Issuer {
 
 async function withIssuer(
   run: (issuer: Issuer, keys: RemoteKeySet) => Promise<void>,
-  more: { readonly keepMs?: number } = {},
+  more: Partial<RemoteKeySettings> = {},
 ): Promise<void> {
   const issuer = new Issuer();
   const keys = await issuer.start(more);
@@ -270,6 +270,62 @@ t.test('the last good keys stay while the issuer fails, in whatever way', async 
     }
     t.equal(issuer.requests, 1 + ways.length, 'no redirect was followed');
   });
+});
+
+t.test('keys nobody could confirm for too long are none, and that is told', async (t) => {
+  const a = await signer('a');
+  await withIssuer(
+    async (issuer, keys) => {
+      issuer.publish(a.jwk);
+      await keys.fetch();
+      t.equal(issuer.changes, 1);
+      issuer.answer = (_, response) => response.writeHead(503).end();
+      issuer.nowMs = 3_599_999;
+      t.same(await keys.verify(await a.sign(), ['ES256'], false), verified(1));
+      issuer.nowMs = 3_600_000;
+      t.match(await keys.verify(await a.sign(), ['ES256'], false), { kind: 'unavailable' });
+      t.equal(keys.version, 0, 'what was verified before is not believed either');
+      t.match(await keys.fetch(), /503/);
+      t.equal(issuer.changes, 2);
+      issuer.publish(a.jwk);
+      await keys.fetch();
+      t.same(await keys.verify(await a.sign(), ['ES256']), verified(1), 'the same keys again');
+      t.equal(issuer.changes, 3);
+    },
+    { keepMs: 3_600_000 },
+  );
+});
+
+t.test('where nothing may be fetched the keys at hand have to do', async (t) => {
+  const [a, b] = [await signer('a'), await signer('b')];
+  await withIssuer(async (issuer, keys) => {
+    issuer.publish(a.jwk, b.jwk);
+    t.match(await keys.verify(await a.sign(), ['ES256'], false), { kind: 'unavailable' });
+    issuer.publish(a.jwk);
+    await keys.fetch();
+    issuer.nowMs = 60_000;
+    t.match(await keys.verify(await b.sign(), ['ES256'], false), { kind: 'refused', unknownKey: true });
+    t.equal(issuer.requests, 1);
+  });
+});
+
+t.test('followed keys are fetched on a clock, and sooner while that fails', async (t) => {
+  const a = await signer('a');
+  const issuer = new Issuer();
+  const keys = await issuer.start({ refreshMs: 40 });
+  t.teardown(() => {
+    keys.close();
+    issuer.stop();
+  });
+  issuer.publish(a.jwk);
+  keys.follow();
+  await fetched(issuer, 4);
+  t.same(issuer.faults.slice(0, 4), [undefined, undefined, undefined, undefined]);
+  t.equal(keys.version, 1);
+  keys.close();
+  const { requests } = issuer;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.equal(issuer.requests, requests, 'not once it is closed');
 });
 
 interface Group {

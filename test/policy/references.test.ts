@@ -136,7 +136,7 @@ const MEANING_ROWS: readonly Row[] = [
     'keys that are kept for less than the time between two fetches',
     '{ file: keys/main.jwks.json }',
     '{ jwks: https://auth.example.com/, refresh: 10m, keep: 5m }',
-    '11:73 issuers.main.keys.keep: is shorter than refresh',
+    '11:66 issuers.main.keys.keep: is shorter than refresh',
   ],
   [
     'a scope that names another twice',

@@ -1,0 +1,68 @@
+/** Lists of revoked certificates and tokens: what an entry may be, for how long, and where a bad one stands. */
+import t from 'tap';
+import { isFaults, type ListReader } from '../../gateway/lists/live-list.ts';
+import { type RevokedContents, revokedCertificates, revokedTokens } from '../../gateway/lists/revoked.ts';
+import { runSteps } from '../../gateway/lists/run-steps.ts';
+
+const HEX = 'ab'.repeat(32);
+const NOW_MS = Date.parse('2026-11-01T00:00:00Z');
+
+async function read(reader: ListReader<RevokedContents>, text: string) {
+  const contents = await runSteps(reader.text('x.txt', text, NOW_MS), () => true);
+  if (contents === undefined) throw new Error('not read');
+  if (isFaults(contents)) return contents.map(({ line, column, problem }) => `${line}:${column} ${problem}`);
+  return { entries: Object.fromEntries(contents.places), nextEndMs: contents.nextEndMs };
+}
+
+t.test('tokens by id, by subject, by certificate', async (t) => {
+  const text = `# lost laptops
+jti:4711
+  sub:worker-7   # the whole machine
+jti:a#b/c?d=e
+SHA256:${HEX.toUpperCase()}
+
+`;
+  t.same(await read(revokedTokens, text), {
+    entries: {
+      'jti:4711': 'x.txt:2',
+      'sub:worker-7': 'x.txt:3',
+      'jti:a#b/c?d=e': 'x.txt:4',
+      [`sha256:${HEX}`]: 'x.txt:5',
+    },
+    nextEndMs: undefined,
+  });
+});
+
+t.test('an entry may end', async (t) => {
+  const text =
+    'jti:a until=2026-12-01T00:00:00Z # then it has expired\njti:b until=2026-10-01T00:00:00Z\nserial:1';
+  t.same(await read(revokedTokens, text.replace('serial:1', 'jti:c')), {
+    entries: { 'jti:a': 'x.txt:1', 'jti:c': 'x.txt:3' },
+    nextEndMs: Date.parse('2026-12-01T00:00:00Z'),
+  });
+  t.match(await read(revokedCertificates, 'serial:1 until=2026-12-01T00:00:00Z'), {
+    entries: { 'serial:1': 'x.txt:1' },
+  });
+});
+
+t.test('what is none is a fault with its place', async (t) => {
+  const bad = ['4711', 'jti:', 'kid:1', 'serial:12', `sha256:${HEX.slice(2)}`, 'JTI:x'];
+  for (const text of bad)
+    t.same(await read(revokedTokens, `jti:ok\n  ${text}\n`), [`2:3 ${text} names no token`]);
+  t.same(await read(revokedTokens, 'jti:a b'), ['1:1 b is no option of an entry (until=…)']);
+  t.same(await read(revokedTokens, 'jti:a until=tomorrow'), [
+    '1:1 tomorrow is no time (2026-12-01T00:00:00Z)',
+  ]);
+  t.same(await read(revokedCertificates, 'jti:a'), ['1:1 jti:a names no certificate']);
+  const many = await read(revokedTokens, 'x\n'.repeat(100_000));
+  t.equal(Array.isArray(many) && many.length, 20, 'not as many as there are lines');
+});
+
+t.test('entries under keys of their own', async (t) => {
+  const entries = new Map([
+    ['a', 'jti:1'],
+    ['b', 'nobody'],
+  ]);
+  const contents = await runSteps(revokedTokens.keyed('redis x', entries, NOW_MS), () => true);
+  t.match(contents, [{ file: 'redis x b', problem: 'nobody names no token' }]);
+});

@@ -1,0 +1,237 @@
+/** Running streams are decided again when anything changes that they were admitted by, and end when they would not be now. */
+import { once } from 'node:events';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import t, { type Test } from 'tap';
+import { createAuthority } from '../../gateway/demo/pki.ts';
+import { createTokenIssuer } from '../../gateway/demo/token.ts';
+import { until } from '../lists/servers.ts';
+import { HOST, rawNode, type Stage, type StageOptions, setStage, sleep } from './stage.ts';
+
+const ROUTES = ['end', 'grace 1s', 'finish']
+  .map(
+    (onExpiry) => `  - name: ${onExpiry.split(' ')[0]}
+    match: { methods: [GET, PUT], path: '/${onExpiry.split(' ')[0]}/{model_id}' }
+    require: { scope: finetune }
+    onExpiry: ${onExpiry}
+    upstream: sync
+`,
+  )
+  .join('');
+
+interface Yard extends Stage {
+  /** The node's ends of the running streams, by their order. */
+  readonly upstream: readonly Socket[];
+}
+
+/** A node that answers a GET with the beginning of a body and a PUT with nothing, and a tenant that revokes by a file. */
+async function setYard(t: Test, more: Partial<StageOptions> = {}): Promise<Yard> {
+  const folder = t.testdir({ 'revoked.txt': '# nobody\n', 'office.cidr': '127.0.0.0/8\n' });
+  const upstream: Socket[] = [];
+  const node = await rawNode(t, (socket, text) => {
+    if (upstream.includes(socket)) return;
+    upstream.push(socket);
+    if (text.startsWith('GET')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun');
+  });
+  const addresses = `addresses: { office: { file: ${join(folder, 'office.cidr')} } }
+allow: [office]
+revocation: { tokens: { file: ${join(folder, 'revoked.txt')} } }`;
+  const stage = await setStage(t, { nodes: [node.address], routes: ROUTES, addresses, ...more });
+  return { ...stage, upstream };
+}
+
+interface Running {
+  readonly socket: TLSSocket;
+  /** Everything that came until the connection closed. */
+  readonly answer: Promise<string>;
+  readonly isOpen: () => boolean;
+}
+
+/** A request that runs: the node has begun to get it. */
+async function begin(yard: Yard, request: string, token: string): Promise<Running> {
+  const before = yard.upstream.length;
+  const socket = await yard.connect();
+  let text = '';
+  let open = true;
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  socket.on('error', () => undefined);
+  const answer = new Promise<string>((resolve) => {
+    socket.on('close', () => {
+      open = false;
+      resolve(text);
+    });
+  });
+  const [method] = request.split(' ');
+  const framing = method === 'PUT' ? 'Content-Length: 1000\r\n' : '';
+  socket.write(`${request} HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${token}\r\n${framing}\r\n`);
+  if (method === 'PUT') socket.write('the first bytes');
+  if (!(await until(async () => yard.upstream.length > before))) throw new Error('no stream began');
+  return { socket, answer, isOpen: () => open };
+}
+
+const put = (yard: Yard, token: string, route = 'end'): Promise<Running> =>
+  begin(yard, `PUT /${route}/vision`, token);
+
+/** The node's end is broken off, not closed: the body must not look whole. */
+async function isReset(socket: Socket | undefined): Promise<boolean> {
+  return until(async () => socket?.destroyed === true && !socket.readableEnded);
+}
+
+async function edit(yard: Stage, from: string, to: string): Promise<void> {
+  const file = join(yard.folder, 'policies', 'tenants', 'tenant-a.yaml');
+  const text = await readFile(file, 'utf8');
+  if (!text.includes(from)) throw new Error(`no ${from} in the policy`);
+  await writeFile(file, text.replace(from, to));
+  const { faults } = await yard.gateway.reload();
+  if (faults.length > 0) throw new Error(JSON.stringify(faults));
+}
+
+async function reexaminations(yard: Stage): Promise<string> {
+  const text = await (await fetch(`${yard.admin}/metrics`)).text();
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('patchgate_stream_reexaminations_total{outcome="ended"'))
+    .join('\n');
+}
+
+t.test('a revoked token ends its upload at once, and no other', async (t) => {
+  const yard = await setYard(t);
+  const revoked = await put(yard, await yard.token({ jti: 'j-1' }));
+  const other = await put(yard, await yard.token({ jti: 'j-2' }));
+  const startedMs = Date.now();
+  await writeFile(join(t.testdirName, 'revoked.txt'), '# the laptop was lost\njti:j-1\n');
+  const answer = await revoked.answer;
+  t.ok(Date.now() - startedMs < 2000, 'within two seconds');
+  t.match(answer, /^HTTP\/1\.1 401 .*"code":"token-revoked"/s);
+  t.match(answer, /error="invalid_token", error_description="The token was revoked\."/);
+  t.ok(await isReset(yard.upstream[0]), 'the node sees a broken body');
+  await sleep(100);
+  t.ok(other.isOpen());
+  t.notOk(yard.upstream[1]?.destroyed);
+  const [line] = await yard.log(1);
+  t.match(line, {
+    'denial.code': 'token-revoked',
+    'token.jti': 'j-1',
+    'http.response.status_code': 401,
+    ended_by: 'gateway',
+    cause: `it was revoked by ${join(t.testdirName, 'revoked.txt')}:2`,
+  });
+  t.equal(
+    await reexaminations(yard),
+    'patchgate_stream_reexaminations_total{outcome="ended",code="token-revoked"} 1',
+  );
+  other.socket.destroy();
+});
+
+t.test('a response that has begun is broken off, since nothing else can be said', async (t) => {
+  const yard = await setYard(t);
+  const running = await begin(yard, 'GET /end/vision', await yard.token({ sub: 'mallory' }));
+  t.ok(await until(async () => running.socket.bytesRead > 0));
+  await writeFile(join(t.testdirName, 'revoked.txt'), 'sub:mallory\n');
+  t.match(await running.answer, /^HTTP\/1\.1 200 .*begun$/s);
+  t.ok(await isReset(yard.upstream[0]));
+  const [line] = await yard.log(1);
+  t.match(line, { 'denial.code': 'token-revoked', 'http.response.status_code': 200, ended_by: 'gateway' });
+});
+
+t.test('a token that expires ends its stream, or is waited for, or not looked at again', async (t) => {
+  const yard = await setYard(t);
+  await edit(yard, 'algorithms: [ES256]', 'algorithms: [ES256]\n    clockSkew: 0ms');
+  const exp = Math.floor(Date.now() / 1000) + 2;
+  const token = await yard.token({ exp, jti: 'short' });
+  const [end, grace, finish] = [
+    await put(yard, token),
+    await put(yard, token, 'grace'),
+    await put(yard, token, 'finish'),
+  ];
+  t.match(await end.answer, /^HTTP\/1\.1 401 .*token-expired/s);
+  t.ok(Date.now() >= exp * 1000, 'not before its time');
+  t.ok(grace.isOpen());
+  t.match(await grace.answer, /^HTTP\/1\.1 401 .*token-expired/s);
+  t.ok(Date.now() >= exp * 1000 + 1000, 'not before the grace has passed');
+  await sleep(500);
+  t.ok(finish.isOpen(), 'it may finish');
+  await writeFile(join(t.testdirName, 'revoked.txt'), 'jti:short\n');
+  t.match(await finish.answer, /token-revoked/, 'but not once it is revoked');
+});
+
+t.test('a policy that would not admit it ends the stream, one that would leaves it alone', async (t) => {
+  const yard = await setYard(t);
+  const running = await put(yard, await yard.token());
+  for (let reload = 0; reload < 5; reload++) {
+    await edit(yard, 'tenant: tenant-a', `# ${reload}\ntenant: tenant-a`);
+    await sleep(30);
+  }
+  t.ok(running.isOpen());
+  await edit(yard, 'scope: finetune', 'scope: publish');
+  t.match(await running.answer, /^HTTP\/1\.1 403 .*insufficient_scope.*scope="publish"/s);
+  t.ok(await isReset(yard.upstream[0]));
+});
+
+t.test('an address that is taken off its list ends the streams from there', async (t) => {
+  const yard = await setYard(t);
+  const running = await put(yard, await yard.token());
+  await writeFile(join(t.testdirName, 'office.cidr'), '203.0.113.0/24\n');
+  t.match(await running.answer, /^HTTP\/1\.1 403 .*address-denied/s);
+});
+
+t.test('a key that is taken back ends the streams of its tokens; a further key ends none', async (t) => {
+  const yard = await setYard(t);
+  const file = join(yard.folder, 'policies', 'tenants', 'keys.json');
+  const running = await put(yard, await yard.token());
+  const next = await createTokenIssuer('next');
+  await replace(file, JSON.stringify({ keys: [...yard.tokens.jwks.keys, ...next.jwks.keys] }));
+  await sleep(700);
+  t.ok(running.isOpen(), 'its signature was looked at again, and holds');
+  await replace(file, JSON.stringify(next.jwks));
+  t.match(await running.answer, /^HTTP\/1\.1 401 .*token-invalid/s);
+});
+
+t.test('a certificate that is revoked ends its streams, and its connection opens nothing more', async (t) => {
+  const yard = await setYard(t);
+  const running = await put(yard, await yard.token());
+  const idle = await yard.connect();
+  const list = await yard.clients.revocationList([yard.worker]);
+  await replace(join(yard.folder, 'certs', HOST, 'clients.crl'), list);
+  t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
+  idle.write(`GET /end/vision HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+  const [chunk] = (await once(idle, 'data')) as [Buffer];
+  t.match(chunk.toString(), /^HTTP\/1\.1 403 .*certificate-denied/s, 'on a connection of before');
+  idle.destroy();
+});
+
+t.test('an authority that is no longer accepted ends the streams of its clients', async (t) => {
+  const yard = await setYard(t);
+  const file = join(yard.folder, 'certs', HOST, 'clients.pem');
+  const running = await put(yard, await yard.token());
+  const other = await createAuthority('other clients');
+  await replace(file, yard.clients.certificatePem + other.certificatePem);
+  await sleep(500);
+  t.ok(running.isOpen(), 'a further authority ends nothing');
+  await replace(file, other.certificatePem);
+  t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
+  const [line] = await yard.log(1);
+  t.match(line, { cause: 'its authority is not accepted any more' });
+});
+
+t.test('a bound token ends with the fingerprint of its certificate', async (t) => {
+  const yard = await setYard(t);
+  const { thumbprint } = yard.worker;
+  const bound = await yard.token({ cnf: { 'x5t#S256': thumbprint } });
+  const running = await put(yard, bound);
+  await writeFile(
+    join(t.testdirName, 'revoked.txt'),
+    `sha256:${Buffer.from(thumbprint, 'base64url').toString('hex')}\n`,
+  );
+  t.match(await running.answer, /^HTTP\/1\.1 401 .*token-revoked/s);
+});
+
+/** Other processes see the old text or the new one. */
+async function replace(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.new`, text);
+  await rename(`${file}.new`, file);
+}
