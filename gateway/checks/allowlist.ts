@@ -6,26 +6,38 @@ import type { AddressList, AddressRules, Route, Tenant } from '../policy/policy.
 
 /** Nothing if the address may call; both the tenant's rules and the route's must let it. */
 export function checkAllowlist(tenant: Tenant, route: Route, address: Address): Denial | undefined {
-  const cause =
-    objectionTo(address, tenant.addresses) ?? (route.addresses && objectionTo(address, route.addresses));
-  if (cause === undefined) return undefined;
-  return deny('allowlist', 'address-denied', 'The client address is not on the allowlist.', { cause });
+  const ofTenant = objectionTo(address, tenant.addresses);
+  if (ofTenant !== undefined) return denied(`tenant.${ofTenant.rule}`, ofTenant.cause);
+  const ofRoute = route.addresses && objectionTo(address, route.addresses);
+  return ofRoute && denied(ofRoute.rule, ofRoute.cause);
+}
+
+function denied(rule: string, cause: string): Denial {
+  return deny('allowlist', 'address-denied', 'The client address is not on the allowlist.', { cause, rule });
+}
+
+/** Why rules refuse an address. */
+export interface Objection {
+  readonly rule: 'allow' | 'deny';
+  /** For the log. */
+  readonly cause: string;
 }
 
 /** Why the rules refuse the address: the deny entry that holds it, or that no allow entry does. Deny wins. */
 export function objectionTo(
   address: Address,
   { allow, deny: denied = [] }: AddressRules,
-): string | undefined {
+): Objection | undefined {
   for (const list of denied) {
     const cause = deniedBy(list, address);
-    if (cause !== undefined) return cause;
+    if (cause !== undefined) return { rule: 'deny', cause };
   }
   if (allow === undefined || allow.some((list) => holds(list, address))) return undefined;
   const unread = allow.flatMap(({ name, parts }) =>
     parts.filter(({ contents }) => !contents).map(() => name),
   );
-  return unread.length === 0 ? 'no list holds it' : `no list holds it; never read: ${unread.join(', ')}`;
+  const never = unread.length === 0 ? '' : `; never read: ${unread.join(', ')}`;
+  return { rule: 'allow', cause: `no list holds it${never}` };
 }
 
 function holds({ parts }: AddressList, address: Address): boolean {

@@ -19,21 +19,23 @@ export function checkCertificate(
   const names = route.certificateNames;
   if (certificate.status === 'absent') {
     if (!required && names === undefined) return undefined;
-    return deny('certificate', 'certificate-required', 'A client certificate is needed here.');
+    const rule = names === undefined ? 'tenant.clientCertificates' : 'certificate';
+    return deny('certificate', 'certificate-required', 'A client certificate is needed here.', { rule });
   }
   if (nowMs > certificate.notAfterMs) return doesNotHold('it has expired');
   const revoked = revocation.certificates.objection(certificate);
-  if (revoked !== undefined) return doesNotHold(revoked);
+  if (revoked !== undefined) return doesNotHold(revoked, 'tenant.revocation.certificates');
   if (names === undefined || names.some((name) => bears(certificate, name, route.matchCommonName))) {
     return certificate;
   }
   const cause = certificate.subject;
-  return deny('certificate', 'certificate-denied', 'The route does not accept this certificate.', { cause });
+  const detail = 'The route does not accept this certificate.';
+  return deny('certificate', 'certificate-denied', detail, { cause, rule: 'certificate.names' });
 }
 
-function doesNotHold(cause: string): Denial {
+function doesNotHold(cause: string, rule?: string): Denial {
   const detail = 'The client certificate does not hold for this server name.';
-  return deny('certificate', 'certificate-denied', detail, { cause });
+  return deny('certificate', 'certificate-denied', detail, { cause, ...(rule !== undefined && { rule }) });
 }
 
 /** Whether it has this name: DNS names without case (RFC 4343), others to the letter, the common name if asked for. */

@@ -32,11 +32,12 @@ export function checkClaims(
   }
   if (requirement.maxEpochs === undefined || token.maxEpochs <= requirement.maxEpochs) return undefined;
   const detail = 'The claim max_epochs of the token is above what is taken here.';
-  return deny('claims', 'claim-denied', detail);
+  return deny('claims', 'claim-denied', detail, { rule: 'require.maxEpochs' });
 }
 
 function mismatch(name: string): Denial {
-  return deny('claims', 'claim-denied', `The claim ${name} of the token does not match this request.`);
+  const detail = `The claim ${name} of the token does not match this request.`;
+  return deny('claims', 'claim-denied', detail, { rule: `require.claims.${name}` });
 }
 
 /** A written value may be one of a list; what the path names, the claim must be. */

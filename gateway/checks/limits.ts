@@ -16,7 +16,9 @@ export function checkLimits(route: Route, head: RequestHead): Denial | undefined
   const { maxBytes, format } = route.stream ?? {};
   const { framing } = head;
   if (maxBytes !== undefined && framing.kind === 'length' && framing.length > maxBytes) {
-    return deny('limits', 'body-too-large', `The body is larger than ${maxBytes} bytes.`);
+    return deny('limits', 'body-too-large', `The body is larger than ${maxBytes} bytes.`, {
+      rule: 'stream.maxBytes',
+    });
   }
   return format === 'weight-patch' ? checkPatchHead(head) : undefined;
 }
@@ -25,9 +27,9 @@ export function checkLimits(route: Route, head: RequestHead): Denial | undefined
 function checkPatchHead({ method, framing, fields }: RequestHead): Denial | undefined {
   if (framing.kind === 'none') {
     if (READING.has(method)) return undefined;
-    return deny('limits', 'bad-request', 'A weight patch is missing.');
+    return deny('limits', 'bad-request', 'A weight patch is missing.', { rule: 'stream.format' });
   }
   const [type = ''] = fieldValues(fields, 'content-type');
   if (type.split(';')[0]?.trim().toLowerCase() === WEIGHT_PATCH_TYPE) return undefined;
-  return deny('limits', 'bad-request', `This route takes ${WEIGHT_PATCH_TYPE}.`);
+  return deny('limits', 'bad-request', `This route takes ${WEIGHT_PATCH_TYPE}.`, { rule: 'stream.format' });
 }

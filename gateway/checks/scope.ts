@@ -15,5 +15,5 @@ export function checkScope(
   const { scope } = requirement;
   if (grants(token.grants, tenant.inclusions, scope, model)) return undefined;
   const detail = `The token does not grant the scope ${scope} here.`;
-  return deny('scope', 'insufficient-scope', detail, { scope });
+  return deny('scope', 'insufficient-scope', detail, { scope, rule: 'require.scope' });
 }

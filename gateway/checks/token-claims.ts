@@ -9,7 +9,7 @@ import type { VerifiedToken } from '../policy/token-memory.ts';
 export type Claims = Readonly<Record<string, unknown>>;
 
 /** A token whose signature was not looked at. */
-export type UnverifiedToken = Omit<VerifiedToken, 'keysVersion'>;
+export type UnverifiedToken = Omit<VerifiedToken, 'keysVersion' | 'logged'>;
 
 /** `max_epochs` where the token says nothing; 0 means no limit. */
 const DEFAULT_MAX_EPOCHS = 100;
@@ -110,4 +110,21 @@ function confirmation(cnf: unknown): string | undefined {
   const thumbprint = (cnf as Claims)['x5t#S256'];
   const alone = Object.keys(cnf).length === 1;
   return alone && typeof thumbprint === 'string' && SHA_256.test(thumbprint) ? thumbprint : undefined;
+}
+
+/** Claims with a meaning here; `sub` and `jti` are logged by themselves. */
+const MEANT = [
+  ...['iss', 'aud', 'exp', 'iat', 'nbf', 'scope', 'scp', 'cnf'],
+  ...['model_id', 'max_epochs', 'target_version'],
+];
+const LOGGED_CHARACTERS = 2048;
+/** What JSON leaves as it is though a terminal or a line reader may act on it. */
+const ACTIVE = /[\u007f-\u009f\u2028\u2029]/g;
+
+/** The claims a decision may rest on, as JSON on one line; nothing where that would be long. */
+export function loggedClaims(claims: Claims, further: ReadonlySet<string>): string | undefined {
+  const names = [...MEANT, ...further].filter((name) => Object.hasOwn(claims, name));
+  const text = JSON.stringify(Object.fromEntries(names.map((name) => [name, claims[name]])));
+  if (text.length > LOGGED_CHARACTERS) return undefined;
+  return text.replace(ACTIVE, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

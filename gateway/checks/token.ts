@@ -56,7 +56,7 @@ function bearerCredentials(facts: Facts): string | Denial {
   const [value = ''] = values;
   if (values.length > 1) return deny('token', 'token-malformed', 'Authorization came more than once.');
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) {
-    return deny('token', 'token-missing', 'A bearer token is needed here.');
+    return deny('token', 'token-missing', 'A bearer token is needed here.', { rule: 'require' });
   }
   if (value.length > MAX_LENGTH) return deny('token', 'token-malformed', 'The bearer token is too long.');
   return value.slice(SCHEME.length);
@@ -93,7 +93,7 @@ function checkRevocation(
   const cause = revocation.tokens.objection(token, certificate);
   return cause === undefined
     ? undefined
-    : deny('token', 'token-revoked', 'The token was revoked.', { cause });
+    : deny('token', 'token-revoked', 'The token was revoked.', { cause, rule: 'tenant.revocation.tokens' });
 }
 
 /** RFC 8705 §3: a bound token is for the holder of that certificate alone, whatever the policy says. */
@@ -104,7 +104,9 @@ function checkBinding(
 ): Denial | undefined {
   if (token.thumbprint === undefined) {
     if (binding !== 'required') return undefined;
-    return deny('token', 'token-unbound', 'The token must be bound to the client certificate.');
+    return deny('token', 'token-unbound', 'The token must be bound to the client certificate.', {
+      rule: 'require.binding',
+    });
   }
   if (certificate?.thumbprint === token.thumbprint) return undefined;
   return deny('token', 'token-unbound', 'The token is bound to another certificate.');

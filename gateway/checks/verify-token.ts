@@ -8,7 +8,7 @@ import { repeatedKey } from '../patch/json-keys.ts';
 import type { Verdict } from '../policy/key-set.ts';
 import type { Issuer, Tenant } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
-import { type Claims, invalid, readClaims, type UnverifiedToken } from './token-claims.ts';
+import { type Claims, invalid, loggedClaims, readClaims, type UnverifiedToken } from './token-claims.ts';
 import { checkTimes } from './token-times.ts';
 
 /** Header parameters nobody here may follow: keys come from the policy alone (RFC 8725 §3.10, RFC 7797 §6). */
@@ -50,7 +50,9 @@ export async function verifyToken(
   const { issuer, token } = read;
   const verdict = await issuer.keys.verify(jws, issuer.algorithms, mayFetch);
   if (verdict.kind === 'refused') tenant.failedTokens.record(address, nowMs);
-  return verdict.kind === 'verified' ? { ...token, keysVersion: verdict.version } : signatureDenial(verdict);
+  if (verdict.kind !== 'verified') return signatureDenial(verdict);
+  const logged = loggedClaims(claims, tenant.claimNames);
+  return { ...token, keysVersion: verdict.version, ...(logged !== undefined && { logged }) };
 }
 
 /** The token that is told of, read as if its signature had held. */

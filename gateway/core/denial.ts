@@ -73,6 +73,8 @@ export interface Denial {
   readonly detail: string;
   /** For the log only: keys, lists, upstream names, foreign error texts. */
   readonly cause?: string;
+  /** The key of the policy that decided: `require.scope` of a route, `tenant.allow` of the tenant. */
+  readonly rule?: string;
   /** Status in place of the table's, for the two codes that allow it. */
   readonly status?: number;
   /** Scope to name in `WWW-Authenticate` (RFC 6750 §3). */

@@ -19,12 +19,16 @@ export interface VerifiedCertificate {
   readonly emails: readonly string[];
   /** Every CN of the subject. */
   readonly commonNames: readonly string[];
+  /** The alternative names as OpenSSL prints them. */
+  readonly alternativeNames: string;
   /** Lower-case hexadecimal without leading zeros. */
   readonly serialNumber: string;
   /** When it expires, milliseconds since the epoch. */
   readonly notAfterMs: number;
   /** SHA-256 of the DER encoding, base64url: the form of `cnf.x5t#S256` (RFC 8705 §3.1). */
   readonly thumbprint: string;
+  /** The same in lower-case hexadecimal. */
+  readonly fingerprint: string;
   /** The DER encoding in base64, for `Client-Cert` (RFC 9440 §2.1). */
   readonly der: string;
   /** The authorities above it as far as they are known, the root left out; DER in base64, for `Client-Cert-Chain`. */

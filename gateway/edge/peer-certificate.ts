@@ -81,7 +81,9 @@ function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts
     commonNames: commonNames(certificate),
     serialNumber: serialText(certificate.serialNumber),
     notAfterMs: certificate.validToDate.getTime(),
+    alternativeNames: certificate.subjectAltName ?? '',
     thumbprint,
+    fingerprint: Buffer.from(thumbprint, 'base64url').toString('hex'),
     der: certificate.raw.toString('base64'),
   };
 }

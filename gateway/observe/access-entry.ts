@@ -24,13 +24,22 @@ export interface AccessEntry {
   readonly tlsVersion?: string | undefined;
   readonly tlsResumed?: boolean | undefined;
   readonly certificateSubject?: string | undefined;
+  /** Alternative names as OpenSSL prints them. */
+  readonly certificateNames?: string | undefined;
+  readonly certificateSerial?: string | undefined;
+  /** SHA-256 of the certificate, hexadecimal. */
+  readonly certificateHash?: string | undefined;
   readonly tokenSubject?: string | undefined;
   readonly tokenId?: string | undefined;
+  /** JSON on one line, written as it is. */
+  readonly tokenClaims?: string | undefined;
   readonly modelId?: string | undefined;
   readonly node?: string | undefined;
   readonly policyGeneration?: number | undefined;
   readonly decisionStep?: string | undefined;
   readonly denialCode?: string | undefined;
+  /** The key of the policy that decided. */
+  readonly denialRule?: string | undefined;
   /** What a route in shadow would have refused the request for. */
   readonly shadowStep?: string | undefined;
   readonly shadowCode?: string | undefined;
@@ -60,13 +69,18 @@ export const accessKeys = {
   tlsVersion: 'tls.protocol.version',
   tlsResumed: 'tls.resumed',
   certificateSubject: 'tls.client.subject',
+  certificateNames: 'tls.client.names',
+  certificateSerial: 'tls.client.serial',
+  certificateHash: 'tls.client.hash.sha256',
   tokenSubject: 'token.sub',
   tokenId: 'token.jti',
+  tokenClaims: 'token.claims',
   modelId: 'model_id',
   node: 'upstream.node',
   policyGeneration: 'policy.generation',
   decisionStep: 'decision.step',
   denialCode: 'denial.code',
+  denialRule: 'denial.rule',
   shadowStep: 'shadow.step',
   shadowCode: 'shadow.code',
   cause: 'cause',
@@ -91,6 +105,7 @@ export function formatAccessLine(entry: AccessEntry): string {
 }
 
 function formatValue(field: LoggedField, value: string | number | boolean): string {
+  if (field === 'tokenClaims') return String(value);
   if (typeof value === 'string') return formatText(field === 'path' ? withoutQuery(value) : value);
   if (typeof value === 'number') return formatNumber(value);
   return value ? 'true' : 'false';

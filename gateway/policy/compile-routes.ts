@@ -10,8 +10,12 @@ import {
 } from '../core/route-table.ts';
 import { type AddressLists, addressRules, unknownLists } from './address-lists.ts';
 import type { ClaimTemplate, Requirement, Route, StreamRule, Upstream } from './policy.ts';
+import { type RulePlaces, rulePlaces } from './rule-places.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 import type { Path, Places } from './yaml-file.ts';
+
+/** Keys of a route that refuse. */
+const RULES = ['match', 'allow', 'certificate', 'require', 'stream'];
 
 interface Resolved {
   readonly pattern: PathPattern;
@@ -34,7 +38,8 @@ export function compileRoutes(
     names.add(written.name);
     const resolved = resolveNames(places, written, path, upstreams, faults);
     if (resolved === undefined) continue;
-    const route = compileRoute(file, written, lists, resolved.upstream);
+    const at = rulePlaces(places, path, RULES);
+    const route = compileRoute(file, written, at, lists, resolved.upstream);
     entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
   }
   return { routes: buildRouteTable(entries), faults };
@@ -88,11 +93,18 @@ function unknownParams(places: Places, written: RouteFile, path: Path, pattern: 
   );
 }
 
-function compileRoute(file: TenantFile, written: RouteFile, lists: AddressLists, upstream: Upstream): Route {
+function compileRoute(
+  file: TenantFile,
+  written: RouteFile,
+  places: RulePlaces,
+  lists: AddressLists,
+  upstream: Upstream,
+): Route {
   const { name, require, allow, certificate, stream } = written;
   const { encodedSlash, forwardAuthorization, forwardCertificateChain } = written;
   return {
     name,
+    places,
     tenant: file.tenant,
     shadow: (written.mode ?? file.mode) === 'shadow',
     expiryGraceMs: written.onExpiry,

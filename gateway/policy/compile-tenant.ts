@@ -10,10 +10,14 @@ import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
 import type { Tenant } from './policy.ts';
 import { readRevocations } from './revocations.ts';
+import { rulePlaces } from './rule-places.ts';
 import { isServerName } from './server-name.ts';
-import type { TenantFile } from './tenant-file.ts';
+import type { RouteFile, TenantFile } from './tenant-file.ts';
 import { createTokenMemory } from './token-memory.ts';
 import type { Places } from './yaml-file.ts';
+
+/** Keys of a tenant that refuse, or say who is believed. */
+const RULES = ['clientCertificates', 'revocation', 'allow', 'deny', 'issuers', 'scopes'];
 
 /** What the file says, and the texts of everything it refers to: a change of any makes a new tenant. */
 export interface CompiledTenant {
@@ -38,6 +42,7 @@ export async function compileTenant(
   const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);
   const tenant: Omit<Tenant, 'digest'> = {
     name: file.tenant,
+    places: rulePlaces(places, [], RULES),
     serverNames: file.serverNames.map((name) => name.toLowerCase()),
     ...(file.clientCertificates !== undefined && { clientCertificates: file.clientCertificates }),
     ...(file.minTlsVersion !== undefined && { minTlsVersion: file.minTlsVersion }),
@@ -51,6 +56,7 @@ export async function compileTenant(
     routes,
     forwardsChains: file.routes.some((route) => route.forwardCertificateChain),
     tokens: createTokenMemory(),
+    claimNames: new Set(file.routes.flatMap(claimsAskedFor)),
     failedTokens: new FailedVerifications(file.failedTokensPerAddress),
   };
   const own = [
@@ -68,6 +74,10 @@ export async function compileTenant(
     warnings: unusedLists(places, file),
     faults: [...own, ...listFaults, ...revocationFaults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
   };
+}
+
+function claimsAskedFor({ require }: RouteFile): readonly string[] {
+  return require === 'none' ? [] : Object.keys(require.claims);
 }
 
 /** The whole name has to match: half of a name would let every longer one in. */

@@ -8,6 +8,7 @@ import type { ListPart } from '../lists/live-list.ts';
 import type { FailedVerifications } from './failed-verifications.ts';
 import type { KeySet } from './key-set.ts';
 import type { RevokedCertificates, RevokedTokens } from './revocations.ts';
+import type { RulePlaces } from './rule-places.ts';
 import type { TokenMemory } from './token-memory.ts';
 
 /** Everything in force at one moment. A request reads it once and keeps it to its end. */
@@ -83,6 +84,7 @@ export interface Tenant {
   readonly name: string;
   /** SHA-256, hex, over the tenant's file and everything it refers to. */
   readonly digest: string;
+  readonly places: RulePlaces;
   /** As written: `name.example.com` or `*.example.com`. */
   readonly serverNames: readonly string[];
   /** In place of the listener's, when the tenant says otherwise. */
@@ -103,6 +105,8 @@ export interface Tenant {
   /** Tokens verified under this tenant's issuers; born with the policy, dies with it. */
   readonly tokens: TokenMemory;
   readonly failedTokens: FailedVerifications;
+  /** Claims that routes ask for: what the log tells of tokens beside the usual ones. */
+  readonly claimNames: ReadonlySet<string>;
 }
 
 /** How client certificates and tokens are revoked before they expire. */
@@ -176,6 +180,7 @@ export interface NodeTls {
 
 export interface Route {
   readonly name: string;
+  readonly places: RulePlaces;
   readonly tenant: string;
   /** What would be refused for the sake of the caller is admitted, and told. */
   readonly shadow: boolean;

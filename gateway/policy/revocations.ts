@@ -31,9 +31,9 @@ class Revoked {
 }
 
 export class RevokedCertificates extends Revoked {
-  objection({ thumbprint, serialNumber }: VerifiedCertificate): string | undefined {
+  objection({ fingerprint, serialNumber }: VerifiedCertificate): string | undefined {
     if (this.parts.length === 0) return undefined;
-    return this.find([fingerprint(thumbprint), `serial:${serialNumber}`]);
+    return this.find([`sha256:${fingerprint}`, `serial:${serialNumber}`]);
   }
 }
 
@@ -46,14 +46,11 @@ export class RevokedTokens extends Revoked {
     if (this.parts.length === 0) return undefined;
     const names = [`sub:${subject}`];
     if (jti !== undefined) names.push(`jti:${jti}`);
-    for (const each of new Set([thumbprint, shown?.thumbprint]))
-      if (each !== undefined) names.push(fingerprint(each));
+    if (shown !== undefined) names.push(`sha256:${shown.fingerprint}`);
+    if (thumbprint !== undefined && thumbprint !== shown?.thumbprint)
+      names.push(`sha256:${Buffer.from(thumbprint, 'base64url').toString('hex')}`);
     return this.find(names);
   }
-}
-
-function fingerprint(thumbprint: string): string {
-  return `sha256:${Buffer.from(thumbprint, 'base64url').toString('hex')}`;
 }
 
 /** What a tenant revokes: in its policy, and in lists of a file, of etcd and of Redis, which are followed. */

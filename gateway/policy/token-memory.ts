@@ -22,6 +22,8 @@ export interface VerifiedToken {
   readonly expMs: number;
   readonly nbfMs: number;
   readonly claims: Readonly<Record<string, unknown>>;
+  /** Those a decision may rest on, as JSON on one line, for the log; absent where that would be long. */
+  readonly logged?: string;
 }
 
 /** Remembers by the exact text of the token. Bounded: the oldest entry makes room. */

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { type Denial, isDenial } from '../core/denial.ts';
-import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
+import type { ConnectionFacts, RequestHead, VerifiedCertificate } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import type { Admission, Trail } from '../decide.ts';
 import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
@@ -107,20 +107,31 @@ export class Account {
       bytesOut: this.bytesOut,
       tlsVersion,
       tlsResumed,
-      certificateSubject: certificate.status === 'verified' ? certificate.subject : undefined,
+      ...(certificate.status === 'verified' && certificateFields(certificate)),
       tokenSubject: trail.token?.subject,
       tokenId: trail.token?.jti,
+      tokenClaims: trail.token?.logged,
       modelId: trail.params?.['model_id'],
       node: this.node,
       policyGeneration: this.#generation,
       decisionStep: ending.denial?.step,
       denialCode: ending.denial?.code,
+      denialRule: ending.denial?.rule,
       shadowStep: this.#shadowed?.step,
       shadowCode: this.#shadowed?.code,
       cause: ending.denial?.cause ?? ending.cause ?? this.#shadowed?.cause,
       endedBy: ending.endedBy,
     };
   }
+}
+
+function certificateFields(certificate: VerifiedCertificate): Partial<AccessEntry> {
+  return {
+    certificateSubject: certificate.subject,
+    certificateNames: certificate.alternativeNames,
+    certificateSerial: certificate.serialNumber,
+    certificateHash: certificate.fingerprint,
+  };
 }
 
 /** The caller's id where it is well-formed, else a fresh one. */

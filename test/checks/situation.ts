@@ -20,6 +20,7 @@ import type {
   Upstream,
 } from '../../gateway/policy/policy.ts';
 import { RevokedCertificates, RevokedTokens } from '../../gateway/policy/revocations.ts';
+import { RulePlaces } from '../../gateway/policy/rule-places.ts';
 import { createTokenMemory } from '../../gateway/policy/token-memory.ts';
 import { fileKeys as keysOf } from '../policy/file-keys.ts';
 
@@ -36,7 +37,9 @@ export const certificate: VerifiedCertificate = {
   commonNames: ['worker-1'],
   serialNumber: 'abc123',
   notAfterMs: nowMs + 86_400_000,
+  alternativeNames: 'DNS:Worker-1.example.com, URI:spiffe://example.com/worker-1, email:worker@example.com',
   thumbprint,
+  fingerprint: Buffer.from(thumbprint, 'base64url').toString('hex'),
   der: 'AQID',
   chain: [],
 };
@@ -92,6 +95,7 @@ const upstream: Upstream = {
 export function route(name: string, more: Partial<Route> = {}): Route {
   return {
     name,
+    places: new RulePlaces('a.yaml', 20, new Map()),
     tenant: 'tenant-a',
     shadow: false,
     expiryGraceMs: 0,
@@ -152,6 +156,8 @@ export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenan
   return {
     name: 'tenant-a',
     digest: '',
+    places: new RulePlaces('a.yaml', 1, new Map()),
+    claimNames: new Set(),
     lists: new Map(),
     serverNames: ['a.example.com', '*.a.example.com'],
     revocation: {

@@ -92,6 +92,8 @@ t.test('ours are added once, and say where the request came from', async (t) => 
     der: 'AQID',
     commonNames: [],
     serialNumber: '1',
+    alternativeNames: '',
+    fingerprint: '',
     notAfterMs: 0,
     chain: ['BAUG', 'BwgJ'],
   } as const;
