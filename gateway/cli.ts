@@ -38,16 +38,21 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    return await command.run(readOptions(command, rest), terminal);
+    const { values, words } = readOptions(command, rest);
+    return await command.run(values, terminal, words);
   } catch (error) {
     if (error instanceof UsageError) return misused(`${command.name}: ${error.message}`);
     throw error;
   }
 }
 
-function readOptions(command: Command, words: readonly string[]): OptionValues {
+function readOptions(
+  { options, takesWords = false }: Command,
+  args: readonly string[],
+): { readonly values: OptionValues; readonly words: readonly string[] } {
   try {
-    return parseArgs({ args: [...words], options: command.options, strict: true }).values as OptionValues;
+    const read = parseArgs({ args: [...args], options, strict: true, allowPositionals: takesWords });
+    return { values: read.values as OptionValues, words: read.positionals };
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }

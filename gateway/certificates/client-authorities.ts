@@ -57,15 +57,17 @@ export class ClientAuthorities {
   }
 
   /**
-   * Whether a root among these vouches for the certificate, by way of the others and of the issuers it came with. For
-   * certificates whose chain was verified before, under other authorities.
+   * Whether a root among these vouches for the certificate, by way of the others and of the issuers that were `sent`
+   * with it. For certificates that no handshake verifies against these authorities.
    */
-  vouchFor(certificate: X509Certificate, nowMs: number): boolean {
+  vouchFor(certificate: X509Certificate, sent: readonly X509Certificate[], nowMs: number): boolean {
+    const own = this.authorities.map((authority) => authority.certificate);
     let each = certificate;
     for (let depth = 0; depth <= CHAIN_LENGTH; depth++) {
-      const known = this.authorities.find((authority) => hasIssued(authority.certificate, each, nowMs));
-      const issuer = known?.certificate ?? each.issuerCertificate;
-      if (issuer === undefined || !hasIssued(issuer, each, nowMs)) return false;
+      const isIssuer = (issuer: X509Certificate): boolean => hasIssued(issuer, each, nowMs);
+      const known = own.find(isIssuer);
+      const issuer = known ?? sent.find(isIssuer);
+      if (issuer === undefined) return false;
       if (issuer.checkIssued(issuer)) return known !== undefined;
       each = issuer;
     }

@@ -22,8 +22,8 @@ export interface Terminal {
   onSignal(name: 'SIGINT' | 'SIGTERM' | 'SIGHUP', handler: () => void): void;
 }
 
-/** The values of options: `--name value` as text, `--flag` as true. */
-export type OptionValues = Readonly<Record<string, string | boolean | undefined>>;
+/** The values of options: `--name value` as text, or as texts where it may come again; `--flag` as true. */
+export type OptionValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 export interface Command {
   readonly name: string;
@@ -32,8 +32,10 @@ export interface Command {
   /** The line behind `patchgate <name>` in the usage. */
   readonly usage: string;
   readonly options: NonNullable<ParseArgsConfig['options']>;
+  /** Words beside the options are taken, and given to `run`. */
+  readonly takesWords?: boolean;
   /** Loads what it needs, so that no command pays for another. Resolves to the exit status. Throws `UsageError` for words it cannot use. */
-  run(values: OptionValues, terminal: Terminal): Promise<number>;
+  run(values: OptionValues, terminal: Terminal, words: readonly string[]): Promise<number>;
 }
 
 /** The command line cannot be used as it is: exit status 2. */

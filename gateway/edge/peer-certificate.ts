@@ -94,7 +94,7 @@ function commonNames({ subject = '' }: X509Certificate): string[] {
 }
 
 /** Without the root, and no more than one too many. A resumed session remembers the leaf alone. */
-function issuersOf(certificate: X509Certificate): X509Certificate[] {
+export function issuersOf(certificate: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = [];
   let each = certificate.issuerCertificate;
   while (each !== undefined && !each.checkIssued(each) && chain.length <= CHAIN_LENGTH) {

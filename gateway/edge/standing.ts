@@ -3,6 +3,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import type { Policy } from '../policy/policy.ts';
+import { issuersOf } from './peer-certificate.ts';
 import type { NamedContext } from './server-names.ts';
 
 /** Where the identity of a server name is asked for again. */
@@ -68,7 +69,8 @@ export class Standing {
     const certificate = this.#certificate;
     if (certificate === undefined || clients === undefined) return;
     const nowMs = Date.now();
-    const isTrusted = digest === this.#firstDigest || clients.vouchFor(certificate, nowMs);
+    const isTrusted =
+      digest === this.#firstDigest || clients.vouchFor(certificate, issuersOf(certificate), nowMs);
     const reason = isTrusted
       ? clients.objection(certificate, tenant.revocation, nowMs)
       : 'its authority is not accepted any more';

@@ -1,7 +1,7 @@
 /** Token issuers with their keys. */
 
 import type { PolicyFault } from '../core/fault.ts';
-import { createFileKeySet, type KeySet, keysReader } from './key-set.ts';
+import { FileKeySet, type KeySet, keysReader } from './key-set.ts';
 import { followSources, type ListServers } from './list-sources.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';
@@ -61,7 +61,7 @@ async function compileKeys(
   }
   const { lists, faults } = await followSources(places, path, { file }, servers, keysReader);
   const [list] = lists;
-  return list === undefined || faults.length > 0 ? faults : createFileKeySet(list);
+  return list === undefined || faults.length > 0 ? faults : new FileKeySet(list);
 }
 
 function jwksAddress(text: string): URL | undefined {

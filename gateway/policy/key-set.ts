@@ -59,11 +59,7 @@ const JITTER = 0.1;
 /** One generation of keys. */
 export interface Keys extends LiveContents {
   readonly find: CompactVerifyGetKey;
-  readonly version: number;
 }
-
-/** Files read so far: each reading is a version of its own. */
-let readings = 0;
 
 function readKeys(text: string): CompactVerifyGetKey | string {
   const jwks = readJwks(text);
@@ -76,9 +72,7 @@ export const keysReader: ListReader<Keys> = {
   // biome-ignore lint/correctness/useYield: a set of keys is read in one step
   *text(file, text) {
     const find = readKeys(text);
-    if (typeof find === 'string') return [fileFault(file, find)];
-    readings += 1;
-    return { find, version: readings };
+    return typeof find === 'string' ? [fileFault(file, find)] : { find };
   },
   // biome-ignore lint/correctness/useYield: no source of keys has them one by one
   *keyed(place) {
@@ -87,17 +81,28 @@ export const keysReader: ListReader<Keys> = {
 };
 
 /** The keys of a file that is followed: the last good ones hold. */
-export function createFileKeySet(list: ListPart<Keys>): KeySet {
-  return {
-    list,
-    get version() {
-      return list.contents?.version ?? 0;
-    },
-    verify: async (jws, algorithms) =>
-      list.contents === undefined
-        ? { kind: 'unavailable', cause: `${list.place} was never read` }
-        : verifyWith(list.contents, jws, algorithms),
-  };
+export class FileKeySet implements KeySet {
+  readonly list: ListPart<Keys>;
+  #counted: Keys | undefined;
+  #version = 0;
+
+  constructor(list: ListPart<Keys>) {
+    this.list = list;
+  }
+
+  get version(): number {
+    const { contents } = this.list;
+    if (contents !== this.#counted) this.#version += 1;
+    this.#counted = contents;
+    return this.#version;
+  }
+
+  async verify(jws: string, algorithms: readonly string[]): Promise<Verdict> {
+    const { version } = this;
+    const { contents, place } = this.list;
+    if (contents === undefined) return { kind: 'unavailable', cause: `${place} was never read` };
+    return verifyWith(contents, version, jws, algorithms);
+  }
 }
 
 /**
@@ -112,6 +117,7 @@ export class RemoteKeySet implements KeySet {
   #fetcher: TextFetcher | undefined;
   #closed = false;
   #keys: Keys | undefined;
+  #version = 0;
   #text: string | undefined;
   #flight: Promise<string | undefined> | undefined;
   #fetchedMs = Number.NEGATIVE_INFINITY;
@@ -128,7 +134,7 @@ export class RemoteKeySet implements KeySet {
   }
 
   get version(): number {
-    return this.#held?.version ?? 0;
+    return this.#held === undefined ? 0 : this.#version;
   }
 
   /** Fetches now and again from now on. */
@@ -141,11 +147,11 @@ export class RemoteKeySet implements KeySet {
     if (mayFetch) await this.#freshen();
     const keys = this.#held;
     if (keys === undefined) return { kind: 'unavailable', cause: this.#fault ?? 'no keys were fetched' };
-    const verdict = await verifyWith(keys, jws, algorithms);
+    const verdict = await verifyWith(keys, this.#version, jws, algorithms);
     if (!mayFetch || verdict.kind !== 'refused' || !verdict.unknownKey) return verdict;
     if (!this.#mayFetch(COOLDOWN_MS)) return verdict;
     await this.fetch();
-    return verifyWith(this.#held ?? keys, jws, algorithms);
+    return verifyWith(this.#held ?? keys, this.#version, jws, algorithms);
   }
 
   /** Fetches, or joins the fetch under way; a sentence when it failed. Never rejects. */
@@ -209,7 +215,8 @@ export class RemoteKeySet implements KeySet {
     this.#fetchedMs = this.#now();
     if (find === undefined || text === this.#text) return undefined;
     this.#text = text;
-    this.#keys = { find, version: (this.#keys?.version ?? 0) + 1 };
+    this.#keys = { find };
+    this.#version += 1;
     return undefined;
   }
 }
@@ -221,11 +228,16 @@ async function createFetcher(): Promise<TextFetcher> {
 }
 
 /** Answers with a verdict instead of jose's errors, and of the others that odd tokens and keys make it throw. */
-async function verifyWith(keys: Keys, jws: string, algorithms: readonly string[]): Promise<Verdict> {
+async function verifyWith(
+  { find }: Keys,
+  version: number,
+  jws: string,
+  algorithms: readonly string[],
+): Promise<Verdict> {
   try {
     const offered = algorithms.filter((name) => signatureAlgorithms.has(name));
-    await compactVerify(jws, keys.find, { algorithms: offered });
-    return { kind: 'verified', version: keys.version };
+    await compactVerify(jws, find, { algorithms: offered });
+    return { kind: 'verified', version };
   } catch (error) {
     const unknownKey = error instanceof errors.JWKSNoMatchingKey;
     return { kind: 'refused', unknownKey, cause: describe(error) };

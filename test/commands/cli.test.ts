@@ -1,82 +1,13 @@
 /** The command line as a process: exit statuses, words, signals. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { connect as dial } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
-import { createTokenIssuer } from '../../gateway/demo/token.ts';
-import { gatewayYaml, rawNode, secure, sleep, tenantYaml, writeCertificates } from '../path/stage.ts';
-
-const cli = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly output: { out: string; err: string };
-  readonly ended: Promise<number | string>;
-}
-
-function start(t: Test, args: readonly string[], workingFolder = '.'): Running {
-  const child = spawn(process.execPath, [cli, ...args], {
-    cwd: workingFolder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const output = { out: '', err: '' };
-  child.stdout?.on('data', (piece: Buffer) => {
-    output.out += piece.toString();
-  });
-  child.stderr?.on('data', (piece: Buffer) => {
-    output.err += piece.toString();
-  });
-  const ended = new Promise<number | string>((resolve) =>
-    child.on('close', (status, signal) => resolve(status ?? signal ?? '')),
-  );
-  t.teardown(() => void child.kill('SIGKILL'));
-  return { child, output, ended };
-}
-
-async function run(t: Test, ...args: readonly string[]) {
-  const { output, ended } = start(t, args);
-  return { status: await ended, ...output };
-}
-
-/** A policy that starts, in a folder of its own. */
-async function writePolicy(t: Test, node: string, gateway = '') {
-  const folder = t.testdir({});
-  const servers = await createAuthority('servers');
-  const clients = await createAuthority('clients');
-  const worker = await clients.issueClient({ commonName: 'worker' });
-  const server = await servers.issueServer({ dnsNames: ['a.test'] });
-  await writeCertificates(join(folder, 'certs', 'a.test'), server, clients.certificatePem);
-  const tenants = join(folder, 'policies', 'tenants');
-  await mkdir(tenants, { recursive: true });
-  await writeFile(join(tenants, 'keys.json'), JSON.stringify((await createTokenIssuer()).jwks));
-  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml({ gateway }));
-  await writeFile(join(tenants, 'tenant-a.yaml'), tenantYaml({ nodes: [node] }));
-  const caller = {
-    servername: 'a.test',
-    ca: servers.certificatePem,
-    cert: worker.certificatePem,
-    key: worker.privateKeyPem,
-  };
-  return { folder, caller };
-}
-
-/** The ports of a gateway that says it is up. */
-async function ports({ output, child }: Running): Promise<{ edge: number; admin: number }> {
-  for (let waits = 0; waits < 1000 && child.exitCode === null; waits += 1) {
-    const line = output.err.split('\n').find((each) => each.includes('the gateway is up'));
-    if (line !== undefined) {
-      const { listeners, admin } = JSON.parse(line);
-      return { edge: portOf(listeners.edge), admin: portOf(admin) };
-    }
-    await sleep(10);
-  }
-  throw new Error(`not up: ${output.err}`);
-}
-
-const portOf = (address: string): number => Number(address.split(':').at(-1));
+import { rawNode, secure, sleep, writeCertificates } from '../path/stage.ts';
+import { cli, ports, run, start, writePolicy } from './process.ts';
 
 t.test('words it cannot use exit 2 with the usage, help exits 0', async (t) => {
   for (const args of [[], ['nonsense'], ['check', '--nope'], ['push'], ['schema', '--of', 'x'], ['node']]) {
@@ -170,58 +101,6 @@ t.test('check doubts lists: twice, within another, allowed in vain, used by nobo
       'warning: tenant-a.yaml:7:10 addresses.spare: nobody uses this list',
     ],
   );
-});
-
-t.test('explain walks hop by hop to the prefix that decides', async (t) => {
-  const { folder } = await writePolicy(t, '127.0.0.1:1');
-  const policies = join(folder, 'policies');
-  const [gateway, tenant] = [join(policies, 'gateway.yaml'), join(policies, 'tenants', 'tenant-a.yaml')];
-  const edge = await readFile(gateway, 'utf8');
-  await writeFile(gateway, edge.replace('name: edge', 'name: edge\n      trustedProxies: [10.0.0.0/8]'));
-  const text = await readFile(tenant, 'utf8');
-  await writeFile(
-    tenant,
-    text.replace(
-      /addresses:[\s\S]*?allow: \[local\]/,
-      'addresses:\n  offices: { cidrs: [203.0.113.0/24] }\n  bad: { cidrs: [203.0.113.7] }\nallow: [offices]\ndeny: [bad]',
-    ),
-  );
-  const explain = (...words: string[]) => run(t, 'explain', '--config', policies, ...words);
-  t.match(await explain('--peer', '10.0.0.5', '--forwarded', '6.6.6.6, 203.0.113.5, 10.0.0.9'), {
-    status: 0,
-    out: [
-      'listener edge, x-forwarded-for: 6.6.6.6, 203.0.113.5, 10.0.0.9',
-      '  10.0.0.5                 the peer, trusted by 10.0.0.0/8',
-      '  10.0.0.9                 forwarded, trusted by 10.0.0.0/8',
-      '  203.0.113.5              forwarded, no trusted proxy: the client',
-      'tenant tenant-a',
-      `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
-      '  → 203.0.113.5 is allowed',
-      '',
-    ].join('\n'),
-  });
-  t.match(await explain('--client-ip', '203.0.113.7'), {
-    status: 1,
-    out: [
-      'tenant tenant-a',
-      `  deny   203.0.113.7/32 of list bad (${tenant}:5)`,
-      `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
-      '  → 203.0.113.7 is denied: 403 address-denied',
-      '',
-    ].join('\n'),
-  });
-  t.match(await explain('--peer', '198.51.100.1', '--forwarded', '203.0.113.5'), {
-    status: 1,
-    out: /198\.51\.100\.1 +the peer, no trusted proxy: the client\n.*\n {2}→ 198\.51\.100\.1 is denied/,
-  });
-  t.match(await explain('--peer', '10.0.0.5', '--forwarded', 'x'), {
-    status: 1,
-    out: /→ 400: .*not an address/,
-  });
-  for (const words of [[], ['--client-ip', '010.0.0.1'], ['--client-ip', '1.1.1.1', '--peer', '1.1.1.1']]) {
-    t.match(await explain(...words), { status: 2 });
-  }
-  t.match(await explain('--client-ip', '1.1.1.1', '--tenant', 'x'), { status: 2 });
 });
 
 t.test('certs and check know the certificates towards nodes', async (t) => {

@@ -1,0 +1,66 @@
+/** `patchgate explain` of an address: the walk to the client, hop by hop, and each tenant's verdict on it. */
+
+import { objectionTo } from '../checks/allowlist.ts';
+import type { Address } from '../core/address.ts';
+import { resolveClient } from '../core/forwarded.ts';
+import { describeHops, describeMatches, describeTrust } from '../explain/describe-addresses.ts';
+import type { AddressRules, ListenerSettings, Policy } from '../policy/policy.ts';
+import { type OptionValues, optional, UsageError } from './command.ts';
+import { addressOption, listenerFor } from './told-by-flags.ts';
+
+type Write = (text: string) => void;
+
+/** Whether every tenant that is asked allows it. */
+export function explainAddresses(policy: Policy, values: OptionValues, write: Write): boolean {
+  const given = addressOption(values, 'client-ip');
+  const peer = addressOption(values, 'peer');
+  if ((given === undefined) === (peer === undefined))
+    throw new UsageError('either --client-ip or --peer says whom it is about');
+  const listener = listenerFor(policy, optional(values, 'listener'));
+  const client = given ?? walkFrom(listener, peer as Address, optional(values, 'forwarded'), write);
+  return client !== undefined && judge(policy, client, optional(values, 'tenant'), write);
+}
+
+/** Prints every hop; nothing when the header cannot be read. */
+function walkFrom(
+  { name, trustedProxies: trusted, forwardedHeader: header }: ListenerSettings,
+  peer: Address,
+  forwarded: string | undefined,
+  write: Write,
+): Address | undefined {
+  write(`listener ${name}, ${header}: ${forwarded ?? 'none'}\n`);
+  const lines = forwarded === undefined ? [] : [forwarded];
+  const found = resolveClient({ peer, trusted, header, lines });
+  if (typeof found === 'string') {
+    write(`  ${peer.text.padEnd(24)} the peer, ${describeTrust(trusted, peer)}\n  → 400: ${found}\n`);
+    return undefined;
+  }
+  for (const line of describeHops(trusted, found)) write(`  ${line}\n`);
+  return found.address;
+}
+
+/** Prints each tenant's verdict; false when any denies. */
+function judge(policy: Policy, client: Address, only: string | undefined, write: Write): boolean {
+  const tenants = [...policy.tenants.values()].filter(({ name }) => only === undefined || name === only);
+  if (tenants.length === 0) throw new UsageError(`there is no tenant ${only}`);
+  let allowed = true;
+  for (const tenant of tenants) {
+    write(`tenant ${tenant.name}\n`);
+    allowed = explainRules(tenant.addresses, client, write, '') && allowed;
+    for (const { route } of tenant.routes.entries) {
+      if (route.addresses !== undefined)
+        explainRules(route.addresses, client, write, `route ${route.name}: `);
+    }
+  }
+  return allowed;
+}
+
+/** Prints every match, and the verdict of the check that requests meet. */
+function explainRules(rules: AddressRules, client: Address, write: Write, of: string): boolean {
+  for (const line of describeMatches(rules, client)) write(`  ${line}\n`);
+  const objection = objectionTo(client, rules);
+  const verdict = objection === undefined ? 'allowed' : 'denied: 403 address-denied';
+  const why = objection === undefined && rules.allow === undefined ? ' (no list is asked)' : '';
+  write(`  → ${of}${client.text} is ${verdict}${why}\n`);
+  return objection === undefined;
+}

@@ -1,0 +1,118 @@
+/** `patchgate token`: signs tokens for development, with a key that is on the disk for that alone. */
+
+import { X509Certificate } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { parseDuration } from '../core/units.ts';
+import { type Command, type OptionValues, optional, required, UsageError } from './command.ts';
+
+/** Readable by nobody else: whoever has it is the issuer. */
+const KEY_FILE_MODE = 0o600;
+const KEY_MEMBERS = ['kty', 'crv', 'x', 'y', 'd', 'kid'];
+
+export const token: Command = {
+  name: 'token',
+  summary:
+    'sign a token for development; with --new-key make the key first, and beside it the JWKS that a policy names',
+  usage: `--key dev.jwk [--new-key] --iss ISSUER --aud AUDIENCE [--sub NAME] [--scope 'read finetune:vision'] [--claim name=value]
+         [--certificate FILE] [--expires-in 1h]`,
+  options: {
+    key: { type: 'string' },
+    'new-key': { type: 'boolean' },
+    iss: { type: 'string' },
+    aud: { type: 'string' },
+    sub: { type: 'string', default: 'developer' },
+    scope: { type: 'string' },
+    claim: { type: 'string', multiple: true },
+    certificate: { type: 'string' },
+    'expires-in': { type: 'string', default: '1h' },
+  },
+  async run(values, terminal) {
+    const file = required(values, 'key');
+    const claims = await claimsOf(values);
+    const { importJWK, SignJWT } = await import('jose');
+    if (values['new-key'] === true) terminal.warn(`the public half is in ${await makeKey(file)}\n`);
+    const jwk = await readKey(file);
+    const signed = await new SignJWT(claims)
+      .setProtectedHeader({ alg: 'ES256', kid: String(jwk['kid']), typ: 'at+jwt' })
+      .sign(await importJWK(jwk, 'ES256'));
+    terminal.write(`${signed}\n`);
+    return 0;
+  },
+};
+
+/** Never writes over a key: tokens may be out that it signed. */
+async function makeKey(file: string): Promise<string> {
+  const { calculateJwkThumbprint, exportJWK, generateKeyPair } = await import('jose');
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const shown = await exportJWK(publicKey);
+  const kid = await calculateJwkThumbprint(shown);
+  const jwks = `${file.replace(/\.jwk$/, '')}.jwks.json`;
+  try {
+    const secret = JSON.stringify({ ...(await exportJWK(privateKey)), kid });
+    await writeFile(file, `${secret}\n`, { mode: KEY_FILE_MODE, flag: 'wx' });
+  } catch (error) {
+    throw new UsageError(`--new-key: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  await writeFile(jwks, `${JSON.stringify({ keys: [{ ...shown, kid, alg: 'ES256', use: 'sig' }] })}\n`);
+  return jwks;
+}
+
+async function readKey(file: string): Promise<Readonly<Record<string, unknown>>> {
+  const text = await readFile(file, 'utf8').catch((error: Error) => error);
+  if (text instanceof Error) throw new UsageError(`--key: ${text.message}`);
+  try {
+    const jwk: unknown = JSON.parse(text);
+    if (typeof jwk === 'object' && jwk !== null && KEY_MEMBERS.every((name) => name in jwk))
+      return { ...jwk };
+  } catch {
+    // Said below.
+  }
+  throw new UsageError(`--key: ${file} is no private JWK of P-256 with a kid`);
+}
+
+async function claimsOf(values: OptionValues): Promise<Record<string, unknown>> {
+  const life = required(values, 'expires-in');
+  const lifeMs = parseDuration(life);
+  if (lifeMs === undefined) throw new UsageError(`--expires-in: ${life} is no duration like 30s, 5m, 1h`);
+  const nowS = Math.floor(Date.now() / 1000);
+  const scope = optional(values, 'scope');
+  return {
+    iss: required(values, 'iss'),
+    aud: required(values, 'aud'),
+    sub: required(values, 'sub'),
+    iat: nowS,
+    exp: nowS + Math.floor(lifeMs / 1000),
+    ...(scope !== undefined && { scope }),
+    ...(await confirmation(optional(values, 'certificate'))),
+    ...Object.fromEntries(furtherClaims(values['claim'])),
+  };
+}
+
+/** RFC 8705 §3.1. */
+async function confirmation(file: string | undefined): Promise<Readonly<Record<string, unknown>>> {
+  if (file === undefined) return {};
+  try {
+    const { fingerprint256 } = new X509Certificate(await readFile(file));
+    const digest = Buffer.from(fingerprint256.replaceAll(':', ''), 'hex');
+    return { cnf: { 'x5t#S256': digest.toString('base64url') } };
+  } catch (error) {
+    throw new UsageError(`--certificate: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** `name=value`; the value is JSON where it can be read as such. */
+function furtherClaims(given: OptionValues[string]): readonly (readonly [string, unknown])[] {
+  return (Array.isArray(given) ? given : []).map((text: string) => {
+    const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+    if (name === undefined) throw new UsageError(`--claim: ${text} is no name=value`);
+    return [name, parseJson(value)];
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

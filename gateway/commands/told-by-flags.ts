@@ -1,0 +1,134 @@
+/** The request that options of the command line tell of. */
+
+import { readFile } from 'node:fs/promises';
+import { type Address, parseAddress } from '../core/address.ts';
+import type { CertificateFacts, ToldToken } from '../core/facts.ts';
+import { readAccessLine } from '../explain/access-line.ts';
+import { judgeCertificate } from '../explain/told-certificate.ts';
+import type { ToldRequest } from '../explain/told-request.ts';
+import type { ListenerSettings, Policy } from '../policy/policy.ts';
+import { type OptionValues, optional, required, UsageError } from './command.ts';
+
+const HEADER = /^([^:]+):\s*(.*)$/;
+
+export async function toldByFlags(policy: Policy, values: OptionValues): Promise<ToldRequest> {
+  const peer = addressOption(values, 'peer') ?? addressOption(values, 'client-ip');
+  if (peer === undefined) throw new UsageError('--peer says who connects');
+  const nowMs = timeOption(values);
+  const serverName = serverNameOption(policy, values);
+  const forwarded = optional(values, 'forwarded');
+  const token = claimsOption(values);
+  const bodyBytes = optional(values, 'body-bytes');
+  return {
+    listener: listenerFor(policy, optional(values, 'listener')).name,
+    serverName,
+    peer,
+    method: required(values, 'method'),
+    target: required(values, 'path'),
+    fields: [...headerOptions(values), ...(await authorization(values))],
+    ...(forwarded !== undefined && { forwarded }),
+    ...(bodyBytes !== undefined && { bodyBytes: byteCount(bodyBytes) }),
+    certificate: await certificateOption(policy, serverName, values, nowMs),
+    ...(token !== undefined && { token }),
+    nowMs,
+  };
+}
+
+/** The request of a line of the access log: the line itself, or a file of which the last one is meant. */
+export async function toldByLine(given: string): Promise<ToldRequest> {
+  const text = given.startsWith('{') ? given : await textOf('access-line', given);
+  const line = text.trimEnd().split('\n').at(-1) ?? '';
+  const recorded = readAccessLine(line);
+  if (typeof recorded === 'string') throw new UsageError(`--access-line: it ${recorded}`);
+  if (recorded === undefined) throw new UsageError('--access-line: it tells of no request head');
+  return recorded.told;
+}
+
+export function addressOption(values: OptionValues, name: string): Address | undefined {
+  const text = optional(values, name);
+  const address = text === undefined ? undefined : parseAddress(text);
+  if (text !== undefined && address === undefined) throw new UsageError(`--${name}: ${text} is no address`);
+  return address;
+}
+
+export function listenerFor({ gateway }: Policy, name: string | undefined): ListenerSettings {
+  const listener = gateway.listeners.find((each) => name === undefined || each.name === name);
+  if (listener === undefined) throw new UsageError(`there is no listener ${name}`);
+  return listener;
+}
+
+function timeOption(values: OptionValues): number {
+  const text = optional(values, 'time');
+  const nowMs = text === undefined ? Date.now() : Date.parse(text);
+  if (Number.isNaN(nowMs)) throw new UsageError(`--time: ${text} is no time (2026-12-01T00:00:00Z)`);
+  return nowMs;
+}
+
+/** The only name there is need not be said. */
+function serverNameOption(policy: Policy, values: OptionValues): string {
+  const given = optional(values, 'server-name');
+  if (given !== undefined) return given.toLowerCase();
+  const tenant = optional(values, 'tenant');
+  const names = [...policy.tenants.values()]
+    .filter(({ name }) => tenant === undefined || name === tenant)
+    .flatMap(({ serverNames }) => serverNames);
+  const [only] = names;
+  if (only === undefined || names.length > 1 || only.startsWith('*'))
+    throw new UsageError(`--server-name is one of ${names.join(', ')}`);
+  return only;
+}
+
+function headerOptions(values: OptionValues): readonly string[] {
+  const given = values['header'];
+  return (Array.isArray(given) ? given : []).flatMap((text) => {
+    const [, name, value = ''] = HEADER.exec(text) ?? [];
+    if (name === undefined) throw new UsageError(`--header: ${text} is no 'Name: value'`);
+    return [name, value];
+  });
+}
+
+async function authorization(values: OptionValues): Promise<readonly string[]> {
+  const file = optional(values, 'token-file');
+  return file === undefined ? [] : ['Authorization', `Bearer ${(await textOf('token-file', file)).trim()}`];
+}
+
+function claimsOption(values: OptionValues): ToldToken | undefined {
+  const text = optional(values, 'claims');
+  if (text === undefined) return undefined;
+  if (optional(values, 'token-file') !== undefined)
+    throw new UsageError('--claims stands in place of --token-file');
+  try {
+    const claims: unknown = JSON.parse(text);
+    if (typeof claims === 'object' && claims !== null && !Array.isArray(claims))
+      return { kind: 'claims', claims: claims as Readonly<Record<string, unknown>> };
+  } catch {
+    // Said below.
+  }
+  throw new UsageError('--claims is a JSON object');
+}
+
+function byteCount(text: string): number {
+  if (!/^[0-9]{1,15}$/.test(text)) throw new UsageError(`--body-bytes: ${text} is no number of bytes`);
+  return Number(text);
+}
+
+async function certificateOption(
+  policy: Policy,
+  serverName: string,
+  values: OptionValues,
+  nowMs: number,
+): Promise<CertificateFacts> {
+  const file = optional(values, 'certificate');
+  if (file === undefined) return { status: 'absent' };
+  const facts = await judgeCertificate(policy, serverName, await textOf('certificate', file), nowMs);
+  if (typeof facts === 'string') throw new UsageError(`--certificate: ${file} ${facts}`);
+  return facts;
+}
+
+async function textOf(option: string, file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`--${option}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,133 @@
+/** A line of the access log becomes the request it tells of. */
+
+import { z } from 'zod';
+import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
+import { parseAddress } from '../core/address.ts';
+import { type DenialCode, denials } from '../core/denial.ts';
+import type { CertificateFacts, ToldToken } from '../core/facts.ts';
+import { readAlternativeNames } from '../edge/peer-certificate.ts';
+import { accessKeys } from '../observe/access-entry.ts';
+import type { ToldRequest } from './told-request.ts';
+
+/** What was recorded of a request, and how it ended. */
+export interface RecordedRequest {
+  readonly told: ToldRequest;
+  readonly status: number;
+  readonly code?: string;
+}
+
+const text = z.string().optional();
+const line = z.object({
+  time: z.iso.datetime(),
+  [accessKeys.listener]: z.string(),
+  [accessKeys.serverName]: z.string(),
+  [accessKeys.peerAddress]: z.string(),
+  [accessKeys.clientAddress]: text,
+  [accessKeys.method]: z.string(),
+  [accessKeys.path]: z.string(),
+  [accessKeys.status]: z.number(),
+  [accessKeys.durationMs]: z.number(),
+  [accessKeys.bytesIn]: z.number(),
+  [accessKeys.certificateSubject]: text,
+  [accessKeys.certificateNames]: text,
+  [accessKeys.certificateSerial]: text,
+  [accessKeys.certificateHash]: text,
+  [accessKeys.tokenSubject]: text,
+  [accessKeys.tokenId]: text,
+  [accessKeys.tokenClaims]: z.record(z.string(), z.unknown()).optional(),
+  [accessKeys.denialCode]: text,
+  [accessKeys.decisionStep]: text,
+  [accessKeys.cause]: text,
+});
+
+type Line = z.output<typeof line>;
+
+/** Methods whose requests may come without a body. */
+const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+
+/** Nothing for a line that tells of no head; a sentence for one that is no line of the access log. */
+export function readAccessLine(json: string): RecordedRequest | string | undefined {
+  const read = line.safeParse(parseJson(json));
+  if (!read.success) {
+    const [issue] = read.error.issues;
+    return `is no line of the access log: ${issue?.path.join('.')}: ${issue?.message}`;
+  }
+  const entry = read.data;
+  const peer = parseAddress(entry[accessKeys.peerAddress]);
+  if (peer === undefined) return `${entry[accessKeys.peerAddress]} is no address`;
+  if (entry[accessKeys.decisionStep] === 'head') return undefined;
+  const method = entry[accessKeys.method];
+  const bytes = entry[accessKeys.bytesIn];
+  const hasBody = bytes > 0 || !WITHOUT_BODY.has(method);
+  const client = entry[accessKeys.clientAddress];
+  const token = tokenOf(entry);
+  const code = entry[accessKeys.denialCode];
+  return {
+    status: entry[accessKeys.status],
+    ...(code !== undefined && { code }),
+    told: {
+      listener: entry[accessKeys.listener],
+      serverName: entry[accessKeys.serverName],
+      peer,
+      method,
+      target: entry[accessKeys.path],
+      // What kind of body it was is not in the log; the stream was looked at, or it was none.
+      fields: hasBody ? ['Content-Type', WEIGHT_PATCH_TYPE] : [],
+      ...(client !== undefined && client !== peer.text && { client }),
+      ...(hasBody && { bodyBytes: bytes }),
+      certificate: certificateOf(entry),
+      ...(token !== undefined && { token }),
+      nowMs: Date.parse(entry.time) - entry[accessKeys.durationMs],
+    },
+  };
+}
+
+function tokenOf(entry: Line): ToldToken | undefined {
+  const claims = entry[accessKeys.tokenClaims];
+  const sub = entry[accessKeys.tokenSubject];
+  const jti = entry[accessKeys.tokenId];
+  if (claims !== undefined && sub !== undefined)
+    return { kind: 'claims', claims: { ...claims, sub, ...(jti !== undefined && { jti }) } };
+  const code = entry[accessKeys.denialCode];
+  if (entry[accessKeys.decisionStep] === 'token' && code !== undefined && Object.hasOwn(denials, code))
+    return { kind: 'refused', code: code as DenialCode };
+  return undefined;
+}
+
+function certificateOf(entry: Line): CertificateFacts {
+  const subject = entry[accessKeys.certificateSubject];
+  const fingerprint = entry[accessKeys.certificateHash];
+  if (subject === undefined || fingerprint === undefined) {
+    const refused = entry[accessKeys.denialCode] === 'certificate-denied';
+    return refused
+      ? { status: 'refused', reason: entry[accessKeys.cause] ?? 'it did not hold' }
+      : { status: 'absent' };
+  }
+  const alternativeNames = entry[accessKeys.certificateNames] ?? '';
+  const names = readAlternativeNames(alternativeNames) ?? [];
+  const valuesOf = (type: string): string[] =>
+    names.filter((name) => name.type === type).map(({ value }) => value);
+  return {
+    status: 'verified',
+    subject,
+    alternativeNames,
+    dnsNames: valuesOf('DNS'),
+    uris: valuesOf('URI'),
+    emails: valuesOf('email'),
+    commonNames: subject.split(', ').flatMap((part) => (part.startsWith('CN=') ? [part.slice(3)] : [])),
+    serialNumber: entry[accessKeys.certificateSerial] ?? '',
+    notAfterMs: Number.POSITIVE_INFINITY,
+    fingerprint,
+    thumbprint: Buffer.from(fingerprint, 'hex').toString('base64url'),
+    der: '',
+    chain: [],
+  };
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,185 @@
+/** What each step of a decision looked at and what it found, in words, with the lines of the policy it went by. */
+
+import type { Denial, Step } from '../core/denial.ts';
+import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
+import type { RouteParams } from '../core/route-table.ts';
+import type { Grant } from '../core/scope.ts';
+import type { Trail } from '../decide.ts';
+import { type ClaimTemplate, listenerOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
+import type { VerifiedToken } from '../policy/token-memory.ts';
+import { describeHops, describeMatches } from './describe-addresses.ts';
+import type { Decided } from './rehearsal.ts';
+import type { ToldRequest } from './told-request.ts';
+
+/** `file:line` of the rule a denial names, as far as it is known. */
+export function placeOf({ rule }: Denial, { tenant, route }: Trail): string | undefined {
+  if (rule === undefined) return undefined;
+  return rule.startsWith('tenant.')
+    ? tenant?.places.of(rule.slice('tenant.'.length))
+    : route?.places.of(rule);
+}
+
+type Describe = (told: ToldRequest, decided: Decided, policy: Policy) => readonly string[];
+
+const describers: Readonly<Partial<Record<Step, Describe>>> = {
+  head: ({ method, target, fields, bodyBytes }) => [
+    `${method} ${target}, ${fields.length / 2} fields, ${bodyBytes === undefined ? 'no body' : `${bodyBytes} bytes`}`,
+  ],
+  route: (_told, { trail }) => describeRoute(trail),
+  client: ({ listener }, { trail }, policy) =>
+    trail.client === undefined ? [] : describeHops(listenerOf(policy, listener).trustedProxies, trail.client),
+  allowlist: (_told, { trail }) => describeAllowlist(trail),
+  certificate: ({ certificate, listener }, { trail }, policy) => [
+    describeCertificate(certificate),
+    ...(trail.route === undefined ? [] : describeNames(trail.route)),
+    ...(certificate.status !== 'verified' && isRequired(policy, listener, trail.tenant)
+      ? ['the server name requires one: the handshake itself would be refused, without an answer']
+      : []),
+  ],
+  token: ({ token, fields }, { trail }) =>
+    describeToken(token !== undefined || has(fields, 'authorization'), trail),
+  scope: (_told, { trail }) => describeScope(trail),
+  claims: (_told, { trail }) => describeClaims(trail),
+  limits: (_told, { trail }) => describeLimits(trail.route),
+};
+
+/** Sentences; none where there is nothing to say. */
+export function describeStep(
+  step: Step,
+  policy: Policy,
+  told: ToldRequest,
+  decided: Decided,
+): readonly string[] {
+  return describers[step]?.(told, decided, policy) ?? [];
+}
+
+function describeRoute({ tenant, route, params }: Trail): readonly string[] {
+  if (tenant === undefined) return [];
+  if (route === undefined) return [`tenant ${tenant.name}`];
+  const found = Object.entries(params ?? {}).map(([name, value]) => `${name} ${value}`);
+  const mode = route.shadow ? ', in shadow' : '';
+  return [
+    [`tenant ${tenant.name}, route ${route.name} (${route.places.of('match')})${mode}`, ...found].join(', '),
+  ];
+}
+
+function describeAllowlist({ tenant, route, client }: Trail): readonly string[] {
+  if (tenant === undefined || client === undefined) return [];
+  const { address } = client;
+  const ofTenant = describeMatches(tenant.addresses, address);
+  const ofRoute = route?.addresses === undefined ? [] : describeMatches(route.addresses, address);
+  const lists = (tenant.addresses.allow ?? []).map(({ name }) => name);
+  const asked =
+    lists.length === 0 ? [] : [`the tenant allows ${lists.join(', ')} (${tenant.places.of('allow')})`];
+  const narrower = (route?.addresses?.allow ?? []).map(({ name }) => name);
+  const narrowed =
+    narrower.length === 0 ? [] : [`the route allows ${narrower.join(', ')} (${route?.places.of('allow')})`];
+  const none = asked.length + narrowed.length === 0 ? ['no list is asked'] : [];
+  return [...asked, ...ofTenant, ...narrowed, ...ofRoute, ...none];
+}
+
+function isRequired(policy: Policy, listener: string, tenant: Tenant | undefined): boolean {
+  return (tenant?.clientCertificates ?? listenerOf(policy, listener).clientCertificates) === 'require';
+}
+
+function describeCertificate(certificate: CertificateFacts): string {
+  if (certificate.status === 'absent') return 'none was shown';
+  if (certificate.status === 'refused') return `one that does not hold: ${certificate.reason}`;
+  return describeVerified(certificate);
+}
+
+function describeVerified({
+  subject,
+  alternativeNames,
+  serialNumber,
+  fingerprint,
+}: VerifiedCertificate): string {
+  const names = alternativeNames === '' ? '' : `, ${alternativeNames}`;
+  return `${subject}${names}, serial ${serialNumber}, sha256 ${fingerprint.slice(0, 16)}…`;
+}
+
+function describeNames({ certificateNames, places }: Route): readonly string[] {
+  if (certificateNames === undefined) return [];
+  return [`the route takes ${certificateNames.join(', ')} (${places.of('certificate.names')})`];
+}
+
+function describeToken(isThere: boolean, { tenant, route, token }: Trail): readonly string[] {
+  if (route !== undefined && route.require === undefined)
+    return [`none is asked for (${route.places.of('require')})`];
+  if (token === undefined) return [isThere ? 'one was brought' : 'none was brought'];
+  const { issuer, subject, jti, expMs, thumbprint } = token;
+  const parts = [
+    `issuer ${issuer} (${tenant?.places.of(`issuers.${issuer}`)})`,
+    `sub ${subject}`,
+    ...(jti === undefined ? [] : [`jti ${jti}`]),
+    `until ${new Date(expMs).toISOString()}`,
+    thumbprint === undefined ? 'bound to no certificate' : 'bound to the certificate',
+  ];
+  return [parts.join(', ')];
+}
+
+const grantText = ({ scope, model }: Grant): string => (model === undefined ? scope : `${scope}:${model}`);
+
+function describeScope({ tenant, route, params, token }: Trail): readonly string[] {
+  const require = route?.require;
+  if (require === undefined || token === undefined || tenant === undefined) return [];
+  const model = params?.['model_id'];
+  const on = model === undefined ? '' : ` on ${model}`;
+  const held = token.grants.map(grantText).join(', ') || 'nothing';
+  return [
+    `the route asks for ${require.scope}${on} (${route?.places.of('require.scope')})`,
+    `the token grants ${held}${describeInclusions(tenant, token)}`,
+  ];
+}
+
+function describeInclusions({ inclusions, places }: Tenant, { grants }: VerifiedToken): string {
+  const scopes = [...new Set(grants.map(({ scope }) => scope))];
+  const included = scopes.flatMap((scope) => {
+    const further = [...(inclusions.get(scope) ?? [])];
+    return further.length === 0 ? [] : [`${scope} includes ${further.join(', ')}`];
+  });
+  return included.length === 0 ? '' : `; ${included.join('; ')} (${places.of('scopes')})`;
+}
+
+function describeClaims({ route, params, token }: Trail): readonly string[] {
+  const require = route?.require;
+  if (require === undefined || token === undefined) return [];
+  const asked = [...require.claims].map(([name, templates]) => {
+    const expected = expectedValues(templates, params ?? {}).join(' or ');
+    const value = Object.hasOwn(token.claims, name) ? JSON.stringify(token.claims[name]) : 'nothing';
+    return `${name}: ${expected} is asked for (${route?.places.of(`require.claims.${name}`)}), the token says ${value}`;
+  });
+  if (require.maxEpochs !== undefined) {
+    const place = route?.places.of('require.maxEpochs');
+    asked.push(`max_epochs: ${require.maxEpochs} at most (${place}), the token says ${epochs(token)}`);
+  }
+  return asked.length === 0 ? ['the route asks for none'] : asked;
+}
+
+function epochs({ maxEpochs }: VerifiedToken): string {
+  return Number.isFinite(maxEpochs) ? String(maxEpochs) : 'no limit';
+}
+
+/** The values one of which a claim must have. */
+export function expectedValues(templates: readonly ClaimTemplate[], params: RouteParams): readonly string[] {
+  return templates.map((each) =>
+    'param' in each ? (params[each.param] ?? `{${each.param}}`) : each.literal,
+  );
+}
+
+function describeLimits(route: Route | undefined): readonly string[] {
+  const { maxBytes, format } = route?.stream ?? {};
+  return [
+    ...(maxBytes === undefined
+      ? []
+      : [`bodies up to ${maxBytes} bytes (${route?.places.of('stream.maxBytes')})`]),
+    ...(format === undefined
+      ? []
+      : [`a ${format}, checked as it passes (${route?.places.of('stream.format')})`]),
+  ];
+}
+
+/** Whether a field of that lower-case name is among them. */
+function has(fields: readonly string[], name: string): boolean {
+  return fields.some((field, at) => at % 2 === 0 && field.toLowerCase() === name);
+}

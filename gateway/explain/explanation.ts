@@ -1,0 +1,106 @@
+/** Why a request is decided as it is: the decision itself, told step by step. */
+
+import { type Denial, isDenial, type Step } from '../core/denial.ts';
+import type { Admission, Trail } from '../decide.ts';
+import type { Policy } from '../policy/policy.ts';
+import { refusal } from '../refuse.ts';
+import { describeStep, placeOf } from './describe-step.ts';
+import { nearestChange } from './nearest-change.ts';
+import type { Decided, Rehearsal } from './rehearsal.ts';
+import type { ToldRequest } from './told-request.ts';
+
+/** The steps of a decision in their order. */
+const STEPS = [
+  ...(['head', 'route', 'client', 'allowlist', 'certificate'] as const),
+  ...(['token', 'scope', 'claims', 'limits'] as const),
+];
+
+export interface ExplainedStep {
+  readonly step: Step;
+  /** `shadowed`: would refuse if the route were not in shadow. */
+  readonly verdict: 'passed' | 'refused' | 'shadowed' | 'not reached';
+  /** What was looked at and what was found, a sentence each. */
+  readonly says: readonly string[];
+}
+
+/** What the caller would get. */
+export interface ExplainedAnswer {
+  readonly status: number;
+  readonly code: string;
+  /** `name: value` each. */
+  readonly fields: readonly string[];
+  readonly body: unknown;
+}
+
+/** Plain data: what `--json` prints. */
+export interface Explanation {
+  readonly request: string;
+  readonly time: string;
+  readonly verdict: 'admitted' | 'refused';
+  readonly tenant?: string;
+  readonly route?: string;
+  readonly steps: readonly ExplainedStep[];
+  /** `file:line` of the rule that refused, or would have. */
+  readonly decidedAt?: string;
+  /** For the operator alone: it never leaves in an answer. */
+  readonly cause?: string;
+  readonly answer?: ExplainedAnswer;
+  /** Where an admitted request goes. */
+  readonly upstream?: { readonly name: string; readonly nodes: readonly string[] };
+  /** The nearest changes of the request that would make it pass, all of them together. */
+  readonly wouldPassWith?: readonly string[];
+}
+
+export async function explainRequest(rehearsal: Rehearsal, told: ToldRequest): Promise<Explanation> {
+  const { policy } = rehearsal;
+  const decided = await rehearsal.decide(told);
+  const { decision, trail } = decided;
+  const objection = isDenial(decision) ? decision : decision.shadowed;
+  const wouldPassWith = objection && (await nearestChange(rehearsal, told, decided));
+  return {
+    request: `${told.method} ${told.target} at ${told.serverName}`,
+    time: new Date(told.nowMs).toISOString(),
+    verdict: isDenial(decision) ? 'refused' : 'admitted',
+    ...(trail.tenant !== undefined && { tenant: trail.tenant.name }),
+    ...(trail.route !== undefined && { route: trail.route.name }),
+    steps: STEPS.map((step) => explainStep(policy, told, decided, step)),
+    ...(objection !== undefined && placed(objection, trail)),
+    ...(isDenial(decision) ? { answer: answerTo(decision, trail) } : { upstream: goalOf(decision) }),
+    ...(wouldPassWith !== undefined && { wouldPassWith }),
+  };
+}
+
+function placed(objection: Denial, trail: Trail): Pick<Explanation, 'decidedAt' | 'cause'> {
+  const decidedAt = placeOf(objection, trail);
+  return {
+    ...(decidedAt !== undefined && { decidedAt }),
+    ...(objection.cause !== undefined && { cause: objection.cause }),
+  };
+}
+
+function explainStep(policy: Policy, told: ToldRequest, decided: Decided, step: Step): ExplainedStep {
+  const { decision } = decided;
+  const refused = isDenial(decision) ? decision : undefined;
+  const objection = refused ?? (isDenial(decision) ? undefined : decision.shadowed);
+  const at = objection === undefined ? STEPS.length : STEPS.indexOf(objection.step as (typeof STEPS)[number]);
+  const own = STEPS.indexOf(step as (typeof STEPS)[number]);
+  // Limits are looked at in shadow, too.
+  const passed = own < at || (refused === undefined && step === 'limits');
+  if (!passed && own !== at) return { step, verdict: 'not reached', says: [] };
+  const verdict = passed ? 'passed' : refused === undefined ? 'shadowed' : 'refused';
+  const says = describeStep(step, policy, told, decided);
+  return { step, verdict, says: own === at && objection !== undefined ? [...says, objection.detail] : says };
+}
+
+function answerTo(denial: Denial, { tenant }: Trail): ExplainedAnswer {
+  const { status, fields, body } = refusal(denial, {
+    requestId: 'explained',
+    ...(tenant !== undefined && { realm: tenant.name }),
+  });
+  const lines = fields.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${fields[at + 1]}`] : []));
+  return { status, code: denial.code, fields: lines, body: JSON.parse(body.toString()) };
+}
+
+function goalOf({ route: { upstream } }: Admission): NonNullable<Explanation['upstream']> {
+  return { name: upstream.name, nodes: upstream.nodes.map(({ url }) => url) };
+}

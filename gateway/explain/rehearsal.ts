@@ -1,0 +1,33 @@
+/** Decides requests that are told of, by the function that decides those that arrive. */
+
+import { isDenial } from '../core/denial.ts';
+import type { Facts } from '../core/facts.ts';
+import { type Decision, decide, type Trail } from '../decide.ts';
+import { Llhttp } from '../http1/llhttp.ts';
+import type { Policy } from '../policy/policy.ts';
+import { factsOf, type ToldRequest } from './told-request.ts';
+
+/** A decision with all that was found on the way to it. */
+export interface Decided {
+  /** Absent where the head is none. */
+  readonly facts?: Facts;
+  readonly trail: Trail;
+  readonly decision: Decision;
+}
+
+/** One policy and a parser for as many requests as there are. */
+export class Rehearsal {
+  readonly policy: Policy;
+  readonly #llhttp = new Llhttp();
+
+  constructor(policy: Policy) {
+    this.policy = policy;
+  }
+
+  async decide(told: ToldRequest): Promise<Decided> {
+    const trail: Trail = {};
+    const facts = factsOf(this.policy, told, this.#llhttp);
+    if (isDenial(facts)) return { trail, decision: facts };
+    return { facts, trail, decision: await decide(this.policy, facts, trail) };
+  }
+}

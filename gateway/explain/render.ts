@@ -1,0 +1,49 @@
+/** An explanation as a page of text. */
+
+import type { ExplainedStep, Explanation } from './explanation.ts';
+
+const STEP_WIDTH = 12;
+const VERDICT_WIDTH = 12;
+
+/** Ends with a newline. */
+export function renderExplanation(explanation: Explanation): string {
+  const { request, time, steps } = explanation;
+  const lines = [request, time, '', ...steps.flatMap(renderStep), '', ...renderEnd(explanation)];
+  return `${lines.join('\n')}\n`;
+}
+
+function renderStep({ step, verdict, says }: ExplainedStep, index: number): readonly string[] {
+  const start = `${String(index).padStart(2)} ${step.padEnd(STEP_WIDTH)}${verdict.padEnd(VERDICT_WIDTH)}`;
+  const [first = '', ...rest] = says;
+  const blank = ' '.repeat(start.length);
+  return [`${start}${first}`.trimEnd(), ...rest.map((line) => `${blank}${line}`)];
+}
+
+function renderEnd({
+  verdict,
+  answer,
+  upstream,
+  cause,
+  decidedAt,
+  wouldPassWith,
+}: Explanation): readonly string[] {
+  const why = [
+    ...(decidedAt === undefined ? [] : [`  by ${decidedAt}`]),
+    ...(cause === undefined ? [] : [`  for the log: ${cause}`]),
+  ];
+  const change =
+    wouldPassWith === undefined || wouldPassWith.length === 0
+      ? []
+      : [`would pass with ${wouldPassWith.join('; and ')}`];
+  if (verdict === 'admitted') {
+    const shadowed = why.length > 0 ? ['  though the route is in shadow:', ...why, ...change] : [];
+    return [`→ admitted, to upstream ${upstream?.name}: ${upstream?.nodes.join(', ')}`, ...shadowed];
+  }
+  return [
+    `→ ${answer?.status} ${answer?.code}`,
+    ...(answer?.fields ?? []).map((field) => `  ${field}`),
+    `  ${JSON.stringify(answer?.body)}`,
+    ...why,
+    ...change,
+  ];
+}

@@ -1,0 +1,41 @@
+/** A client certificate in a file, judged as the handshake would judge it. */
+
+import { X509Certificate } from 'node:crypto';
+import { identityFolder, serverIdentitySource } from '../certificates/server-identity.ts';
+import type { CertificateFacts } from '../core/facts.ts';
+import { readPeerCertificate } from '../edge/peer-certificate.ts';
+import { claimOf, type Policy } from '../policy/policy.ts';
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
+
+/** `pem`: the certificate first, its issuers behind it. A sentence where it is none, or nothing can be said of it. */
+export async function judgeCertificate(
+  policy: Policy,
+  serverName: string,
+  pem: string,
+  nowMs: number,
+): Promise<CertificateFacts | string> {
+  const [leaf, ...sent] = readCertificates(pem);
+  if (leaf === undefined) return 'holds no certificate';
+  const claim = claimOf(policy, serverName);
+  if (claim === undefined) return `no tenant has the server name ${serverName}`;
+  const { certificates } = policy.gateway;
+  const identity = await serverIdentitySource(certificates, claim.serverName, true).read(nowMs);
+  if (!('digest' in identity))
+    return `cannot be judged: ${identityFolder(certificates, claim.serverName)} has faults`;
+  const facts = readPeerCertificate(leaf, nowMs);
+  if (facts.status === 'refused') return facts;
+  const reason =
+    identity.clients?.vouchFor(leaf, sent, nowMs) === false
+      ? 'its authority is not accepted'
+      : identity.clients?.objection(leaf, claim.tenant.revocation, nowMs);
+  return reason === undefined ? facts : { status: 'refused', reason };
+}
+
+function readCertificates(pem: string): readonly X509Certificate[] {
+  try {
+    return (pem.match(BLOCK) ?? []).map((block) => new X509Certificate(block));
+  } catch {
+    return [];
+  }
+}

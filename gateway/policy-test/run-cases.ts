@@ -1,0 +1,66 @@
+/** Decides the cases of a test file under its policy, and holds what is decided against what was expected. */
+
+import { isDenial, statusOf } from '../core/denial.ts';
+import { placeOf } from '../explain/describe-step.ts';
+import type { Decided, Rehearsal } from '../explain/rehearsal.ts';
+import type { Coverage } from './coverage.ts';
+import type { Expectation, RequestFile, TestFile } from './test-file.ts';
+import { toldByFile } from './told-by-file.ts';
+
+export interface CaseResult {
+  readonly name: string;
+  /** What was expected and what came instead, a sentence each; none where they are the same. */
+  readonly differences: readonly string[];
+}
+
+/** Every case in its order. */
+export async function runCases(
+  rehearsal: Rehearsal,
+  { cases, base, time = Date.now() }: TestFile,
+  coverage: Coverage,
+): Promise<readonly CaseResult[]> {
+  const results: CaseResult[] = [];
+  for (const { name, request, expect } of cases) {
+    const told = toldByFile(rehearsal.policy, merged(base, request), time);
+    if (typeof told === 'string') {
+      results.push({ name, differences: [told] });
+      continue;
+    }
+    const decided = await rehearsal.decide(told);
+    coverage.add(decided);
+    results.push({ name, differences: differencesOf(decided, expect) });
+  }
+  return results;
+}
+
+/** Headers, certificate and token are merged as well: a case says what is otherwise. */
+function merged(base: RequestFile, own: RequestFile): RequestFile {
+  return {
+    ...base,
+    ...own,
+    ...(base.headers !== undefined && { headers: { ...base.headers, ...own.headers } }),
+  };
+}
+
+/** `admitted` or the code of the denial; what a route in shadow would refuse is refused here. */
+function differencesOf({ decision, trail }: Decided, expected: Expectation): readonly string[] {
+  const wanted = typeof expected === 'string' ? { outcome: expected } : expected;
+  const refused = isDenial(decision) ? decision : decision.shadowed;
+  const found: Readonly<Record<string, string | number | undefined>> = {
+    outcome: refused?.code ?? 'admitted',
+    status: refused === undefined ? undefined : statusOf(refused),
+    route: trail.route?.name,
+    rule: refused?.rule,
+  };
+  const differing = Object.entries(wanted).filter(
+    ([key, value]) => value !== undefined && found[key] !== value,
+  );
+  if (differing.length === 0) return [];
+  const place = refused && placeOf(refused, trail);
+  const by = place === undefined ? '' : ` by ${place}`;
+  const because = refused === undefined ? '' : ` (${refused.detail}${by})`;
+  return differing.map(
+    ([key, value]) =>
+      `expected ${key} ${value}, got ${found[key] ?? 'none'}${key === 'outcome' ? because : ''}`,
+  );
+}

@@ -1,0 +1,88 @@
+/** A request as a test file describes it becomes one that can be decided. */
+
+import type { CertificateFacts, ToldToken } from '../core/facts.ts';
+import type { ToldRequest } from '../explain/told-request.ts';
+import { claimOf, type Policy } from '../policy/policy.ts';
+import type { CertificateFile, RequestFile, TokenFile } from './test-file.ts';
+
+const SHA_256_BYTES = 32;
+/** The certificate of every described caller has this digest. */
+const DIGEST = Buffer.alloc(SHA_256_BYTES, 1);
+
+/** A sentence where something is not described that no request can do without. */
+export function toldByFile(policy: Policy, written: RequestFile, nowMs: number): ToldRequest | string {
+  const { serverName, method, path, client, listener, forwarded, headers, bytes, certificate, token } =
+    written;
+  if (serverName === undefined || method === undefined || path === undefined || client === undefined)
+    return 'a request needs serverName, method, path and client';
+  const [first] = policy.gateway.listeners;
+  const listenerName = listener ?? first?.name ?? '';
+  if (!policy.gateway.listeners.some(({ name }) => name === listenerName))
+    return `there is no listener ${listenerName}`;
+  const told = tokenOf(policy, serverName, token, nowMs);
+  if (typeof told === 'string') return told;
+  return {
+    listener: listenerName,
+    serverName: serverName.toLowerCase(),
+    peer: client,
+    method,
+    target: path,
+    fields: Object.entries(headers ?? {}).flat(),
+    ...(forwarded !== undefined && { forwarded }),
+    ...(bytes !== undefined && { bodyBytes: bytes }),
+    certificate: certificateOf(certificate),
+    ...(told !== undefined && { token: told }),
+    nowMs,
+  };
+}
+
+function certificateOf(written: 'none' | CertificateFile | undefined): CertificateFacts {
+  if (written === undefined || written === 'none') return { status: 'absent' };
+  const { subject, names, serial, refused } = written;
+  if (refused !== undefined) return { status: 'refused', reason: refused };
+  const uris = names.filter((name) => name.includes('://'));
+  const emails = names.filter((name) => name.includes('@') && !name.includes('://'));
+  return {
+    status: 'verified',
+    subject,
+    alternativeNames: names.join(', '),
+    dnsNames: names.filter((name) => !uris.includes(name) && !emails.includes(name)),
+    uris,
+    emails,
+    commonNames: subject.split(', ').flatMap((part) => (part.startsWith('CN=') ? [part.slice(3)] : [])),
+    serialNumber: serial.toLowerCase(),
+    notAfterMs: Number.POSITIVE_INFINITY,
+    thumbprint: DIGEST.toString('base64url'),
+    fingerprint: DIGEST.toString('hex'),
+    der: '',
+    chain: [],
+  };
+}
+
+/** The issuer named, or the tenant's first: its `iss` and `aud` need not be written. */
+function tokenOf(
+  policy: Policy,
+  serverName: string,
+  written: 'none' | TokenFile | undefined,
+  nowMs: number,
+): ToldToken | string | undefined {
+  if (written === undefined || written === 'none') return undefined;
+  const { issuer: name, scope, sub, jti, bound, age, life, claims } = written;
+  const issuers = claimOf(policy, serverName.toLowerCase())?.tenant.issuers ?? [];
+  const issuer = name === undefined ? issuers[0] : issuers.find((each) => each.name === name);
+  if (name !== undefined && issuer === undefined) return `${serverName} has no issuer ${name}`;
+  const iat = Math.floor((nowMs - age) / 1000);
+  return {
+    kind: 'claims',
+    claims: {
+      ...(issuer !== undefined && { iss: issuer.issuer, aud: issuer.audience }),
+      sub,
+      iat,
+      exp: iat + Math.floor(life / 1000),
+      ...(scope !== undefined && { scope }),
+      ...(jti !== undefined && { jti }),
+      ...(bound && { cnf: { 'x5t#S256': DIGEST.toString('base64url') } }),
+      ...claims,
+    },
+  };
+}

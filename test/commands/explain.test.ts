@@ -1,0 +1,185 @@
+/** `explain` shows what the gateway does and why: the address alone, a request, or one that is in the log. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { createAuthority } from '../../gateway/demo/pki.ts';
+import { run, writePolicy } from './process.ts';
+
+t.test('explain walks hop by hop to the prefix that decides', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  const [gateway, tenant] = [join(policies, 'gateway.yaml'), join(policies, 'tenants', 'tenant-a.yaml')];
+  const edge = await readFile(gateway, 'utf8');
+  await writeFile(gateway, edge.replace('name: edge', 'name: edge\n      trustedProxies: [10.0.0.0/8]'));
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(
+    tenant,
+    text.replace(
+      /addresses:[\s\S]*?allow: \[local\]/,
+      'addresses:\n  offices: { cidrs: [203.0.113.0/24] }\n  bad: { cidrs: [203.0.113.7] }\nallow: [offices]\ndeny: [bad]',
+    ),
+  );
+  const explain = (...words: string[]) => run(t, 'explain', '--config', policies, ...words);
+  t.match(await explain('--peer', '10.0.0.5', '--forwarded', '6.6.6.6, 203.0.113.5, 10.0.0.9'), {
+    status: 0,
+    out: [
+      'listener edge, x-forwarded-for: 6.6.6.6, 203.0.113.5, 10.0.0.9',
+      '  10.0.0.5                 the peer, trusted by 10.0.0.0/8',
+      '  10.0.0.9                 forwarded, trusted by 10.0.0.0/8',
+      '  203.0.113.5              forwarded, no trusted proxy: the client',
+      'tenant tenant-a',
+      `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
+      '  → 203.0.113.5 is allowed',
+      '',
+    ].join('\n'),
+  });
+  t.match(await explain('--client-ip', '203.0.113.7'), {
+    status: 1,
+    out: [
+      'tenant tenant-a',
+      `  deny   203.0.113.7/32 of list bad (${tenant}:5)`,
+      `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
+      '  → 203.0.113.7 is denied: 403 address-denied',
+      '',
+    ].join('\n'),
+  });
+  t.match(await explain('--peer', '198.51.100.1', '--forwarded', '203.0.113.5'), {
+    status: 1,
+    out: /198\.51\.100\.1 +the peer, no trusted proxy: the client\n.*\n {2}→ 198\.51\.100\.1 is denied/,
+  });
+  t.match(await explain('--peer', '10.0.0.5', '--forwarded', 'x'), {
+    status: 1,
+    out: /→ 400: .*not an address/,
+  });
+  for (const words of [[], ['--client-ip', '010.0.0.1'], ['--client-ip', '1.1.1.1', '--peer', '1.1.1.1']]) {
+    t.match(await explain(...words), { status: 2 });
+  }
+  t.match(await explain('--client-ip', '1.1.1.1', '--tenant', 'x'), { status: 2 });
+});
+
+t.test('a request is explained step by step, and what would let it pass is tried', async (t) => {
+  const { folder, tokens, worker, clients } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  const tenant = join(policies, 'tenants', 'tenant-a.yaml');
+  const claims = { iss: 'https://auth.test', aud: 'weights', sub: 'worker-1', model_id: 'vision' };
+  await writeFile(join(folder, 'reader.jwt'), await tokens.sign({ ...claims, scope: 'read:vision' }));
+  await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
+  const explain = (...words: string[]) =>
+    run(
+      t,
+      'explain',
+      '--config',
+      policies,
+      '--peer',
+      '127.0.0.1',
+      '--certificate',
+      join(folder, 'worker.pem'),
+      ...words,
+    );
+  const reader = ['--token-file', join(folder, 'reader.jwt')];
+  t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
+    status: 0,
+    out: new RegExp(
+      [
+        'GET /v1/models/vision/weights at a.test',
+        ' 1 route +passed +tenant tenant-a, route weights \\(.*tenant-a.yaml:26\\), model_id vision',
+        ' 3 allowlist +passed +the tenant allows local .*\n +allow +127.0.0.0/8 of list local',
+        ' 4 certificate passed +CN=worker, serial 1[0-9a-f]{30}, sha256 [0-9a-f]{16}…',
+        ' 5 token +passed +issuer main .*, sub worker-1, until .*, bound to no certificate',
+        ' 6 scope +passed +the route asks for read on vision .*\n +the token grants read:vision',
+        '→ admitted, to upstream sync: http://127.0.0.1:1',
+      ].join('[^]*'),
+    ),
+  });
+  const refused = await explain(
+    ...reader,
+    '--method',
+    'PUT',
+    '--path',
+    '/v1/models/vision/patches/s1',
+    '--json',
+  );
+  t.equal(refused.status, 1);
+  const told = JSON.parse(refused.out);
+  t.match(told, {
+    verdict: 'refused',
+    route: 'push',
+    decidedAt: `${tenant}:18`,
+    answer: { status: 403, code: 'insufficient-scope', body: { code: 'insufficient-scope' } },
+    wouldPassWith: [
+      'the scope `finetune`, or `finetune:vision`',
+      'a weight patch as its body (Content-Type: application/vnd.patchgate.weight-patch)',
+    ],
+  });
+  t.same(
+    told.steps.map(({ step, verdict }: { step: string; verdict: string }) => `${step} ${verdict}`).slice(4),
+    ['certificate passed', 'token passed', 'scope refused', 'claims not reached', 'limits not reached'],
+  );
+  const other = await createAuthority('others');
+  await writeFile(join(folder, 'worker.pem'), (await other.issueClient({ commonName: 'x' })).certificatePem);
+  t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
+    status: 1,
+    out: /one that does not hold: its authority is not accepted\n.*handshake itself would be refused/,
+  });
+  await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
+  await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), await clients.revocationList([worker]));
+  t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
+    status: 1,
+    out: /one that does not hold: it was revoked/,
+  });
+});
+
+t.test('a token is verified, one that is only told of is not', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  const gateway = join(policies, 'gateway.yaml');
+  const text = await readFile(gateway, 'utf8');
+  await writeFile(gateway, text.replace('name: edge', 'name: edge\n      clientCertificates: optional'));
+  const explain = (...words: string[]) =>
+    run(
+      t,
+      'explain',
+      '--config',
+      policies,
+      '--peer',
+      '127.0.0.1',
+      '--path',
+      '/v1/models/vision/weights',
+      ...words,
+    );
+  await writeFile(join(folder, 'forged.jwt'), 'eyJhbGciOiJFUzI1NiJ9.e30.AAAA');
+  t.match(await explain('--token-file', join(folder, 'forged.jwt')), { status: 1, out: /→ 401 token-/ });
+  const claims = {
+    iss: 'https://auth.test',
+    aud: 'weights',
+    sub: 'w',
+    iat: 1796126400,
+    exp: 1796127000,
+    scope: 'read',
+  };
+  const told = ['--claims', JSON.stringify(claims)];
+  t.match(await explain(...told, '--time', '2026-12-01T12:05:00Z'), { status: 0, out: /→ admitted/ });
+  t.match(await explain(...told, '--time', '2026-12-01T13:00:00Z'), {
+    status: 1,
+    out: /→ 401 token-expired[^]*would pass with a token of issuer main that holds now, with the scope `read`\n$/,
+  });
+  t.match(await explain('--header', 'Content-Length: x'), {
+    status: 1,
+    out: / 0 head +refused[^]*→ 400 bad-request/,
+  });
+  for (const words of [
+    ['--claims', '[]'],
+    ['--claims', '{'],
+    ['--time', 'noon'],
+    ['--header', 'x'],
+    ['--body-bytes', 'many'],
+    ['--token-file', join(folder, 'none')],
+    ['--certificate', join(folder, 'forged.jwt')],
+    ['--listener', 'x'],
+  ])
+    t.match(
+      await explain(...words),
+      { status: 2, err: new RegExp(`explain: .*${words[0]?.slice(2)}`) },
+      words.join(' '),
+    );
+});

@@ -1,0 +1,207 @@
+/** `test`, `diff` and `token`: a policy is tried before it is in force. */
+import { cp, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { run, writePolicy } from './process.ts';
+
+const sample = fileURLToPath(new URL('../../policies', import.meta.url));
+const CASES = `base:
+  serverName: a.test
+  method: GET
+  path: /v1/models/vision/weights
+  client: 127.0.0.1
+  certificate: {}
+  token: { scope: read }
+cases:
+  - name: reading
+    expect: { outcome: admitted, route: weights }
+  - name: writing
+    request: { method: PUT, path: /v1/models/vision/patches/s1 }
+    expect: insufficient-scope
+`;
+
+t.test('the sample policies have tests, which cover what there is', async (t) => {
+  const files = ['a', 'b'].map((tenant) => join(sample, `tenant-${tenant}.test.yaml`));
+  const { status, out } = await run(t, 'test', ...files, '--fail-under', '95');
+  t.equal(status, 0, out);
+  t.match(out, /30 of 31 routes and rules covered/);
+});
+
+t.test('a case that comes out otherwise fails, and says by which line', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const file = join(folder, 'policies', 'x.test.yaml');
+  await writeFile(file, CASES);
+  t.match(await run(t, 'test', file), {
+    status: 0,
+    out: `${file}\n  ✓ reading\n  ✓ writing\n2 of 11 routes and rules covered (18.2 %)\n`,
+  });
+  t.match(await run(t, 'test', file, '--fail-under', '50'), {
+    status: 1,
+    out: /less than 50 % is covered\n$/,
+  });
+  await writeFile(file, CASES.replace('outcome: admitted', 'outcome: token-expired, status: 401'));
+  t.match(await run(t, 'test', file), {
+    status: 1,
+    out: /✗ reading\n +expected outcome token-expired, got admitted\n +expected status 401, got none\n.*✓ writing/,
+  });
+  await writeFile(file, CASES.replace('expect: insufficient-scope', 'expect: admitted'));
+  t.match(await run(t, 'test', file), {
+    status: 1,
+    out: /expected outcome admitted, got insufficient-scope \(The token does not grant the scope finetune here\. by .*tenant-a\.yaml:18\)/,
+  });
+});
+
+t.test('a test file that cannot be right is a fault with its place', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const file = join(folder, 'policies', 'x.test.yaml');
+  const faulty = async (from: string, to: string): Promise<string> => {
+    await writeFile(file, CASES.replace(from, to));
+    const { status, err, out } = await run(t, 'test', file);
+    t.equal(status, 1);
+    return err + out;
+  };
+  t.match(await faulty('expect: insufficient-scope', 'expect: refused'), `${file}:13:13 cases[1].expect`);
+  t.match(await faulty('client: 127.0.0.1', 'client: 010.0.0.1'), `${file}:5:11 base.client`);
+  t.match(await faulty('  method: GET', '  verb: GET'), `${file}:3:3 base.verb: there is no key verb here`);
+  t.match(
+    await faulty('  method: GET\n', ''),
+    '✗ reading\n      a request needs serverName, method, path and client',
+  );
+  t.match(await faulty('scope: read', 'scope: read, issuer: other'), 'a.test has no issuer other');
+  t.match(await faulty('base:', 'policy: nowhere\nbase:'), /nowhere.gateway\.yaml:1:1: cannot be read/);
+  t.match(await run(t, 'test'), { status: 2, err: /which test file/ });
+  t.match(await run(t, 'test', join(folder, 'none.yaml')), { status: 2, err: /cannot be read/ });
+});
+
+/** As the gateway would have written it. */
+const line = (more: Readonly<Record<string, unknown>> = {}): string =>
+  JSON.stringify({
+    time: '2026-12-01T12:00:00.000Z',
+    'request.id': 'r',
+    listener: 'edge',
+    tenant: 'tenant-a',
+    route: 'weights',
+    'server.address': 'a.test',
+    'client.address': '127.0.0.1',
+    'network.peer.address': '127.0.0.1',
+    'http.request.method': 'GET',
+    'url.path': '/v1/models/vision/weights',
+    'http.response.status_code': 200,
+    duration_ms: 3.5,
+    bytes_in: 0,
+    bytes_out: 10,
+    'tls.client.subject': 'CN=worker',
+    'tls.client.names': 'URI:spiffe://a.test/worker',
+    'tls.client.serial': '12',
+    'tls.client.hash.sha256': 'ab'.repeat(32),
+    'token.sub': 'worker-1',
+    'token.claims': {
+      iss: 'https://auth.test',
+      aud: 'weights',
+      iat: 1796126100,
+      exp: 1796127000,
+      scope: 'read finetune',
+    },
+    ...more,
+  });
+
+t.test('diff replays a log: the same policy changes nothing, another says what and why', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const [old, next, log] = [join(folder, 'policies'), join(folder, 'next'), join(folder, 'access.jsonl')];
+  await cp(old, next, { recursive: true });
+  const missing = { 'token.sub': undefined, 'token.claims': undefined };
+  const lines = [
+    line(),
+    line(),
+    line({
+      ...missing,
+      'http.response.status_code': 401,
+      'denial.code': 'token-expired',
+      'decision.step': 'token',
+    }),
+    line({ ...missing, 'denial.code': 'bad-request', 'decision.step': 'head', 'url.path': '/' }),
+    line({
+      ...missing,
+      'client.address': '198.51.100.7',
+      'network.peer.address': '198.51.100.7',
+      'denial.code': 'address-denied',
+      'decision.step': 'allowlist',
+    }),
+    line({
+      'http.request.method': 'PUT',
+      'url.path': '/v1/models/vision/patches/s1',
+      bytes_in: 700,
+      'denial.code': 'patch-invalid',
+      'decision.step': 'stream',
+    }),
+  ];
+  await writeFile(log, `${lines.join('\n')}\n`);
+  const diff = () => run(t, 'diff', '--old', old, '--new', next, '--replay', log);
+  const same = await diff();
+  t.equal(same.status, 0, same.out + same.err);
+  t.match(same.out, /^5 requests replayed, 0 decided otherwise\n {2}1 without a head/);
+  const tenant = join(next, 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, text.replace('require: { scope: read }', 'require: { scope: publish }'));
+  t.match(await diff(), {
+    status: 1,
+    out: /5 requests replayed, 2 decided otherwise[^]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
+  });
+  await writeFile(tenant, text.replace('127.0.0.0/8', '0.0.0.0/0'));
+  t.match(await diff(), { status: 1, out: /1 × address-denied by weights → asked for a token by weights/ });
+  await writeFile(log, `${lines[0]}\nnonsense\n`);
+  t.match(await diff(), { status: 1, err: /access\.jsonl:2 is no line of the access log/ });
+  await writeFile(tenant, 'tenant: [');
+  t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
+  t.match(await run(t, 'diff', '--old', old), { status: 2, err: /--new is missing/ });
+});
+
+t.test('explain takes a line of the log', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const explain = (text: string) =>
+    run(t, 'explain', '--config', join(folder, 'policies'), '--access-line', text);
+  t.match(await explain(line()), { status: 0, out: /2026-12-01T11:59:59\.996Z[^]*→ admitted/ });
+  t.match(
+    await explain(
+      line({ 'http.request.method': 'PUT', 'url.path': '/v1/models/other/patches/s', bytes_in: 1 }),
+    ),
+    {
+      status: 1,
+      out: /→ 403 claim-denied[^]*would pass with the claim model_id = other/,
+    },
+  );
+  t.match(await explain('{"a":1}'), { status: 2, err: /no line of the access log/ });
+});
+
+t.test('token makes a key that is for it alone, and signs what the policy accepts', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const key = join(folder, 'dev.jwk');
+  const words = ['token', '--key', key, '--iss', 'https://auth.test', '--aud', 'weights'];
+  t.match(await run(t, ...words), { status: 2, err: /--key: ENOENT/ });
+  const { status, out, err } = await run(
+    t,
+    ...words,
+    '--new-key',
+    '--scope',
+    'read',
+    '--claim',
+    'model_id=vision',
+  );
+  t.equal(status, 0, err);
+  t.equal((await stat(key)).mode & 0o777, 0o600);
+  t.match(await run(t, ...words, '--new-key'), { status: 2, err: /EEXIST/ }, 'no key is written over');
+  await cp(join(folder, 'dev.jwks.json'), join(folder, 'policies', 'tenants', 'keys.json'));
+  t.notMatch(await readFile(join(folder, 'dev.jwks.json'), 'utf8'), '"d"');
+  await writeFile(join(folder, 'dev.jwt'), out);
+  const gateway = join(folder, 'policies', 'gateway.yaml');
+  const text = await readFile(gateway, 'utf8');
+  await writeFile(gateway, text.replace('name: edge', 'name: edge\n      clientCertificates: optional'));
+  const explained = await run(
+    ...([t, 'explain', '--config', join(folder, 'policies'), '--peer', '127.0.0.1'] as const),
+    ...['--path', '/v1/models/vision/weights', '--token-file', join(folder, 'dev.jwt')],
+  );
+  t.match(explained, { status: 0, out: /sub developer/ });
+  for (const wrong of [['--claim', 'x'], ['--expires-in', 'soon'], ['--certificate', key], ['--new-key=1']])
+    t.match(await run(t, ...words, ...wrong), { status: 2 }, wrong.join(' '));
+});

@@ -1,0 +1,79 @@
+/** The command line as a process, and a policy for it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { createAuthority } from '../../gateway/demo/pki.ts';
+import { createTokenIssuer } from '../../gateway/demo/token.ts';
+import { gatewayYaml, sleep, tenantYaml, writeCertificates } from '../path/stage.ts';
+
+export const cli = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly output: { out: string; err: string };
+  readonly ended: Promise<number | string>;
+}
+
+export function start(t: Test, args: readonly string[], workingFolder = '.'): Running {
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd: workingFolder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { out: '', err: '' };
+  child.stdout?.on('data', (piece: Buffer) => {
+    output.out += piece.toString();
+  });
+  child.stderr?.on('data', (piece: Buffer) => {
+    output.err += piece.toString();
+  });
+  const ended = new Promise<number | string>((resolve) =>
+    child.on('close', (status, signal) => resolve(status ?? signal ?? '')),
+  );
+  t.teardown(() => void child.kill('SIGKILL'));
+  return { child, output, ended };
+}
+
+export async function run(t: Test, ...args: readonly string[]) {
+  const { output, ended } = start(t, args);
+  return { status: await ended, ...output };
+}
+
+/** A policy that starts, in a folder of its own. */
+export async function writePolicy(t: Test, node: string, gateway = '') {
+  const folder = t.testdir({});
+  const servers = await createAuthority('servers');
+  const clients = await createAuthority('clients');
+  const worker = await clients.issueClient({ commonName: 'worker' });
+  const server = await servers.issueServer({ dnsNames: ['a.test'] });
+  await writeCertificates(join(folder, 'certs', 'a.test'), server, clients.certificatePem);
+  const tenants = join(folder, 'policies', 'tenants');
+  await mkdir(tenants, { recursive: true });
+  const tokens = await createTokenIssuer();
+  await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
+  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml({ gateway }));
+  await writeFile(join(tenants, 'tenant-a.yaml'), tenantYaml({ nodes: [node] }));
+  const caller = {
+    servername: 'a.test',
+    ca: servers.certificatePem,
+    cert: worker.certificatePem,
+    key: worker.privateKeyPem,
+  };
+  return { folder, caller, tokens, clients, worker };
+}
+
+/** The ports of a gateway that says it is up. */
+export async function ports({ output, child }: Running): Promise<{ edge: number; admin: number }> {
+  for (let waits = 0; waits < 1000 && child.exitCode === null; waits += 1) {
+    const line = output.err.split('\n').find((each) => each.includes('the gateway is up'));
+    if (line !== undefined) {
+      const { listeners, admin } = JSON.parse(line);
+      return { edge: portOf(listeners.edge), admin: portOf(admin) };
+    }
+    await sleep(10);
+  }
+  throw new Error(`not up: ${output.err}`);
+}
+
+const portOf = (address: string): number => Number(address.split(':').at(-1));
