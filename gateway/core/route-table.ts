@@ -1,4 +1,4 @@
-/** Finds the route of a method and path: the first that was written and fits both. */
+/** Finds the route of a method and path: the first that was written and fits both, at the cost of a few. */
 
 /** A path as a route writes it, compiled; made by `parsePathPattern`. */
 export interface PathPattern {
@@ -73,42 +73,117 @@ function parsePart(piece: string, last: boolean): PatternPart | string {
   return { kind: 'literal', text: piece };
 }
 
-/** The table over the entries in their order. */
+/** The table over the entries; among those that fit, the first in their order counts. */
 export function buildRouteTable<R>(entries: Iterable<RouteEntry<R>>): RouteTable<R> {
-  return new WrittenOrder([...entries]);
+  return new RouteTree([...entries]);
 }
 
-class WrittenOrder<R> implements RouteTable<R> {
+/** Where patterns part: each edge takes one or two segments, so a node stands at one depth of a path alone. */
+interface RouteNode {
+  /** Numbers of the entries that end here, and of those that take all that is left. */
+  readonly ends: number[];
+  readonly rests: number[];
+  readonly literals: Map<string, RouteNode>;
+  /** Behind a parameter of one segment, and of two. */
+  one?: RouteNode;
+  two?: RouteNode;
+  /** The least number at or below this node: what is not less than one found already need not be looked at. */
+  first: number;
+}
+
+/**
+ * A tree over the segments of the patterns. A look-up visits the nodes that a path can lead to: a handful, however
+ * many routes there are, and each once.
+ */
+class RouteTree<R> implements RouteTable<R> {
   readonly entries: readonly RouteEntry<R>[];
+  readonly #root = newNode();
 
   constructor(entries: readonly RouteEntry<R>[]) {
     this.entries = entries;
+    for (const [number, { pattern }] of entries.entries()) insert(this.#root, pattern.parts, number);
   }
 
   match(method: string, path: string): RouteMatch<R> {
     const segments = path === '/' ? [] : path.slice(1).split('/');
-    const allow = new Set<string>();
-    for (const { methods, pattern, route } of this.entries) {
-      if (!fits(pattern.parts, segments)) continue;
-      if (methods.includes(method)) return { kind: 'found', route, params: paramsOf(pattern, segments) };
-      for (const known of methods) allow.add(known);
-    }
-    return allow.size === 0 ? { kind: 'none' } : { kind: 'method', allow: [...allow] };
+    const search = new Search(this.entries, method, segments);
+    search.visit(this.#root, 0);
+    const found = this.entries[search.best];
+    if (found !== undefined)
+      return { kind: 'found', route: found.route, params: paramsOf(found.pattern, segments) };
+    const known = [...search.others].sort((a, b) => a - b);
+    if (known.length === 0) return { kind: 'none' };
+    const allow = new Set(known.flatMap((number) => this.entries[number]?.methods ?? []));
+    return { kind: 'method', allow: [...allow] };
   }
 }
 
-function fits(parts: readonly PatternPart[], segments: readonly string[]): boolean {
-  let at = 0;
+function newNode(): RouteNode {
+  return { ends: [], rests: [], literals: new Map(), first: Number.POSITIVE_INFINITY };
+}
+
+function insert(root: RouteNode, parts: readonly PatternPart[], number: number): void {
+  let node = root;
+  node.first = Math.min(node.first, number);
   for (const part of parts) {
-    if (part.kind === 'rest') return at <= segments.length;
-    if (part.kind === 'literal') {
-      if (segments[at] !== part.text) return false;
-      at += 1;
-    } else {
-      at += part.segments;
+    if (part.kind === 'rest') {
+      node.rests.push(number);
+      return;
+    }
+    node = childFor(node, part);
+    node.first = Math.min(node.first, number);
+  }
+  node.ends.push(number);
+}
+
+function childFor(node: RouteNode, part: Exclude<PatternPart, { kind: 'rest' }>): RouteNode {
+  if (part.kind === 'param') {
+    const side = part.segments === 1 ? 'one' : 'two';
+    node[side] ??= newNode();
+    return node[side];
+  }
+  const known = node.literals.get(part.text) ?? newNode();
+  node.literals.set(part.text, known);
+  return known;
+}
+
+/** One look-up. */
+class Search {
+  /** The number of the first entry that fits path and method. */
+  best = Number.POSITIVE_INFINITY;
+  /** Entries that fit the path alone, as long as none fits both. */
+  readonly others: number[] = [];
+  readonly #entries: readonly RouteEntry<unknown>[];
+  readonly #method: string;
+  readonly #segments: readonly string[];
+
+  constructor(entries: readonly RouteEntry<unknown>[], method: string, segments: readonly string[]) {
+    this.#entries = entries;
+    this.#method = method;
+    this.#segments = segments;
+  }
+
+  visit(node: RouteNode, at: number): void {
+    if (node.first >= this.best) return;
+    const segments = this.#segments;
+    this.#offer(node.rests);
+    if (at === segments.length) {
+      this.#offer(node.ends);
+      return;
+    }
+    const literal = node.literals.get(segments[at] ?? '');
+    if (literal !== undefined) this.visit(literal, at + 1);
+    if (node.one !== undefined) this.visit(node.one, at + 1);
+    if (node.two !== undefined && at + 2 <= segments.length) this.visit(node.two, at + 2);
+  }
+
+  #offer(numbers: readonly number[]): void {
+    for (const number of numbers) {
+      if (number >= this.best) return;
+      if (this.#entries[number]?.methods.includes(this.#method) === true) this.best = number;
+      else this.others.push(number);
     }
   }
-  return at === segments.length;
 }
 
 /** The parameters of a path that fits. */

@@ -7,6 +7,7 @@ import { type DenialCode, denials } from '../core/denial.ts';
 import type { CertificateFacts, ToldToken } from '../core/facts.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';
 import { accessKeys } from '../observe/access-entry.ts';
+import { describedCertificate } from './described-certificate.ts';
 import type { ToldRequest } from './told-request.ts';
 
 /** What was recorded of a request, and how it ended. */
@@ -107,21 +108,15 @@ function certificateOf(entry: Line): CertificateFacts {
   const names = readAlternativeNames(alternativeNames) ?? [];
   const valuesOf = (type: string): string[] =>
     names.filter((name) => name.type === type).map(({ value }) => value);
-  return {
-    status: 'verified',
+  return describedCertificate({
     subject,
     alternativeNames,
     dnsNames: valuesOf('DNS'),
     uris: valuesOf('URI'),
     emails: valuesOf('email'),
-    commonNames: subject.split(', ').flatMap((part) => (part.startsWith('CN=') ? [part.slice(3)] : [])),
     serialNumber: entry[accessKeys.certificateSerial] ?? '',
-    notAfterMs: Number.POSITIVE_INFINITY,
     fingerprint,
-    thumbprint: Buffer.from(fingerprint, 'hex').toString('base64url'),
-    der: '',
-    chain: [],
-  };
+  });
 }
 
 function parseJson(json: string): unknown {

@@ -3,10 +3,10 @@
 import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { type Address, addressOf } from '../core/address.ts';
 import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
-import type { VerifiedCertificate } from '../core/facts.ts';
 import type { Trail } from '../decide.ts';
 import type { AddressList, Route, Tenant } from '../policy/policy.ts';
 import { expectedValues } from './describe-step.ts';
+import { describedCertificate } from './described-certificate.ts';
 import type { Decided, Rehearsal } from './rehearsal.ts';
 import type { ToldRequest } from './told-request.ts';
 
@@ -117,21 +117,15 @@ function* prefixesOf(
 function proposeCertificate(told: ToldRequest, route: Route | undefined): Change {
   const [name] = route?.certificateNames ?? [];
   const named = name === undefined ? '' : ` that has the name ${name}`;
-  const certificate: VerifiedCertificate = {
-    status: 'verified',
+  const certificate = describedCertificate({
     subject: '',
     alternativeNames: '',
     dnsNames: name === undefined ? [] : [name],
     uris: name === undefined ? [] : [name],
     emails: [],
-    commonNames: [],
     serialNumber: 'none',
-    notAfterMs: Number.POSITIVE_INFINITY,
-    thumbprint: Buffer.alloc(SHA_256_BYTES).toString('base64url'),
     fingerprint: Buffer.alloc(SHA_256_BYTES).toString('hex'),
-    der: '',
-    chain: [],
-  };
+  });
   return {
     words: `a client certificate that holds for ${told.serverName}${named}`,
     request: { ...told, certificate },

@@ -1,6 +1,7 @@
 /** A request as a test file describes it becomes one that can be decided. */
 
 import type { CertificateFacts, ToldToken } from '../core/facts.ts';
+import { describedCertificate } from '../explain/described-certificate.ts';
 import type { ToldRequest } from '../explain/told-request.ts';
 import { claimOf, type Policy } from '../policy/policy.ts';
 import type { CertificateFile, RequestFile, TokenFile } from './test-file.ts';
@@ -42,21 +43,15 @@ function certificateOf(written: 'none' | CertificateFile | undefined): Certifica
   if (refused !== undefined) return { status: 'refused', reason: refused };
   const uris = names.filter((name) => name.includes('://'));
   const emails = names.filter((name) => name.includes('@') && !name.includes('://'));
-  return {
-    status: 'verified',
+  return describedCertificate({
     subject,
     alternativeNames: names.join(', '),
     dnsNames: names.filter((name) => !uris.includes(name) && !emails.includes(name)),
     uris,
     emails,
-    commonNames: subject.split(', ').flatMap((part) => (part.startsWith('CN=') ? [part.slice(3)] : [])),
     serialNumber: serial.toLowerCase(),
-    notAfterMs: Number.POSITIVE_INFINITY,
-    thumbprint: DIGEST.toString('base64url'),
     fingerprint: DIGEST.toString('hex'),
-    der: '',
-    chain: [],
-  };
+  });
 }
 
 /** The issuer named, or the tenant's first: its `iss` and `aud` need not be written. */

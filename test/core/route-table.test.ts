@@ -1,6 +1,11 @@
 /** The first route written that fits path and method is taken, by the bytes as they came. */
 import t from 'tap';
-import { buildRouteTable, type PathPattern, parsePathPattern } from '../../gateway/core/route-table.ts';
+import {
+  buildRouteTable,
+  type PathPattern,
+  parsePathPattern,
+  type RouteEntry,
+} from '../../gateway/core/route-table.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
 function pattern(text: string): PathPattern {
@@ -157,4 +162,61 @@ t.test('random patterns match as the same regular expressions do', async (t) => 
     if (found !== slowMatch(path, text)) t.fail(`${text} and ${path}`);
   }
   t.ok(matched > 1000, `${matched} matched`);
+});
+
+/** The rule in one line: tried in the order they are written. */
+function firstThatFits(
+  entries: readonly RouteEntry<string>[],
+  method: string,
+  path: string,
+): string | undefined {
+  const fits = (text: string): boolean => {
+    const source = text
+      .slice(1)
+      .split(/\/(?![^{}]*\})/)
+      .map((part) => {
+        if (part === '**') return '.*';
+        if (part.startsWith('{')) return part.includes('*/*') ? '[^/]+/[^/]+' : '[^/]+';
+        return part.replaceAll('.', '\\.');
+      })
+      .join('/')
+      .replace(/\/\.\*$/, '(?:/.*)?');
+    return new RegExp(`^/${source === '.*' ? '.*' : source}$`).test(path);
+  };
+  return entries.find((each) => fits(each.pattern.text) && each.methods.includes(method))?.route;
+}
+
+t.test('a tree of routes finds what trying them in order would', async (t) => {
+  const seeded = new SeededRandom(7);
+  const random = (end: number): number => seeded.below(end);
+  const pick = <T>(values: readonly T[]): T => values[random(values.length)] as T;
+  const names = ['a', 'b', 'c'];
+  let found = 0;
+  for (let round = 0; round < 300; round++) {
+    const entries = Array.from({ length: 1 + random(12) }, (_, number): RouteEntry<string> => {
+      const parts = Array.from({ length: random(4) }, (_, at) =>
+        pick([...names, `{p${at}}`, `{q${at}=*/*}`]),
+      );
+      if (random(4) === 0) parts.push('**');
+      const pattern = parsePathPattern(`/${parts.join('/')}`);
+      if (typeof pattern === 'string') throw new Error(pattern);
+      return { methods: [pick(['GET', 'PUT'])], pattern, route: `r${number}` };
+    });
+    const table = buildRouteTable(entries);
+    for (let each = 0; each < 60; each++) {
+      const path = `/${Array.from({ length: random(6) }, () => pick(names)).join('/')}`;
+      const method = pick(['GET', 'PUT']);
+      const match = table.match(method, path);
+      const route = match.kind === 'found' ? match.route : undefined;
+      if (route !== undefined) found += 1;
+      const expected = firstThatFits(entries, method, path);
+      if (route !== expected)
+        t.equal(
+          route,
+          expected,
+          `${method} ${path}: ${entries.map(({ pattern }) => pattern.text).join(' ')}`,
+        );
+    }
+  }
+  t.ok(found > 3000, `${found} were found`);
 });
