@@ -80,10 +80,9 @@ export function buildRouteTable<R>(entries: Iterable<RouteEntry<R>>): RouteTable
 
 /** Where patterns part: each edge takes one or two segments, so a node stands at one depth of a path alone. */
 interface RouteNode {
-  /** Numbers of the entries that end here, and of those that take all that is left. */
-  readonly ends: number[];
-  readonly rests: number[];
-  readonly literals: Map<string, RouteNode>;
+  /** Numbers of the entries that part no further: the rest of their patterns is compared part by part. */
+  readonly entries: number[];
+  literals?: Map<string, RouteNode>;
   /** Behind a parameter of one segment, and of two. */
   one?: RouteNode;
   two?: RouteNode;
@@ -92,16 +91,21 @@ interface RouteNode {
 }
 
 /**
- * A tree over the segments of the patterns. A look-up visits the nodes that a path can lead to: a handful, however
- * many routes there are, and each once.
+ * A tree over the segments of the patterns, as deep as it takes to tell them apart. A look-up visits the nodes that a
+ * path can lead to: a handful, however many routes there are, and each once.
  */
 class RouteTree<R> implements RouteTable<R> {
   readonly entries: readonly RouteEntry<R>[];
-  readonly #root = newNode();
+  readonly #root: RouteNode;
 
   constructor(entries: readonly RouteEntry<R>[]) {
-    this.entries = entries;
-    for (const [number, { pattern }] of entries.entries()) insert(this.#root, pattern.parts, number);
+    const parts = new Map<string, PatternPart>();
+    this.entries = entries.map((entry) => ({ ...entry, pattern: shareParts(entry.pattern, parts) }));
+    this.#root = grow(
+      this.entries,
+      entries.map((_, number) => number),
+      0,
+    );
   }
 
   match(method: string, path: string): RouteMatch<R> {
@@ -118,33 +122,41 @@ class RouteTree<R> implements RouteTable<R> {
   }
 }
 
-function newNode(): RouteNode {
-  return { ends: [], rests: [], literals: new Map(), first: Number.POSITIVE_INFINITY };
+/** Parts that are the same are one object: what a thousand routes share stays at hand. */
+function shareParts(pattern: PathPattern, shared: Map<string, PatternPart>): PathPattern {
+  const parts = pattern.parts.map((part) => {
+    const key = JSON.stringify(part);
+    const known = shared.get(key) ?? part;
+    shared.set(key, known);
+    return known;
+  });
+  return { ...pattern, parts };
 }
 
-function insert(root: RouteNode, parts: readonly PatternPart[], number: number): void {
-  let node = root;
-  node.first = Math.min(node.first, number);
-  for (const part of parts) {
-    if (part.kind === 'rest') {
-      node.rests.push(number);
-      return;
+/** The node of these entries, whose patterns are the same up to part `depth`. */
+function grow(entries: readonly RouteEntry<unknown>[], numbers: readonly number[], depth: number): RouteNode {
+  const node: RouteNode = { entries: [], first: numbers[0] ?? Number.POSITIVE_INFINITY };
+  if (numbers.length === 1) {
+    node.entries.push(...numbers);
+    return node;
+  }
+  const below = Map.groupBy(numbers, (number) => keyOf(entries[number]?.pattern.parts[depth]));
+  for (const [key, group] of below) {
+    if (key === undefined) node.entries.push(...group);
+    else if (key === 1) node.one = grow(entries, group, depth + 1);
+    else if (key === 2) node.two = grow(entries, group, depth + 1);
+    else {
+      node.literals ??= new Map();
+      node.literals.set(key, grow(entries, group, depth + 1));
     }
-    node = childFor(node, part);
-    node.first = Math.min(node.first, number);
   }
-  node.ends.push(number);
+  return node;
 }
 
-function childFor(node: RouteNode, part: Exclude<PatternPart, { kind: 'rest' }>): RouteNode {
-  if (part.kind === 'param') {
-    const side = part.segments === 1 ? 'one' : 'two';
-    node[side] ??= newNode();
-    return node[side];
-  }
-  const known = node.literals.get(part.text) ?? newNode();
-  node.literals.set(part.text, known);
-  return known;
+/** What a part takes of a path: a segment of that text, or any one or two; nothing where a pattern ends. */
+function keyOf(part: PatternPart | undefined): string | 1 | 2 | undefined {
+  if (part === undefined || part.kind === 'rest') return undefined;
+  return part.kind === 'literal' ? part.text : part.segments;
 }
 
 /** One look-up. */
@@ -165,25 +177,33 @@ class Search {
 
   visit(node: RouteNode, at: number): void {
     if (node.first >= this.best) return;
-    const segments = this.#segments;
-    this.#offer(node.rests);
-    if (at === segments.length) {
-      this.#offer(node.ends);
-      return;
-    }
-    const literal = node.literals.get(segments[at] ?? '');
+    for (const number of node.entries) this.#offer(number);
+    const literal = node.literals?.get(this.#segments[at] ?? '');
     if (literal !== undefined) this.visit(literal, at + 1);
     if (node.one !== undefined) this.visit(node.one, at + 1);
-    if (node.two !== undefined && at + 2 <= segments.length) this.visit(node.two, at + 2);
+    if (node.two !== undefined) this.visit(node.two, at + 2);
   }
 
-  #offer(numbers: readonly number[]): void {
-    for (const number of numbers) {
-      if (number >= this.best) return;
-      if (this.#entries[number]?.methods.includes(this.#method) === true) this.best = number;
-      else this.others.push(number);
+  #offer(number: number): void {
+    const entry = this.#entries[number];
+    if (number >= this.best || entry === undefined || !fits(entry.pattern.parts, this.#segments)) return;
+    if (entry.methods.includes(this.#method)) this.best = number;
+    else this.others.push(number);
+  }
+}
+
+function fits(parts: readonly PatternPart[], segments: readonly string[]): boolean {
+  let at = 0;
+  for (const part of parts) {
+    if (part.kind === 'rest') return at <= segments.length;
+    if (part.kind === 'literal') {
+      if (segments[at] !== part.text) return false;
+      at += 1;
+    } else {
+      at += part.segments;
     }
   }
+  return at === segments.length;
 }
 
 /** The parameters of a path that fits. */

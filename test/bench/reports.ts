@@ -1,6 +1,7 @@
 /** What the benches that stand by themselves print. */
 
 import { benchAddresses } from './addresses.ts';
+import { benchDecisions } from './decisions.ts';
 import { swapLists } from './list-swap.ts';
 import { manyNames } from './many-names.ts';
 import { print } from './print.ts';
@@ -67,4 +68,15 @@ export function reportAddresses(count: number, rounds: number): void {
   print(
     `  built from text in         ${found.buildMs.toFixed(0)} ms, no piece longer than ${found.longestPieceMs.toFixed(1)} ms`,
   );
+}
+
+export async function reportDecisions(rounds: number): Promise<void> {
+  const { fewRoutesUs, manyRoutesUs, tokenUs, noise } = await benchDecisions(rounds);
+  print(`\ndecide() with a remembered token, 100,000 prefixes, µs a decision, medians of ${rounds} rounds`);
+  print(`  10 routes            ${fewRoutesUs.toFixed(2)}`);
+  print(
+    `  1,000 routes         ${manyRoutesUs.toFixed(2)}, ${(manyRoutesUs / fewRoutesUs).toFixed(2)} × ten routes`,
+  );
+  print(`  the token alone      ${tokenUs.toFixed(2)}`);
+  print(`  noise: the first row again ${noise.toFixed(2)} ×`);
 }
