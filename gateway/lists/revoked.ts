@@ -91,22 +91,32 @@ function* readEntries<Key>(
   nowMs: number,
   told: Told<Key>,
 ): Steps<RevokedContents | readonly PolicyFault[]> {
-  const places = new Map<string, string>();
+  const reading = new Reading();
   const faults: PolicyFault[] = [];
-  let nextEndMs = Number.POSITIVE_INFINITY;
   for (const [at, [key, written]] of entries.entries()) {
     const text = written.replace(COMMENT, '').trim();
     const entry = text === '' ? undefined : read(text);
-    if (typeof entry === 'string') {
-      if (faults.length < MOST_FAULTS) faults.push(told.faultAt(key, entry, written.indexOf(text) + 1));
-    } else if (entry !== undefined) {
-      const { canonical, untilMs = Number.POSITIVE_INFINITY } = entry;
-      if (untilMs <= nowMs) continue;
-      nextEndMs = Math.min(nextEndMs, untilMs);
-      places.set(canonical, told.placeOf(key));
-    }
+    if (typeof entry === 'object') reading.add(entry, nowMs, told.placeOf(key));
+    else if (entry !== undefined && faults.length < MOST_FAULTS)
+      faults.push(told.faultAt(key, entry, written.indexOf(text) + 1));
     if (at % STEP === STEP - 1) yield;
   }
-  if (faults.length > 0) return faults;
-  return { places, ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }) };
+  return faults.length > 0 ? faults : reading.contents;
+}
+
+/** The entries that count, so far. */
+class Reading {
+  readonly #places = new Map<string, string>();
+  #nextEndMs = Number.POSITIVE_INFINITY;
+
+  add({ canonical, untilMs = Number.POSITIVE_INFINITY }: Entry, nowMs: number, place: string): void {
+    if (untilMs <= nowMs) return;
+    this.#nextEndMs = Math.min(this.#nextEndMs, untilMs);
+    this.#places.set(canonical, place);
+  }
+
+  get contents(): RevokedContents {
+    const nextEndMs = this.#nextEndMs;
+    return { places: this.#places, ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }) };
+  }
 }

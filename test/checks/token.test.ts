@@ -425,7 +425,8 @@ t.test('a revoked token is refused, remembered or not; a list that was never rea
   const later = revoking(['jti:j0']);
   t.equal(await outcome(token, { tenant: later }), 'ok');
   const [part] = later.revocation.tokens.parts;
-  (part?.contents?.places as Map<string, string>).set('jti:j1', 'x.txt:4');
+  const places = part?.contents?.places;
+  if (places instanceof Map) places.set('jti:j1', 'x.txt:4');
   t.equal(await outcome(token, { tenant: later }), 'token-revoked', 'one that is remembered');
 });
 

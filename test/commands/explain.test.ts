@@ -88,7 +88,7 @@ t.test('a request is explained step by step, and what would let it pass is tried
         ' 5 token +passed +issuer main .*, sub worker-1, until .*, bound to no certificate',
         ' 6 scope +passed +the route asks for read on vision .*\n +the token grants read:vision',
         '→ admitted, to upstream sync: http://127.0.0.1:1',
-      ].join('[^]*'),
+      ].join('[\\s\\S]*'),
     ),
   });
   const refused = await explain(
@@ -161,11 +161,11 @@ t.test('a token is verified, one that is only told of is not', async (t) => {
   t.match(await explain(...told, '--time', '2026-12-01T12:05:00Z'), { status: 0, out: /→ admitted/ });
   t.match(await explain(...told, '--time', '2026-12-01T13:00:00Z'), {
     status: 1,
-    out: /→ 401 token-expired[^]*would pass with a token of issuer main that holds now, with the scope `read`\n$/,
+    out: /→ 401 token-expired[\s\S]*would pass with a token of issuer main that holds now, with the scope `read`\n$/,
   });
   t.match(await explain('--header', 'Content-Length: x'), {
     status: 1,
-    out: / 0 head +refused[^]*→ 400 bad-request/,
+    out: / 0 head +refused[\s\S]*→ 400 bad-request/,
   });
   for (const words of [
     ['--claims', '[]'],

@@ -146,7 +146,7 @@ t.test('diff replays a log: the same policy changes nothing, another says what a
   await writeFile(tenant, text.replace('require: { scope: read }', 'require: { scope: publish }'));
   t.match(await diff(), {
     status: 1,
-    out: /5 requests replayed, 2 decided otherwise[^]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
+    out: /5 requests replayed, 2 decided otherwise[\s\S]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
   });
   await writeFile(tenant, text.replace('127.0.0.0/8', '0.0.0.0/0'));
   t.match(await diff(), { status: 1, out: /1 × address-denied by weights → asked for a token by weights/ });
@@ -161,14 +161,14 @@ t.test('explain takes a line of the log', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const explain = (text: string) =>
     run(t, 'explain', '--config', join(folder, 'policies'), '--access-line', text);
-  t.match(await explain(line()), { status: 0, out: /2026-12-01T11:59:59\.996Z[^]*→ admitted/ });
+  t.match(await explain(line()), { status: 0, out: /2026-12-01T11:59:59\.996Z[\s\S]*→ admitted/ });
   t.match(
     await explain(
       line({ 'http.request.method': 'PUT', 'url.path': '/v1/models/other/patches/s', bytes_in: 1 }),
     ),
     {
       status: 1,
-      out: /→ 403 claim-denied[^]*would pass with the claim model_id = other/,
+      out: /→ 403 claim-denied[\s\S]*would pass with the claim model_id = other/,
     },
   );
   t.match(await explain('{"a":1}'), { status: 2, err: /no line of the access log/ });
