@@ -10,7 +10,16 @@ import { writeDevelopmentPki } from '../gateway/demo/development-pki.ts';
 import { createTokenIssuer } from '../gateway/demo/token.ts';
 import { loadPolicy } from '../gateway/policy/load.ts';
 import { policyFiles } from '../gateway/policy/schema.ts';
-import { markedTables, readmePath, schemaPath, schemaText, tables } from './documents.ts';
+import {
+  examples,
+  exampleText,
+  markedTables,
+  readmePath,
+  schemaPath,
+  schemaText,
+  shownExamples,
+  tables,
+} from './documents.ts';
 
 const readme = readFileSync(readmePath, 'utf8');
 const folder = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
@@ -29,6 +38,12 @@ t.test('the drawing of the request names every status a refusal can have', async
   const [, drawing = ''] = /```\n(TCP accept[\s\S]*?)```/.exec(readme) ?? [];
   const drawn = new Set([...drawing.matchAll(/\b[45]\d\d\b/g)].map(([status]) => Number(status)));
   for (const [code, { status }] of Object.entries(denials)) t.ok(drawn.has(status), `${code}: ${status}`);
+});
+
+t.test('what the README shows of commands is what they print', async (t) => {
+  const shown = shownExamples(readme);
+  t.same([...shown.keys()], Object.keys(examples));
+  for (const [name, text] of shown) t.equal(text, exampleText(name), name);
 });
 
 t.test('the policies that are shipped have no fault', async (t) => {

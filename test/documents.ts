@@ -3,7 +3,9 @@
  * `npm run documents` writes them; tests hold them.
  */
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { commands } from '../gateway/commands/table.ts';
 import { denials } from '../gateway/core/denial.ts';
 import { accessKeys } from '../gateway/observe/access-entry.ts';
@@ -12,6 +14,14 @@ import { patchFaults } from '../gateway/patch/fault.ts';
 import { configKeys, type PolicyFileKind, policyFiles, policySchema } from '../gateway/policy/schema.ts';
 
 const root = new URL('../', import.meta.url);
+const CLAIMS = JSON.stringify({
+  iss: 'https://hub.example.com',
+  aud: 'weight-sync',
+  sub: 'worker-7',
+  iat: 1_796_126_400,
+  exp: 1_796_130_000,
+  scope: 'finetune:acme/vision-7',
+});
 export const readmePath = new URL('README.md', root);
 export const schemaPath = (kind: PolicyFileKind): URL => new URL(`policies/schema/${kind}.json`, root);
 
@@ -72,6 +82,33 @@ function tick(text: string): string {
 
 const MARKED = /<!-- table: ([a-z-]+) -->\n([\s\S]*?)<!-- end -->/g;
 
+/** The commands whose output the README shows, run on the sample policies; `certs` has certificates for them. */
+export const examples: Readonly<Record<string, readonly string[]>> = {
+  explain: [
+    ...['explain', '--server-name', 'tenant-b.example.com', '--peer', '198.51.100.9'],
+    ...['--method', 'GET', '--path', '/v1/models/acme/vision-7b/weights', '--time', '2026-12-01T12:05:00Z'],
+    ...['--claims', CLAIMS],
+  ],
+};
+
+/** An example as it is shown: the command, and all it prints. */
+export function exampleText(name: string): string {
+  const words = examples[name] ?? [];
+  const { stdout } = spawnSync(process.execPath, [fileURLToPath(new URL('gateway/cli.ts', root)), ...words], {
+    cwd: fileURLToPath(root),
+    encoding: 'utf8',
+  });
+  const shown = words.map((word) => (/^[\w./:-]+$/.test(word) ? word : `'${word}'`)).join(' ');
+  return `\`\`\`console\n$ patchgate ${shown}\n${stdout}\`\`\``;
+}
+
+const EXAMPLE = /<!-- example: ([a-z-]+) -->\n([\s\S]*?)<!-- end -->/g;
+
+/** The examples that stand in a document, by name. */
+export function shownExamples(text: string): ReadonlyMap<string, string> {
+  return new Map([...text.matchAll(EXAMPLE)].map(([, name = '', body = '']) => [name, body.trim()]));
+}
+
 /** The tables that stand in a document, by name. */
 export function markedTables(text: string): ReadonlyMap<string, string> {
   return new Map([...text.matchAll(MARKED)].map(([, name = '', body = '']) => [name, body.trim()]));
@@ -86,7 +123,10 @@ function write(): void {
   const written = text.replaceAll(MARKED, (_, name: string) => {
     return `<!-- table: ${name} -->\n\n${tables[name] ?? ''}\n\n<!-- end -->`;
   });
-  writeFileSync(readmePath, written);
+  const shown = written.replaceAll(EXAMPLE, (_, name: string) => {
+    return `<!-- example: ${name} -->\n\n${exampleText(name)}\n\n<!-- end -->`;
+  });
+  writeFileSync(readmePath, shown);
   for (const kind of policyFiles) writeFileSync(schemaPath(kind), schemaText(kind));
 }
 

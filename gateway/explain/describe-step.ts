@@ -138,7 +138,8 @@ function describeInclusions({ inclusions, places }: Tenant, { grants }: Verified
     const further = [...(inclusions.get(scope) ?? [])];
     return further.length === 0 ? [] : [`${scope} includes ${further.join(', ')}`];
   });
-  return included.length === 0 ? '' : `; ${included.join('; ')} (${places.of('scopes')})`;
+  const place = places.rules.includes('scopes') ? places.of('scopes') : 'the default';
+  return included.length === 0 ? '' : `; ${included.join('; ')} (${place})`;
 }
 
 function describeClaims({ route, params, token }: Trail): readonly string[] {

@@ -296,6 +296,17 @@ t.test('keys nobody could confirm for too long are none, and that is told', asyn
   );
 });
 
+t.test('an issuer that never answers is given up, and nobody waits for longer', async (t) => {
+  const a = await signer('a');
+  await withIssuer(async (issuer, keys) => {
+    issuer.answer = () => undefined;
+    const jws = await a.sign();
+    const verdicts = await Promise.all([keys.verify(jws, ['ES256']), keys.verify(jws, ['ES256'])]);
+    for (const verdict of verdicts) t.match(verdict, { kind: 'unavailable', cause: /TimeoutError/ });
+    t.equal(issuer.requests, 1);
+  });
+});
+
 t.test('where nothing may be fetched the keys at hand have to do', async (t) => {
   const [a, b] = [await signer('a'), await signer('b')];
   await withIssuer(async (issuer, keys) => {
