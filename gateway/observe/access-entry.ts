@@ -1,17 +1,19 @@
 /** One line of the access log: its fields, their keys, and how a line is written. */
 
+import type { ConnectionFacts } from '../core/facts.ts';
+
 /** What is known of a request at its end. Absent fields are left out of the line. */
 export interface AccessEntry {
   /** Wall clock at the end of the exchange, milliseconds since the epoch. */
   readonly timeMs: number;
   readonly requestId: string;
-  readonly listener?: string | undefined;
+  /** The same object for every request of a connection, as long as nothing of it changes. */
+  readonly connection: ConnectionFacts;
+  /** The same object for every request with that token. */
+  readonly token?: LoggedToken | undefined;
   readonly tenant?: string | undefined;
   readonly route?: string | undefined;
-  readonly serverName?: string | undefined;
   readonly clientAddress?: string | undefined;
-  readonly peerAddress?: string | undefined;
-  readonly peerPort?: number | undefined;
   readonly method?: string | undefined;
   /** The path alone: a query string never enters the log. */
   readonly path?: string | undefined;
@@ -21,18 +23,6 @@ export interface AccessEntry {
   readonly bytesIn: number;
   /** Body bytes sent to the caller. */
   readonly bytesOut: number;
-  readonly tlsVersion?: string | undefined;
-  readonly tlsResumed?: boolean | undefined;
-  readonly certificateSubject?: string | undefined;
-  /** Alternative names as OpenSSL prints them. */
-  readonly certificateNames?: string | undefined;
-  readonly certificateSerial?: string | undefined;
-  /** SHA-256 of the certificate, hexadecimal. */
-  readonly certificateHash?: string | undefined;
-  readonly tokenSubject?: string | undefined;
-  readonly tokenId?: string | undefined;
-  /** JSON on one line, written as it is. */
-  readonly tokenClaims?: string | undefined;
   readonly modelId?: string | undefined;
   readonly node?: string | undefined;
   readonly policyGeneration?: number | undefined;
@@ -48,30 +38,36 @@ export interface AccessEntry {
   readonly endedBy?: string | undefined;
 }
 
-type LoggedField = Exclude<keyof AccessEntry, 'timeMs'>;
+/** What a line tells of a token. */
+export interface LoggedToken {
+  readonly subject: string;
+  readonly jti?: string;
+  /** The claims a decision may rest on: JSON on one line, written as it is. */
+  readonly logged?: string;
+}
 
-/** Fields in the order of the line, under OpenTelemetry's names where it has one. */
+/** The keys of a line in their order, under OpenTelemetry's names where it has one. */
 export const accessKeys = {
   requestId: 'request.id',
   listener: 'listener',
-  tenant: 'tenant',
-  route: 'route',
   serverName: 'server.address',
-  clientAddress: 'client.address',
   peerAddress: 'network.peer.address',
   peerPort: 'network.peer.port',
-  method: 'http.request.method',
-  path: 'url.path',
-  status: 'http.response.status_code',
-  durationMs: 'duration_ms',
-  bytesIn: 'bytes_in',
-  bytesOut: 'bytes_out',
   tlsVersion: 'tls.protocol.version',
   tlsResumed: 'tls.resumed',
   certificateSubject: 'tls.client.subject',
   certificateNames: 'tls.client.names',
   certificateSerial: 'tls.client.serial',
   certificateHash: 'tls.client.hash.sha256',
+  tenant: 'tenant',
+  route: 'route',
+  clientAddress: 'client.address',
+  method: 'http.request.method',
+  path: 'url.path',
+  status: 'http.response.status_code',
+  durationMs: 'duration_ms',
+  bytesIn: 'bytes_in',
+  bytesOut: 'bytes_out',
   tokenSubject: 'token.sub',
   tokenId: 'token.jti',
   tokenClaims: 'token.claims',
@@ -85,36 +81,116 @@ export const accessKeys = {
   shadowCode: 'shadow.code',
   cause: 'cause',
   endedBy: 'ended_by',
-} as const satisfies Record<LoggedField, string>;
+} as const;
+
+type Key = (typeof accessKeys)[keyof typeof accessKeys];
 
 const VALUE_CHARACTERS = 2048;
+const SECOND_MS = 1000;
 
-const columns = (Object.keys(accessKeys) as LoggedField[]).map((field) => ({
-  field,
-  opening: `,"${accessKeys[field]}":`,
-}));
+/** Writes lines, and remembers what the lines of a connection and of a token have in common as long as these live. */
+export class AccessLines {
+  readonly #connections = new WeakMap<ConnectionFacts, string>();
+  readonly #tokens = new WeakMap<LoggedToken, string>();
+  #secondMs = Number.NaN;
+  #secondText = '';
 
-/** The line with its newline: one JSON object, no byte in it that could start another line. */
-export function formatAccessLine(entry: AccessEntry): string {
-  let line = `{"time":"${new Date(entry.timeMs).toISOString()}"`;
-  for (const { field, opening } of columns) {
-    const value = entry[field];
-    if (value !== undefined) line += opening + formatValue(field, value);
+  /** The line with its newline: one JSON object, no byte in it that could start another line. */
+  format(entry: AccessEntry): string {
+    const { token, path } = entry;
+    return (
+      `{"time":"${this.#timeText(entry.timeMs)}"${text('request.id', entry.requestId)}` +
+      this.#connectionText(entry.connection) +
+      text('tenant', entry.tenant) +
+      text('route', entry.route) +
+      text('client.address', entry.clientAddress) +
+      text('http.request.method', entry.method) +
+      text('url.path', path === undefined ? undefined : withoutQuery(path)) +
+      number('http.response.status_code', entry.status) +
+      number('duration_ms', entry.durationMs) +
+      number('bytes_in', entry.bytesIn) +
+      number('bytes_out', entry.bytesOut) +
+      (token === undefined ? '' : this.#tokenText(token)) +
+      text('model_id', entry.modelId) +
+      text('upstream.node', entry.node) +
+      number('policy.generation', entry.policyGeneration) +
+      text('decision.step', entry.decisionStep) +
+      text('denial.code', entry.denialCode) +
+      text('denial.rule', entry.denialRule) +
+      text('shadow.step', entry.shadowStep) +
+      text('shadow.code', entry.shadowCode) +
+      text('cause', entry.cause) +
+      `${text('ended_by', entry.endedBy)}}\n`
+    );
   }
-  return `${line}}\n`;
+
+  /** Lines come by the thousand in a second: its text is made once. */
+  #timeText(timeMs: number): string {
+    const ms = timeMs % SECOND_MS;
+    if (timeMs - ms !== this.#secondMs) {
+      this.#secondMs = timeMs - ms;
+      this.#secondText = new Date(this.#secondMs).toISOString().slice(0, -4);
+    }
+    return `${this.#secondText}${String(ms).padStart(3, '0')}Z`;
+  }
+
+  #connectionText(facts: ConnectionFacts): string {
+    const known = this.#connections.get(facts);
+    if (known !== undefined) return known;
+    const written = connectionText(facts);
+    this.#connections.set(facts, written);
+    return written;
+  }
+
+  #tokenText(token: LoggedToken): string {
+    const known = this.#tokens.get(token);
+    if (known !== undefined) return known;
+    const { subject, jti, logged } = token;
+    const claims = logged === undefined ? '' : `,"${accessKeys.tokenClaims}":${logged}`;
+    const written = `${text('token.sub', subject)}${text('token.jti', jti)}${claims}`;
+    this.#tokens.set(token, written);
+    return written;
+  }
 }
 
-function formatValue(field: LoggedField, value: string | number | boolean): string {
-  if (field === 'tokenClaims') return String(value);
-  if (typeof value === 'string') return formatText(field === 'path' ? withoutQuery(value) : value);
-  if (typeof value === 'number') return formatNumber(value);
-  return value ? 'true' : 'false';
+function connectionText({
+  listener,
+  serverName,
+  peer,
+  peerPort,
+  tlsVersion,
+  tlsResumed,
+  certificate,
+}: ConnectionFacts): string {
+  const shown =
+    certificate.status === 'verified'
+      ? text('tls.client.subject', certificate.subject) +
+        text('tls.client.names', certificate.alternativeNames) +
+        text('tls.client.serial', certificate.serialNumber) +
+        text('tls.client.hash.sha256', certificate.fingerprint)
+      : '';
+  return (
+    text('listener', listener) +
+    text('server.address', serverName) +
+    text('network.peer.address', peer.text) +
+    number('network.peer.port', peerPort) +
+    text('tls.protocol.version', tlsVersion) +
+    `,"${accessKeys.tlsResumed}":${tlsResumed}${shown}`
+  );
+}
+
+function text(key: Key, value: string | undefined): string {
+  return value === undefined ? '' : `,"${key}":${formatText(value)}`;
+}
+
+function number(key: Key, value: number | undefined): string {
+  return value === undefined ? '' : `,"${key}":${formatNumber(value)}`;
 }
 
 /** Microseconds are as fine as a duration is known. */
 function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return 'null';
-  return String(Math.round(value * 1000) / 1000);
+  return String(Number.isInteger(value) ? value : Math.round(value * 1000) / 1000);
 }
 
 function withoutQuery(path: string): string {
@@ -127,8 +203,8 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 /** What `JSON.stringify` leaves as it is though a terminal or a line reader may act on it. */
 const ACTIVE = /[\u007f-\u009f\u2028\u2029]/g;
 
-function formatText(text: string): string {
-  const capped = text.length > VALUE_CHARACTERS ? text.slice(0, VALUE_CHARACTERS) : text;
+function formatText(value: string): string {
+  const capped = value.length > VALUE_CHARACTERS ? value.slice(0, VALUE_CHARACTERS) : value;
   if (PLAIN.test(capped)) return `"${capped}"`;
   return JSON.stringify(capped).replace(ACTIVE, escapeCharacter);
 }

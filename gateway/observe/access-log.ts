@@ -3,7 +3,7 @@
 import { openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { destination } from 'pino';
-import { type AccessEntry, formatAccessLine } from './access-entry.ts';
+import { type AccessEntry, AccessLines } from './access-entry.ts';
 
 export type { AccessEntry } from './access-entry.ts';
 
@@ -30,7 +30,9 @@ export interface AccessLog {
 }
 
 const STANDARD_OUTPUT = 1;
-const BATCH_CHARACTERS = 65_536;
+const BATCH_BYTES = 65_536;
+/** Characters become three bytes of UTF-8 at most. */
+const CHARACTER_BYTES = 3;
 const FLUSH_MS = 100;
 const BUFFERED_BYTES = 8 << 20;
 const CLOSE_MS = 2000;
@@ -43,15 +45,21 @@ export function createAccessLog(options: AccessLogOptions): AccessLog {
   return new BufferedLog(fd, options);
 }
 
-type Output = ReturnType<typeof destination>;
+/** The types of the destination know text alone; with `contentMode: 'buffer'` it takes bytes. */
+type Output = Omit<ReturnType<typeof destination>, 'write'> & { write(bytes: Buffer): boolean };
 
-/** Lines are gathered here and handed on in batches, so that a line costs the making of its text and little else. */
+/**
+ * Lines are written into a buffer and handed on in batches: a line costs the making of its text, and what it was made
+ * of is garbage at once.
+ */
 class BufferedLog implements AccessLog {
   readonly #output: Output;
   readonly #timer: NodeJS.Timeout;
   readonly #onFault: (error: Error) => void;
   readonly #waiting: (() => void)[] = [];
-  #batch = '';
+  readonly #lines = new AccessLines();
+  #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  #batchBytes = 0;
   #batchLines = 0;
   /** Handed on and not written yet; lines are counted off when all of them are. */
   #pendingBytes = 0;
@@ -64,7 +72,8 @@ class BufferedLog implements AccessLog {
     this.#onFault = options.onFault ?? (() => undefined);
     const maxLength = options.maxBufferedBytes ?? BUFFERED_BYTES;
     // With `minLength` 0 the destination would not try again after a failure.
-    this.#output = destination({ fd, sync: false, minLength: 1, maxLength, maxWrite: BATCH_CHARACTERS });
+    const bounds = { minLength: 1, maxLength, maxWrite: BATCH_BYTES };
+    this.#output = destination({ fd, sync: false, contentMode: 'buffer', ...bounds }) as unknown as Output;
     this.#output.on('write', (bytes: number) => this.#onWritten(bytes));
     this.#output.on('error', (error: Error) => this.#onError(error));
     this.#timer = setInterval(() => this.#tick(), options.flushMs ?? FLUSH_MS).unref();
@@ -79,9 +88,10 @@ class BufferedLog implements AccessLog {
       this.#dropped += 1;
       return;
     }
-    this.#batch += formatAccessLine(entry);
+    const line = this.#lines.format(entry);
+    if (line.length * CHARACTER_BYTES > BATCH_BYTES - this.#batchBytes) this.#handOn();
+    this.#batchBytes += this.#batch.write(line, this.#batchBytes);
     this.#batchLines += 1;
-    if (this.#batch.length >= BATCH_CHARACTERS) this.#handOn();
   }
 
   async flush(): Promise<void> {
@@ -105,12 +115,14 @@ class BufferedLog implements AccessLog {
   }
 
   #tick(): void {
-    if (this.#batch !== '') this.#handOn();
+    this.#handOn();
     if (this.#pendingBytes > 0) this.#output.flush();
   }
 
+  /** The destination keeps the buffer until it is written; the next lines go into another. */
   #handOn(): void {
-    const bytes = Buffer.byteLength(this.#batch);
+    const bytes = this.#batchBytes;
+    if (bytes === 0) return;
     let taken = true;
     const refuse = (): void => {
       taken = false;
@@ -118,14 +130,15 @@ class BufferedLog implements AccessLog {
     this.#output.once('drop', refuse);
     this.#pendingBytes += bytes;
     this.#pendingLines += this.#batchLines;
-    this.#output.write(this.#batch);
+    this.#output.write(this.#batch.subarray(0, bytes));
     this.#output.off('drop', refuse);
     if (!taken) {
       this.#pendingBytes -= bytes;
       this.#pendingLines -= this.#batchLines;
       this.#dropped += this.#batchLines;
     }
-    this.#batch = '';
+    this.#batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+    this.#batchBytes = 0;
     this.#batchLines = 0;
   }
 

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { type Denial, isDenial } from '../core/denial.ts';
-import type { ConnectionFacts, RequestHead, VerifiedCertificate } from '../core/facts.ts';
+import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import type { Admission, Trail } from '../decide.ts';
 import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
@@ -88,29 +88,20 @@ export class Account {
 
   #entry(ending: Ending, durationMs: number): AccessEntry {
     const { trail } = this;
-    const { certificate, peer, tlsResumed, tlsVersion } = this.#connection;
     return {
       timeMs: Date.now(),
       requestId: this.requestId,
-      listener: this.#connection.listener,
+      connection: this.#connection,
+      token: trail.token,
       tenant: trail.tenant?.name,
       route: trail.route?.name,
-      serverName: this.#connection.serverName,
       clientAddress: trail.client?.address.text,
-      peerAddress: peer.text,
-      peerPort: this.#connection.peerPort,
       method: this.#head?.method,
       path: this.#head?.path,
       status: ending.status,
       durationMs,
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
-      tlsVersion,
-      tlsResumed,
-      ...(certificate.status === 'verified' && certificateFields(certificate)),
-      tokenSubject: trail.token?.subject,
-      tokenId: trail.token?.jti,
-      tokenClaims: trail.token?.logged,
       modelId: trail.params?.['model_id'],
       node: this.node,
       policyGeneration: this.#generation,
@@ -123,15 +114,6 @@ export class Account {
       endedBy: ending.endedBy,
     };
   }
-}
-
-function certificateFields(certificate: VerifiedCertificate): Partial<AccessEntry> {
-  return {
-    certificateSubject: certificate.subject,
-    certificateNames: certificate.alternativeNames,
-    certificateSerial: certificate.serialNumber,
-    certificateHash: certificate.fingerprint,
-  };
 }
 
 /** The caller's id where it is well-formed, else a fresh one. */

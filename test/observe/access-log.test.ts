@@ -2,10 +2,26 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { type AccessEntry, formatAccessLine } from '../../gateway/observe/access-entry.ts';
+import type { ConnectionFacts } from '../../gateway/core/facts.ts';
+import { type AccessEntry, AccessLines, accessKeys } from '../../gateway/observe/access-entry.ts';
 import { createAccessLog } from '../../gateway/observe/access-log.ts';
+import { address, certificate } from '../checks/situation.ts';
+
+const connection: ConnectionFacts = {
+  listener: 'edge',
+  serverName: 'a.test',
+  peer: address('203.0.113.5'),
+  peerPort: 7,
+  tlsVersion: 'TLSv1.3',
+  tlsResumed: false,
+  certificate: { status: 'absent' },
+};
+
+const lines = new AccessLines();
+const formatAccessLine = (each: AccessEntry): string => lines.format(each);
 
 const entry: AccessEntry = {
+  connection,
   timeMs: 0,
   requestId: 'r',
   status: 200,
@@ -15,17 +31,36 @@ const entry: AccessEntry = {
 };
 
 t.test('a line has the keys of the contract in their order, and none for what is not known', async (t) => {
-  const line = formatAccessLine({
-    ...entry,
-    tenant: 'tenant-a',
-    path: '/v1/x?token=secret',
-    tlsResumed: false,
-  });
+  const line = formatAccessLine({ ...entry, tenant: 'tenant-a', path: '/v1/x?token=secret' });
   t.equal(
     line,
-    '{"time":"1970-01-01T00:00:00.000Z","request.id":"r","tenant":"tenant-a","url.path":"/v1/x",' +
-      '"http.response.status_code":200,"duration_ms":1.235,"bytes_in":0,"bytes_out":7,"tls.resumed":false}\n',
+    '{"time":"1970-01-01T00:00:00.000Z","request.id":"r","listener":"edge","server.address":"a.test",' +
+      '"network.peer.address":"203.0.113.5","network.peer.port":7,"tls.protocol.version":"TLSv1.3","tls.resumed":false,' +
+      '"tenant":"tenant-a","url.path":"/v1/x","http.response.status_code":200,"duration_ms":1.235,"bytes_in":0,"bytes_out":7}\n',
   );
+});
+
+t.test('every key of the contract can stand in a line, in its order', async (t) => {
+  const words = Object.fromEntries(
+    ['tenant', 'route', 'clientAddress', 'method', 'path', 'modelId', 'node', 'decisionStep', 'denialCode']
+      .concat('denialRule', 'shadowStep', 'shadowCode', 'cause', 'endedBy')
+      .map((name) => [name, 'x']),
+  );
+  const full = formatAccessLine({
+    ...entry,
+    ...words,
+    connection: { ...connection, certificate },
+    token: { subject: 's', jti: 'j', logged: '{"scope":"read"}' },
+    policyGeneration: 1,
+  });
+  t.same(Object.keys(JSON.parse(full)), ['time', ...Object.values(accessKeys)]);
+  t.same(JSON.parse(full)['token.claims'], { scope: 'read' });
+});
+
+t.test('times are those of their entries, within a second and across', async (t) => {
+  for (const timeMs of [0, 7, 999, 1000, 1_796_126_400_123, 1_796_126_400_009, 1_796_126_401_000]) {
+    t.equal(JSON.parse(formatAccessLine({ ...entry, timeMs })).time, new Date(timeMs).toISOString());
+  }
 });
 
 t.test('no value can break out of its line or reach a terminal', async (t) => {
@@ -43,7 +78,7 @@ t.test('no value can break out of its line or reach a terminal', async (t) => {
     '\0',
   ];
   for (const [index, value] of values.entries()) {
-    const line = formatAccessLine({ ...entry, tokenSubject: value, cause: value });
+    const line = formatAccessLine({ ...entry, token: { subject: value }, cause: value });
     t.equal(line.indexOf('\n'), line.length - 1, `value ${index}`);
     t.notOk(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(line.slice(0, -1)), `value ${index} is text`);
     t.ok(JSON.parse(line)['token.sub'] === value, `value ${index} comes back`);
