@@ -16,6 +16,7 @@ import { refusalText, upstreamText } from './stream/heads.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
 import { mayRetry } from './stream/retry.ts';
 import type { RunningStreams } from './stream/running-streams.ts';
+import type { Traces } from './stream/trace.ts';
 import { Upload, type UploadWatcher, uploadRules } from './stream/upload.ts';
 
 /** What every exchange of a gateway shares. */
@@ -25,6 +26,7 @@ export interface ExchangeContext extends AccountContext {
   readonly pools: UpstreamPools;
   readonly deadlines: Deadlines;
   readonly streams: RunningStreams;
+  readonly traces: Traces;
   /** The gateway closes its connections as their calls end. */
   readonly draining: () => boolean;
 }
@@ -104,7 +106,7 @@ class Exchange
     this.#download = new Download(this.#caller, node, this.#head, this);
     node.begin(
       this.#head.method,
-      upstreamText(this.#head, admission, this.#account.requestId),
+      upstreamText(this.#head, admission, this.#account.requestId, this.#context.traces),
       hasBody,
       this.#download,
     );

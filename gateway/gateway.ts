@@ -22,6 +22,7 @@ import { PolicySources } from './policy/sources.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
 import { RunningStreams } from './stream/running-streams.ts';
+import { Traces } from './stream/trace.ts';
 
 export interface GatewayOptions {
   readonly policyFolder: string;
@@ -110,6 +111,7 @@ export class Gateway {
       pools: this.#pools,
       deadlines: this.#deadlines,
       streams: this.#streams,
+      traces: new Traces(),
       metrics: this.#metrics,
       accessLog: this.#accessLog,
       draining: () => this.#draining,

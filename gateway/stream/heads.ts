@@ -6,15 +6,20 @@ import { fieldValues, upstreamFields } from '../core/headers.ts';
 import type { Admission } from '../decide.ts';
 import type { Refusal } from '../refuse.ts';
 import { CRLF } from './framing.ts';
-import { continueTrace } from './trace.ts';
+import type { Traces } from './trace.ts';
 
 /** The request head for the node: the target's bytes as they came, the fields cleaned, one framing. */
-export function upstreamText(head: RequestHead, admission: Admission, requestId: string): string {
+export function upstreamText(
+  head: RequestHead,
+  admission: Admission,
+  requestId: string,
+  traces: Traces,
+): string {
   const { token, params, route, certificate } = admission;
   const model = params['model_id'];
   const fields = upstreamFields(head, admission.connectionOptions, {
     requestId,
-    traceparent: continueTrace(fieldValues(head.fields, 'traceparent')),
+    traceparent: traces.continue(fieldValues(head.fields, 'traceparent')),
     client: admission.client.address.text,
     tenant: admission.tenant.name,
     forwardAuthorization: route.forwardAuthorization,
