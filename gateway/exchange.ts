@@ -1,6 +1,6 @@
 /** One request from its head to its last byte: decide, then refuse or relay, then account. */
 
-import type { Deadlines, Expiring } from './core/deadlines.ts';
+import { type Deadlines, Expiring } from './core/deadlines.ts';
 import { type Denial, deny, isDenial, statusOf } from './core/denial.ts';
 import type { RequestHead } from './core/facts.ts';
 import { type Admission, type Decision, decide } from './decide.ts';
@@ -12,7 +12,7 @@ import type { NodeConnection, NodeFault } from './relay/node-connection.ts';
 import type { NodeWaiter, UpstreamPools } from './relay/upstream-pools.ts';
 import { Account, type AccountContext, type EndedBy, type Ending } from './stream/account.ts';
 import { Download, type DownloadWatcher } from './stream/download.ts';
-import { refusalText, upstreamText } from './stream/heads.ts';
+import { CONTINUE_TEXT, refusalText, upstreamText } from './stream/heads.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
 import { mayRetry } from './stream/retry.ts';
 import type { RunningStreams } from './stream/running-streams.ts';
@@ -30,8 +30,6 @@ export interface ExchangeContext extends AccountContext {
   /** The gateway closes its connections as their calls end. */
   readonly draining: () => boolean;
 }
-
-const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
 /** Takes the call from here: it is answered or broken off, and accounted for once, whatever happens. */
 export function beginExchange(
@@ -56,7 +54,8 @@ export function beginExchange(
 
 /** The exchange of a well-formed request. Three ways out: `#complete`, `#refuse` and `#breakOff`. */
 class Exchange
-  implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, ReexaminationWatcher, Expiring
+  extends Expiring
+  implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, ReexaminationWatcher
 {
   readonly #context: ExchangeContext;
   readonly #policy: Policy;
@@ -78,6 +77,7 @@ class Exchange
     head: RequestHead,
     account: Account,
   ) {
+    super();
     this.#context = context;
     this.#policy = policy;
     this.#caller = caller;
@@ -174,7 +174,7 @@ class Exchange
   }
 
   /** Nothing moved for too long: whoever was waited for is to blame. */
-  expire(): void {
+  override expire(): void {
     if (this.#download?.begun) {
       const stalled = this.#download.held ? 'caller' : 'upstream';
       this.#breakOff(stalled, `the ${stalled === 'caller' ? 'caller' : 'node'} stood still`);
@@ -228,7 +228,7 @@ class Exchange
   #startUpload(node: NodeConnection, admission: Admission): void {
     const upload = new Upload(this.#caller, node, uploadRules(this.#head, admission), this);
     this.#upload = upload;
-    if (this.#head.expectsContinue) this.#caller.write(CONTINUE);
+    if (this.#head.expectsContinue) this.#caller.write(CONTINUE_TEXT);
     this.#touch();
     this.#caller.readBody(upload);
   }

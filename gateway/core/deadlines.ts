@@ -1,17 +1,23 @@
 /** Time limits of connections and streams: one sweep for all of them instead of one timer for each. */
 
+import { Slots, type Slotted } from './slots.ts';
+
 /** Something that ends when its time is up. */
-export interface Expiring {
+export abstract class Expiring implements Slotted {
+  /** Kept by `Deadlines` alone, like `dueMs`. */
+  slot = -1;
+  dueMs = 0;
+
   /** Called once, by the sweep, after the deadline was removed. */
-  expire(): void;
+  abstract expire(): void;
 }
 
 /**
- * Deadlines on a coarse clock. `arm` costs one `Map.set`; the owner calls `sweep` with a monotonic clock every
+ * Deadlines on a coarse clock. `arm` costs two assignments; the owner calls `sweep` with a monotonic clock every
  * so often, and a deadline fires in the first sweep at or after it. Precision is the sweep's interval.
  */
 export class Deadlines {
-  readonly #dueMs = new Map<Expiring, number>();
+  readonly #armed = new Slots<Expiring>();
   #nowMs: number;
 
   constructor(nowMs: number) {
@@ -24,24 +30,27 @@ export class Deadlines {
   }
 
   get size(): number {
-    return this.#dueMs.size;
+    return this.#armed.size;
   }
 
   /** Sets or moves the one deadline of `item` to `afterMs` from the last sweep. */
   arm(item: Expiring, afterMs: number): void {
-    this.#dueMs.set(item, this.#nowMs + afterMs);
+    item.dueMs = this.#nowMs + afterMs;
+    this.#armed.add(item);
   }
 
   disarm(item: Expiring): void {
-    this.#dueMs.delete(item);
+    this.#armed.remove(item);
   }
 
   /** Moves the clock and expires what is due. An item armed during the sweep waits for a later one. */
   sweep(nowMs: number): void {
     this.#nowMs = nowMs;
-    for (const [item, dueMs] of [...this.#dueMs]) {
-      if (dueMs > nowMs || this.#dueMs.get(item) !== dueMs) continue;
-      this.#dueMs.delete(item);
+    const due = this.#armed.snapshot().filter(({ dueMs }) => dueMs <= nowMs);
+    for (const item of due) {
+      // What expired before it may have disarmed it, or given it more time.
+      if (item.slot < 0 || item.dueMs > nowMs) continue;
+      this.#armed.remove(item);
       item.expire();
     }
   }

@@ -4,7 +4,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Address } from '../core/address.ts';
-import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
@@ -55,7 +55,7 @@ export interface ArrivalContext extends StandingSource {
 const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
 
 /** Owns the socket until `onSecured`; whatever else happens, the socket is closed and the end is told once. */
-export class Arrival implements Expiring, HandshakeWatcher {
+export class Arrival extends Expiring implements HandshakeWatcher {
   readonly #socket: Socket;
   readonly #peer: Address;
   readonly #context: ArrivalContext;
@@ -71,6 +71,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
   #settled = false;
 
   constructor(socket: Socket, peer: Address, context: ArrivalContext) {
+    super();
     this.#socket = socket;
     this.#peer = peer;
     this.#context = context;
@@ -84,7 +85,7 @@ export class Arrival implements Expiring, HandshakeWatcher {
     else if (isProxy || this.#claimPlace(peer)) socket.on('data', this.#onData);
   }
 
-  expire(): void {
+  override expire(): void {
     this.#refuse('timeout', 'the handshake took too long');
   }
 

@@ -1,7 +1,7 @@
 /** One caller's connection behind TLS: heads in, calls one at a time, answers in order, a lingering close. */
 
 import type { Socket } from 'node:net';
-import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
@@ -47,7 +47,7 @@ const AHEAD_BYTES = 65536;
 type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 
 /** The caller's end of an exchange. All writing methods may be called until `finish` or `abort`. */
-export class CallerConnection implements Expiring {
+export class CallerConnection extends Expiring {
   /** What is known of the caller, now and under whatever policy. */
   readonly standing: Pick<Standing, 'facts' | 'under'>;
   readonly #socket: Socket;
@@ -74,6 +74,7 @@ export class CallerConnection implements Expiring {
     standing: CallerConnection['standing'],
     context: CallerContext,
   ) {
+    super();
     this.#socket = socket;
     this.#transport = transport;
     this.standing = standing;
@@ -160,7 +161,7 @@ export class CallerConnection implements Expiring {
     if (this.#state === 'idle') this.#close();
   }
 
-  expire(): void {
+  override expire(): void {
     if (this.#state === 'head') {
       this.#begin(deny('head', 'head-timeout', 'The request head did not arrive in time.'));
     } else {

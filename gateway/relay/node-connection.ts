@@ -1,7 +1,7 @@
 /** One keep-alive connection to a sync node: a request out, its response in, then perhaps another. */
 
 import { connect, type Socket } from 'node:net';
-import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
@@ -45,7 +45,7 @@ export interface ConnectionOwner {
 }
 
 /** A socket that carries one request at a time; made by the pool, which is its owner. */
-export class NodeConnection implements Expiring {
+export class NodeConnection extends Expiring {
   readonly #socket: Socket;
   /** The TCP connection, below TLS if there is some: a reset is its own. */
   readonly #transport: Socket;
@@ -79,6 +79,7 @@ export class NodeConnection implements Expiring {
     context: NodeContext,
     owner: ConnectionOwner,
   ) {
+    super();
     this.securedBy = securedBy;
     this.#owner = owner;
     this.#deadlines = context.deadlines;
@@ -154,7 +155,7 @@ export class NodeConnection implements Expiring {
     this.#deadlines.arm(this, idleMs);
   }
 
-  expire(): void {
+  override expire(): void {
     if (this.#phase === 'connecting') this.#fault = { kind: 'timeout', reason: 'no connection in time' };
     this.#socket.destroy();
   }

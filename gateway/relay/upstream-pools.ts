@@ -1,6 +1,6 @@
 /** Chooses the node of an upstream for a request, and the next one when the first cannot be reached. */
 
-import type { Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import type { Upstream } from '../policy/policy.ts';
 import type { NodeConnection, NodeContext, NodeFault } from './node-connection.ts';
@@ -56,16 +56,17 @@ export class UpstreamPools {
 }
 
 /** A request that waits for a connection to be free, as long as one may take to be made. */
-class Queued implements Expiring {
+class Queued extends Expiring {
   readonly waiter: NodeWaiter;
   readonly #onExpired: (queued: Queued) => void;
 
   constructor(waiter: NodeWaiter, onExpired: (queued: Queued) => void) {
+    super();
     this.waiter = waiter;
     this.#onExpired = onExpired;
   }
 
-  expire(): void {
+  override expire(): void {
     this.#onExpired(this);
   }
 }

@@ -8,6 +8,8 @@ import type { Refusal } from '../refuse.ts';
 import { CRLF } from './framing.ts';
 import type { Traces } from './trace.ts';
 
+export const CONTINUE_TEXT = `HTTP/1.1 100 Continue${CRLF}${CRLF}`;
+
 /** The request head for the node: the target's bytes as they came, the fields cleaned, one framing. */
 export function upstreamText(
   head: RequestHead,

@@ -25,6 +25,7 @@ export class Reexamination implements Examined {
   readonly #admitted: Admitted;
   readonly #watcher: ReexaminationWatcher;
   readonly #admittedMs = Date.now();
+  slot = -1;
   examineAtMs: number;
 
   /** `policy` is the one in force whenever it is asked for. */

@@ -1,7 +1,9 @@
 /** The admitted streams of a gateway: decided again when anything has changed that their admission stood on. */
 
+import { Slots, type Slotted } from '../core/slots.ts';
+
 /** A stream that can be decided again, from the facts it came with. */
-export interface Examined {
+export interface Examined extends Slotted {
   /** When it has to be decided again for the time alone, milliseconds since the epoch. */
   readonly examineAtMs: number;
   /** Ends the stream if it would not be admitted any more. */
@@ -16,7 +18,7 @@ const TICK_MS = 250;
 const PIECE = 200;
 
 export class RunningStreams {
-  readonly #streams = new Set<Examined>();
+  readonly #streams = new Slots<Examined>();
   readonly #tick: NodeJS.Timeout;
   #settling: NodeJS.Timeout | undefined;
 
@@ -33,7 +35,7 @@ export class RunningStreams {
   }
 
   delete(stream: Examined): void {
-    this.#streams.delete(stream);
+    this.#streams.remove(stream);
   }
 
   /** Something has changed: every stream is decided again. */
@@ -50,14 +52,14 @@ export class RunningStreams {
   }
 
   #examineDue(nowMs: number): void {
-    for (const stream of [...this.#streams]) if (stream.examineAtMs <= nowMs) stream.examine();
+    for (const stream of this.#streams.snapshot()) if (stream.examineAtMs <= nowMs) stream.examine();
   }
 
   /** Streams that begin meanwhile are decided by what is in force already. */
   async #examineAll(): Promise<void> {
-    const streams = [...this.#streams];
+    const streams = this.#streams.snapshot();
     for (let from = 0; from < streams.length; from += PIECE) {
-      for (const stream of streams.slice(from, from + PIECE)) if (this.#streams.has(stream)) stream.examine();
+      for (const stream of streams.slice(from, from + PIECE)) if (stream.slot >= 0) stream.examine();
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

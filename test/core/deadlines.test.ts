@@ -1,16 +1,17 @@
 /** Something expires once, in the first sweep at or after its deadline, and not when it was disarmed. */
 import t from 'tap';
-import { Deadlines } from '../../gateway/core/deadlines.ts';
+import { Deadlines, Expiring } from '../../gateway/core/deadlines.ts';
 
-class Item {
+class Item extends Expiring {
   expired = 0;
   readonly #then: () => void;
 
   constructor(then: () => void = () => undefined) {
+    super();
     this.#then = then;
   }
 
-  expire(): void {
+  override expire(): void {
     this.expired += 1;
     this.#then();
   }
