@@ -43,6 +43,8 @@ export interface CallerContext {
 const LINGER_BYTES = 1 << 20;
 /** Bytes of later requests kept while one is being answered; beyond, the caller is not read. */
 const AHEAD_BYTES = 65536;
+/** A TLS record: pieces from there on gain nothing by waiting for others. */
+const LARGE_BYTES = 16_384;
 
 type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 
@@ -127,14 +129,24 @@ export class CallerConnection extends Expiring {
     this.#socket.pause();
   }
 
-  /** Adds to the answer; what is written in one turn leaves in one TLS write. False: wait for `onCallerDrain`. */
-  write(bytes: Buffer | string): boolean {
+  /**
+   * Adds to the answer; what is written in one turn leaves in one TLS write, but for large pieces, which leave at once.
+   * `onWritten` is called when the bytes are not needed any more. False: wait for `onCallerDrain`.
+   */
+  write(bytes: Buffer | string, onWritten?: () => void): boolean {
+    if (bytes.length >= LARGE_BYTES) {
+      // Several buffers together would be copied into one; a large one by itself is not.
+      if (this.#corked) this.#socket.uncork();
+      const flows = this.#socket.write(bytes, 'latin1', onWritten);
+      if (this.#corked) this.#socket.cork();
+      return flows;
+    }
     if (!this.#corked) {
       this.#corked = true;
       this.#socket.cork();
       setImmediate(this.#uncork);
     }
-    return this.#socket.write(bytes, 'latin1');
+    return this.#socket.write(bytes, 'latin1', onWritten);
   }
 
   /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */

@@ -1,6 +1,6 @@
 /** One keep-alive connection to a sync node: a request out, its response in, then perhaps another. */
 
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
@@ -8,6 +8,7 @@ import type { Llhttp } from '../http1/llhttp.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
 import type { NodeAddress } from '../policy/policy.ts';
 import type { SecuredBy } from './node-tls.ts';
+import { ReadBuffers } from './read-buffers.ts';
 
 /** Why a node did not do its part; `timeout` is a connection that could not be made in time. */
 export interface NodeFault {
@@ -52,6 +53,7 @@ export class NodeConnection extends Expiring {
   readonly #owner: ConnectionOwner;
   readonly #heads: HeadReader;
   readonly #deadlines: Deadlines;
+  #buffers: ReadBuffers | undefined;
   #listener: ResponseListener | undefined;
   /** What the body reader writes to; the end is told by `#endResponse`. */
   readonly #sink: BodySink = {
@@ -87,10 +89,16 @@ export class NodeConnection extends Expiring {
     this.#deadlines.arm(this, connectMs);
     // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
     const options = { host: node.host, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
-    this.#transport = connect(options);
-    this.#socket = securedBy?.secure(this.#transport, node) ?? this.#transport;
-    this.#socket.on(securedBy === undefined ? 'connect' : 'secureConnect', () => this.#onConnect());
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    if (securedBy === undefined) {
+      this.#transport = connect({ ...options, onread: this.#readInto(new ReadBuffers()) });
+      this.#socket = this.#transport;
+      this.#socket.on('connect', () => this.#onConnect());
+    } else {
+      this.#transport = connect(options);
+      this.#socket = securedBy.secure(this.#transport, node);
+      this.#socket.on('secureConnect', () => this.#onConnect());
+      this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    }
     this.#socket.on('drain', () => this.#listener?.onNodeDrain());
     this.#socket.on('end', () => this.#onEnd());
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
@@ -131,6 +139,14 @@ export class NodeConnection extends Expiring {
     this.#settle();
   }
 
+  /**
+   * Keeps the bytes `onBody` was given until the answer is called; unless held they are others' after the call. Nothing
+   * where they are nobody else's anyway.
+   */
+  hold(): (() => void) | undefined {
+    return this.#buffers?.hold();
+  }
+
   pause(): void {
     this.#socket.pause();
   }
@@ -169,6 +185,21 @@ export class NodeConnection extends Expiring {
     this.#deadlines.disarm(this);
     this.#phase = 'idle';
     this.#owner.onConnected(this);
+  }
+
+  /** Where plain connections read into, in place of 'data' events with a buffer each. */
+  #readInto(buffers: ReadBuffers): OnReadOpts {
+    let readBytes = 0;
+    this.#buffers = buffers;
+    return {
+      // The first call asks for the first buffer, the others come behind each read.
+      buffer: () => (readBytes === 0 ? buffers.current : (buffers.next(readBytes) ?? buffers.current)),
+      callback: (bytes) => {
+        readBytes = bytes;
+        this.#onData(buffers.current.subarray(0, bytes));
+        return true;
+      },
+    };
   }
 
   #onData(chunk: Buffer): void {

@@ -64,7 +64,10 @@ export class Download implements ResponseListener {
   onBody(bytes: Buffer): void {
     if (this.#stopped) return;
     this.bytes += bytes.length;
-    const flows = this.#framing.kind === 'chunked' ? this.#writeChunk(bytes) : this.#caller.write(bytes);
+    const flows =
+      this.#framing.kind === 'chunked'
+        ? this.#writeChunk(bytes)
+        : this.#caller.write(bytes, this.#node.hold());
     this.#watcher.onProgress();
     if (flows || this.held) return;
     this.held = true;
@@ -98,7 +101,7 @@ export class Download implements ResponseListener {
 
   #writeChunk(bytes: Buffer): boolean {
     this.#caller.write(chunkStart(bytes.length));
-    this.#caller.write(bytes);
+    this.#caller.write(bytes, this.#node.hold());
     return this.#caller.write(CRLF);
   }
 }

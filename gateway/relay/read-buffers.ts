@@ -1,0 +1,59 @@
+/** The buffers one connection reads into, used again as soon as nobody needs what is in them. */
+
+const SMALL_BYTES = 64 * 1024;
+const LARGE_BYTES = 256 * 1024;
+/** Free buffers kept for the next read; further ones are left to the collector. */
+const KEPT = 4;
+
+/** One buffer, and how many still use what was read into it. */
+class ReadBuffer {
+  readonly bytes: Buffer;
+  users = 0;
+  readonly release: () => void;
+
+  constructor(size: number, onFree: (free: ReadBuffer) => void) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.release = () => {
+      this.users -= 1;
+      if (this.users === 0) onFree(this);
+    };
+  }
+}
+
+/**
+ * For `onread` of `net.connect`: reads land in buffers that are there already, instead of a new one each. Who keeps a view
+ * beyond the call it came with says so by `hold`. A connection that fills its buffer gets larger ones.
+ */
+export class ReadBuffers {
+  readonly #free: ReadBuffer[] = [];
+  #size = SMALL_BYTES;
+  #current = this.#make();
+
+  /** What is read into now. */
+  get current(): Buffer {
+    return this.#current.bytes;
+  }
+
+  /** The bytes that were read are in use until the answer is called, once. */
+  hold(): () => void {
+    this.#current.users += 1;
+    return this.#current.release;
+  }
+
+  /** After a read of so many bytes: the buffer for the next one, or nothing where it is the same. */
+  next(readBytes: number): Buffer | undefined {
+    if (readBytes === this.#current.bytes.length) this.#size = LARGE_BYTES;
+    else if (this.#current.users === 0) return undefined;
+    const fits = this.#free.findLast(({ bytes }) => bytes.length === this.#size);
+    if (fits !== undefined) this.#free.splice(this.#free.indexOf(fits), 1);
+    this.#current = fits ?? this.#make();
+    return this.#current.bytes;
+  }
+
+  #make(): ReadBuffer {
+    return new ReadBuffer(this.#size, (free) => {
+      const isWanted = free.bytes.length === this.#size && this.#free.length < KEPT;
+      if (isWanted && free !== this.#current) this.#free.push(free);
+    });
+  }
+}
