@@ -6,7 +6,9 @@ import { Deadlines } from './core/deadlines.ts';
 import { formatFault, type PolicyFault } from './core/fault.ts';
 import { CallerConnection, type CallerContext } from './edge/caller-connection.ts';
 import { HandshakeSlots } from './edge/handshake-slots.ts';
-import { createListener, type Listener, type ListenerFault } from './edge/listener.ts';
+import { createListener, type Listener } from './edge/listener.ts';
+import { ownReadsWork } from './edge/own-reads.ts';
+import { RecordMemory } from './edge/record-memory.ts';
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
@@ -28,6 +30,8 @@ export interface GatewayOptions {
   readonly policyFolder: string;
   readonly version: string;
   readonly log: Log;
+  /** Callers are read into memory that is there already, where this Node can; unless told otherwise they are. */
+  readonly readsInPlace?: boolean;
 }
 
 /** A running gateway, or the faults that kept it from starting: at the start any fault does. */
@@ -43,6 +47,8 @@ const TICKET_SECRET_BYTES = 32;
 /** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
   const metrics = createMetrics({ version: options.version });
+  const memory = options.readsInPlace !== false && (await ownReadsWork()) ? new RecordMemory() : undefined;
+  if (memory === undefined) options.log.warn({}, 'callers are read into a new buffer each time');
   const streams = new RunningStreams();
   const sources = followSources(options.log, metrics, streams);
   const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { sources });
@@ -51,7 +57,7 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
     streams.close();
     return { faults };
   }
-  const gateway = new Gateway(options, policy, { metrics, streams, sources });
+  const gateway = new Gateway(options, policy, { metrics, streams, sources, memory });
   await gateway.start();
   return { gateway, faults };
 }
@@ -61,6 +67,8 @@ interface FirstParts {
   readonly metrics: Metrics;
   readonly streams: RunningStreams;
   readonly sources: PolicySources;
+  /** Where callers are read to, if they can be. */
+  readonly memory: RecordMemory | undefined;
 }
 
 /** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
@@ -69,6 +77,7 @@ export class Gateway {
   readonly #live: LivePolicy;
   readonly #sources: PolicySources;
   readonly #streams: RunningStreams;
+  readonly #memory: RecordMemory | undefined;
   readonly #metrics: Metrics;
   readonly #certificates: CertificateKeeper;
   readonly #accessLog: AccessLog;
@@ -89,6 +98,7 @@ export class Gateway {
     this.#log = log;
     this.#sources = first.sources;
     this.#streams = first.streams;
+    this.#memory = first.memory;
     this.#metrics = first.metrics;
     this.#live = new LivePolicy(policyFolder, policy, first.sources, Date.now, (outcome) =>
       this.#onReload(outcome),
@@ -216,7 +226,7 @@ export class Gateway {
         onConnection: (socket, transport, standing) => {
           this.#callers.add(new CallerConnection(socket, transport, standing, this.#callerContext()));
         },
-        onFault: (fault) => this.#onListenerFault(fault),
+        onFault: (fault) => this.#log.warn(fault, 'a connection was not accepted'),
       });
       return [name, listener] as const;
     });
@@ -228,15 +238,12 @@ export class Gateway {
     return {
       llhttp: this.#llhttp,
       deadlines: this.#deadlines,
+      ...(this.#memory !== undefined && { memory: this.#memory }),
       limits,
       timeouts,
       handle: (caller, head) => beginExchange(this.#exchanges, caller, head),
       onClosed: (caller) => void this.#callers.delete(caller),
     };
-  }
-
-  #onListenerFault(fault: ListenerFault): void {
-    this.#log.warn(fault, 'a connection was not accepted');
   }
 
   #onReload({ successful, policy, faults }: ReloadOutcome): void {

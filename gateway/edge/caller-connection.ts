@@ -8,6 +8,10 @@ import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
+import { CallerInput, type InputListener } from './caller-input.ts';
+import { CallerOutput } from './caller-output.ts';
+import { ChunkQueue } from './chunk-queue.ts';
+import type { RecordMemory } from './record-memory.ts';
 import type { Standing } from './standing.ts';
 
 /** Hears what the caller does during one call; the body itself goes to the sink given to `readBody`. */
@@ -32,6 +36,8 @@ export interface CallerTimeouts {
 export interface CallerContext {
   readonly llhttp: Llhttp;
   readonly deadlines: Deadlines;
+  /** Where callers are read to; absent where every chunk has memory of its own. */
+  readonly memory?: RecordMemory;
   readonly limits: HeadLimits;
   readonly timeouts: CallerTimeouts;
   /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one. */
@@ -43,30 +49,28 @@ export interface CallerContext {
 const LINGER_BYTES = 1 << 20;
 /** Bytes of later requests kept while one is being answered; beyond, the caller is not read. */
 const AHEAD_BYTES = 65536;
-/** A TLS record: pieces from there on gain nothing by waiting for others. */
-const LARGE_BYTES = 16_384;
 
 type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 
 /** The caller's end of an exchange. All writing methods may be called until `finish` or `abort`. */
-export class CallerConnection extends Expiring {
+export class CallerConnection extends Expiring implements InputListener {
   /** What is known of the caller, now and under whatever policy. */
   readonly standing: Pick<Standing, 'facts' | 'under'>;
   readonly #socket: Socket;
   readonly #transport: Socket;
   readonly #context: CallerContext;
   readonly #heads: HeadReader;
-  /** Chunks not read to their end yet, and how far the first one was read. */
-  readonly #queue: Buffer[] = [];
-  #queuedBytes = 0;
-  #at = 0;
+  readonly #input: CallerInput;
+  readonly #output: CallerOutput;
+  readonly #queue = new ChunkQueue();
   #state: State = 'idle';
   #body: BodyReader = bodyReader({ kind: 'none' });
   #listener: CallListener | undefined;
   #sink: BodySink | undefined;
   #wantsBody = false;
+  /** The chunk being read, where it is in memory that other connections read into as well. */
+  #lent: Buffer | undefined;
   #pumping = false;
-  #corked = false;
   #dropped = 0;
 
   /** `transport` is the TCP connection below `socket`. */
@@ -83,7 +87,8 @@ export class CallerConnection extends Expiring {
     this.#context = context;
     this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
     context.deadlines.arm(this, context.timeouts.headMs);
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#input = new CallerInput(socket, context.memory, this);
+    this.#output = new CallerOutput(socket);
     socket.on('drain', () => this.#listener?.onCallerDrain());
     socket.on('end', () => this.#onEnd());
     socket.on('close', () => this.#onClose());
@@ -99,11 +104,6 @@ export class CallerConnection extends Expiring {
   /** The body of the running call was read to its end. */
   get bodyDone(): boolean {
     return this.#body.done;
-  }
-
-  /** Bytes written and not yet taken by the network. */
-  get bufferedBytes(): number {
-    return this.#socket.writableLength;
   }
 
   /** Names who hears the events of the running call. */
@@ -129,24 +129,9 @@ export class CallerConnection extends Expiring {
     this.#socket.pause();
   }
 
-  /**
-   * Adds to the answer; what is written in one turn leaves in one TLS write, but for large pieces, which leave at once.
-   * `onWritten` is called when the bytes are not needed any more. False: wait for `onCallerDrain`.
-   */
+  /** Adds to the answer; `onWritten` is called when the bytes are not needed any more. False: wait for `onCallerDrain`. */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
-    if (bytes.length >= LARGE_BYTES) {
-      // Several buffers together would be copied into one; a large one by itself is not.
-      if (this.#corked) this.#socket.uncork();
-      const flows = this.#socket.write(bytes, 'latin1', onWritten);
-      if (this.#corked) this.#socket.cork();
-      return flows;
-    }
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
-      setImmediate(this.#uncork);
-    }
-    return this.#socket.write(bytes, 'latin1', onWritten);
+    return this.#output.write(bytes, onWritten);
   }
 
   /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */
@@ -181,21 +166,30 @@ export class CallerConnection extends Expiring {
     }
   }
 
-  readonly #uncork = (): void => {
-    this.#corked = false;
-    this.#socket.uncork();
-  };
+  /** Chunks of a body that is wanted come next. */
+  get streams(): boolean {
+    return this.#state === 'call' && this.#wantsBody && !this.#body.done;
+  }
 
-  #onData(chunk: Buffer): void {
+  /** Keeps bytes the sink was given until the answer is called; nothing where they are nobody else's anyway. */
+  hold(bytes: Buffer): (() => void) | undefined {
+    return this.#input.hold(bytes);
+  }
+
+  onChunk(chunk: Buffer, isLent: boolean): void {
     if (this.#state === 'closing') {
       this.#dropped += chunk.length;
       if (this.#dropped > LINGER_BYTES) this.#socket.destroy();
       return;
     }
-    this.#queue.push(chunk);
-    this.#queuedBytes += chunk.length;
+    // What is lent is read by the head reader, and by nobody else.
+    const queued = isLent && this.#state === 'call' ? Buffer.from(chunk) : chunk;
+    this.#lent = queued === chunk && isLent ? chunk : undefined;
+    this.#queue.push(queued);
     this.#pump();
-    if (this.#queuedBytes > AHEAD_BYTES || (this.#state === 'call' && !this.#wantsBody && !this.#body.done)) {
+    if (this.#context.memory !== undefined) this.#queue.keepRest(queued);
+    this.#lent = undefined;
+    if (this.#queue.bytes > AHEAD_BYTES || (this.#state === 'call' && !this.#wantsBody && !this.#body.done)) {
       this.#socket.pause();
     }
   }
@@ -204,7 +198,7 @@ export class CallerConnection extends Expiring {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    while (this.#queue[0] !== undefined && this.#readsOn()) this.#step(this.#queue[0]);
+    while (this.#queue.first !== undefined && this.#readsOn()) this.#step(this.#queue.first);
     this.#pumping = false;
   }
 
@@ -214,32 +208,21 @@ export class CallerConnection extends Expiring {
   }
 
   #step(chunk: Buffer): void {
-    const from = this.#at;
+    const from = this.#queue.at;
     if (this.#state === 'call') this.#readBody(chunk, from);
     else this.#readHead(chunk, from);
-  }
-
-  #consume(chunk: Buffer, end: number): void {
-    // A listener that closed the connection from within a callback has emptied the queue.
-    if (this.#queue[0] !== chunk) return;
-    if (end < chunk.length) {
-      this.#at = end;
-      return;
-    }
-    this.#at = 0;
-    this.#queue.shift();
-    this.#queuedBytes -= chunk.length;
   }
 
   #readHead(chunk: Buffer, from: number): void {
     const progress = this.#heads.read(chunk, from);
     if (progress.kind === 'head') {
-      this.#consume(chunk, progress.end);
+      this.#queue.consume(chunk, progress.end);
+      if (chunk === this.#lent) this.#queue.keepRest(chunk);
       this.#begin(readRequest(progress.head));
     } else if (progress.kind === 'fault') {
       this.#begin(headDenial(progress));
     } else {
-      this.#consume(chunk, chunk.length);
+      this.#queue.consume(chunk, chunk.length);
       if (this.#state === 'idle') this.#context.deadlines.arm(this, this.#context.timeouts.headMs);
       this.#state = 'head';
     }
@@ -249,7 +232,7 @@ export class CallerConnection extends Expiring {
     if (this.#sink === undefined) throw new Error('a body flows that nobody reads');
     const progress = this.#body.read(chunk, from, this.#sink);
     if (typeof progress === 'number') {
-      this.#consume(chunk, progress);
+      this.#queue.consume(chunk, progress);
     } else {
       this.#wantsBody = false;
       this.#listener?.onBadBody(progress.reason);
@@ -270,7 +253,7 @@ export class CallerConnection extends Expiring {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const { deadlines, timeouts } = this.#context;
     this.#state = 'closing';
-    this.#queue.length = 0;
+    this.#queue.clear();
     deadlines.arm(this, timeouts.streamIdleMs);
     this.#socket.end(() => {
       if (this.#state === 'closing') deadlines.arm(this, timeouts.lingerMs);
@@ -288,7 +271,8 @@ export class CallerConnection extends Expiring {
     this.#state = 'closed';
     this.#context.deadlines.disarm(this);
     this.#heads.close();
-    this.#queue.length = 0;
+    this.#input.close();
+    this.#queue.clear();
     const listener = this.#listener;
     this.#listener = undefined;
     listener?.onCallerGone();

@@ -1,12 +1,13 @@
 /** One keep-alive connection to a sync node: a request out, its response in, then perhaps another. */
 
-import { connect, type OnReadOpts, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
 import type { NodeAddress } from '../policy/policy.ts';
+import { JoinedWrites } from './joined-writes.ts';
 import type { SecuredBy } from './node-tls.ts';
 import { ReadBuffers } from './read-buffers.ts';
 
@@ -53,6 +54,7 @@ export class NodeConnection extends Expiring {
   readonly #owner: ConnectionOwner;
   readonly #heads: HeadReader;
   readonly #deadlines: Deadlines;
+  readonly #output: JoinedWrites;
   #buffers: ReadBuffers | undefined;
   #listener: ResponseListener | undefined;
   /** What the body reader writes to; the end is told by `#endResponse`. */
@@ -66,7 +68,6 @@ export class NodeConnection extends Expiring {
   #requestDone = false;
   #keepAlive = true;
   #untilClose = false;
-  #corked = false;
   #fault: NodeFault = { kind: 'broken', reason: 'the node closed the connection' };
   /** What its TLS was made with. */
   readonly securedBy: SecuredBy | undefined;
@@ -90,7 +91,9 @@ export class NodeConnection extends Expiring {
     // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
     const options = { host: node.host, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
     if (securedBy === undefined) {
-      this.#transport = connect({ ...options, onread: this.#readInto(new ReadBuffers()) });
+      this.#buffers = new ReadBuffers();
+      const onread = this.#buffers.onread((chunk) => this.#onData(chunk));
+      this.#transport = connect({ ...options, onread });
       this.#socket = this.#transport;
       this.#socket.on('connect', () => this.#onConnect());
     } else {
@@ -99,6 +102,7 @@ export class NodeConnection extends Expiring {
       this.#socket.on('secureConnect', () => this.#onConnect());
       this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     }
+    this.#output = new JoinedWrites(this.#socket);
     this.#socket.on('drain', () => this.#listener?.onNodeDrain());
     this.#socket.on('end', () => this.#onEnd());
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
@@ -123,14 +127,9 @@ export class NodeConnection extends Expiring {
     else this.#socket.write(head, 'latin1');
   }
 
-  /** Sends body bytes, framed by the caller of this; what comes in one turn leaves in one `writev`. */
-  write(bytes: Buffer | string): boolean {
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
-      setImmediate(this.#uncork);
-    }
-    return this.#socket.write(bytes, 'latin1');
+  /** Sends body bytes, framed by the caller of this; `onWritten` is called when they are not needed any more. */
+  write(bytes: Buffer | string, onWritten?: () => void): boolean {
+    return this.#output.write(bytes, onWritten);
   }
 
   /** The request is sent whole. */
@@ -176,30 +175,10 @@ export class NodeConnection extends Expiring {
     this.#socket.destroy();
   }
 
-  readonly #uncork = (): void => {
-    this.#corked = false;
-    this.#socket.uncork();
-  };
-
   #onConnect(): void {
     this.#deadlines.disarm(this);
     this.#phase = 'idle';
     this.#owner.onConnected(this);
-  }
-
-  /** Where plain connections read into, in place of 'data' events with a buffer each. */
-  #readInto(buffers: ReadBuffers): OnReadOpts {
-    let readBytes = 0;
-    this.#buffers = buffers;
-    return {
-      // The first call asks for the first buffer, the others come behind each read.
-      buffer: () => (readBytes === 0 ? buffers.current : (buffers.next(readBytes) ?? buffers.current)),
-      callback: (bytes) => {
-        readBytes = bytes;
-        this.#onData(buffers.current.subarray(0, bytes));
-        return true;
-      },
-    };
   }
 
   #onData(chunk: Buffer): void {

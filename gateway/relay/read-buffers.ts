@@ -1,5 +1,7 @@
 /** The buffers one connection reads into, used again as soon as nobody needs what is in them. */
 
+import type { OnReadOpts } from 'node:net';
+
 const SMALL_BYTES = 64 * 1024;
 const LARGE_BYTES = 256 * 1024;
 /** Free buffers kept for the next read; further ones are left to the collector. */
@@ -29,9 +31,21 @@ export class ReadBuffers {
   #size = SMALL_BYTES;
   #current = this.#make();
 
-  /** What is read into now. */
-  get current(): Buffer {
-    return this.#current.bytes;
+  /** For the options of `net.connect`: each chunk is others' after the call, unless it is held. */
+  onread(onChunk: (chunk: Buffer) => void): OnReadOpts {
+    let readBytes = 0;
+    return {
+      // The first call asks for the first buffer, the others come behind each read.
+      buffer: () => {
+        if (readBytes > 0) this.#turn(readBytes);
+        return this.#current.bytes;
+      },
+      callback: (bytes) => {
+        readBytes = bytes;
+        onChunk(this.#current.bytes.subarray(0, bytes));
+        return true;
+      },
+    };
   }
 
   /** The bytes that were read are in use until the answer is called, once. */
@@ -40,14 +54,13 @@ export class ReadBuffers {
     return this.#current.release;
   }
 
-  /** After a read of so many bytes: the buffer for the next one, or nothing where it is the same. */
-  next(readBytes: number): Buffer | undefined {
+  /** After a read of so many bytes, another buffer where this one is in use, or was filled. */
+  #turn(readBytes: number): void {
     if (readBytes === this.#current.bytes.length) this.#size = LARGE_BYTES;
-    else if (this.#current.users === 0) return undefined;
+    else if (this.#current.users === 0) return;
     const fits = this.#free.findLast(({ bytes }) => bytes.length === this.#size);
     if (fits !== undefined) this.#free.splice(this.#free.indexOf(fits), 1);
     this.#current = fits ?? this.#make();
-    return this.#current.bytes;
   }
 
   #make(): ReadBuffer {

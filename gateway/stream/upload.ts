@@ -96,7 +96,10 @@ export class Upload implements BodySink {
 
   readonly #forward = (bytes: Buffer): void => {
     if (this.#stopped || bytes.length === 0) return;
-    const flows = this.#rules.framing.kind === 'chunked' ? this.#writeChunk(bytes) : this.#node.write(bytes);
+    const flows =
+      this.#rules.framing.kind === 'chunked'
+        ? this.#writeChunk(bytes)
+        : this.#node.write(bytes, this.#caller.hold(bytes));
     if (flows || this.held) return;
     this.held = true;
     this.#caller.pauseBody();
@@ -105,7 +108,7 @@ export class Upload implements BodySink {
 
   #writeChunk(bytes: Buffer): boolean {
     this.#node.write(chunkStart(bytes.length));
-    this.#node.write(bytes);
+    this.#node.write(bytes, this.#caller.hold(bytes));
     return this.#node.write(CRLF);
   }
 

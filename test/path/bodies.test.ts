@@ -24,6 +24,40 @@ async function echoNode(t: Test): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+/** A node that pauses after every piece, and answers with the hash of what it got. */
+async function fitfulNode(t: Test): Promise<string> {
+  const server = createServer((incoming, response) => {
+    const hash = createHash('sha256');
+    incoming.on('data', (piece: Buffer) => {
+      hash.update(piece);
+      incoming.pause();
+      setTimeout(() => incoming.resume(), piece.length % 4);
+    });
+    incoming.on('end', () => response.end(hash.digest('hex')));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function putForHash(stage: Stage, body: Buffer, chunked: boolean): Promise<string> {
+  const socket = await stage.connect();
+  const answer = await new Promise<string>((resolve, reject) => {
+    const headers = { host: HOST, ...(chunked ? {} : { 'content-length': body.length }) };
+    const outgoing = request(
+      { createConnection: () => socket, method: 'PUT', path: '/open/hash', headers },
+      (response) => response.setEncoding('utf8').on('data', resolve),
+    );
+    outgoing.on('error', reject);
+    Readable.from(pieces(body), { objectMode: false }).pipe(outgoing);
+  });
+  socket.destroy();
+  return answer;
+}
+
 async function put(stage: Stage, body: Buffer, chunked: boolean): Promise<{ status: number; hash: string }> {
   const socket = await stage.connect();
   return new Promise((resolve, reject) => {
@@ -53,25 +87,38 @@ async function hashOf(response: IncomingMessage): Promise<{ status: number; hash
   return { status: response.statusCode ?? 0, hash: hash.digest('hex') };
 }
 
-t.test('any length, declared or in chunks, comes back bit for bit', async (t) => {
-  const stage = await setStage(t, { nodes: [await echoNode(t)] });
-  for (const length of [0, 1, 16_383, 16_384, 65_537, 3 * MIB]) {
-    const body = randomBytes(length);
-    const expected = { status: 200, hash: createHash('sha256').update(body).digest('hex') };
-    t.same(await put(stage, body, false), expected, `${length} bytes, declared`);
-    t.same(await put(stage, body, true), expected, `${length} bytes, in chunks`);
-  }
-});
+for (const readsInPlace of [true, false]) {
+  const how = readsInPlace ? 'read in place' : "by 'data' events";
+  t.test(`any length, declared or in chunks, comes back bit for bit (${how})`, async (t) => {
+    const stage = await setStage(t, { readsInPlace, nodes: [await echoNode(t)] });
+    for (const length of [0, 1, 16_383, 16_384, 65_537, 3 * MIB]) {
+      const body = randomBytes(length);
+      const expected = { status: 200, hash: createHash('sha256').update(body).digest('hex') };
+      t.same(await put(stage, body, false), expected, `${length} bytes, declared`);
+      t.same(await put(stage, body, true), expected, `${length} bytes, in chunks`);
+    }
+  });
 
-t.test('many streams at once do not mix', async (t) => {
-  const stage = await setStage(t, { nodes: [await echoNode(t), await echoNode(t)] });
-  const bodies = Array.from({ length: 24 }, (_, index) => randomBytes(100_000 + index * 5000));
-  const answers = await Promise.all(bodies.map((body, index) => put(stage, body, index % 2 === 0)));
-  t.same(
-    answers.map(({ hash }) => hash),
-    bodies.map((body) => createHash('sha256').update(body).digest('hex')),
-  );
-});
+  t.test(`many streams at once do not mix (${how})`, async (t) => {
+    const stage = await setStage(t, { readsInPlace, nodes: [await echoNode(t), await echoNode(t)] });
+    const bodies = Array.from({ length: 24 }, (_, index) => randomBytes(100_000 + index * 5000));
+    const answers = await Promise.all(bodies.map((body, index) => put(stage, body, index % 2 === 0)));
+    t.same(
+      answers.map(({ hash }) => hash),
+      bodies.map((body) => createHash('sha256').update(body).digest('hex')),
+    );
+  });
+
+  t.test(`a node that reads by fits and starts gets what was sent (${how})`, async (t) => {
+    const stage = await setStage(t, { readsInPlace, nodes: [await fitfulNode(t), await fitfulNode(t)] });
+    const bodies = Array.from({ length: 8 }, (_, index) => randomBytes(4 * MIB + index * 1001));
+    const answers = await Promise.all(bodies.map((body, index) => putForHash(stage, body, index % 2 === 0)));
+    t.same(
+      answers,
+      bodies.map((body) => createHash('sha256').update(body).digest('hex')),
+    );
+  });
+}
 
 /** Writes zeros until the socket has not taken any for a while; resolves to how many left. */
 async function fill(socket: Socket, limit: number): Promise<number> {

@@ -25,6 +25,8 @@ export interface StageOptions {
   readonly routes?: string;
   /** In place of the upstream's keys beside nodes. */
   readonly upstream?: string;
+  /** Off: callers are read by 'data' events, as on a Node that knows nothing else. */
+  readonly readsInPlace?: boolean;
   /** Node addresses, `host:port`, or with `https://` before it. */
   readonly nodes: readonly string[];
 }
@@ -76,6 +78,7 @@ export async function setStage(t: Test, options: StageOptions): Promise<Stage> {
     policyFolder: join(folder, 'policies'),
     version: 'test',
     log: createLog('silent'),
+    ...(options.readsInPlace !== undefined && { readsInPlace: options.readsInPlace }),
   });
   const { gateway } = outcome;
   if (gateway === undefined) throw new Error(outcome.faults.map(formatFault).join('\n'));

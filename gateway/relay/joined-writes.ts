@@ -1,0 +1,70 @@
+/** Writes of one connection: what comes in one turn leaves together, and what lies side by side in memory as one piece. */
+
+import type { Socket } from 'node:net';
+
+/** Side by side, more than this gains nothing. */
+const TOGETHER_BYTES = 64 * 1024;
+
+export class JoinedWrites {
+  readonly #socket: Socket;
+  #corked = false;
+  /** Bytes side by side that are not written yet, and who waits for that. */
+  #memory: ArrayBufferLike | undefined;
+  #start = 0;
+  #end = 0;
+  #waiting: (() => void)[] = [];
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /**
+   * `onWritten` is called when the bytes are not needed any more; bytes with nobody to tell are their own, and are not
+   * joined. False: wait for 'drain'.
+   */
+  write(bytes: Buffer | string, onWritten?: () => void): boolean {
+    this.#gather();
+    if (typeof bytes === 'string' || onWritten === undefined) {
+      this.#flush();
+      this.#socket.write(bytes, 'latin1', onWritten);
+    } else {
+      this.#join(bytes, onWritten);
+    }
+    return !this.#socket.writableNeedDrain;
+  }
+
+  #join({ buffer, byteOffset, length }: Buffer, onWritten: () => void): void {
+    if (buffer !== this.#memory || byteOffset !== this.#end) {
+      this.#flush();
+      this.#memory = buffer;
+      this.#start = byteOffset;
+    }
+    this.#end = byteOffset + length;
+    this.#waiting.push(onWritten);
+    if (this.#end - this.#start >= TOGETHER_BYTES) this.#flush();
+  }
+
+  #flush(): void {
+    const memory = this.#memory;
+    if (memory === undefined) return;
+    const waiting = this.#waiting;
+    this.#memory = undefined;
+    this.#waiting = [];
+    this.#socket.write(Buffer.from(memory, this.#start, this.#end - this.#start), () => {
+      for (const onWritten of waiting) onWritten();
+    });
+  }
+
+  #gather(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    setImmediate(this.#letGo);
+  }
+
+  readonly #letGo = (): void => {
+    this.#flush();
+    this.#corked = false;
+    this.#socket.uncork();
+  };
+}

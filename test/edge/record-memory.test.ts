@@ -1,0 +1,52 @@
+/** Records lie side by side in a slab, which is used again when nobody needs what is in it. */
+
+import { Socket } from 'node:net';
+import t from 'tap';
+import { ownReadsWork, readIntoOwn } from '../../gateway/edge/own-reads.ts';
+import { RECORD_BYTES, RecordMemory } from '../../gateway/edge/record-memory.ts';
+
+t.test('this Node reads into memory of ours, and says so itself', async (t) => {
+  t.equal(await ownReadsWork(), true);
+});
+
+t.test('a socket without the machinery is left alone', async (t) => {
+  const socket = new Socket();
+  t.equal(
+    readIntoOwn(socket, { first: Buffer.alloc(1), onRead: () => undefined, next: () => Buffer.alloc(1) }),
+    false,
+  );
+  socket.destroy();
+});
+
+t.test('records lie side by side until there is no room', async (t) => {
+  const slab = new RecordMemory().take();
+  slab.hold();
+  for (let at = 0; at + RECORD_BYTES <= 262_144; at += 10_000) {
+    const view = slab.next();
+    if (view?.byteOffset !== at) t.equal(view?.byteOffset, at);
+    t.equal(view?.length, RECORD_BYTES);
+    slab.take(10_000);
+  }
+  t.equal(slab.next(), undefined);
+});
+
+t.test('a slab nobody holds begins anew', async (t) => {
+  const slab = new RecordMemory().take();
+  slab.take(1000);
+  const release = slab.hold();
+  t.equal(slab.next()?.byteOffset, 1000);
+  release();
+  t.equal(slab.next()?.byteOffset, 0);
+});
+
+t.test('a slab that was left comes back once nobody needs it, and is given out once', async (t) => {
+  const memory = new RecordMemory();
+  const slab = memory.take();
+  const [one, two] = [slab.hold(), slab.hold()];
+  slab.leave();
+  one();
+  t.not(memory.take(), slab, 'somebody still needs it');
+  two();
+  t.equal(memory.take(), slab);
+  t.not(memory.take(), slab);
+});
