@@ -179,7 +179,8 @@ export class CallerConnection extends Expiring implements InputListener {
   onChunk(chunk: Buffer, isLent: boolean): void {
     if (this.#state === 'closing') {
       this.#dropped += chunk.length;
-      if (this.#dropped > LINGER_BYTES) this.#socket.destroy();
+      // Whoever sends on sees the answer while its sending stands still; a reset would take the answer with it.
+      if (this.#dropped > LINGER_BYTES) this.#socket.pause();
       return;
     }
     // What is lent is read by the head reader, and by nobody else.

@@ -10,7 +10,14 @@ import { cpuNs, residentBytes } from './cpu.ts';
 import { type Answer, Caller } from './load.ts';
 import { patchStream } from './patch-stream.ts';
 import { median, print, spread } from './print.ts';
-import { reportAddresses, reportDecisions, reportManyNames, reportRotation, reportSwaps } from './reports.ts';
+import {
+  reportAddresses,
+  reportDecisions,
+  reportManyNames,
+  reportRevocation,
+  reportRotation,
+  reportSwaps,
+} from './reports.ts';
 import { openYard, type Side, type Yard } from './yard.ts';
 
 const MIB = 1024 * 1024;
@@ -297,6 +304,7 @@ function wanted(name: string): boolean {
 }
 
 if (wanted('server names')) await reportManyNames();
+if (wanted('revocation')) await reportRevocation();
 if (wanted('decisions')) await reportDecisions(Math.max(rounds, 10));
 if (wanted('addresses'))
   for (const count of [100_000, 1_000_000]) reportAddresses(count, Math.max(rounds, 10));

@@ -41,13 +41,22 @@ export class Caller {
     return answer;
   }
 
-  /** Sends the pieces as a body of their length, under back-pressure. */
-  async put(path: string, type: string, pieces: Iterable<Buffer>, bytes: number): Promise<Answer> {
+  /** Sends the pieces as a body of their length, under back-pressure, with a pause of so many milliseconds after each 16. */
+  async put(
+    path: string,
+    type: string,
+    pieces: Iterable<Buffer>,
+    bytes: number,
+    pauseMs = 0,
+  ): Promise<Answer> {
     const answer = this.#answer();
     const framing = `Content-Type: ${type}\r\nContent-Length: ${bytes}\r\n\r\n`;
     this.#socket.write(`PUT ${path} HTTP/1.1\r\n${this.#fields}${framing}`, 'latin1');
+    let sent = 0;
     for (const piece of pieces) {
-      if (this.#done === undefined) break;
+      sent += 1;
+      if (pauseMs > 0 && sent % 16 === 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      if (this.#done === undefined || this.#socket.destroyed) break;
       if (!this.#socket.write(piece)) await this.#writable();
     }
     return answer;

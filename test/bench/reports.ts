@@ -5,6 +5,7 @@ import { benchDecisions } from './decisions.ts';
 import { swapLists } from './list-swap.ts';
 import { manyNames } from './many-names.ts';
 import { print } from './print.ts';
+import { revokeHalfWay } from './revocation.ts';
 import { rotate } from './rotation.ts';
 import type { Yard } from './yard.ts';
 
@@ -79,4 +80,15 @@ export async function reportDecisions(rounds: number): Promise<void> {
   );
   print(`  the token alone      ${tokenUs.toFixed(2)}`);
   print(`  noise: the first row again ${noise.toFixed(2)} ×`);
+}
+
+export async function reportRevocation(): Promise<void> {
+  const { status, body, ms, sentBytes, nodeBytes, nodeEnd } = await revokeHalfWay();
+  const mib = (bytes: number): string => (bytes / MIB).toFixed(0);
+  print(`\nan upload of 1024 MiB whose token is revoked after 512 MiB`);
+  print(
+    `  the caller           ${status}, ${ms.toFixed(0)} ms after the list was written, at ${mib(sentBytes)} MiB`,
+  );
+  print(`                       ${body}`);
+  print(`  the node             ${mib(nodeBytes)} MiB, then ${nodeEnd}`);
 }

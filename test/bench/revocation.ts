@@ -1,0 +1,130 @@
+/** An upload of a GiB whose token is revoked when half of it has gone: what the caller sees, and what the node. */
+
+import type { ChildProcess } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAuthority } from '../../gateway/demo/pki.ts';
+import { createTokenIssuer } from '../../gateway/demo/token.ts';
+import { Caller } from './load.ts';
+import { AUDIENCE, HOST, ISSUER } from './names.ts';
+import { freePort, secure, serve, stop } from './yard.ts';
+
+const BYTES = 2 ** 30;
+const PIECE = Buffer.alloc(256 * 1024, 'w');
+
+export interface RevocationResult {
+  /** The answer to the caller. */
+  readonly status: number;
+  readonly body: string;
+  /** From the list that was written to the answer. */
+  readonly ms: number;
+  readonly sentBytes: number;
+  readonly nodeBytes: number;
+  /** How the connection to the node ended. */
+  readonly nodeEnd: string;
+}
+
+export async function revokeHalfWay(): Promise<RevocationResult> {
+  const folder = await mkdtemp(join(tmpdir(), 'patchgate-bench-'));
+  const children: ChildProcess[] = [];
+  const node = countingNode();
+  try {
+    const servers = await createAuthority('servers');
+    const clients = await createAuthority('clients');
+    const worker = await clients.issueClient({ commonName: 'worker' });
+    const server = await servers.issueServer({ dnsNames: [HOST] });
+    const tokens = await createTokenIssuer();
+    const certificates = join(folder, 'certs', HOST);
+    const tenants = join(folder, 'policies', 'tenants');
+    await mkdir(certificates, { recursive: true });
+    await mkdir(tenants, { recursive: true });
+    await writeFile(join(certificates, 'chain.pem'), server.certificatePem);
+    await writeFile(join(certificates, 'key.pem'), server.privateKeyPem);
+    await writeFile(join(certificates, 'clients.pem'), clients.certificatePem);
+    await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
+    const revoked = join(tenants, 'revoked.txt');
+    await writeFile(revoked, '# nobody\n');
+    const port = await freePort();
+    await writeFile(
+      join(folder, 'policies', 'gateway.yaml'),
+      `gateway:\n  listeners: [{ name: edge, address: '127.0.0.1:${port}' }]\n  admin: { address: 127.0.0.1:0 }\n  accessLog: { file: ../access.log }\n`,
+    );
+    await writeFile(join(tenants, 'bench.yaml'), tenantYaml(await node.listen()));
+    await serve(folder, children);
+    const jti = 'half-way';
+    const token = await tokens.sign({ iss: ISSUER, aud: AUDIENCE, sub: 'worker', scope: 'finetune', jti });
+    const tls = { ca: servers.certificatePem, cert: worker.certificatePem, key: worker.privateKeyPem };
+    const caller = new Caller(await secure({ ...tls, servername: HOST, host: '127.0.0.1', port }), token);
+    let sentBytes = 0;
+    let revokedMs = 0;
+    function* body(): Generator<Buffer> {
+      for (; sentBytes < BYTES; sentBytes += PIECE.length) {
+        if (sentBytes === BYTES / 2) {
+          revokedMs = performance.now();
+          void writeFile(revoked, `jti:${jti}\n`);
+        }
+        yield PIECE;
+      }
+    }
+    // Slower than the wire, so that there is a second half to be cut.
+    const answer = await caller.put('/v1/models/vision', 'application/octet-stream', body(), BYTES, 20);
+    const ms = performance.now() - revokedMs;
+    const nodeEnd = await node.ended();
+    caller.close();
+    return { status: answer.status, body: answer.body.trim(), ms, sentBytes, nodeBytes: node.bytes, nodeEnd };
+  } finally {
+    node.close();
+    for (const child of children) await stop(child);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function tenantYaml(nodePort: number): string {
+  return `tenant: bench
+serverNames: [${HOST}]
+revocation: { tokens: { file: revoked.txt } }
+issuers: { main: { issuer: ${ISSUER}, audience: ${AUDIENCE}, keys: { file: keys.json }, algorithms: [ES256] } }
+upstreams: { sync: { nodes: ['http://127.0.0.1:${nodePort}'] } }
+routes:
+  - name: send
+    match: { methods: [PUT], path: '/v1/models/{model_id}' }
+    require: { scope: finetune }
+    upstream: sync
+`;
+}
+
+interface CountingNode {
+  readonly bytes: number;
+  listen(): Promise<number>;
+  /** How its connection ended, once it has. */
+  ended(): Promise<string>;
+  close(): void;
+}
+
+function countingNode(): CountingNode {
+  let bytes = 0;
+  let tell: (how: string) => void = () => undefined;
+  const end = new Promise<string>((resolve) => {
+    tell = resolve;
+  });
+  const server: Server = createServer((socket) => {
+    socket.on('data', (piece) => {
+      bytes += piece.length;
+    });
+    socket.on('end', () => tell('a clean end'));
+    socket.on('error', (error: NodeJS.ErrnoException) => tell(error.code ?? error.message));
+  });
+  return {
+    get bytes() {
+      return bytes;
+    },
+    listen: () =>
+      new Promise((resolve) =>
+        server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
+      ),
+    ended: () => end,
+    close: () => void server.close(),
+  };
+}
