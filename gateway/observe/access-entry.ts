@@ -88,40 +88,57 @@ type Key = (typeof accessKeys)[keyof typeof accessKeys];
 const VALUE_CHARACTERS = 2048;
 const SECOND_MS = 1000;
 
-/** Writes lines, and remembers what the lines of a connection and of a token have in common as long as these live. */
+/** A line in the pieces it is written in, one behind the other: made anew, or bytes that are there already. */
+export interface LinePieces {
+  readonly start: string;
+  readonly connection: Buffer;
+  readonly request: string;
+  readonly token: Buffer;
+  readonly rest: string;
+}
+
+/** The most bytes a line takes: characters become three bytes of UTF-8 at most. */
+export function mostBytes({ start, connection, request, token, rest }: LinePieces): number {
+  return (start.length + request.length + rest.length) * 3 + connection.length + token.length;
+}
+
+/** Writes the line at `at`, where it has room; gives back where it ends. */
+export function writeLine(pieces: LinePieces, target: Buffer, at: number): number {
+  let end = at + target.write(pieces.start, at);
+  end += pieces.connection.copy(target, end);
+  end += target.write(pieces.request, end);
+  end += pieces.token.copy(target, end);
+  return end + target.write(pieces.rest, end);
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Makes lines, and remembers what the lines of a connection and of a token have in common as long as these live. */
 export class AccessLines {
-  readonly #connections = new WeakMap<ConnectionFacts, string>();
-  readonly #tokens = new WeakMap<LoggedToken, string>();
+  readonly #connections = new WeakMap<ConnectionFacts, Buffer>();
+  readonly #tokens = new WeakMap<LoggedToken, Buffer>();
   #secondMs = Number.NaN;
   #secondText = '';
 
   /** The line with its newline: one JSON object, no byte in it that could start another line. */
-  format(entry: AccessEntry): string {
+  pieces(entry: AccessEntry): LinePieces {
     const { token, path } = entry;
-    return (
-      `{"time":"${this.#timeText(entry.timeMs)}"${text('request.id', entry.requestId)}` +
-      this.#connectionText(entry.connection) +
-      text('tenant', entry.tenant) +
-      text('route', entry.route) +
-      text('client.address', entry.clientAddress) +
-      text('http.request.method', entry.method) +
-      text('url.path', path === undefined ? undefined : withoutQuery(path)) +
-      number('http.response.status_code', entry.status) +
-      number('duration_ms', entry.durationMs) +
-      number('bytes_in', entry.bytesIn) +
-      number('bytes_out', entry.bytesOut) +
-      (token === undefined ? '' : this.#tokenText(token)) +
-      text('model_id', entry.modelId) +
-      text('upstream.node', entry.node) +
-      number('policy.generation', entry.policyGeneration) +
-      text('decision.step', entry.decisionStep) +
-      text('denial.code', entry.denialCode) +
-      text('denial.rule', entry.denialRule) +
-      text('shadow.step', entry.shadowStep) +
-      text('shadow.code', entry.shadowCode) +
-      text('cause', entry.cause) +
-      `${text('ended_by', entry.endedBy)}}\n`
-    );
+    return {
+      start: `{"time":"${this.#timeText(entry.timeMs)}"${text('request.id', entry.requestId)}`,
+      connection: this.#connectionBytes(entry.connection),
+      request:
+        text('tenant', entry.tenant) +
+        text('route', entry.route) +
+        text('client.address', entry.clientAddress) +
+        text('http.request.method', entry.method) +
+        text('url.path', path === undefined ? undefined : withoutQuery(path)) +
+        number('http.response.status_code', entry.status) +
+        number('duration_ms', entry.durationMs) +
+        number('bytes_in', entry.bytesIn) +
+        number('bytes_out', entry.bytesOut),
+      token: token === undefined ? NOTHING : this.#tokenBytes(token),
+      rest: restText(entry),
+    };
   }
 
   /** Lines come by the thousand in a second: its text is made once. */
@@ -134,23 +151,38 @@ export class AccessLines {
     return `${this.#secondText}${String(ms).padStart(3, '0')}Z`;
   }
 
-  #connectionText(facts: ConnectionFacts): string {
+  #connectionBytes(facts: ConnectionFacts): Buffer {
     const known = this.#connections.get(facts);
     if (known !== undefined) return known;
-    const written = connectionText(facts);
+    const written = Buffer.from(connectionText(facts));
     this.#connections.set(facts, written);
     return written;
   }
 
-  #tokenText(token: LoggedToken): string {
+  #tokenBytes(token: LoggedToken): Buffer {
     const known = this.#tokens.get(token);
     if (known !== undefined) return known;
     const { subject, jti, logged } = token;
     const claims = logged === undefined ? '' : `,"${accessKeys.tokenClaims}":${logged}`;
-    const written = `${text('token.sub', subject)}${text('token.jti', jti)}${claims}`;
+    const written = Buffer.from(`${text('token.sub', subject)}${text('token.jti', jti)}${claims}`);
     this.#tokens.set(token, written);
     return written;
   }
+}
+
+function restText(entry: AccessEntry): string {
+  return (
+    text('model_id', entry.modelId) +
+    text('upstream.node', entry.node) +
+    number('policy.generation', entry.policyGeneration) +
+    text('decision.step', entry.decisionStep) +
+    text('denial.code', entry.denialCode) +
+    text('denial.rule', entry.denialRule) +
+    text('shadow.step', entry.shadowStep) +
+    text('shadow.code', entry.shadowCode) +
+    text('cause', entry.cause) +
+    `${text('ended_by', entry.endedBy)}}\n`
+  );
 }
 
 function connectionText({

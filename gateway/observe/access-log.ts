@@ -3,7 +3,7 @@
 import { openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { destination } from 'pino';
-import { type AccessEntry, AccessLines } from './access-entry.ts';
+import { type AccessEntry, AccessLines, mostBytes, writeLine } from './access-entry.ts';
 
 export type { AccessEntry } from './access-entry.ts';
 
@@ -31,8 +31,6 @@ export interface AccessLog {
 
 const STANDARD_OUTPUT = 1;
 const BATCH_BYTES = 65_536;
-/** Characters become three bytes of UTF-8 at most. */
-const CHARACTER_BYTES = 3;
 const FLUSH_MS = 100;
 const BUFFERED_BYTES = 8 << 20;
 const CLOSE_MS = 2000;
@@ -88,9 +86,12 @@ class BufferedLog implements AccessLog {
       this.#dropped += 1;
       return;
     }
-    const line = this.#lines.format(entry);
-    if (line.length * CHARACTER_BYTES > BATCH_BYTES - this.#batchBytes) this.#handOn();
-    this.#batchBytes += this.#batch.write(line, this.#batchBytes);
+    const pieces = this.#lines.pieces(entry);
+    const needed = mostBytes(pieces);
+    if (needed > this.#batch.length - this.#batchBytes) this.#handOn();
+    // A line longer than a whole batch gets one of its own size.
+    if (needed > this.#batch.length) this.#batch = Buffer.allocUnsafeSlow(needed);
+    this.#batchBytes = writeLine(pieces, this.#batch, this.#batchBytes);
     this.#batchLines += 1;
   }
 

@@ -3,7 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { ConnectionFacts } from '../../gateway/core/facts.ts';
-import { type AccessEntry, AccessLines, accessKeys } from '../../gateway/observe/access-entry.ts';
+import {
+  type AccessEntry,
+  AccessLines,
+  accessKeys,
+  mostBytes,
+  writeLine,
+} from '../../gateway/observe/access-entry.ts';
 import { createAccessLog } from '../../gateway/observe/access-log.ts';
 import { address, certificate } from '../checks/situation.ts';
 
@@ -18,7 +24,11 @@ const connection: ConnectionFacts = {
 };
 
 const lines = new AccessLines();
-const formatAccessLine = (each: AccessEntry): string => lines.format(each);
+const formatAccessLine = (each: AccessEntry): string => {
+  const pieces = lines.pieces(each);
+  const target = Buffer.alloc(mostBytes(pieces) + 1);
+  return target.toString('utf8', 1, writeLine(pieces, target, 1));
+};
 
 const entry: AccessEntry = {
   connection,
@@ -101,6 +111,22 @@ t.test('lines are appended, in order, and none is lost by closing', async (t) =>
     Array.from({ length: 5000 }, (_, count) => count),
   );
   t.equal(log.dropped, 1, 'the one that came too late');
+});
+
+t.test('a line longer than a batch is written whole, and so are those around it', async (t) => {
+  const file = join(t.testdir({}), 'access.log');
+  const log = createAccessLog({ file });
+  const long = '\u0001'.repeat(2048);
+  const subject = { subject: long, jti: long, logged: JSON.stringify({ scope: 'x'.repeat(60_000) }) };
+  log.write({ ...entry, requestId: 'before' });
+  log.write({ ...entry, requestId: 'long', cause: long, token: subject });
+  log.write({ ...entry, requestId: 'after' });
+  await log.close();
+  const written = readFileSync(file, 'utf8').trimEnd().split('\n');
+  t.same(
+    written.map((line) => JSON.parse(line)['request.id']),
+    ['before', 'long', 'after'],
+  );
 });
 
 t.test('a full disk is told once, and lines beyond the bound are counted', async (t) => {
