@@ -4,6 +4,7 @@ import type { PolicyFault } from '../core/fault.ts';
 import { FileWatch } from '../sources/file-watch.ts';
 import { FileFeed } from './file-feed.ts';
 import { type Feed, type FollowedList, type ListReader, type LiveContents, LiveList } from './live-list.ts';
+import type { RedisServer } from './redis-server.ts';
 
 /** Where a list comes from; paths are absolute. */
 export type ListSource =
@@ -28,6 +29,7 @@ export class ListRegistry {
   readonly #options: ListRegistryOptions;
   readonly #watch: FileWatch | undefined;
   readonly #lists = new Set<FollowedList>();
+  readonly #redis = new Map<string, RedisServer>();
   /** Lists of one kind by the reader that makes them. */
   readonly #kinds = new Map<unknown, unknown>();
 
@@ -97,7 +99,16 @@ export class ListRegistry {
       return () => new EtcdFeed(source.endpoints, source.key);
     }
     const { RedisFeed } = await import('./redis-feed.ts');
-    return () => new RedisFeed(source.url, source.key);
+    const { RedisServer } = await import('./redis-server.ts');
+    return () => new RedisFeed(this.#redisAt(source.url, RedisServer), source.key);
+  }
+
+  /** Lists of one server share its connections. */
+  #redisAt(url: string, Server: typeof RedisServer): RedisServer {
+    const known = this.#redis.get(url);
+    const server = known ?? new Server(url, () => void this.#redis.delete(url));
+    this.#redis.set(url, server);
+    return server;
   }
 }
 

@@ -4,55 +4,39 @@
  * changed and anything else asks for reading it again; a slow poll stands behind both.
  */
 
-import { Redis } from 'ioredis';
-import { backoffMs } from './backoff.ts';
+import type { Redis } from 'ioredis';
 import type { Feed, FeedListener } from './live-list.ts';
+import type { RedisServer, RedisUser } from './redis-server.ts';
 
-const ANSWER_MS = 2000;
 const POLL_MS = 10_000;
-/** A server that is there but stands still is found out by asking it so often. */
-const PROBE_MS = 2000;
 const SETTLE_MS = 20;
 
-export class RedisFeed implements Feed {
+export class RedisFeed implements Feed, RedisUser {
   readonly place: string;
+  readonly channels: readonly string[];
   readonly #key: string;
+  readonly #server: RedisServer;
   readonly #commands: Redis;
-  readonly #subscriber: Redis;
   #listener: FeedListener | undefined;
   /** What was told last, a set or a text; a poll that finds the same tells nothing. */
   #told: Map<string, string> | string | undefined;
   #reading: Promise<void> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
-  #probe: NodeJS.Timeout | undefined;
   #soon: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(url: string, key: string) {
+  constructor(server: RedisServer, key: string) {
     this.place = `redis ${key}`;
     this.#key = key;
-    const options = {
-      lazyConnect: true,
-      connectTimeout: ANSWER_MS,
-      commandTimeout: ANSWER_MS,
-      maxRetriesPerRequest: 0,
-      retryStrategy: (times: number): number => backoffMs(times),
-    };
-    this.#commands = new Redis(url, options);
-    this.#subscriber = new Redis(url, { ...options, autoResubscribe: false });
-    // Every command tells of its own failure; an error nobody hears would end everything.
-    for (const client of [this.#commands, this.#subscriber]) client.on('error', () => undefined);
+    this.#server = server;
+    this.#commands = server.commands;
+    this.channels = [`__keyspace@${server.database}__:${key}`, `${key}:changes`];
   }
 
   async start(listener: FeedListener): Promise<void> {
     this.#listener = listener;
-    this.#subscriber.on('ready', () => void this.#subscribe());
-    this.#subscriber.on('message', (channel: string, message: string) => this.#onMessage(channel, message));
-    this.#commands.on('ready', () => this.#readSoon());
-    this.#commands.connect().catch(() => undefined);
-    this.#subscriber.connect().catch(() => undefined);
+    this.#server.join(this);
     this.#poll = setInterval(() => this.#readSoon(), POLL_MS);
-    this.#probe = setInterval(() => void this.#ask(), PROBE_MS);
     this.#readNext();
     await this.#reading;
   }
@@ -64,24 +48,20 @@ export class RedisFeed implements Feed {
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#poll);
-    clearInterval(this.#probe);
     clearTimeout(this.#soon);
-    this.#commands.disconnect();
-    this.#subscriber.disconnect();
+    this.#server.leave(this);
   }
 
-  /** What changed while nobody listened is read afterwards. */
-  async #subscribe(): Promise<void> {
-    const database = this.#subscriber.options.db ?? 0;
-    try {
-      await this.#subscriber.subscribe(`__keyspace@${database}__:${this.#key}`, `${this.#key}:changes`);
-      this.#readSoon();
-    } catch {
-      // The connection is lost again, and 'ready' comes again.
-    }
+  onReady(): void {
+    this.#readSoon();
   }
 
-  #onMessage(channel: string, message: string): void {
+  onProbe(error: unknown): void {
+    if (error !== undefined) this.#fail(reasonOf(error));
+    else if (this.#told === undefined) this.#readSoon();
+  }
+
+  onMessage(channel: string, message: string): void {
     const [, entry] = /^[+-] ?(.+)$/.exec(message) ?? [];
     if (channel !== `${this.#key}:changes` || entry === undefined) this.#readSoon();
     else this.#reading = this.#reading.then(() => this.#lookAt(entry));
@@ -97,15 +77,6 @@ export class RedisFeed implements Feed {
       if (isMember) members.set(entry, entry);
       else members.delete(entry);
       this.#tell(members);
-    } catch (error) {
-      this.#fail(reasonOf(error));
-    }
-  }
-
-  async #ask(): Promise<void> {
-    try {
-      await this.#commands.ping();
-      if (this.#told === undefined) this.#readSoon();
     } catch (error) {
       this.#fail(reasonOf(error));
     }

@@ -31,54 +31,87 @@ export async function revokeHalfWay(): Promise<RevocationResult> {
   const children: ChildProcess[] = [];
   const node = countingNode();
   try {
-    const servers = await createAuthority('servers');
-    const clients = await createAuthority('clients');
-    const worker = await clients.issueClient({ commonName: 'worker' });
-    const server = await servers.issueServer({ dnsNames: [HOST] });
-    const tokens = await createTokenIssuer();
-    const certificates = join(folder, 'certs', HOST);
-    const tenants = join(folder, 'policies', 'tenants');
-    await mkdir(certificates, { recursive: true });
-    await mkdir(tenants, { recursive: true });
-    await writeFile(join(certificates, 'chain.pem'), server.certificatePem);
-    await writeFile(join(certificates, 'key.pem'), server.privateKeyPem);
-    await writeFile(join(certificates, 'clients.pem'), clients.certificatePem);
-    await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
-    const revoked = join(tenants, 'revoked.txt');
-    await writeFile(revoked, '# nobody\n');
-    const port = await freePort();
-    await writeFile(
-      join(folder, 'policies', 'gateway.yaml'),
-      `gateway:\n  listeners: [{ name: edge, address: '127.0.0.1:${port}' }]\n  admin: { address: 127.0.0.1:0 }\n  accessLog: { file: ../access.log }\n`,
-    );
-    await writeFile(join(tenants, 'bench.yaml'), tenantYaml(await node.listen()));
-    await serve(folder, children);
-    const jti = 'half-way';
-    const token = await tokens.sign({ iss: ISSUER, aud: AUDIENCE, sub: 'worker', scope: 'finetune', jti });
-    const tls = { ca: servers.certificatePem, cert: worker.certificatePem, key: worker.privateKeyPem };
-    const caller = new Caller(await secure({ ...tls, servername: HOST, host: '127.0.0.1', port }), token);
-    let sentBytes = 0;
-    let revokedMs = 0;
-    function* body(): Generator<Buffer> {
-      for (; sentBytes < BYTES; sentBytes += PIECE.length) {
-        if (sentBytes === BYTES / 2) {
-          revokedMs = performance.now();
-          void writeFile(revoked, `jti:${jti}\n`);
-        }
-        yield PIECE;
-      }
-    }
+    const { caller, revoke } = await openGateway(folder, await node.listen(), children);
+    const body = new HalfWay(revoke);
     // Slower than the wire, so that there is a second half to be cut.
-    const answer = await caller.put('/v1/models/vision', 'application/octet-stream', body(), BYTES, 20);
-    const ms = performance.now() - revokedMs;
+    const answer = await caller.put(
+      '/v1/models/vision',
+      'application/octet-stream',
+      body.pieces(),
+      BYTES,
+      20,
+    );
+    const ms = performance.now() - body.revokedMs;
     const nodeEnd = await node.ended();
     caller.close();
+    const { sentBytes } = body;
     return { status: answer.status, body: answer.body.trim(), ms, sentBytes, nodeBytes: node.bytes, nodeEnd };
   } finally {
     node.close();
     for (const child of children) await stop(child);
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** The body, which calls `revoke` when half of it is sent. */
+class HalfWay {
+  sentBytes = 0;
+  revokedMs = 0;
+  readonly #revoke: () => void;
+
+  constructor(revoke: () => void) {
+    this.#revoke = revoke;
+  }
+
+  *pieces(): Generator<Buffer> {
+    for (; this.sentBytes < BYTES; this.sentBytes += PIECE.length) {
+      if (this.sentBytes === BYTES / 2) {
+        this.revokedMs = performance.now();
+        this.#revoke();
+      }
+      yield PIECE;
+    }
+  }
+}
+
+/** A gateway as a process, a caller with a token, and what takes it back. */
+async function openGateway(
+  folder: string,
+  nodePort: number,
+  children: ChildProcess[],
+): Promise<{ readonly caller: Caller; readonly revoke: () => void }> {
+  const servers = await createAuthority('servers');
+  const clients = await createAuthority('clients');
+  const worker = await clients.issueClient({ commonName: 'worker' });
+  const server = await servers.issueServer({ dnsNames: [HOST] });
+  const tokens = await createTokenIssuer();
+  const certificates = join(folder, 'certs', HOST);
+  const tenants = join(folder, 'policies', 'tenants');
+  const revoked = join(tenants, 'revoked.txt');
+  const port = await freePort();
+  await mkdir(certificates, { recursive: true });
+  await mkdir(tenants, { recursive: true });
+  await writeFile(join(certificates, 'chain.pem'), server.certificatePem);
+  await writeFile(join(certificates, 'key.pem'), server.privateKeyPem);
+  await writeFile(join(certificates, 'clients.pem'), clients.certificatePem);
+  await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
+  await writeFile(revoked, '# nobody\n');
+  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port));
+  await writeFile(join(tenants, 'bench.yaml'), tenantYaml(nodePort));
+  await serve(folder, children);
+  const claims = { iss: ISSUER, aud: AUDIENCE, sub: 'worker', scope: 'finetune', jti: 'half-way' };
+  const tls = { ca: servers.certificatePem, cert: worker.certificatePem, key: worker.privateKeyPem };
+  const socket = await secure({ ...tls, servername: HOST, host: '127.0.0.1', port });
+  const revoke = (): void => void writeFile(revoked, 'jti:half-way\n');
+  return { caller: new Caller(socket, await tokens.sign(claims)), revoke };
+}
+
+function gatewayYaml(port: number): string {
+  return `gateway:
+  listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
+  admin: { address: 127.0.0.1:0 }
+  accessLog: { file: ../access.log }
+`;
 }
 
 function tenantYaml(nodePort: number): string {

@@ -1,7 +1,11 @@
 /** Lists in a real Redis: sets and strings, told of by the server or by the channel, killed, paused and brought back. */
 import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
+import { prefixReader } from '../../gateway/lists/contents.ts';
+import { ListRegistry } from '../../gateway/lists/list-registry.ts';
 import { RedisFeed } from '../../gateway/lists/redis-feed.ts';
+import { RedisServer } from '../../gateway/lists/redis-server.ts';
+import { revokedTokens } from '../../gateway/lists/revoked.ts';
 import { follow } from './following.ts';
 import { type RunningServer, skipWithout, startRedis, until } from './servers.ts';
 
@@ -15,7 +19,9 @@ function writer(t: Test, { port }: RunningServer): Redis {
   return client;
 }
 
-const feedOf = ({ port }: RunningServer): RedisFeed => new RedisFeed(`redis://127.0.0.1:${port}`, KEY);
+const feedAt = (port: number, key = KEY): RedisFeed =>
+  new RedisFeed(new RedisServer(`redis://127.0.0.1:${port}`, () => undefined), key);
+const feedOf = ({ port }: RunningServer): RedisFeed => feedAt(port);
 
 t.test('a set, by keyspace notifications', { skip }, async (t) => {
   const redis = await startRedis(t);
@@ -119,8 +125,39 @@ t.test(
 );
 
 t.test('a server that is not there', async (t) => {
-  const { list, faults, size } = follow(t, new RedisFeed('redis://127.0.0.1:1', KEY));
+  const { list, faults, size } = follow(t, feedAt(1));
   await list.settled();
   t.match(faults(), [/redis tenant-a:fleet:1:1: cannot be read: /]);
   t.equal(size(), undefined, 'never read');
+});
+
+t.test('lists of one server share its connections, and each hears of its own', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = writer(t, redis);
+  const registry = new ListRegistry({ mode: 'follow' });
+  t.teardown(() => registry.close());
+  const url = `redis://127.0.0.1:${redis.port}`;
+  const lists = await Promise.all(
+    ['a', 'b', 'c'].map((key) => registry.of(prefixReader).list({ kind: 'redis', url, key })),
+  );
+  const revoked = await registry.of(revokedTokens).list({ kind: 'redis', url, key: 'r' });
+  await Promise.all([...lists, revoked].map((list) => list.settled()));
+  const connections = async (): Promise<number> =>
+    String(await client.client('LIST'))
+      .trimEnd()
+      .split('\n').length - 1;
+  t.equal(await connections(), 2);
+  t.ok(await until(async () => (await client.pubsub('NUMSUB', 'r:changes'))[1] === 1));
+  await client.sadd('b', '203.0.113.0/24');
+  await client.sadd('r', 'jti:1');
+  const sizes = (): readonly number[] => lists.map(({ contents }) => contents?.tree.size ?? -1);
+  t.ok(await until(async () => sizes()[1] === 1));
+  t.same(sizes(), [0, 1, 0]);
+  t.ok(await until(async () => revoked.contents?.places.has('jti:1') === true));
+  registry.retain(new Set([lists[0]]));
+  t.ok(await until(async () => (await client.pubsub('NUMSUB', 'b:changes'))[1] === 0));
+  await client.sadd('a', '10.0.0.0/8');
+  t.ok(await until(async () => sizes()[0] === 1), 'the others leave it its own');
+  registry.close();
+  t.ok(await until(async () => (await connections()) === 0), 'the last one closes them');
 });
