@@ -100,7 +100,12 @@ class RouteTree<R> implements RouteTable<R> {
 
   constructor(entries: readonly RouteEntry<R>[]) {
     const parts = new Map<string, PatternPart>();
-    this.entries = entries.map((entry) => ({ ...entry, pattern: shareParts(entry.pattern, parts) }));
+    const methods = new Map<string, readonly string[]>();
+    this.entries = entries.map(({ route, ...entry }) => ({
+      methods: share(entry.methods, methods),
+      pattern: { ...entry.pattern, parts: entry.pattern.parts.map((part) => share(part, parts)) },
+      route,
+    }));
     this.#root = grow(
       this.entries,
       entries.map((_, number) => number),
@@ -122,15 +127,12 @@ class RouteTree<R> implements RouteTable<R> {
   }
 }
 
-/** Parts that are the same are one object: what a thousand routes share stays at hand. */
-function shareParts(pattern: PathPattern, shared: Map<string, PatternPart>): PathPattern {
-  const parts = pattern.parts.map((part) => {
-    const key = JSON.stringify(part);
-    const known = shared.get(key) ?? part;
-    shared.set(key, known);
-    return known;
-  });
-  return { ...pattern, parts };
+/** Values that are the same become one: what a thousand routes share stays at hand. */
+function share<T>(value: T, shared: Map<string, T>): T {
+  const key = JSON.stringify(value);
+  const known = shared.get(key) ?? value;
+  shared.set(key, known);
+  return known;
 }
 
 /** The node of these entries, whose patterns are the same up to part `depth`. */

@@ -30,6 +30,7 @@ export function compileRoutes(
 ): { readonly routes: RouteTable<Route>; readonly faults: readonly PolicyFault[] } {
   const faults: PolicyFault[] = [];
   const entries: RouteEntry<Route>[] = [];
+  const shared = new Shared();
   const names = new Set<string>();
   for (const [index, written] of file.routes.entries()) {
     const path = ['routes', index];
@@ -39,7 +40,7 @@ export function compileRoutes(
     const resolved = resolveNames(places, written, path, upstreams, faults);
     if (resolved === undefined) continue;
     const at = rulePlaces(places, path, RULES);
-    const route = compileRoute(file, written, at, lists, resolved.upstream);
+    const route = compileRoute(file, written, at, lists, resolved.upstream, shared);
     entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
   }
   return { routes: buildRouteTable(entries), faults };
@@ -99,6 +100,7 @@ function compileRoute(
   places: RulePlaces,
   lists: AddressLists,
   upstream: Upstream,
+  shared: Shared,
 ): Route {
   const { name, require, allow, certificate, stream } = written;
   const { encodedSlash, forwardAuthorization, forwardCertificateChain } = written;
@@ -113,11 +115,31 @@ function compileRoute(
     forwardCertificateChain,
     matchCommonName: certificate?.commonName ?? false,
     upstream,
-    ...(require !== 'none' && { require: compileRequirement(require) }),
+    ...(require !== 'none' && { require: shared.requirement(require) }),
     ...(allow !== undefined && { addresses: addressRules(lists, allow, []) }),
     ...(certificate !== undefined && { certificateNames: certificate.names }),
-    ...(stream !== undefined && { stream: compileStream(stream) }),
+    ...(stream !== undefined && { stream: shared.stream(stream) }),
   };
+}
+
+/** What routes ask for alike is one object: what a thousand of them share stays at hand. */
+class Shared {
+  readonly #requirements = new Map<string, Requirement>();
+  readonly #streams = new Map<string, StreamRule>();
+
+  requirement(written: Exclude<RouteFile['require'], 'none'>): Requirement {
+    const key = JSON.stringify(written);
+    const known = this.#requirements.get(key) ?? compileRequirement(written);
+    this.#requirements.set(key, known);
+    return known;
+  }
+
+  stream(written: NonNullable<RouteFile['stream']>): StreamRule {
+    const key = JSON.stringify(written);
+    const known = this.#streams.get(key) ?? compileStream(written);
+    this.#streams.set(key, known);
+    return known;
+  }
 }
 
 function compileRequirement(written: Exclude<RouteFile['require'], 'none'>): Requirement {
