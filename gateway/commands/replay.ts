@@ -1,0 +1,134 @@
+/** Decides the requests of an access log under two policies, and prints where they differ. */
+
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { isDenial } from '../core/denial.ts';
+import { formatFault } from '../core/fault.ts';
+import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
+import { placeOf } from '../explain/describe-step.ts';
+import { type Decided, Rehearsal } from '../explain/rehearsal.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { type Terminal, UsageError } from './command.ts';
+
+/** Policy folders, and the file that is replayed. */
+export interface ReplayOptions {
+  readonly old: string;
+  readonly next: string;
+  readonly replay: string;
+}
+
+/** Whether every request is decided alike. */
+export async function replayUnderBoth(options: ReplayOptions, terminal: Terminal): Promise<boolean> {
+  const before = await rehearse(options.old, terminal);
+  const after = await rehearse(options.next, terminal);
+  if (before === undefined || after === undefined) return false;
+  const replay = await replayLog(options.replay, before, after);
+  print(replay, terminal);
+  return replay.changes.size === 0 && replay.unreadable === undefined;
+}
+
+/** A policy with faults decides nothing. */
+async function rehearse(folder: string, terminal: Terminal): Promise<Rehearsal | undefined> {
+  const { policy, faults } = await loadPolicy(folder, Date.now());
+  for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
+  return policy === undefined || faults.length > 0 ? undefined : new Rehearsal(policy);
+}
+
+/** Decisions that change in the same way. */
+interface Change {
+  readonly words: string;
+  /** Of the first one. */
+  readonly example: string;
+  readonly why: string | undefined;
+  count: number;
+}
+
+interface Replay {
+  requests: number;
+  /** Lines of heads that could not be read: no policy has a say in those. */
+  headless: number;
+  /** Requests recorded otherwise than the old policy decides: by another policy, by a limit, or by a list as it was then. */
+  otherwise: number;
+  /** The first line that is none, and why. */
+  unreadable?: string;
+  readonly changes: Map<string, Change>;
+}
+
+async function replayLog(file: string, before: Rehearsal, after: Rehearsal): Promise<Replay> {
+  const replay: Replay = { requests: 0, headless: 0, otherwise: 0, changes: new Map() };
+  const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
+  let number = 0;
+  try {
+    for await (const text of lines) {
+      number += 1;
+      if (text.trim() === '') continue;
+      const recorded = readAccessLine(text);
+      if (typeof recorded === 'string') {
+        replay.unreadable = `${file}:${number} ${recorded}`;
+        return replay;
+      }
+      if (recorded === undefined) replay.headless += 1;
+      else await compare(replay, recorded, `${file}:${number}`, before, after);
+    }
+  } catch (error) {
+    throw new UsageError(`--replay: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return replay;
+}
+
+async function compare(
+  replay: Replay,
+  { told, code }: RecordedRequest,
+  place: string,
+  before: Rehearsal,
+  after: Rehearsal,
+): Promise<void> {
+  replay.requests += 1;
+  const [old, now] = [await before.decide(told), await after.decide(told)];
+  const [was, is] = [outcomeOf(old, told.token === undefined), outcomeOf(now, told.token === undefined)];
+  if (code !== undefined && was.code !== code) replay.otherwise += 1;
+  if (was.words === is.words) return;
+  const words = `${was.words} → ${is.words}`;
+  const known = replay.changes.get(words);
+  if (known !== undefined) {
+    known.count += 1;
+    return;
+  }
+  const example = `${told.method} ${told.target} of ${told.client ?? told.peer.text} (${place})`;
+  replay.changes.set(words, { words, example, why: whyOf(now) ?? whyOf(old), count: 1 });
+}
+
+/** A token nobody looked at then is not in the log: what it would have done is not known. */
+function outcomeOf(
+  { decision, trail }: Decided,
+  tokenless: boolean,
+): { readonly words: string; readonly code?: string } {
+  const refused = isDenial(decision) ? decision : decision.shadowed;
+  const route = trail.route === undefined ? '' : ` by ${trail.route.name}`;
+  if (refused === undefined) return { words: `admitted${route}` };
+  const { code } = refused;
+  if (tokenless && code === 'token-missing') return { words: `asked for a token${route}`, code };
+  return { words: `${isDenial(decision) ? '' : 'in shadow '}${code}${route}`, code };
+}
+
+function whyOf({ decision, trail }: Decided): string | undefined {
+  const refused = isDenial(decision) ? decision : decision.shadowed;
+  if (refused === undefined) return undefined;
+  const place = placeOf(refused, trail);
+  const cause = refused.cause === undefined ? '' : ` ${refused.cause}.`;
+  return `${refused.detail}${cause}${place === undefined ? '' : ` (${place})`}`;
+}
+
+function print({ requests, headless, otherwise, unreadable, changes }: Replay, terminal: Terminal): void {
+  if (unreadable !== undefined) terminal.warn(`${unreadable}\n`);
+  const changed = [...changes.values()].reduce((sum, { count }) => sum + count, 0);
+  terminal.write(`${requests} requests replayed, ${changed} decided otherwise\n`);
+  if (headless > 0) terminal.write(`  ${headless} without a head that could be read are left out\n`);
+  if (otherwise > 0)
+    terminal.write(
+      `  ${otherwise} were refused otherwise than the old policy decides: by limits or streams, or by lists as they were\n`,
+    );
+  for (const { count, words, example, why } of [...changes.values()].sort((a, b) => b.count - a.count)) {
+    terminal.write(`  ${count} × ${words}\n      ${example}\n${why === undefined ? '' : `      ${why}\n`}`);
+  }
+}
