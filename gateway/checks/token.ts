@@ -43,7 +43,7 @@ export function checkToken(
   if (!COMPACT.test(credentials)) {
     return deny('token', 'token-malformed', 'The bearer token is not a JWS in compact form.');
   }
-  const verifying = verifyToken(tenant, credentials, { ...bearer, nowMs, mayFetch: facts.offline !== true });
+  const verifying = verifyToken(tenant, credentials, { ...bearer, nowMs, isNew: facts.again !== true });
   return verifying.then((token) => {
     if (!isDenial(token)) tenant.tokens.put(credentials, token, nowMs);
     return holds(token);

@@ -25,15 +25,15 @@ export interface Verification {
   readonly address: Address;
   /** The moment it is judged at, milliseconds since the epoch. */
   readonly nowMs: number;
-  /** Keys may be fetched for it. */
-  readonly mayFetch: boolean;
+  /** It came with a request just now: keys may be fetched for it, and its failure counts against the address. */
+  readonly isNew: boolean;
 }
 
 /** The token of a compact JWS of three parts, or why not. Never rejects. */
 export async function verifyToken(
   tenant: Tenant,
   jws: string,
-  { address, nowMs, mayFetch }: Verification,
+  { address, nowMs, isNew }: Verification,
 ): Promise<VerifiedToken | Denial> {
   const parts = jws.split('.');
   if (!parts.every(isCanonical)) return malformed('it is not canonical base64url');
@@ -45,11 +45,11 @@ export async function verifyToken(
   if (loose !== undefined) return malformed(loose);
   const read = readTimely(tenant, claims, nowMs);
   if (isDenial(read)) return read;
-  const waitMs = tenant.failedTokens.waitMs(address, nowMs);
+  const waitMs = isNew ? tenant.failedTokens.waitMs(address, nowMs) : 0;
   if (waitMs > 0) return tooManyFailures(waitMs);
   const { issuer, token } = read;
-  const verdict = await issuer.keys.verify(jws, issuer.algorithms, mayFetch);
-  if (verdict.kind === 'refused') tenant.failedTokens.record(address, nowMs);
+  const verdict = await issuer.keys.verify(jws, issuer.algorithms, isNew);
+  if (isNew && verdict.kind === 'refused') tenant.failedTokens.record(address, nowMs);
   if (verdict.kind !== 'verified') return signatureDenial(verdict);
   const logged = loggedClaims(claims, tenant.claimNames);
   return { ...token, keysVersion: verdict.version, ...(logged !== undefined && { logged }) };

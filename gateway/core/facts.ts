@@ -97,8 +97,8 @@ export interface Facts {
   readonly nowMs: number;
   /** The moment the token is judged at, where that is not now: a stream may outlive its token. */
   readonly tokenNowMs?: number;
-  /** Nothing may be fetched for the sake of this decision. */
-  readonly offline?: boolean;
+  /** A request that was admitted is decided again: nothing is fetched for it, and it is nobody's attempt. */
+  readonly again?: boolean;
   /** In place of the token of the head; never on a request that arrived. */
   readonly told?: ToldToken;
 }

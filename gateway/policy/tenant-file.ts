@@ -72,7 +72,7 @@ const revocation = z.strictObject({
   ),
   tokens: revoked(
     read(revokedToken, REVOKED_TOKEN),
-    'Revoked tokens: `jti:…`, `sub:…`, or `sha256:…` of the certificate they are bound to.',
+    'Revoked tokens: `jti:…`, `sub:…`, or `sha256:…` of the certificate they are bound to or come with.',
   ),
 });
 

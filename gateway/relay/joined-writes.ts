@@ -33,6 +33,12 @@ export class JoinedWrites {
     return !this.#socket.writableNeedDrain;
   }
 
+  /** Writes at once, behind all that was given before. */
+  writeNow(text: string): void {
+    this.#flush();
+    this.#socket.write(text, 'latin1');
+  }
+
   #join({ buffer, byteOffset, length }: Buffer, onWritten: () => void): void {
     if (buffer !== this.#memory || byteOffset !== this.#end) {
       this.#flush();

@@ -124,7 +124,7 @@ export class NodeConnection extends Expiring {
     this.#requestDone = !hasBody;
     this.uses += 1;
     if (hasBody) this.write(head);
-    else this.#socket.write(head, 'latin1');
+    else this.#output.writeNow(head);
   }
 
   /** Sends body bytes, framed by the caller of this; `onWritten` is called when they are not needed any more. */

@@ -52,7 +52,7 @@ export class Reexamination implements Examined {
       head,
       nowMs,
       tokenNowMs: Math.max(this.#admittedMs, nowMs - admission.route.expiryGraceMs),
-      offline: true,
+      again: true,
     });
     if (decision instanceof Promise) void decision.then((made) => this.#examined(made));
     else this.#examined(decision);

@@ -9,7 +9,7 @@ import { createAuthority } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer } from '../../gateway/demo/token.ts';
 import { Caller } from './load.ts';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
-import { freePort, secure, serve, stop } from './yard.ts';
+import { freePort, gatewayYaml, secure, serve, stop } from './yard.ts';
 
 const BYTES = 2 ** 30;
 const PIECE = Buffer.alloc(256 * 1024, 'w');
@@ -104,14 +104,6 @@ async function openGateway(
   const socket = await secure({ ...tls, servername: HOST, host: '127.0.0.1', port });
   const revoke = (): void => void writeFile(revoked, 'jti:half-way\n');
   return { caller: new Caller(socket, await tokens.sign(claims)), revoke };
-}
-
-function gatewayYaml(port: number): string {
-  return `gateway:
-  listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
-  admin: { address: 127.0.0.1:0 }
-  accessLog: { file: ../access.log }
-`;
 }
 
 function tenantYaml(nodePort: number): string {

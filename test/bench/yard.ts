@@ -139,7 +139,7 @@ export async function serve(
   return { pid: child.pid ?? 0, admin: `http://${admin}` };
 }
 
-function gatewayYaml(port: number): string {
+export function gatewayYaml(port: number): string {
   return `gateway:
   listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
   admin: { address: 127.0.0.1:0 }

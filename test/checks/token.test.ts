@@ -466,37 +466,24 @@ t.test('a token that is told of is judged by all but its signature', async (t) =
   t.match(told({ cnf: { 'x5t#S256': 'B'.repeat(43) } }), { code: 'token-unbound' });
 });
 
-t.test('claims of every JSON type in every place make a verdict, never an error', async (t) => {
-  const values: readonly unknown[] = [
-    ...[null, true, false, 0, -1, 1.5, 1e300, Number.MAX_SAFE_INTEGER, '', 'x', '\ud800', 'x'.repeat(4000)],
-    ...[[], [null], [[['x']]], {}, { a: 1 }, { 'x5t#S256': 7 }, { 'x5t#S256': thumbprint, jkt: 'x' }],
-  ];
-  const names = [
-    ...['iss', 'aud', 'sub', 'exp', 'iat', 'nbf', 'jti', 'scope', 'scp', 'cnf'],
-    ...['model_id', 'max_epochs', 'target_version', 'team', '__proto__', 'constructor'],
-  ];
-  let verdicts = 0;
-  for (const name of names) {
-    for (const value of values) {
-      const payload = JSON.stringify({ ...claims, [name]: undefined }).replace(
-        /}$/,
-        `,${JSON.stringify(name)}:${JSON.stringify(value)}}`,
-      );
-      verdicts += (await outcome(sign(payload))) === '' ? 0 : 1;
-    }
-  }
-  t.equal(verdicts, names.length * values.length);
-});
-
-t.test('a token with any one bit flipped is refused', async (t) => {
-  const token = Buffer.from(await signClaims());
-  const unlimited = tenant([], { failedTokens: new FailedVerifications({ count: 1_000_000, perMs: 1000 }) });
-  const passed: string[] = [];
-  for (let bit = 0; bit < token.length * 8; bit++) {
-    const flipped = Buffer.from(token);
-    flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-    if ((await outcome(flipped.toString('latin1'), { tenant: unlimited })) === 'ok')
-      passed.push(`bit ${bit}`);
-  }
-  t.same(passed, []);
-});
+t.test(
+  'a stream that is decided again is no attempt: it neither waits for failures nor adds to them',
+  async (t) => {
+    const failedTokens = new FailedVerifications({ count: 1, perMs: 60_000 });
+    const limited = tenant([], { failedTokens });
+    const again = async (token: string): Promise<string> => {
+      const given = { ...facts({ fields: bearer(token) }), again: true };
+      const found = await checkToken(limited, scopeFinetune, given, {
+        address: given.connection.peer,
+        certificate: holder,
+      });
+      return isDenial(found) ? found.code : 'ok';
+    };
+    const forged = (await signClaims({ sub: 'x' })).slice(0, -8).concat('AAAAAAAA');
+    for (let each = 0; each < 3; each++) t.equal(await again(forged), 'token-invalid');
+    t.equal(failedTokens.size, 0);
+    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+    t.equal(await outcome(await signClaims(), { tenant: limited }), 'rate-limited');
+    t.equal(await again(await signClaims()), 'ok', 'whatever others behind the same address have sent');
+  },
+);
