@@ -10,7 +10,7 @@ import type { Policy } from './policy/policy.ts';
 import { refusal } from './refuse.ts';
 import type { NodeConnection, NodeFault } from './relay/node-connection.ts';
 import type { NodeWaiter, UpstreamPools } from './relay/upstream-pools.ts';
-import { Account, type AccountContext, type EndedBy, type Ending } from './stream/account.ts';
+import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } from './stream/account.ts';
 import { Download, type DownloadWatcher } from './stream/download.ts';
 import { CONTINUE_TEXT, refusalText, upstreamText } from './stream/heads.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
@@ -68,6 +68,8 @@ class Exchange
   #download: Download | undefined;
   #retried = false;
   #over = false;
+  /** When the decision began. */
+  readonly #changes: number;
   #reexamination: Reexamination | undefined;
 
   constructor(
@@ -79,6 +81,7 @@ class Exchange
   ) {
     super();
     this.#context = context;
+    this.#changes = context.streams.changes;
     this.#policy = policy;
     this.#caller = caller;
     this.#head = head;
@@ -221,7 +224,7 @@ class Exchange
     this.#account.admitted(decision);
     const admitted = { head: this.#head, admission: decision };
     this.#reexamination = new Reexamination(this.#context.policy, this.#caller.standing, admitted, this);
-    this.#context.streams.add(this.#reexamination);
+    this.#context.streams.add(this.#reexamination, this.#changes);
     this.#context.pools.acquire(decision.route.upstream, this);
   }
 
@@ -295,6 +298,3 @@ class Exchange
     return true;
   }
 }
-
-/** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
-const CALLER_GONE = 499;

@@ -24,6 +24,9 @@ export interface Ending {
   readonly cause?: string;
 }
 
+/** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
+export const CALLER_GONE = 499;
+
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** Opened with the head; `close` is called once. */

@@ -21,6 +21,7 @@ export class RunningStreams {
   readonly #streams = new Slots<Examined>();
   readonly #tick: NodeJS.Timeout;
   #settling: NodeJS.Timeout | undefined;
+  #changes = 0;
 
   constructor() {
     this.#tick = setInterval(() => this.#examineDue(Date.now()), TICK_MS).unref();
@@ -30,8 +31,18 @@ export class RunningStreams {
     return this.#streams.size;
   }
 
-  add(stream: Examined): void {
+  /** Another number after every change. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** `since`: the number of changes when its decision began. What has changed meanwhile, it is decided again by. */
+  add(stream: Examined, since: number): void {
     this.#streams.add(stream);
+    if (since === this.#changes) return;
+    setImmediate(() => {
+      if (stream.slot >= 0) stream.examine();
+    });
   }
 
   delete(stream: Examined): void {
@@ -40,6 +51,7 @@ export class RunningStreams {
 
   /** Something has changed: every stream is decided again. */
   examineSoon(): void {
+    this.#changes += 1;
     this.#settling ??= setTimeout(() => {
       this.#settling = undefined;
       void this.#examineAll();
@@ -55,7 +67,6 @@ export class RunningStreams {
     for (const stream of this.#streams.snapshot()) if (stream.examineAtMs <= nowMs) stream.examine();
   }
 
-  /** Streams that begin meanwhile are decided by what is in force already. */
   async #examineAll(): Promise<void> {
     const streams = this.#streams.snapshot();
     for (let from = 0; from < streams.length; from += PIECE) {
