@@ -75,6 +75,12 @@ export function isFaults(read: object | readonly PolicyFault[]): read is readonl
   return Array.isArray(read);
 }
 
+/** A snapshot to be built: a new one, or the one in force again, because an entry of it has ended. */
+interface Work {
+  readonly snapshot: Snapshot;
+  readonly again: boolean;
+}
+
 /** Timers take 31 bits of milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -88,9 +94,9 @@ export class LiveList<Contents extends LiveContents>
   readonly #started: Promise<void>;
   #contents: Contents | undefined;
   #faults: readonly PolicyFault[] = [];
-  /** What the source said last, while it is not built. */
-  #waiting: Snapshot | undefined;
-  #latest: Snapshot | undefined;
+  #waiting: Work | undefined;
+  /** What the contents were built of; what the source said since may have faults. */
+  #good: Snapshot | undefined;
   #building: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -126,8 +132,11 @@ export class LiveList<Contents extends LiveContents>
   }
 
   onSnapshot(snapshot: Snapshot): void {
-    this.#latest = snapshot;
-    this.#waiting = snapshot;
+    this.#enqueue({ snapshot, again: false });
+  }
+
+  #enqueue(work: Work): void {
+    this.#waiting = work;
     if (this.#building === undefined) this.#begin();
   }
 
@@ -151,7 +160,7 @@ export class LiveList<Contents extends LiveContents>
 
   async #build(): Promise<void> {
     while (this.#waiting !== undefined && !this.#closed) {
-      const snapshot = this.#waiting;
+      const { snapshot, again } = this.#waiting;
       this.#waiting = undefined;
       const nowMs = this.#nowMs();
       const steps =
@@ -160,8 +169,13 @@ export class LiveList<Contents extends LiveContents>
           : this.#reader.keyed(this.place, snapshot.entries, nowMs);
       const read = await runSteps(steps, () => !this.#closed);
       if (read === undefined) return;
-      if (isFaults(read)) this.#take(undefined, read);
-      else this.#take(read, []);
+      if (isFaults(read)) {
+        this.#take(undefined, read);
+        continue;
+      }
+      this.#good = snapshot;
+      // That an entry has ended mends nothing of what is wrong with the source.
+      this.#take(read, again ? this.#faults : []);
     }
   }
 
@@ -180,7 +194,10 @@ export class LiveList<Contents extends LiveContents>
     if (nextEndMs === undefined || this.#closed) return;
     const inMs = Math.min(LONGEST_TIMER_MS, Math.max(0, nextEndMs - this.#nowMs()) + 1);
     this.#timer = setTimeout(() => {
-      if (this.#latest !== undefined) this.onSnapshot(this.#latest);
+      // What waits is newer, and asks for this again when it is done.
+      if (this.#good !== undefined && this.#waiting === undefined) {
+        this.#enqueue({ snapshot: this.#good, again: true });
+      }
     }, inMs).unref();
   }
 }

@@ -1,4 +1,4 @@
-/** Whatever is said, and whenever, the list ends with what was said last. */
+/** Whatever is said, and whenever, the list ends with what was said last; and entries end in their time. */
 import t from 'tap';
 import {
   type Feed,
@@ -7,6 +7,7 @@ import {
   type LiveContents,
   LiveList,
 } from '../../gateway/lists/live-list.ts';
+import { follow } from './following.ts';
 
 interface Said extends LiveContents {
   readonly text: string;
@@ -45,3 +46,49 @@ t.test('what is said while the end of a building goes round is built too', async
     list.close();
   }
 });
+
+/** A feed that says what it is told to. */
+class SaidFeed implements Feed {
+  readonly place = 'said';
+  #listener: FeedListener | undefined;
+
+  async start(listener: FeedListener): Promise<void> {
+    this.#listener = listener;
+  }
+
+  stop(): void {}
+
+  say(text: string): void {
+    this.#listener?.onSnapshot({ kind: 'text', text });
+  }
+
+  fail(problem: string): void {
+    this.#listener?.onFault(problem);
+  }
+}
+
+/** An entry that ends while nothing good is heard of its source. */
+const silences: ReadonlyMap<string, (feed: SaidFeed) => void> = new Map([
+  ['has rubbish', (feed) => feed.say('rubbish')],
+  ['cannot be read', (feed) => feed.fail('cannot be read: ECONNREFUSED')],
+]);
+
+for (const [what, silence] of silences) {
+  t.test(`an entry ends in its time while its source ${what}, which stays said`, async (t) => {
+    const feed = new SaidFeed();
+    const { list, has, faults, changes } = follow(t, feed);
+    const ends = new Date(Date.now() + 400).toISOString();
+    feed.say(`203.0.113.7/32 until=${ends}\n198.51.100.7/32\n`);
+    await list.settled();
+    silence(feed);
+    await list.settled();
+    t.ok(has('203.0.113.7') && faults().length === 1, 'the last good list holds, and what is wrong is said');
+    const before = changes();
+    while (has('203.0.113.7')) await new Promise((resolve) => setTimeout(resolve, 20));
+    t.ok(has('198.51.100.7'), 'the other entry stays');
+    t.equal(faults().length, 1, 'the source is no better for it');
+    t.notOk(list.isCurrent);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.equal(changes(), before + 1, 'built once, and not again and again');
+  });
+}
