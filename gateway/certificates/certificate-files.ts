@@ -15,7 +15,8 @@ export interface CertifiedKey {
   readonly notAfterMs: number;
 }
 
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
+/** No hyphen within: a search for an end that never comes would go through the whole file at each beginning. */
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** Nothing when the files are not there, or have faults, which are told. `fits`: what the leaf must be for. */
 export function readCertifiedKey<Name extends string>(

@@ -1,7 +1,10 @@
 /** PEM files that are read together, and what is wrong with them. */
 
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
+
+/** A revocation list of a million certificates has 50 MB. */
+const MOST_BYTES = 64 * 1024 * 1024;
 
 /** `Name` says what a file is for; each has a path. */
 export class PemFiles<Name extends string> {
@@ -21,7 +24,9 @@ export class PemFiles<Name extends string> {
     const files = new PemFiles(paths);
     for (const [name, path] of paths) {
       try {
-        files.#texts.set(name, await readFile(path, 'utf8'));
+        const { size } = await stat(path);
+        if (size > MOST_BYTES) files.fault(name, `is larger than ${MOST_BYTES} bytes`);
+        else files.#texts.set(name, await readFile(path, 'utf8'));
       } catch (error) {
         const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
         if (code !== 'ENOENT' || required.includes(name)) files.fault(name, `cannot be read: ${code}`);

@@ -1,5 +1,5 @@
 /** A folder is read whole and strictly: each fault names its file, and no fault shows a key. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
@@ -111,6 +111,20 @@ for (const [title, files, ...expected] of ROWS) {
     t.notMatch(faults.join('\n'), /PRIVATE|[A-Za-z0-9+/]{40}/, 'nothing of a key is in a fault');
   });
 }
+
+t.test(
+  'a file too large to be read is a fault, and endless beginnings of certificates take no time',
+  async (t) => {
+    const certificates = t.testdir({ [NAME]: GOOD });
+    const chain = join(certificates, NAME, 'chain.pem');
+    truncateSync(chain, 100 * 1024 * 1024);
+    const found = await serverIdentitySource(certificates, NAME, true).read(Date.now());
+    t.match(found, [{ file: chain, problem: /^is larger than \d+ bytes/ }, { problem: /is missing beside/ }]);
+    // A minute, and with it the time a test may take, where each beginning is searched to the end of the file.
+    const { faults } = await read(t, { 'clients.pem': '-----BEGIN CERTIFICATE-----\n'.repeat(70_000) });
+    t.match(faults, [/^clients\.pem:1:1: holds something else than whole certificates/]);
+  },
+);
 
 t.test('past its time and before it', async (t) => {
   const late = await read(t, {}, Date.now() + 6 * DAY_MS);
