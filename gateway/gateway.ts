@@ -136,7 +136,7 @@ export class Gateway {
       reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
     });
     this.#sweep = setInterval(() => this.#deadlines.sweep(performance.now()), SWEEP_MS);
-    this.#observe(policy);
+    this.#observe(policy, true);
   }
 
   /** Where each listener is bound, by its name. */
@@ -247,9 +247,8 @@ export class Gateway {
   }
 
   #onReload({ successful, policy, faults }: ReloadOutcome): void {
-    this.#metrics.reloadOutcome(successful);
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
-    this.#observe(policy);
+    this.#observe(policy, successful);
     void this.#certificates.follow();
     this.#streams.examineSoon();
     this.#pools.retain(
@@ -258,8 +257,8 @@ export class Gateway {
     this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
   }
 
-  #observe(policy: Policy): void {
-    this.#metrics.policyLoaded(policy.generation, policy.loadedAtMs / 1000);
+  #observe({ generation, loadedAtMs }: Policy, successful: boolean): void {
+    this.#metrics.policyRead(generation, successful, loadedAtMs / 1000);
   }
 
   #metricsText(accept?: string): Promise<MetricsText> {

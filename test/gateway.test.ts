@@ -44,14 +44,28 @@ t.test('a reload cuts no stream, and the next request is decided by the new poli
 t.test('a faulty reload leaves the policy as it was', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setStage(t, { nodes: [node.address] });
+  const metrics = async (): Promise<string> => (await fetch(`${stage.admin}/metrics`)).text();
+  const readWell = /\npatchgate_policy_last_reload_success_timestamp_seconds [0-9.]+\n/;
+  const atStart = await metrics();
+  t.match(atStart, /\npatchgate_policy_last_reload_successful 1\n/, 'what it started with was read well');
+  const tenant = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
+  const written = await readFile(tenant, 'utf8');
+  await writeFile(tenant, 'tenant: [');
+  t.match(await stage.gateway.reload(), { successful: false, policy: { generation: 1 } });
+  await writeFile(tenant, written);
   const file = join(stage.folder, 'policies', 'gateway.yaml');
   await writeFile(file, 'gateway: {');
   t.match(await stage.gateway.reload(), { successful: false, policy: { generation: 1 } });
   const socket = await stage.connect();
   t.match(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 OK/);
   socket.destroy();
-  const metrics = await (await fetch(`${stage.admin}/metrics`)).text();
-  t.match(metrics, /\npatchgate_policy_last_reload_successful 0\n/);
+  const afterwards = await metrics();
+  t.match(afterwards, /\npatchgate_policy_last_reload_successful 0\n/);
+  t.same(
+    readWell.exec(afterwards)?.[0],
+    readWell.exec(atStart)?.[0],
+    'the last success is that of the start',
+  );
 });
 
 t.test('a gateway whose policy has a fault does not start', async (t) => {

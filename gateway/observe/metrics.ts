@@ -68,8 +68,8 @@ export interface Metrics {
   certificateEndings(endings: readonly CertificateEnding[]): void;
   /** Replaces what was set before. */
   addressLists(lists: readonly AddressListState[]): void;
-  policyLoaded(generation: number, atSeconds: number): void;
-  reloadOutcome(ok: boolean): void;
+  /** The policy was read, at the start too; `generation` is the one in force now. */
+  policyRead(generation: number, successful: boolean, atSeconds: number): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
   text(accept?: string): Promise<MetricsText>;
 }
@@ -185,13 +185,10 @@ class RegistryMetrics implements Metrics {
     }
   }
 
-  policyLoaded(generation: number, atSeconds: number): void {
+  policyRead(generation: number, successful: boolean, atSeconds: number): void {
     this.#tallies.policyGeneration.cell().value = generation;
-    this.#tallies.reloadSuccessTime.cell().value = atSeconds;
-  }
-
-  reloadOutcome(ok: boolean): void {
-    this.#tallies.reloadSuccessful.cell().value = ok ? 1 : 0;
+    this.#tallies.reloadSuccessful.cell().value = successful ? 1 : 0;
+    if (successful) this.#tallies.reloadSuccessTime.cell().value = atSeconds;
   }
 
   async text(accept = ''): Promise<MetricsText> {

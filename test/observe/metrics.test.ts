@@ -20,12 +20,11 @@ t.test('each feed shows in its series', async (t) => {
   metrics.jwksFetch('main', 'failed');
   metrics.certificateEndings([{ name: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
   metrics.addressLists([{ tenant: 'tenant-a', list: 'offices', prefixes: 3, isCurrent: false }]);
-  metrics.policyLoaded(7, 1_700_000_000);
+  metrics.policyRead(7, true, 1_700_000_000);
   metrics.certificateEndings([
     { name: 'a.test', role: 'chain', seconds: 1_800_000_000 },
     { name: 'a.test', role: 'crl', seconds: 1_700_000_000 },
   ]);
-  metrics.reloadOutcome(true);
   const { body, contentType } = await metrics.text();
   t.match(contentType, 'text/plain; version=0.0.4');
   for (const line of [
