@@ -1,7 +1,8 @@
 /**
  * A list in Redis: a set of entries, or a string with one a line. Changes are heard of by keyspace notifications, where
  * the server sends them, and on the channel `<key>:changes`, where `+ entry` and `- entry` say which entry of a set has
- * changed and anything else asks for reading it again; a slow poll stands behind both.
+ * changed and anything else asks for reading it again. Behind both stand a look at how much there is, which finds what was
+ * added though nobody tells of it, and a slow poll.
  */
 
 import type { Redis } from 'ioredis';
@@ -9,6 +10,8 @@ import type { Feed, FeedListener } from './live-list.ts';
 import type { RedisServer, RedisUser } from './redis-server.ts';
 
 const POLL_MS = 10_000;
+/** What two looks in a row find is read: a revocation takes two seconds at most, and a message on its way comes first. */
+const LOOK_MS = 600;
 const SETTLE_MS = 20;
 
 export class RedisFeed implements Feed, RedisUser {
@@ -22,6 +25,9 @@ export class RedisFeed implements Feed, RedisUser {
   #told: Map<string, string> | string | undefined;
   #reading: Promise<void> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
+  #look: NodeJS.Timeout | undefined;
+  /** The last look found another count than what was told has. */
+  #differed = false;
   #soon: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -37,6 +43,7 @@ export class RedisFeed implements Feed, RedisUser {
     this.#listener = listener;
     this.#server.join(this);
     this.#poll = setInterval(() => this.#readSoon(), POLL_MS);
+    this.#look = setInterval(() => void this.#count(), LOOK_MS);
     this.#readNext();
     await this.#reading;
   }
@@ -48,6 +55,7 @@ export class RedisFeed implements Feed, RedisUser {
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#poll);
+    clearInterval(this.#look);
     clearTimeout(this.#soon);
     this.#server.leave(this);
   }
@@ -79,6 +87,23 @@ export class RedisFeed implements Feed, RedisUser {
       this.#tell(members);
     } catch (error) {
       this.#fail(reasonOf(error));
+    }
+  }
+
+  /** Members of a set, bytes of a text. */
+  async #count(): Promise<void> {
+    const told = this.#told;
+    if (told === undefined) return;
+    try {
+      const differs =
+        typeof told === 'string'
+          ? (await this.#commands.strlen(this.#key)) !== Buffer.byteLength(told)
+          : (await this.#commands.scard(this.#key)) !== told.size;
+      if (differs && this.#differed && told === this.#told) this.#readSoon();
+      this.#differed = differs;
+    } catch {
+      // It is of another kind now, or cannot be asked: reading tells.
+      this.#readSoon();
     }
   }
 

@@ -73,6 +73,23 @@ t.test('a set, one entry at a time by the channel, without reading it', { skip }
   t.ok(await until(() => has('203.0.113.9')));
 });
 
+t.test('what is added is found in time though nobody tells of it', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = writer(t, redis);
+  await client.config('SET', 'notify-keyspace-events', '');
+  await client.sadd(KEY, '203.0.113.0/24');
+  const { list, has } = follow(t, feedOf(redis));
+  await list.settled();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const soon = (isSo: () => boolean): Promise<boolean> => until(isSo, 5000);
+  await client.sadd(KEY, '10.0.0.0/8');
+  t.ok(await soon(() => has('10.0.0.1')), 'a member');
+  await client.set(KEY, '198.51.100.0/24\n');
+  t.ok(await soon(() => has('198.51.100.1') && !has('10.0.0.1')), 'a text in its place');
+  await client.append(KEY, '192.0.2.0/24\n');
+  t.ok(await soon(() => has('192.0.2.1')), 'a line');
+});
+
 t.test('a string with one prefix a line, and a key of another kind', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = writer(t, redis);

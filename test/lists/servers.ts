@@ -106,9 +106,9 @@ async function untilListening(port: number): Promise<void> {
   throw new Error(`nothing listens on ${port}`);
 }
 
-/** Asks until it is so, ten seconds at most. */
-export async function until(isSo: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (let waits = 0; waits < 500; waits++) {
+/** Asks until it is so, ten seconds at most unless told otherwise. */
+export async function until(isSo: () => boolean | Promise<boolean>, mostMs = 10_000): Promise<boolean> {
+  for (let waits = 0; waits < mostMs / 20; waits++) {
     if (await isSo()) return true;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
