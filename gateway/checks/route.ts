@@ -5,6 +5,7 @@ import type { Facts, RequestHead } from '../core/facts.ts';
 import { listMembers, protectedOption } from '../core/headers.ts';
 import { decodePath } from '../core/request-target.ts';
 import type { RouteParams } from '../core/route-table.ts';
+import { MOST_NAME_CHARACTERS } from '../policy/name-pattern.ts';
 import { claimOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 
 export interface Routed {
@@ -63,5 +64,6 @@ function checkEscapes(tenant: Tenant, route: Route, head: RequestHead): Denial |
 /** A model that cannot exist is answered like a path that does not, before any token is looked at. */
 function checkModelName(tenant: Tenant, params: RouteParams): Denial | undefined {
   const model = params['model_id'];
-  return model === undefined || tenant.modelId.test(model) ? undefined : notFound();
+  if (model === undefined) return undefined;
+  return model.length <= MOST_NAME_CHARACTERS && tenant.modelId.test(model) ? undefined : notFound();
 }

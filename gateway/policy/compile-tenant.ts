@@ -8,6 +8,7 @@ import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
 import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
+import { compileNamePattern } from './name-pattern.ts';
 import type { Tenant } from './policy.ts';
 import { readRevocations } from './revocations.ts';
 import { rulePlaces } from './rule-places.ts';
@@ -40,6 +41,7 @@ export async function compileTenant(
   const { issuers, faults: issuerFaults } = await compileIssuers(places, file, servers);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
   const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);
+  const modelId = compileNamePattern(file.modelId);
   const tenant: Omit<Tenant, 'digest'> = {
     name: file.tenant,
     places: rulePlaces(places, [], RULES),
@@ -47,7 +49,7 @@ export async function compileTenant(
     ...(file.clientCertificates !== undefined && { clientCertificates: file.clientCertificates }),
     ...(file.minTlsVersion !== undefined && { minTlsVersion: file.minTlsVersion }),
     revocation: { ...file.revocation, ...revoked },
-    modelId: compilePattern(file.modelId) ?? /^$/,
+    modelId: typeof modelId === 'string' ? /^$/ : modelId,
     addresses: addressRules(lists, file.allow, file.deny),
     lists,
     issuers,
@@ -64,9 +66,7 @@ export async function compileTenant(
     ...unknownLists(places, ['allow'], file.allow ?? []),
     ...unknownLists(places, ['deny'], file.deny),
     ...scopeFaults(places, file),
-    ...(compilePattern(file.modelId) === undefined
-      ? [places.at(['modelId'], 'is no regular expression')]
-      : []),
+    ...(typeof modelId === 'string' ? [places.at(['modelId'], modelId)] : []),
   ];
   return {
     tenant,
@@ -78,16 +78,6 @@ export async function compileTenant(
 
 function claimsAskedFor({ require }: RouteFile): readonly string[] {
   return require === 'none' ? [] : Object.keys(require.claims);
-}
-
-/** The whole name has to match: half of a name would let every longer one in. */
-function compilePattern(text: string): RegExp | undefined {
-  try {
-    const { source } = new RegExp(text, 'u');
-    return new RegExp(`^(?:${source})$`, 'u');
-  } catch {
-    return undefined;
-  }
 }
 
 function compileInclusions(scopes: TenantFile['scopes']): Tenant['inclusions'] {

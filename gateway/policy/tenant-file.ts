@@ -230,7 +230,12 @@ export const tenantFile = z.strictObject({
       '`shadow`: what address, certificate, token, scope and claims would refuse is logged and counted, and passes.',
     ),
   revocation: revocation.prefault({}),
-  modelId: z.string().prefault('^[a-z0-9_]{3,32}$').describe('Regular expression of model names.'),
+  modelId: z
+    .string()
+    .prefault('^[a-z0-9_]{3,32}$')
+    .describe(
+      'Regular expression of model names, which have at most 255 characters; one that could be slow is a fault.',
+    ),
   addresses: z.record(name, addressList).prefault({}).describe('CIDR lists by name.'),
   allow: z.array(name).optional().describe('Lists of which one must hold the client address.'),
   deny: z.array(name).prefault([]).describe('Lists none of which may; deny wins.'),

@@ -66,6 +66,13 @@ t.test('a model of a form the tenant does not use is no path of his', async (t) 
   }
 });
 
+t.test('a model name of more than 255 characters is none, whatever the tenant takes', async (t) => {
+  const anyName = { ...tenantA, modelId: /^(?:.*)$/u };
+  const meet = (length: number) => checkRoute(anyName, facts({ path: `/v1/models/${'m'.repeat(length)}` }));
+  t.match(meet(255), { params: { model_id: 'm'.repeat(255) } });
+  t.match(meet(256), { code: 'not-found' });
+});
+
 t.test('Connection may not take away what the gateway relies on', async (t) => {
   const path = '/v1/models/m_1';
   t.equal(routed({ path, fields: ['Connection', 'close, X-Forwarded-For'] }), 'bad-request');

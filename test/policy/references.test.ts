@@ -85,6 +85,12 @@ const MEANING_ROWS: readonly Row[] = [
     '7:10 modelId: is no regular expression',
   ],
   [
+    'a regular expression that a word could keep busy',
+    'issuers:',
+    "modelId: '^(?:[a-z]+-?)+$'\nissuers:",
+    '7:10 modelId: repeats what is repeated or chosen within, which can take any time',
+  ],
+  [
     'keys for TLS that no node would use',
     "nodes: ['http://10.1.0.1:7001']",
     "nodes: ['http://10.1.0.1:7001']\n    tls: { serverName: a.test }",
