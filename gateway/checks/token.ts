@@ -9,8 +9,8 @@ import type { VerifiedToken } from '../policy/token-memory.ts';
 import { checkTimes } from './token-times.ts';
 import { readToldToken, verifyToken } from './verify-token.ts';
 
-/** A longer field is not looked at. */
-const MAX_LENGTH = 8192;
+/** A longer token is not looked at. */
+const MOST_CHARACTERS = 8192;
 const SCHEME = 'bearer ';
 /** A compact JWS: header, payload, signature. */
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
@@ -58,7 +58,8 @@ function bearerCredentials(facts: Facts): string | Denial {
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) {
     return deny('token', 'token-missing', 'A bearer token is needed here.', { rule: 'require' });
   }
-  if (value.length > MAX_LENGTH) return deny('token', 'token-malformed', 'The bearer token is too long.');
+  if (value.length > SCHEME.length + MOST_CHARACTERS)
+    return deny('token', 'token-malformed', 'The bearer token is too long.');
   return value.slice(SCHEME.length);
 }
 

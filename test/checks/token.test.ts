@@ -124,6 +124,17 @@ t.test('what is no compact JWS is malformed, and costs no signature', async (t) 
   }
 });
 
+t.test('a token has eight KiB at most, and within them whatever a claim holds', async (t) => {
+  const scopes = (count: number, rest: string): string => ['read', ...Array(count).fill('x'), rest].join(' ');
+  const short = await signClaims({ scope: scopes(2500, '') });
+  // Three characters of a payload are four of a token.
+  const room = Math.floor(((8192 - short.length) * 3) / 4) - 2;
+  const full = await signClaims({ scope: scopes(2500, 'x'.repeat(room)) });
+  t.ok(full.length > 8184 && full.length <= 8192, String(full.length));
+  t.match(await check(bearer(full)), { grants: [{ scope: 'read' }] });
+  t.match(check(bearer(full.padEnd(8193, 'x'))), { code: 'token-malformed', detail: /too long/ });
+});
+
 t.test('one token has one spelling', async (t) => {
   const token = await signClaims();
   const last = token.at(-1) ?? '';
