@@ -292,8 +292,7 @@ class Exchange
     this.#context.deadlines.disarm(this);
     this.#upload?.stop();
     this.#download?.stop();
-    this.#account.bytesIn = this.#upload?.bytes ?? 0;
-    this.#account.bytesOut += this.#download?.bytes ?? 0;
+    this.#account.streamed(this.#upload, this.#download);
     this.#account.close(ending);
     return true;
   }

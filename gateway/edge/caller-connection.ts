@@ -176,6 +176,11 @@ export class CallerConnection extends Expiring implements InputListener {
     return this.#input.hold(bytes);
   }
 
+  /** Whether bytes the sink was given were moved since they were read. */
+  isCopy(bytes: Buffer): boolean {
+    return this.#input.isCopy(bytes);
+  }
+
   onChunk(chunk: Buffer, isLent: boolean): void {
     if (this.#state === 'closing') {
       this.#dropped += chunk.length;
@@ -256,7 +261,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#state = 'closing';
     this.#queue.clear();
     deadlines.arm(this, timeouts.streamIdleMs);
-    this.#socket.end(() => {
+    this.#output.end(() => {
       if (this.#state === 'closing') deadlines.arm(this, timeouts.lingerMs);
     });
     this.#socket.resume();

@@ -15,6 +15,7 @@ export interface InputListener {
 export class CallerInput {
   readonly #memory: RecordMemory | undefined;
   readonly #listener: InputListener;
+  readonly #inPlace: boolean;
   #slab: Slab | undefined;
   /** Where the read under way goes. */
   #target: Buffer;
@@ -29,8 +30,13 @@ export class CallerInput {
       onRead: (bytes: number) => this.#onRead(bytes),
       next: () => this.#next(),
     };
-    if (memory === undefined || !readIntoOwn(socket, reads))
-      socket.on('data', (chunk: Buffer) => listener.onChunk(chunk, false));
+    this.#inPlace = memory !== undefined && readIntoOwn(socket, reads);
+    if (!this.#inPlace) socket.on('data', (chunk: Buffer) => listener.onChunk(chunk, false));
+  }
+
+  /** Whether the bytes of a chunk, as they are now, lie elsewhere than where they were read to. */
+  isCopy(bytes: Buffer): boolean {
+    return this.#inPlace && this.#slab?.holds(bytes) !== true;
   }
 
   /** Keeps the bytes of the chunk until the answer is called; nothing where they are nobody else's anyway. */

@@ -8,12 +8,17 @@ const LARGE_BYTES = 16_384;
 export class CallerOutput {
   readonly #socket: Socket;
   #corked = false;
+  /** Text that is not written yet: many small pieces are one write. */
+  #text = '';
 
   constructor(socket: Socket) {
     this.#socket = socket;
   }
 
-  /** Text is Latin-1. `onWritten` is called when the bytes are not needed any more. False: wait for 'drain'. */
+  /**
+   * `onWritten` is called when the bytes are not needed any more. Text is Latin-1, and nobody hears of it. False: wait for
+   * 'drain'.
+   */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     if (bytes.length >= LARGE_BYTES) return this.#writeAlone(bytes, onWritten);
     if (!this.#corked) {
@@ -21,11 +26,30 @@ export class CallerOutput {
       this.#socket.cork();
       setImmediate(this.#letGo);
     }
-    return this.#socket.write(bytes, 'latin1', onWritten);
+    if (typeof bytes === 'string') {
+      this.#text += bytes;
+      if (this.#text.length >= LARGE_BYTES) this.#flush();
+      return !this.#socket.writableNeedDrain;
+    }
+    this.#flush();
+    return this.#socket.write(bytes, onWritten);
+  }
+
+  /** Ends the connection behind all that was written; `onEnded` is called once it has left. */
+  end(onEnded: () => void): void {
+    this.#flush();
+    this.#socket.end(onEnded);
+  }
+
+  #flush(): void {
+    if (this.#text === '') return;
+    this.#socket.write(this.#text, 'latin1');
+    this.#text = '';
   }
 
   /** Several buffers together would be copied into one; a large one by itself is not. */
   #writeAlone(bytes: Buffer | string, onWritten: (() => void) | undefined): boolean {
+    this.#flush();
     if (this.#corked) this.#socket.uncork();
     const flows = this.#socket.write(bytes, 'latin1', onWritten);
     if (this.#corked) this.#socket.cork();
@@ -34,6 +58,7 @@ export class CallerOutput {
 
   readonly #letGo = (): void => {
     this.#corked = false;
+    this.#flush();
     this.#socket.uncork();
   };
 }

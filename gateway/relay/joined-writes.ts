@@ -13,6 +13,8 @@ export class JoinedWrites {
   #start = 0;
   #end = 0;
   #waiting: (() => void)[] = [];
+  /** Text that is not written yet; where it waits, no bytes do. */
+  #text = '';
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -20,13 +22,15 @@ export class JoinedWrites {
 
   /**
    * `onWritten` is called when the bytes are not needed any more; bytes with nobody to tell are their own, and are not
-   * joined. False: wait for 'drain'.
+   * joined. Text is Latin-1. False: wait for 'drain'.
    */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     this.#gather();
-    if (typeof bytes === 'string' || onWritten === undefined) {
+    if (typeof bytes === 'string') {
+      this.#append(bytes);
+    } else if (onWritten === undefined) {
       this.#flush();
-      this.#socket.write(bytes, 'latin1', onWritten);
+      this.#socket.write(bytes);
     } else {
       this.#join(bytes, onWritten);
     }
@@ -37,6 +41,12 @@ export class JoinedWrites {
   writeNow(text: string): void {
     this.#flush();
     this.#socket.write(text, 'latin1');
+  }
+
+  #append(text: string): void {
+    if (this.#memory !== undefined) this.#flush();
+    this.#text += text;
+    if (this.#text.length >= TOGETHER_BYTES) this.#flush();
   }
 
   #join({ buffer, byteOffset, length }: Buffer, onWritten: () => void): void {
@@ -51,6 +61,8 @@ export class JoinedWrites {
   }
 
   #flush(): void {
+    if (this.#text !== '') this.#socket.write(this.#text, 'latin1');
+    this.#text = '';
     const memory = this.#memory;
     if (memory === undefined) return;
     const waiting = this.#waiting;

@@ -7,6 +7,7 @@ import { fieldValues } from '../core/headers.ts';
 import type { Admission, Trail } from '../decide.ts';
 import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
 import type { Metrics, RouteMetrics } from '../observe/metrics.ts';
+import type { Forwarded } from './forwarded.ts';
 
 export interface AccountContext {
   readonly metrics: Metrics;
@@ -22,6 +23,12 @@ export interface Ending {
   readonly denial?: Denial;
   /** For the log: what the denial does not say. */
   readonly cause?: string;
+}
+
+/** One direction of a stream. */
+interface Moved {
+  readonly bytes: number;
+  readonly forwarded: Forwarded;
 }
 
 /** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
@@ -70,6 +77,17 @@ export class Account {
     this.#streaming.streamStarted();
   }
 
+  /** What the two directions moved; a refusal's own body is in `bytesOut` already. */
+  streamed(upload: Moved | undefined, download: Moved | undefined): void {
+    this.bytesIn = upload?.bytes ?? 0;
+    this.bytesOut += download?.bytes ?? 0;
+    for (const moved of [upload, download]) {
+      if (moved === undefined) continue;
+      this.#context.metrics.forwarded('passed', moved.forwarded.passed);
+      this.#context.metrics.forwarded('copied', moved.forwarded.copied);
+    }
+  }
+
   close(ending: Ending): void {
     const { metrics, accessLog } = this.#context;
     const { denial } = ending;
@@ -77,7 +95,6 @@ export class Account {
     if (denial !== undefined && this.#streaming === undefined)
       metrics.decision(denial.step, 'denied', denial.code);
     this.#streaming?.streamEnded();
-    metrics.forwarded('passed', this.bytesIn + this.bytesOut);
     metrics.route(this.trail.tenant?.name ?? '', this.trail.route?.name ?? '').finished({
       listener: this.#connection.listener,
       method: this.#head?.method ?? '',

@@ -6,7 +6,8 @@ import { downstreamFields, listMembers } from '../core/headers.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import type { NodeConnection, NodeFault, ResponseListener } from '../relay/node-connection.ts';
-import { CHUNKED_END, CRLF, chunkStart } from './framing.ts';
+import { Forwarded } from './forwarded.ts';
+import { CHUNKED_END, CRLF, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
 
 /** Hears how the download fares; after its end or a fault nothing more is reported. */
 export interface DownloadWatcher {
@@ -35,6 +36,7 @@ export class Download implements ResponseListener {
   held = false;
   status = 0;
   bytes = 0;
+  readonly forwarded = new Forwarded();
 
   constructor(
     caller: CallerConnection,
@@ -64,10 +66,13 @@ export class Download implements ResponseListener {
   onBody(bytes: Buffer): void {
     if (this.#stopped) return;
     this.bytes += bytes.length;
-    const flows =
-      this.#framing.kind === 'chunked'
-        ? this.#writeChunk(bytes)
-        : this.#caller.write(bytes, this.#node.hold());
+    const isChunk = this.#framing.kind === 'chunked';
+    const isText = isChunk && bytes.length < SMALL_CHUNK_BYTES;
+    this.forwarded.count(bytes.length, isText);
+    let flows: boolean;
+    if (isText) flows = this.#caller.write(smallChunk(bytes));
+    else if (isChunk) flows = this.#writeChunk(bytes);
+    else flows = this.#caller.write(bytes, this.#node.hold());
     this.#watcher.onProgress();
     if (flows || this.held) return;
     this.held = true;

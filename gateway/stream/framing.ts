@@ -7,3 +7,11 @@ export const CHUNKED_END = '0\r\n\r\n';
 export function chunkStart(lengthBytes: number): string {
   return `${lengthBytes.toString(16)}\r\n`;
 }
+
+/** A smaller chunk goes on as text, with others of its kind in one write: three writes each would cost many times its bytes. */
+export const SMALL_CHUNK_BYTES = 512;
+
+/** A whole small chunk as Latin-1. */
+export function smallChunk(bytes: Buffer): string {
+  return `${bytes.length.toString(16)}\r\n${bytes.toString('latin1')}\r\n`;
+}

@@ -8,7 +8,8 @@ import type { BodySink } from '../http1/body-reader.ts';
 import { createPatchCheck, type PatchCheck } from '../patch/check.ts';
 import type { PatchFault } from '../patch/fault.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
-import { CHUNKED_END, CRLF, chunkStart } from './framing.ts';
+import { Forwarded } from './forwarded.ts';
+import { CHUNKED_END, CRLF, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
 
 /** Hears how the upload fares; after a refusal or a loss nothing more is reported. */
 export interface UploadWatcher {
@@ -51,6 +52,10 @@ export class Upload implements BodySink {
   /** Reading from the caller pauses until the node reads on. */
   held = false;
   bytes = 0;
+  readonly forwarded = new Forwarded();
+  /** Where the piece under way lies, and whether it was moved there. */
+  #memory: ArrayBufferLike | undefined;
+  #isCopy = false;
 
   constructor(caller: CallerConnection, node: NodeConnection, rules: UploadRules, watcher: UploadWatcher) {
     this.#caller = caller;
@@ -67,6 +72,8 @@ export class Upload implements BodySink {
   onBody(bytes: Buffer): void {
     if (this.#stopped) return;
     this.bytes += bytes.length;
+    this.#memory = bytes.buffer;
+    this.#isCopy = this.#caller.isCopy(bytes);
     const { maxBytes, check } = this.#rules;
     if (maxBytes !== undefined && this.bytes > maxBytes) {
       this.#deny(deny('stream', 'body-too-large', `The body is larger than ${maxBytes} bytes.`));
@@ -96,10 +103,13 @@ export class Upload implements BodySink {
 
   readonly #forward = (bytes: Buffer): void => {
     if (this.#stopped || bytes.length === 0) return;
-    const flows =
-      this.#rules.framing.kind === 'chunked'
-        ? this.#writeChunk(bytes)
-        : this.#node.write(bytes, this.#caller.hold(bytes));
+    const isChunk = this.#rules.framing.kind === 'chunked';
+    const isText = isChunk && bytes.length < SMALL_CHUNK_BYTES;
+    this.forwarded.count(bytes.length, isText || this.#isCopy || bytes.buffer !== this.#memory);
+    let flows: boolean;
+    if (isText) flows = this.#node.write(smallChunk(bytes));
+    else if (isChunk) flows = this.#writeChunk(bytes);
+    else flows = this.#node.write(bytes, this.#caller.hold(bytes));
     if (flows || this.held) return;
     this.held = true;
     this.#caller.pauseBody();
