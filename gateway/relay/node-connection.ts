@@ -34,6 +34,8 @@ export interface NodeContext {
 
 /** Bounds on a node's response head. */
 const HEAD_LIMITS: HeadLimits = { headBytes: 65536, headFields: 200 };
+/** Interim responses (1xx) before the final one; each is read and dropped, so they are bounded. */
+const INTERIM_RESPONSES = 32;
 const BUFFER_BYTES = 1 << 20;
 /** They would be read as the answer to another request, or are one that was cut in two (RFC 9112 §9.2). */
 const SURPLUS = 'bytes behind the end of the response';
@@ -65,6 +67,7 @@ export class NodeConnection extends Expiring {
   #body: BodyReader = bodyReader({ kind: 'none' });
   #method = '';
   #phase: 'connecting' | 'idle' | 'waiting' | 'body' | 'closed' = 'connecting';
+  #interim = 0;
   #requestDone = false;
   #keepAlive = true;
   #untilClose = false;
@@ -121,6 +124,7 @@ export class NodeConnection extends Expiring {
     this.#listener = listener;
     this.#method = method;
     this.#phase = 'waiting';
+    this.#interim = 0;
     this.#requestDone = !hasBody;
     this.uses += 1;
     if (hasBody) this.write(head);
@@ -207,7 +211,10 @@ export class NodeConnection extends Expiring {
     const head = readResponse(progress.head, this.#method);
     if (typeof head === 'string') return this.#fail(head);
     if (head.status === 101) return this.#fail('an upgrade nobody asked for');
-    if (head.status < 200) return progress.end;
+    if (head.status < 200) {
+      this.#interim += 1;
+      return this.#interim > INTERIM_RESPONSES ? this.#fail('interim responses without end') : progress.end;
+    }
     const moreFollows = progress.end < chunk.length;
     if (moreFollows && head.framing.kind === 'none') return this.#fail(SURPLUS);
     this.#phase = 'body';

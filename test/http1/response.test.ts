@@ -22,7 +22,8 @@ t.test('the framing follows RFC 9112 §6.3', async (t) => {
   t.match(judge(ok('Transfer-Encoding: chunked\r\n')), { framing: { kind: 'chunked' } });
   t.match(judge(ok('')), { framing: { kind: 'close' }, keepAlive: false });
   t.match(judge(ok('Content-Length: 5\r\n'), 'HEAD'), { framing: { kind: 'none' }, declaredLength: 5 });
-  t.match(judge('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n'), { framing: { kind: 'none' } });
+  t.match(judge('HTTP/1.1 204 No Content\r\n\r\n'), { framing: { kind: 'none' } });
+  t.match(judge('HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n'), { framing: { kind: 'none' } });
   t.match(judge('HTTP/1.1 304 Not Modified\r\n\r\n'), { framing: { kind: 'none' } });
   t.match(judge('HTTP/1.1 100 Continue\r\n\r\n'), { status: 100, framing: { kind: 'none' } });
   t.match(judge('HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n'), { keepAlive: false });
@@ -35,6 +36,9 @@ const refused: readonly (readonly [why: string, text: string])[] = [
   ['length and coding', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n'],
   ['an unknown coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n'],
   ['a length that is none', 'HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n'],
+  ['a length of a 204', 'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n'],
+  ['chunks of a 204', 'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n'],
+  ['a length of a 1xx', 'HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n'],
   ['a bare LF', 'HTTP/1.1 200 OK\nContent-Length: 1\n\n'],
   ['a control byte', 'HTTP/1.1 200 OK\r\nA: b\x01\r\nContent-Length: 1\r\n\r\n'],
   ['another protocol', 'HTTP/2 200 OK\r\n\r\n'],
