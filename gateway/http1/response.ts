@@ -30,9 +30,6 @@ export function readResponse(raw: RawHead, method: string): ResponseHead | strin
   if (length !== undefined && bytes === undefined) return 'Content-Length is not a plain number';
   const framing = readFraming(raw, method, codings[0], bytes);
   if (typeof framing === 'string') return framing;
-  // RFC 9110 §8.6, RFC 9112 §6.1: a node that means a body here would send it into the next response.
-  const hasNone = raw.status < 200 || raw.status === 204;
-  if (hasNone && (codings.length > 0 || (bytes ?? 0) > 0)) return `status ${raw.status} with a body`;
   const head = { status: raw.status, fields: raw.fields, framing, keepAlive: staysOpen(raw, framing) };
   return bytes === undefined ? head : { ...head, declaredLength: bytes };
 }
@@ -45,6 +42,10 @@ function readFraming(
 ): Framing | string {
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || raw.minor === 0)) {
     return `Transfer-Encoding ${coding}`;
+  }
+  // RFC 9110 §8.6, RFC 9112 §6.1: a node that means a body here would send it into the next response.
+  if ((raw.status < 200 || raw.status === 204) && (coding !== undefined || (bytes ?? 0) > 0)) {
+    return `status ${raw.status} with a body`;
   }
   if (method === 'HEAD' || raw.status < 200 || raw.status === 204 || raw.status === 304)
     return { kind: 'none' };

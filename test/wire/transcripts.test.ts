@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { type Stage, setStage, sleep } from '../path/stage.ts';
+import { GATEWAY, ROUTES } from './setting.ts';
 import { readTranscripts, type Step, type Transcript } from './transcript.ts';
 
 /** Fields the gateway writes itself, of which other tests speak (DESIGN §6). */
@@ -136,22 +137,6 @@ async function play(t: Test, stage: Stage, node: Node, transcript: Transcript): 
   socket.destroy();
 }
 
-const ROUTES = `  - name: open
-    match: { methods: [GET, HEAD, PUT, POST, DELETE, OPTIONS, PATCH], path: '/open/**' }
-    require: none
-    upstream: sync
-  - name: small
-    match: { methods: [PUT], path: /small }
-    require: none
-    stream: { maxBytes: 16B }
-    upstream: sync
-  - name: slashes
-    match: { methods: [GET], path: '/slashes/{name}' }
-    require: none
-    encodedSlash: true
-    upstream: sync
-`;
-
 const folder = new URL('.', import.meta.url);
 const files = readdirSync(folder).filter((name) => name.endsWith('.md') && name !== 'README.md');
 
@@ -160,7 +145,7 @@ t.test('every transcript is what happens', async (t) => {
   const stage = await setStage(t, {
     nodes: [node.address],
     routes: ROUTES,
-    gateway: '  limits: { headBytes: 4KiB, headFields: 20 }\n  timeouts: { linger: 50ms }',
+    gateway: GATEWAY,
   });
   for (const file of files) {
     await t.test(file, async (t) => {

@@ -1,0 +1,19 @@
+/** What the gateway of the transcripts is set to. */
+
+export const GATEWAY = '  limits: { headBytes: 4KiB, headFields: 20 }\n  timeouts: { linger: 50ms }';
+
+export const ROUTES = `  - name: open
+    match: { methods: [GET, HEAD, PUT, POST, DELETE, OPTIONS, PATCH], path: '/open/**' }
+    require: none
+    upstream: sync
+  - name: small
+    match: { methods: [PUT], path: /small }
+    require: none
+    stream: { maxBytes: 16B }
+    upstream: sync
+  - name: slashes
+    match: { methods: [GET], path: '/slashes/{name}' }
+    require: none
+    encodedSlash: true
+    upstream: sync
+`;
