@@ -108,8 +108,8 @@ function authorize({ routed, trail }: Known, token: VerifiedToken | Denial): Den
 
 function conclude({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
   if (refused !== undefined && !routed.route.shadow) return refused;
-  const refusedSize = checkLimits(routed.route, facts.head);
-  if (refusedSize !== undefined) return refusedSize;
+  const refusedHead = checkLimits(routed.route, facts.head);
+  if (refusedHead !== undefined) return refusedHead;
   const { certificate, token } = trail;
   return {
     kind: 'admission',

@@ -1,34 +1,25 @@
 /** One request from its head to its last byte: decide, then refuse or relay, then account. */
 
-import { type Deadlines, Expiring } from './core/deadlines.ts';
 import { type Denial, deny, isDenial, statusOf } from './core/denial.ts';
 import type { RequestHead } from './core/facts.ts';
-import { type Admission, type Decision, decide } from './decide.ts';
-import type { CallerConnection, CallListener } from './edge/caller-connection.ts';
-import type { ResponseHead } from './http1/response.ts';
+import type { Admission, Decision } from './decide.ts';
+import type { CallListener } from './edge/call-listener.ts';
+import type { CallerConnection } from './edge/caller-connection.ts';
+import type { LimitLease } from './limits/limits-backend.ts';
 import type { Policy } from './policy/policy.ts';
 import { refusal } from './refuse.ts';
-import type { NodeConnection, NodeFault } from './relay/node-connection.ts';
-import type { NodeWaiter, UpstreamPools } from './relay/upstream-pools.ts';
 import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } from './stream/account.ts';
-import { Download, type DownloadWatcher } from './stream/download.ts';
-import { CONTINUE_TEXT, refusalText, upstreamText } from './stream/heads.ts';
+import { refusalText } from './stream/heads.ts';
+import { type JudgementContext, judge, type Leased, leaseFor } from './stream/judgement.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
-import { mayRetry } from './stream/retry.ts';
 import type { RunningStreams } from './stream/running-streams.ts';
-import type { Traces } from './stream/trace.ts';
-import { Upload, type UploadWatcher, uploadRules } from './stream/upload.ts';
+import { Transfer, type TransferContext, type TransferWatcher } from './stream/transfer.ts';
 
 /** What every exchange of a gateway shares. */
-export interface ExchangeContext extends AccountContext {
+export interface ExchangeContext extends AccountContext, JudgementContext, TransferContext {
   /** The policy in force now. */
   readonly policy: () => Policy;
-  readonly pools: UpstreamPools;
-  readonly deadlines: Deadlines;
   readonly streams: RunningStreams;
-  readonly traces: Traces;
-  /** The gateway closes its connections as their calls end. */
-  readonly draining: () => boolean;
 }
 
 /** Takes the call from here: it is answered or broken off, and accounted for once, whatever happens. */
@@ -52,25 +43,24 @@ export function beginExchange(
   exchange.decide();
 }
 
-/** The exchange of a well-formed request. Three ways out: `#complete`, `#refuse` and `#breakOff`. */
-class Exchange
-  extends Expiring
-  implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, ReexaminationWatcher
-{
+/**
+ * The exchange of a well-formed request; once it is admitted, the transfer has the ear of the caller. Four ways out:
+ * `onComplete`, `onLeft`, `#refuse` and `#breakOff`.
+ */
+class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   readonly #context: ExchangeContext;
   readonly #policy: Policy;
   readonly #caller: CallerConnection;
   readonly #head: RequestHead;
   readonly #account: Account;
-  #admission: Admission | undefined;
-  #node: NodeConnection | undefined;
-  #upload: Upload | undefined;
-  #download: Download | undefined;
-  #retried = false;
-  #over = false;
   /** When the decision began. */
   readonly #changes: number;
+  /** Nothing is on its way to a node while it is decided whether anything may be. */
+  readonly unsentBytes = 0;
+  #lease: LimitLease | undefined;
+  #transfer: Transfer | undefined;
   #reexamination: Reexamination | undefined;
+  #over = false;
 
   constructor(
     context: ExchangeContext,
@@ -79,7 +69,6 @@ class Exchange
     head: RequestHead,
     account: Account,
   ) {
-    super();
     this.#context = context;
     this.#changes = context.streams.changes;
     this.#policy = policy;
@@ -89,125 +78,53 @@ class Exchange
   }
 
   decide(): void {
-    const { facts: connection } = this.#caller.standing;
-    const facts = { connection, head: this.#head, nowMs: Date.now() };
-    const decision = decide(this.#policy, facts, this.#account.trail);
-    if (decision instanceof Promise) {
-      this.#await(decision);
-      return;
-    }
-    if (this.#account.trail.token !== undefined) this.#context.metrics.tokenCache('hit');
-    this.#decided(decision);
+    const decision = judge(this.#context, this.#policy, this.#caller, this.#head, this.#account);
+    if (decision instanceof Promise) void decision.then((made) => this.#decided(made));
+    else this.#decided(decision);
   }
 
-  onNode(node: NodeConnection, url: string): void {
-    const admission = this.#admission;
-    if (this.#over || admission === undefined) return;
-    this.#node = node;
-    this.#account.node = url;
-    const hasBody = this.#head.framing.kind !== 'none';
-    this.#download = new Download(this.#caller, node, this.#head, this);
-    node.begin(
-      this.#head.method,
-      upstreamText(this.#head, admission, this.#account.requestId, this.#context.traces),
-      hasBody,
-      this.#download,
-    );
-    if (hasBody) this.#startUpload(node, admission);
-    else this.#awaitResponse();
-  }
+  onCallerDrain(): void {}
 
-  onNoNode(denial: Denial): void {
-    this.#refuse(denial);
-  }
+  onBadBody(): void {}
 
-  onUploadEnd(): void {
-    if (this.#download?.begun !== true) this.#awaitResponse();
-  }
+  onNoRoom(): void {}
 
-  onUploadDenied(denial: Denial): void {
-    this.#refuse(denial);
-  }
-
-  onBadBody(reason: string): void {
-    this.#refuse(deny('stream', 'bad-request', `The body breaks its framing: ${reason}.`));
-  }
-
-  onResponse(_head: ResponseHead): boolean {
-    this.#touch();
-    return this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
-  }
-
-  onDownloadEnd(mayReuse: boolean): void {
-    this.#complete(mayReuse && this.#caller.bodyDone);
-  }
-
-  /** Once the response has begun its failure can only be shown by breaking it off. */
-  onNodeFault(fault: NodeFault): void {
-    const cause = `${this.#account.node}: ${fault.reason}`;
-    if (this.#download?.begun) this.#breakOff('upstream', cause);
-    else if (!this.#retried && mayRetry(this.#head, fault, this.#node?.uses ?? 0)) this.#retry();
-    else this.#refuse(deny('node', 'node-failed', 'The node broke off before it answered.', { cause }));
-  }
+  onRoom(): void {}
 
   onCallerGone(): void {
     this.#breakOff('caller', 'the caller closed the connection');
   }
 
-  onCallerDrain(): void {
-    this.#touch();
-    this.#download?.resume();
+  onCut(denial: Denial): void {
+    this.#refuse(denial);
   }
 
-  onNodeDrain(): void {
-    this.#touch();
-    this.#upload?.resume();
+  /** The response went out whole. A node that was not sent its whole request must not be used again. */
+  onComplete(mayReuse: boolean): void {
+    const transfer = this.#transfer;
+    if (transfer === undefined || !this.#end({ status: transfer.status, endedBy: 'upstream' })) return;
+    if (!transfer.isWhole) transfer.resetNode();
+    this.#caller.finish(mayReuse && this.#caller.bodyDone);
   }
 
-  onNodeBusy(): void {
-    this.#context.metrics.backpressure('caller');
+  onLeft(): void {
+    const transfer = this.#transfer;
+    if (transfer === undefined || !this.#end({ status: transfer.status, endedBy: 'caller' })) return;
+    transfer.endNode();
   }
 
-  onCallerBusy(): void {
-    this.#context.metrics.backpressure('node');
+  onRefusal(denial: Denial): void {
+    this.#refuse(denial);
   }
 
-  onProgress(): void {
-    this.#touch();
-  }
-
-  /** Nothing moved for too long: whoever was waited for is to blame. */
-  override expire(): void {
-    if (this.#download?.begun) {
-      const stalled = this.#download.held ? 'caller' : 'upstream';
-      this.#breakOff(stalled, `the ${stalled === 'caller' ? 'caller' : 'node'} stood still`);
-    } else if (this.#caller.bodyDone || this.#upload?.held) {
-      this.#refuse(deny('node', 'node-timeout', 'The node did not answer in time.'));
-    } else {
-      this.#refuse(deny('stream', 'stream-idle', 'No byte of the body came for too long.'));
-    }
+  onBroken(endedBy: EndedBy, cause: string): void {
+    this.#breakOff(endedBy, cause);
   }
 
   onReexamined(denial: Denial | undefined): void {
     if (this.#over) return;
     this.#context.metrics.reexamination(denial === undefined ? 'kept' : 'ended', denial?.code ?? '');
     if (denial !== undefined) this.#refuse(denial);
-  }
-
-  /** Only a token that was not seen before makes the decision wait. */
-  #await(decision: Promise<Decision>): void {
-    const { metrics } = this.#context;
-    metrics.tokenCache('miss');
-    decision.then(
-      (made) => {
-        const { token } = this.#account.trail;
-        const outcome = token === undefined && isDenial(made) ? made.code : 'verified';
-        metrics.tokenVerification(token?.issuer ?? '', outcome);
-        this.#decided(made);
-      },
-      (error: unknown) =>
-        this.#refuse(deny('token', 'overloaded', 'No decision could be made.', { cause: String(error) })),
-    );
   }
 
   #decided(decision: Decision): void {
@@ -220,49 +137,37 @@ class Exchange
       this.#refuse(deny('node', 'draining', 'The gateway is shutting down.', { retryAfterS: 1 }));
       return;
     }
-    this.#admission = decision;
-    this.#account.admitted(decision);
-    const admitted = { head: this.#head, admission: decision };
-    this.#reexamination = new Reexamination(this.#context.policy, this.#caller.standing, admitted, this);
+    const leased = leaseFor(this.#context, decision, this.#head);
+    if (leased instanceof Promise) void leased.then((each) => this.#leased(decision, each));
+    else this.#leased(decision, leased);
+  }
+
+  #leased(admission: Admission, leased: Leased): void {
+    if (isDenial(leased)) this.#refuse(leased);
+    else if (this.#over) leased?.release(0, Date.now());
+    else this.#admit(admission, leased);
+  }
+
+  #admit(admission: Admission, lease: LimitLease | undefined): void {
+    const caller = this.#caller;
+    const head = this.#head;
+    const account = this.#account;
+    const { streamIdleMs } = this.#policy.gateway.timeouts;
+    this.#lease = lease;
+    account.admitted(admission);
+    this.#reexamination = new Reexamination(this.#context.policy, caller.standing, { head, admission }, this);
     this.#context.streams.add(this.#reexamination, this.#changes);
-    this.#context.pools.acquire(decision.route.upstream, this);
-  }
-
-  #startUpload(node: NodeConnection, admission: Admission): void {
-    const upload = new Upload(this.#caller, node, uploadRules(this.#head, admission), this);
-    this.#upload = upload;
-    if (this.#head.expectsContinue) this.#caller.write(CONTINUE_TEXT);
-    this.#touch();
-    this.#caller.readBody(upload);
-  }
-
-  /** The request is sent whole: from here the node has its time to the first byte. */
-  #awaitResponse(): void {
-    const firstByteMs = this.#admission?.route.upstream.firstByteMs;
-    if (firstByteMs !== undefined) this.#context.deadlines.arm(this, firstByteMs);
-  }
-
-  #retry(): void {
-    this.#retried = true;
-    this.#node = undefined;
-    if (this.#admission !== undefined) this.#context.pools.acquire(this.#admission.route.upstream, this);
-  }
-
-  #touch(): void {
-    if (!this.#over) this.#context.deadlines.arm(this, this.#policy.gateway.timeouts.streamIdleMs);
-  }
-
-  /** The response went out whole. A node that was not sent its whole request must not be used again. */
-  #complete(mayReuse: boolean): void {
-    const whole = this.#caller.bodyDone;
-    if (!this.#end({ status: this.#download?.status ?? 0, endedBy: 'upstream' })) return;
-    if (!whole) this.#node?.reset();
-    this.#caller.finish(mayReuse);
+    this.#transfer = new Transfer(
+      this.#context,
+      { caller, head, admission, lease, account, streamIdleMs },
+      this,
+    );
+    this.#transfer.begin();
   }
 
   /** Says no, unless the answer already runs: then only the broken connection can say it. */
   #refuse(denial: Denial): void {
-    if (this.#download?.begun) {
+    if (this.#transfer?.begun) {
       this.#breakOff('gateway', denial.detail, denial);
       return;
     }
@@ -271,16 +176,16 @@ class Exchange
     const problem = refusal(denial, { requestId, ...(trail.tenant && { realm: trail.tenant.name }) });
     this.#account.bytesOut = this.#head.method === 'HEAD' ? 0 : problem.body.length;
     if (!this.#end({ status: problem.status, endedBy: 'gateway', denial })) return;
-    this.#node?.reset();
+    this.#transfer?.resetNode();
     this.#caller.write(refusalText(problem, this.#head, reuse));
     this.#caller.finish(reuse);
   }
 
   /** Shows both sides a broken connection: the node a reset, the caller an answer without its end. */
   #breakOff(endedBy: EndedBy, cause: string, denial?: Denial): void {
-    const status = this.#download?.begun ? this.#download.status : CALLER_GONE;
+    const status = this.#transfer?.status ?? CALLER_GONE;
     if (!this.#end({ status, endedBy, cause, ...(denial && { denial }) })) return;
-    this.#node?.reset();
+    this.#transfer?.resetNode();
     this.#caller.abort();
   }
 
@@ -289,10 +194,8 @@ class Exchange
     if (this.#over) return false;
     this.#over = true;
     if (this.#reexamination !== undefined) this.#context.streams.delete(this.#reexamination);
-    this.#context.deadlines.disarm(this);
-    this.#upload?.stop();
-    this.#download?.stop();
-    this.#account.streamed(this.#upload, this.#download);
+    this.#transfer?.stop();
+    this.#lease?.release(this.#account.bytesIn + this.#account.bytesOut, Date.now());
     this.#account.close(ending);
     return true;
   }

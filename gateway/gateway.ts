@@ -4,14 +4,18 @@ import { randomBytes } from 'node:crypto';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
 import { Deadlines } from './core/deadlines.ts';
 import { formatFault, type PolicyFault } from './core/fault.ts';
-import { CallerConnection, type CallerContext } from './edge/caller-connection.ts';
+import { CallerConnection } from './edge/caller-connection.ts';
+import type { CallerContext } from './edge/caller-context.ts';
+import { drainConnections } from './edge/drain.ts';
 import { HandshakeSlots } from './edge/handshake-slots.ts';
 import { createListener, type Listener } from './edge/listener.ts';
 import { ownReadsWork } from './edge/own-reads.ts';
 import { RecordMemory } from './edge/record-memory.ts';
+import { Room } from './edge/room.ts';
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
+import { LocalLimits } from './limits/local-limits.ts';
 import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
@@ -20,9 +24,10 @@ import { describeLists, describePolicy } from './policy/describe.ts';
 import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
 import type { HostPort, Policy } from './policy/policy.ts';
-import { PolicySources } from './policy/sources.ts';
+import type { PolicySources } from './policy/sources.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
+import { followSources } from './stream/follow-sources.ts';
 import { RunningStreams } from './stream/running-streams.ts';
 import { Traces } from './stream/trace.ts';
 
@@ -88,6 +93,7 @@ export class Gateway {
   readonly #llhttp = new Llhttp();
   readonly #listeners: ReadonlyMap<string, Listener>;
   readonly #callers = new Set<CallerConnection>();
+  readonly #room: Room;
   readonly #exchanges: ExchangeContext;
   readonly #addresses = new Map<string, HostPort>();
   #adminAddress: HostPort | undefined;
@@ -122,10 +128,16 @@ export class Gateway {
       deadlines: this.#deadlines,
       streams: this.#streams,
       traces: new Traces(),
+      limits: new LocalLimits(),
       metrics: this.#metrics,
       accessLog: this.#accessLog,
       draining: () => this.#draining,
     };
+    this.#room = new Room({
+      holders: this.#callers,
+      limitBytes: () => this.#live.current.gateway.limits.bufferedBytes,
+      metrics: this.#metrics,
+    });
     this.#listeners = this.#createListeners(policy);
     this.#admin = createAdmin({
       address: policy.gateway.admin,
@@ -176,16 +188,17 @@ export class Gateway {
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    const { drainMs } = this.#live.current.gateway.timeouts;
+    const { drainMs, lingerMs } = this.#live.current.gateway.timeouts;
     this.#log.info({ connections: this.#callers.size, drainMs }, 'draining');
-    for (const listener of this.#listeners.values()) await listener.stopAccepting();
-    for (const caller of [...this.#callers]) caller.drain();
-    const untilMs = performance.now() + drainMs;
-    while (this.#open > 0 && performance.now() < untilMs && !this.#stopped) {
-      await new Promise((resolve) => setTimeout(resolve, SWEEP_MS));
-    }
-    if (this.#open > 0)
-      this.#log.warn({ connections: this.#open }, 'connections are cut at the end of the drain time');
+    await drainConnections({
+      listeners: [...this.#listeners.values()],
+      callers: this.#callers,
+      drainMs,
+      lingerMs,
+      stopped: () => this.#stopped,
+      onCut: (connections) =>
+        this.#log.warn({ connections }, 'connections are cut at the end of the drain time'),
+    });
     this.stopNow();
     await this.#accessLog.close();
     this.#log.info({}, 'the gateway has stopped');
@@ -197,6 +210,7 @@ export class Gateway {
     this.#stopped = true;
     this.#draining = true;
     clearInterval(this.#sweep);
+    this.#room.close();
     for (const listener of this.#listeners.values()) {
       void listener.stopAccepting();
       listener.destroyAll();
@@ -206,10 +220,6 @@ export class Gateway {
     this.#sources.close();
     this.#streams.close();
     void this.#admin.close();
-  }
-
-  get #open(): number {
-    return [...this.#listeners.values()].reduce((sum, listener) => sum + listener.connections, 0);
   }
 
   #createListeners(policy: Policy): ReadonlyMap<string, Listener> {
@@ -271,27 +281,4 @@ export class Gateway {
     const faults = [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
     return { ...describePolicy(this.#live.current), faults: faults.map(formatFault) };
   }
-}
-
-/** What the policy will follow, heard by those who have to know. */
-function followSources(log: Log, metrics: Metrics, streams: RunningStreams): PolicySources {
-  return new PolicySources({
-    mode: 'follow',
-    onList: ({ place, faults }) => {
-      for (const fault of faults)
-        log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
-      if (faults.length === 0) log.info({ list: place }, 'a list was read');
-      streams.examineSoon();
-    },
-    keys: {
-      onFetch: (issuer, fault) => {
-        metrics.jwksFetch(issuer, fault === undefined ? 'fetched' : 'failed');
-        if (fault !== undefined) log.warn({ issuer, fault }, 'the keys of an issuer were not fetched');
-      },
-      onChange: (issuer) => {
-        log.info({ issuer }, 'the keys of an issuer have changed');
-        streams.examineSoon();
-      },
-    },
-  });
 }

@@ -42,6 +42,8 @@ export function refusal(denial: Denial, context: RefusalContext): Refusal {
   if (status === 401 || status === 403) {
     fields.push('WWW-Authenticate', challenge(denial, context.realm ?? 'patchgate'));
   }
+  if (status === 426)
+    fields.push('Upgrade', 'websocket', 'Connection', 'upgrade', 'Sec-WebSocket-Version', '13');
   if (denial.allow !== undefined) fields.push('Allow', denial.allow.join(', '));
   if (status === 429 || status === 503) fields.push('Retry-After', String(denial.retryAfterS ?? 1));
   return { status, fields, body: Buffer.from(`${JSON.stringify(problem)}\n`) };

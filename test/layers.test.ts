@@ -11,7 +11,7 @@ const floors: readonly (readonly string[])[] = [
   ['core', 'sources'],
   ['lists'],
   ['policy', 'patch', 'observe', 'http1'],
-  ['checks', 'certificates'],
+  ['checks', 'certificates', 'limits'],
   ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push'],
   ['stream', 'explain'],
   ['exchange.ts', 'policy-test'],

@@ -3,6 +3,7 @@
 import { type Denial, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
+import { checkHandshake } from '../http1/handshake.ts';
 import type { Route } from '../policy/policy.ts';
 
 /** The media type of WPF1 streams. */
@@ -11,8 +12,9 @@ export const WEIGHT_PATCH_TYPE = 'application/vnd.patchgate.weight-patch';
 /** Methods that ask for something and may come without the patch their route is for (RFC 9110 §9.3.1, §9.3.2). */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
-/** Nothing if the declared body fits the route. */
+/** Nothing if what the head declares fits the route. */
 export function checkLimits(route: Route, head: RequestHead): Denial | undefined {
+  if (route.upgrade !== undefined) return checkHandshake(head);
   const { maxBytes, format } = route.stream ?? {};
   const { framing } = head;
   if (maxBytes !== undefined && framing.kind === 'length' && framing.length > maxBytes) {

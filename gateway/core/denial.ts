@@ -47,6 +47,7 @@ export const denials = {
   'token-revoked': { status: 401, fault: 'caller', title: 'The bearer token was revoked' },
   'insufficient-scope': { status: 403, fault: 'caller', title: 'The token lacks the scope' },
   'claim-denied': { status: 403, fault: 'caller', title: 'A claim of the token forbids this' },
+  'upgrade-required': { status: 426, fault: 'caller', title: 'Another protocol is required' },
   'rate-limited': { status: 429, fault: 'caller', title: 'Too many requests' },
   'concurrency-limited': { status: 429, fault: 'caller', title: 'Too many requests at once' },
   'bytes-exhausted': { status: 429, fault: 'caller', title: 'The byte budget is used up' },

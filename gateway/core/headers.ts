@@ -123,7 +123,8 @@ function endsHere(name: string, dropped: readonly string[]): boolean {
   return HOP_BY_HOP.has(name) || name.startsWith(HOP_PREFIX) || dropped.includes(name);
 }
 
-function isOwned(name: string): boolean {
+/** Whether a field of that lower-case name is the gateway's own to write. */
+export function isOwned(name: string): boolean {
   return OWNED.has(name) || OWNED_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
 

@@ -39,6 +39,14 @@ export function parseRate(text: string): Rate | undefined {
   return perMs === undefined ? undefined : { count: Number(digits), perMs };
 }
 
+/** `10KiB/s`, `20GiB/d`: so many bytes in so much time; nothing for any other text, nor for none at all. */
+export function parseByteRate(text: string): Rate | undefined {
+  const [, size = '', unit = ''] = /^([^/]+)\/([smhd])$/.exec(text) ?? [];
+  const count = parseSize(size);
+  const perMs = DURATION_MS.get(unit);
+  return count === undefined || count === 0 || perMs === undefined ? undefined : { count, perMs };
+}
+
 function parseQuantity(text: string, units: ReadonlyMap<string, number>): number | undefined {
   const [, digits, unit] = /^(0|[1-9][0-9]{0,14})([A-Za-z]+)$/.exec(text) ?? [];
   const factor = units.get(unit ?? '');

@@ -1,49 +1,18 @@
 /** One caller's connection behind TLS: heads in, calls one at a time, answers in order, a lingering close. */
 
 import type { Socket } from 'node:net';
-import { type Deadlines, Expiring } from '../core/deadlines.ts';
+import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
-import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
-import type { Llhttp } from '../http1/llhttp.ts';
+import { HeadReader } from '../http1/head-reader.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
+import type { CallListener } from './call-listener.ts';
+import type { CallerContext } from './caller-context.ts';
 import { CallerInput, type InputListener } from './caller-input.ts';
 import { CallerOutput } from './caller-output.ts';
 import { ChunkQueue } from './chunk-queue.ts';
-import type { RecordMemory } from './record-memory.ts';
 import type { Standing } from './standing.ts';
-
-/** Hears what the caller does during one call; the body itself goes to the sink given to `readBody`. */
-export interface CallListener {
-  /** The caller reads again after `write` answered false. */
-  onCallerDrain(): void;
-  /** The body breaks its framing; nothing more of it comes. */
-  onBadBody(reason: string): void;
-  /** The caller closed or lost the connection; nothing can be written any more. */
-  onCallerGone(): void;
-}
-
-/** Times in milliseconds. */
-export interface CallerTimeouts {
-  readonly headMs: number;
-  readonly keepAliveIdleMs: number;
-  readonly streamIdleMs: number;
-  readonly lingerMs: number;
-}
-
-/** What every connection of a gateway shares. */
-export interface CallerContext {
-  readonly llhttp: Llhttp;
-  readonly deadlines: Deadlines;
-  /** Where callers are read to; absent where every chunk has memory of its own. */
-  readonly memory?: RecordMemory;
-  readonly limits: HeadLimits;
-  readonly timeouts: CallerTimeouts;
-  /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one. */
-  readonly handle: (caller: CallerConnection, head: RequestHead | Denial) => void;
-  readonly onClosed: (caller: CallerConnection) => void;
-}
 
 /** Bytes read and dropped after an answer that came before the end of the body (RFC 9112 §9.6). */
 const LINGER_BYTES = 1 << 20;
@@ -72,6 +41,10 @@ export class CallerConnection extends Expiring implements InputListener {
   #lent: Buffer | undefined;
   #pumping = false;
   #dropped = 0;
+  /** The caller has ended its side. */
+  #atEnd = false;
+  /** When the last call began, by the clock of the deadlines. */
+  begunMs = 0;
 
   /** `transport` is the TCP connection below `socket`. */
   constructor(
@@ -89,7 +62,7 @@ export class CallerConnection extends Expiring implements InputListener {
     context.deadlines.arm(this, context.timeouts.headMs);
     this.#input = new CallerInput(socket, context.memory, this);
     this.#output = new CallerOutput(socket);
-    socket.on('drain', () => this.#listener?.onCallerDrain());
+    socket.on('drain', () => this.#onDrain());
     socket.on('end', () => this.#onEnd());
     socket.on('close', () => this.#onClose());
     // 'close' follows every error, and tells all there is to do about it.
@@ -129,6 +102,25 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#socket.pause();
   }
 
+  /** From here on every byte belongs to the call. False, and nothing changes, where some came before their time. */
+  openTunnel(sink: BodySink): boolean {
+    if (this.#queue.bytes > 0) return false;
+    this.#body = bodyReader({ kind: 'close' });
+    this.readBody(sink);
+    return true;
+  }
+
+  /** Of the answer: written and not taken by the system yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Held for this caller, on both sides: bytes for the node lie where they were read to, if that is memory of ours. */
+  get bufferedBytes(): number {
+    const forNode = Math.max(this.#listener?.unsentBytes ?? 0, this.#input.memoryBytes);
+    return this.unsentBytes + this.#queue.bytes + forNode;
+  }
+
   /** Adds to the answer; `onWritten` is called when the bytes are not needed any more. False: wait for `onCallerDrain`. */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     return this.#output.write(bytes, onWritten);
@@ -151,6 +143,21 @@ export class CallerConnection extends Expiring implements InputListener {
   abort(): void {
     this.#listener = undefined;
     this.#transport.resetAndDestroy();
+  }
+
+  /** Nothing more is read for the running call until there is room again. */
+  makeRoom(): void {
+    this.#listener?.onNoRoom();
+  }
+
+  useRoom(): void {
+    this.#listener?.onRoom();
+  }
+
+  /** Ends the running call for a reason of the gateway's; a connection without one is broken off. */
+  cut(denial: Denial): void {
+    if (this.#listener === undefined) this.abort();
+    else this.#listener.onCut(denial);
   }
 
   /** Closes the connection now if it is idle; a running call ends it by `finish(false)`. */
@@ -210,7 +217,15 @@ export class CallerConnection extends Expiring implements InputListener {
 
   #readsOn(): boolean {
     if (this.#state === 'call') return this.#wantsBody && !this.#body.done;
-    return this.#state === 'idle' || this.#state === 'head';
+    // Whoever does not take its answers gets no further ones.
+    return (this.#state === 'idle' || this.#state === 'head') && !this.#socket.writableNeedDrain;
+  }
+
+  #onDrain(): void {
+    this.#listener?.onCallerDrain();
+    if (this.#state !== 'idle' && this.#state !== 'head') return;
+    this.#socket.resume();
+    this.#pump();
   }
 
   #step(chunk: Buffer): void {
@@ -248,6 +263,7 @@ export class CallerConnection extends Expiring implements InputListener {
   #begin(head: RequestHead | Denial): void {
     this.#context.deadlines.disarm(this);
     this.#state = 'call';
+    this.begunMs = this.#context.deadlines.nowMs;
     this.#wantsBody = false;
     // A head that cannot be trusted leaves no telling where its body ends: 'close' is never done.
     this.#body = bodyReader(isDenial(head) ? { kind: 'close' } : head.framing);
@@ -269,7 +285,9 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** A caller that ends its side has no use for an answer; one that is being closed may still be reading it. */
   #onEnd(): void {
-    if (this.#state !== 'closing') this.#socket.destroy();
+    if (this.#state === 'closing') return;
+    this.#atEnd = true;
+    this.#socket.destroy();
   }
 
   #onClose(): void {
@@ -281,7 +299,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#queue.clear();
     const listener = this.#listener;
     this.#listener = undefined;
-    listener?.onCallerGone();
+    listener?.onCallerGone(this.#atEnd);
     this.#context.onClosed(this);
   }
 }

@@ -39,6 +39,11 @@ export class CallerInput {
     return this.#inPlace && this.#slab?.holds(bytes) !== true;
   }
 
+  /** Memory that is read to and nobody else's meanwhile. */
+  get memoryBytes(): number {
+    return this.#slab?.bytes.length ?? 0;
+  }
+
   /** Keeps the bytes of the chunk until the answer is called; nothing where they are nobody else's anyway. */
   hold(bytes: Buffer): (() => void) | undefined {
     return this.#slab?.holds(bytes) === true ? this.#slab.hold() : undefined;

@@ -1,6 +1,7 @@
 /** How many connections there may be, in all and from one address. */
 
 import type { Address } from '../core/address.ts';
+import { holderOf } from '../core/address-holder.ts';
 
 export interface ConnectionCaps {
   readonly connections: number;
@@ -45,9 +46,4 @@ export class ConnectionLimits {
     if (held > 1) this.#perHolder.set(holder, held - 1);
     else this.#perHolder.delete(holder);
   }
-}
-
-/** Whoever has one IPv6 address has the 2^64 of its subnet (RFC 4291 §2.5.4): the subnet counts as one address. */
-function holderOf(peer: Address): string {
-  return peer.family === 4 ? peer.text : `${peer.words[0]}:${peer.words[1]}`;
 }

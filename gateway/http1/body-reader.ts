@@ -7,12 +7,14 @@ import { ChunkedBody } from './chunked-body.ts';
 export interface BodySink {
   /** Content bytes: the chunk itself or a view of it. */
   onBody(bytes: Buffer): void;
-  /** The last byte was given to `onBody`. */
-  onBodyEnd(): void;
+  /** The last byte was given to `onBody`. `trailers`: name, value, name, value … behind a body in chunks. */
+  onBodyEnd(trailers: readonly string[]): void;
 }
 
 /** Where the reader stopped in the chunk, or what is wrong with the framing. */
 export type BodyProgress = number | { readonly kind: 'fault'; readonly reason: string };
+
+export const NO_TRAILERS: readonly string[] = [];
 
 /** One body. */
 export interface BodyReader {
@@ -51,7 +53,7 @@ class LengthBody implements BodyReader {
     const end = Math.min(chunk.length, from + this.#left);
     this.#left -= end - from;
     if (end > from) sink.onBody(from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end));
-    if (this.#left === 0) sink.onBodyEnd();
+    if (this.#left === 0) sink.onBodyEnd(NO_TRAILERS);
     return end;
   }
 }

@@ -9,7 +9,7 @@ const SEMICOLON = 0x3b;
 const COLON = 0x3a;
 /** Hex digits of a chunk size; twelve stay far below the safe integers. */
 const SIZE_DIGITS = 12;
-/** Bytes of chunk extensions, and of trailers, in one body: they are read and dropped, so they are bounded (CVE-2024-22019). */
+/** Bytes of chunk extensions and trailers in one body: most are read and dropped, so they are bounded (CVE-2024-22019). */
 const OVERHEAD_BYTES = 16384;
 
 /** The state is named for what the next byte must be. */
@@ -27,13 +27,15 @@ type State =
   | 'last-lf'
   | 'done';
 
-/** Extensions and trailers are dropped; a bare CR or LF, a missing size or a size with a sign is a fault. */
+/** Extensions are dropped, trailers told at the end, apart from all other fields; a bare CR or LF, a missing size or a size with a sign is a fault. */
 export class ChunkedBody implements BodyReader {
   #state: State = 'size';
   #digits = 0;
   #left = 0;
   #overhead = 0;
   readonly #extensions = new ChunkExtension();
+  /** Name, value, name, value …; the last one is being read. */
+  readonly #trailers: string[] = [];
 
   get done(): boolean {
     return this.#state === 'done';
@@ -50,7 +52,7 @@ export class ChunkedBody implements BodyReader {
       if (reason !== undefined) return { kind: 'fault', reason };
       at += 1;
     }
-    if (this.#state === 'done') sink.onBodyEnd();
+    if (this.#state === 'done') sink.onBodyEnd(this.#trailers.map(trimmed));
     return at;
   }
 
@@ -105,7 +107,7 @@ export class ChunkedBody implements BodyReader {
       this.#state = 'size-lf';
       return undefined;
     }
-    return this.#dropped(byte);
+    return this.#counted(byte);
   }
 
   #trailer(byte: number): string | undefined {
@@ -115,18 +117,32 @@ export class ChunkedBody implements BodyReader {
         return undefined;
       }
       this.#state = 'trailer-name';
+      this.#trailers.push('');
     }
-    if (this.#state === 'trailer-name') {
-      if (byte === COLON) this.#state = 'trailer-value';
-      else if (!isNameByte(byte)) return 'a trailer is no field';
-    } else if (byte === CR) {
+    if (this.#state === 'trailer-name') return this.#trailerName(byte);
+    if (byte === CR) {
       this.#state = 'trailer-lf';
       return undefined;
     }
-    return this.#dropped(byte);
+    return this.#trailerByte(byte);
   }
 
-  #dropped(byte: number): string | undefined {
+  #trailerName(byte: number): string | undefined {
+    if (byte === COLON && this.#trailers.at(-1) !== '') {
+      this.#state = 'trailer-value';
+      this.#trailers.push('');
+      return this.#counted(byte);
+    }
+    return isNameByte(byte) ? this.#trailerByte(byte) : 'a trailer is no field';
+  }
+
+  #trailerByte(byte: number): string | undefined {
+    this.#trailers[this.#trailers.length - 1] += String.fromCharCode(byte);
+    return this.#counted(byte);
+  }
+
+  /** Counts a byte that is no data. */
+  #counted(byte: number): string | undefined {
     this.#overhead += 1;
     if (this.#overhead > OVERHEAD_BYTES) return 'chunk extensions and trailers are too long';
     return isControl(byte) ? 'a control character between chunks' : undefined;
@@ -137,6 +153,11 @@ export class ChunkedBody implements BodyReader {
     this.#state = next;
     return undefined;
   }
+}
+
+/** Without the spaces and tabs around a field value (RFC 9110 §5.5). */
+function trimmed(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, '');
 }
 
 function hexValue(byte: number): number {

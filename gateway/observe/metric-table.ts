@@ -46,6 +46,12 @@ export const metricTable = {
     labels: ['outcome', 'code'],
     help: 'Running streams that were decided again, by whether they were kept or ended and by the code of the denial.',
   },
+  limitDecisions: {
+    name: 'patchgate_limit_decisions_total',
+    type: 'counter',
+    labels: ['limit', 'outcome', 'backend'],
+    help: 'Requests that the limits of their route admitted or refused, by where these are counted.',
+  },
   handshakes: {
     name: 'patchgate_tls_handshakes_total',
     type: 'counter',
@@ -117,6 +123,18 @@ export const metricTable = {
     type: 'counter',
     labels: ['side'],
     help: 'Times one side of a stream was held back because the other did not take more.',
+  },
+  bufferedBytes: {
+    name: 'patchgate_buffered_bytes',
+    type: 'gauge',
+    labels: [],
+    help: 'Bytes held for callers and nodes that do not take them yet.',
+  },
+  bufferPressure: {
+    name: 'patchgate_buffer_pressure_total',
+    type: 'counter',
+    labels: ['action'],
+    help: 'Times the bound on held bytes stopped all reading (paused), and streams it ended (shed).',
   },
   openConnections: {
     name: 'patchgate_open_connections',

@@ -56,11 +56,15 @@ export interface Metrics {
   decision(step: string, outcome: string, code: string): void;
   /** A running stream was decided again; `code` is empty where it was kept. */
   reexamination(outcome: 'kept' | 'ended', code: string): void;
+  /** `backend`: where the limit is counted. */
+  limitDecision(limit: string, outcome: 'admitted' | 'refused', backend: string): void;
   /** The same object for the same names; empty names for requests no route took. */
   route(tenant: string, route: string): RouteMetrics;
   forwarded(path: 'passed' | 'copied', bytes: number): void;
   /** `side` is the one that was held back. */
   backpressure(side: 'caller' | 'node'): void;
+  bufferedBytes(bytes: number): void;
+  bufferPressure(action: 'paused' | 'shed'): void;
   tokenCache(result: string): void;
   tokenVerification(issuer: string, outcome: string): void;
   jwksFetch(issuer: string, outcome: string): void;
@@ -111,6 +115,8 @@ class RegistryMetrics implements Metrics {
     this.#backpressure = { caller: backpressurePauses.cell('caller'), node: backpressurePauses.cell('node') };
     for (const result of ['hit', 'miss']) tokenCache.cell(result);
     policyGeneration.cell();
+    this.#tallies.bufferedBytes.cell();
+    for (const action of ['paused', 'shed']) this.#tallies.bufferPressure.cell(action);
     this.#tallies.reloadSuccessful.cell();
     this.#tallies.reloadSuccessTime.cell();
     this.#tallies.buildInfo.cell(version).value = 1;
@@ -136,6 +142,10 @@ class RegistryMetrics implements Metrics {
     this.#tallies.reexaminations.cell(outcome, code).value += 1;
   }
 
+  limitDecision(limit: string, outcome: 'admitted' | 'refused', backend: string): void {
+    this.#tallies.limitDecisions.cell(limit, outcome, backend).value += 1;
+  }
+
   route(tenant: string, route: string): RouteMetrics {
     const key = `${tenant}\0${route}`;
     const known = this.#routes.get(key);
@@ -151,6 +161,14 @@ class RegistryMetrics implements Metrics {
 
   backpressure(side: 'caller' | 'node'): void {
     this.#backpressure[side].value += 1;
+  }
+
+  bufferedBytes(bytes: number): void {
+    this.#tallies.bufferedBytes.cell().value = bytes;
+  }
+
+  bufferPressure(action: 'paused' | 'shed'): void {
+    this.#tallies.bufferPressure.cell(action).value += 1;
   }
 
   tokenCache(result: string): void {

@@ -26,6 +26,7 @@ export function compileGateway(
       connectionsPerAddress: limits.connectionsPerAddress,
       handshakes: limits.handshakes,
       serverNames: limits.serverNames,
+      bufferedBytes: limits.bufferedBytes,
     },
     timeouts: {
       handshakeMs: timeouts.handshake,

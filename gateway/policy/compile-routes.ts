@@ -9,13 +9,26 @@ import {
   type RouteTable,
 } from '../core/route-table.ts';
 import { type AddressLists, addressRules, unknownLists } from './address-lists.ts';
-import type { ClaimTemplate, Requirement, Route, StreamRule, Upstream } from './policy.ts';
+import type {
+  ClaimTemplate,
+  Requirement,
+  Route,
+  RouteLimits,
+  StreamRule,
+  TunnelRule,
+  Upstream,
+} from './policy.ts';
+import { contradictions } from './route-contradictions.ts';
 import { type RulePlaces, rulePlaces } from './rule-places.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** Keys of a route that refuse. */
-const RULES = ['match', 'allow', 'certificate', 'require', 'stream'];
+const RULES = ['match', 'allow', 'certificate', 'require', 'stream', 'limits', 'upgrade', 'tunnel'];
+
+const MIN_RATE_GRACE_MS = 10_000;
+const TUNNEL_IDLE_MS = 300_000;
+const TUNNEL_LIFETIME_MS = 86_400_000;
 
 interface Resolved {
   readonly pattern: PathPattern;
@@ -73,6 +86,7 @@ function resolveNames(
     return undefined;
   }
   faults.push(...unknownParams(places, written, path, pattern));
+  faults.push(...contradictions(places, written, path, pattern.params));
   return upstream && { pattern, upstream };
 }
 
@@ -119,6 +133,8 @@ function compileRoute(
     ...(allow !== undefined && { addresses: addressRules(lists, allow, []) }),
     ...(certificate !== undefined && { certificateNames: certificate.names }),
     ...(stream !== undefined && { stream: shared.stream(stream) }),
+    ...(written.limits !== undefined && { limits: compileLimits(written.limits) }),
+    ...(written.upgrade !== undefined && { upgrade: compileTunnel(written.upgrade, written.tunnel) }),
   };
 }
 
@@ -155,12 +171,31 @@ function compileRequirement(written: Exclude<RouteFile['require'], 'none'>): Req
   };
 }
 
-function compileStream({ format, maxBytes, check }: NonNullable<RouteFile['stream']>): StreamRule {
+function compileStream(written: NonNullable<RouteFile['stream']>): StreamRule {
+  const { format, maxBytes, check, minRate, minRateGrace = MIN_RATE_GRACE_MS, trailers } = written;
   return {
     check: check === 'header' ? 'header' : 'deep',
     ...(format !== undefined && { format }),
     ...(maxBytes !== undefined && { maxBytes }),
+    ...(minRate !== undefined && { minRate: { rate: minRate, graceMs: minRateGrace } }),
+    ...(trailers !== undefined && { trailers: new Set(trailers.map((name) => name.toLowerCase())) }),
   };
+}
+
+function compileLimits({ per, requests, concurrent, bytes }: NonNullable<RouteFile['limits']>): RouteLimits {
+  return {
+    per,
+    ...(requests !== undefined && { requests }),
+    ...(concurrent !== undefined && { concurrent }),
+    ...(bytes !== undefined && { bytes }),
+  };
+}
+
+function compileTunnel(
+  protocol: NonNullable<RouteFile['upgrade']>,
+  { idle = TUNNEL_IDLE_MS, lifetime = TUNNEL_LIFETIME_MS }: RouteFile['tunnel'] = {},
+): TunnelRule {
+  return { protocol, idleMs: idle, lifetimeMs: lifetime };
 }
 
 /** `{name}` is a path parameter, anything else stands for itself. */

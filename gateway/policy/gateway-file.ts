@@ -38,7 +38,9 @@ const limits = z.strictObject({
   connectionsPerAddress: count(1, 1_000_000).prefault(512).describe('Open connections of one peer address.'),
   handshakes: count(1, 1_000_000).prefault(1024).describe('TLS handshakes under way at once.'),
   serverNames: count(1, 1_000_000).prefault(1000).describe('Server names whose certificates are kept ready.'),
-  bufferedBytes: later('a bound on buffered bytes'),
+  bufferedBytes: size(65_536, 2 ** 40)
+    .prefault('256MiB')
+    .describe('Bytes held for all callers together; over it nothing is read, then the newest streams end.'),
 });
 
 const timeouts = z.strictObject({

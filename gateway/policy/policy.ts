@@ -3,6 +3,7 @@
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
+import type { Rate } from '../core/units.ts';
 import type { ListContents } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
 import type { FailedVerifications } from './failed-verifications.ts';
@@ -69,6 +70,8 @@ export interface GatewayLimits {
   readonly handshakes: number;
   /** Server names whose certificates are kept ready. */
   readonly serverNames: number;
+  /** Held for all callers together. */
+  readonly bufferedBytes: number;
 }
 
 export interface GatewayTimeouts {
@@ -199,6 +202,9 @@ export interface Route {
   /** The node gets `Client-Cert-Chain` beside `Client-Cert`. */
   readonly forwardCertificateChain: boolean;
   readonly stream?: StreamRule;
+  readonly limits?: RouteLimits;
+  /** Only handshakes of that protocol are taken, and what follows one is a tunnel. */
+  readonly upgrade?: TunnelRule;
   readonly upstream: Upstream;
 }
 
@@ -220,6 +226,35 @@ export interface StreamRule {
   /** Absent means unbounded. */
   readonly maxBytes?: number;
   readonly check: 'header' | 'deep';
+  readonly minRate?: MinRate;
+  /** Lower-case names of the trailer fields that go on, both ways. */
+  readonly trailers?: ReadonlySet<string>;
+}
+
+/** How fast a caller has to be while nobody else is waited for. */
+export interface MinRate {
+  readonly rate: Rate;
+  /** Time waited for the caller that the rate is taken over. */
+  readonly graceMs: number;
+}
+
+/** Who shares the limits of a route: always callers of that route alone. */
+export type LimitHolder = 'subject' | 'address' | 'model' | 'tenant';
+
+export interface RouteLimits {
+  readonly per: LimitHolder;
+  readonly requests?: Rate;
+  /** Requests at once. */
+  readonly concurrent?: number;
+  /** Body bytes of both directions. */
+  readonly bytes?: Rate;
+}
+
+export interface TunnelRule {
+  readonly protocol: 'websocket';
+  /** Without a byte in either direction. */
+  readonly idleMs: number;
+  readonly lifetimeMs: number;
 }
 
 /** The listener of that name; throws when the policy has none, which is a bug in the wiring. */

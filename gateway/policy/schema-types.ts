@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { parsePrefix } from '../core/address.ts';
-import { parseDuration, parseRate, parseSize } from '../core/units.ts';
+import { parseByteRate, parseDuration, parseRate, parseSize } from '../core/units.ts';
 
 /** Reads text by `parse`; what it cannot read is a fault that names what was expected. */
 export function read<T>(parse: (text: string) => T | undefined, expected: string) {
@@ -41,6 +41,9 @@ export function size(minBytes: number, maxBytes: number) {
 }
 
 export const rate = read(parseRate, 'a rate like 100/s, 6000/m, 10/h');
+
+/** Bytes in a time. */
+export const byteRate = read(parseByteRate, 'a rate like 10KiB/s, 20GiB/d');
 
 /** A whole number between two bounds. */
 export function count(min: number, max: number) {

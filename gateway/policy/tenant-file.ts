@@ -5,7 +5,7 @@ import { scopeNames } from '../core/scope.ts';
 import { parseDuration } from '../core/units.ts';
 import { REVOKED_CERTIFICATE, REVOKED_TOKEN, revokedCertificate, revokedToken } from '../lists/revoked.ts';
 import { clientCertificates, minTlsVersion } from './gateway-file.ts';
-import { count, duration, later, name, prefix, rate, read, size } from './schema-types.ts';
+import { byteRate, count, duration, later, name, prefix, rate, read, size } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;
 /** Asymmetric only: a secret shared with the gateway could sign as well as verify (RFC 8725 §3.1). */
@@ -172,11 +172,42 @@ const stream = z.strictObject({
   maxBytes: size(1, 2 ** 50)
     .optional()
     .describe('Largest body, declared or counted.'),
-  minRate: later('a minimum rate'),
+  minRate: byteRate
+    .optional()
+    .describe('Slowest a caller may send, or take the answer, while nobody else is waited for.'),
+  minRateGrace: duration(100, DAY_MS)
+    .optional()
+    .describe('Time waited for the caller that `minRate` is taken over; 10s unless it is given.'),
+  trailers: z
+    .array(z.string().regex(/^[A-Za-z0-9-]+$/, { error: 'a field name of letters, digits and hyphens' }))
+    .min(1)
+    .optional()
+    .describe('Trailer fields that go on, both ways; all others are dropped.'),
   check: z
     .enum(['header', 'deep', 'values'])
     .prefault('deep')
     .meta({ enum: ['header', 'deep'], description: 'How much of a patch is checked.' }),
+});
+
+const limits = z.strictObject({
+  requests: rate.optional().describe('Requests in a time; that many may come at once.'),
+  concurrent: count(1, 1_000_000).optional().describe('Requests at once.'),
+  bytes: byteRate.optional().describe('Body bytes in a time, both directions together.'),
+  per: z
+    .enum(['subject', 'address', 'model', 'tenant'])
+    .prefault('subject')
+    .describe(
+      'Who shares them: callers of the route with the same token subject, client address, model, or all.',
+    ),
+});
+
+const tunnel = z.strictObject({
+  idle: duration(100, DAY_MS)
+    .optional()
+    .describe('Without a byte in either direction; 5m unless it is given.'),
+  lifetime: duration(100, 366 * DAY_MS)
+    .optional()
+    .describe('However busy it is; 1d unless it is given.'),
 });
 
 const route = z.strictObject({
@@ -212,7 +243,12 @@ const route = z.strictObject({
     .prefault('end')
     .describe('A running stream whose token expires: `end`, `grace 30s`, or `finish`.'),
   stream: stream.optional(),
-  limits: later('limits of a route'),
+  limits: limits.optional().describe('Counted by each gateway for itself; beyond them 429.'),
+  upgrade: z
+    .enum(['websocket'])
+    .optional()
+    .describe('The route takes WebSocket handshakes (RFC 6455) and nothing else.'),
+  tunnel: tunnel.optional().describe('What a handshake leads to; needs `upgrade`.'),
   upstream: name.describe('Where admitted requests go.'),
 });
 

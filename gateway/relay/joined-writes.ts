@@ -49,6 +49,12 @@ export class JoinedWrites {
     if (this.#text.length >= TOGETHER_BYTES) this.#flush();
   }
 
+  /** Ends the connection behind all that was given before. */
+  end(): void {
+    this.#flush();
+    this.#socket.end();
+  }
+
   #join({ buffer, byteOffset, length }: Buffer, onWritten: () => void): void {
     if (buffer !== this.#memory || byteOffset !== this.#end) {
       this.#flush();

@@ -2,7 +2,7 @@
 
 import { connect, type Socket } from 'node:net';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
-import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
+import { type BodyReader, type BodySink, bodyReader, NO_TRAILERS } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
@@ -10,22 +10,7 @@ import type { NodeAddress } from '../policy/policy.ts';
 import { JoinedWrites } from './joined-writes.ts';
 import type { SecuredBy } from './node-tls.ts';
 import { ReadBuffers } from './read-buffers.ts';
-
-/** Why a node did not do its part; `timeout` is a connection that could not be made in time. */
-export interface NodeFault {
-  readonly kind: 'refused' | 'timeout' | 'broken' | 'bad-response';
-  readonly reason: string;
-}
-
-/** Hears what the node does during one request. */
-export interface ResponseListener extends BodySink {
-  /** The final response head; interim ones (1xx) are dropped. */
-  onResponse(head: ResponseHead): void;
-  /** The node reads again after `write` answered false. */
-  onNodeDrain(): void;
-  /** The connection is lost for this request. */
-  onNodeFault(fault: NodeFault): void;
-}
+import type { ConnectionOwner, NodeFault, ResponseListener } from './response-listener.ts';
 
 export interface NodeContext {
   readonly llhttp: Llhttp;
@@ -37,16 +22,10 @@ const HEAD_LIMITS: HeadLimits = { headBytes: 65536, headFields: 200 };
 /** Interim responses (1xx) before the final one; each is read and dropped, so they are bounded. */
 const INTERIM_RESPONSES = 32;
 const BUFFER_BYTES = 1 << 20;
+/** For the node to close a tunnel that its caller has left. */
+const CLOSE_MS = 2000;
 /** They would be read as the answer to another request, or are one that was cut in two (RFC 9112 §9.2). */
 const SURPLUS = 'bytes behind the end of the response';
-
-/** What becomes of a connection when its request is over. */
-export interface ConnectionOwner {
-  onConnected(connection: NodeConnection): void;
-  /** Both messages ended cleanly and the node keeps the connection open. */
-  onReusable(connection: NodeConnection): void;
-  onClosed(connection: NodeConnection, fault: NodeFault): void;
-}
 
 /** A socket that carries one request at a time; made by the pool, which is its owner. */
 export class NodeConnection extends Expiring {
@@ -62,8 +41,11 @@ export class NodeConnection extends Expiring {
   /** What the body reader writes to; the end is told by `#endResponse`. */
   readonly #sink: BodySink = {
     onBody: (bytes) => this.#listener?.onBody(bytes),
-    onBodyEnd: () => undefined,
+    onBodyEnd: (trailers) => {
+      this.#trailers = trailers;
+    },
   };
+  #trailers = NO_TRAILERS;
   #body: BodyReader = bodyReader({ kind: 'none' });
   #method = '';
   #phase: 'connecting' | 'idle' | 'waiting' | 'body' | 'closed' = 'connecting';
@@ -117,6 +99,11 @@ export class NodeConnection extends Expiring {
     return this.#phase === 'idle';
   }
 
+  /** Written and not taken by the system yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
   /** Begins a request with its whole head; `hasBody` says whether `write` and `end` follow. */
   begin(method: string, head: string, hasBody: boolean, listener: ResponseListener): void {
     if (this.#phase !== 'idle') throw new Error(`a request on a connection that is ${this.#phase}`);
@@ -162,6 +149,13 @@ export class NodeConnection extends Expiring {
   reset(): void {
     this.#listener = undefined;
     this.#breakOff();
+  }
+
+  /** Sends what is written, then the end: a tunnel is over. */
+  end(): void {
+    this.#listener = undefined;
+    this.#output.end();
+    this.#deadlines.arm(this, CLOSE_MS);
   }
 
   /** Closes an idle connection. */
@@ -210,7 +204,7 @@ export class NodeConnection extends Expiring {
     if (progress.kind === 'fault') return this.#fail(progress.reason);
     const head = readResponse(progress.head, this.#method);
     if (typeof head === 'string') return this.#fail(head);
-    if (head.status === 101) return this.#fail('an upgrade nobody asked for');
+    if (head.status === 101) return this.#upgrade(head, progress.end);
     if (head.status < 200) {
       this.#interim += 1;
       return this.#interim > INTERIM_RESPONSES ? this.#fail('interim responses without end') : progress.end;
@@ -227,6 +221,17 @@ export class NodeConnection extends Expiring {
     return progress.end;
   }
 
+  /** What follows is neither request nor response: the connection will never carry another. */
+  #upgrade(head: ResponseHead, at: number): number | undefined {
+    if (this.#listener?.mayUpgrade !== true) return this.#fail('an upgrade nobody asked for');
+    this.#phase = 'body';
+    this.#keepAlive = false;
+    this.#untilClose = true;
+    this.#body = bodyReader({ kind: 'close' });
+    this.#listener.onUpgrade(head);
+    return at;
+  }
+
   #readBody(chunk: Buffer, at: number): number | undefined {
     const progress = this.#body.read(chunk, at, this.#sink);
     if (typeof progress !== 'number') return this.#fail(progress.reason);
@@ -239,7 +244,7 @@ export class NodeConnection extends Expiring {
   #endResponse(): void {
     const listener = this.#listener;
     this.#settle();
-    listener?.onBodyEnd();
+    listener?.onBodyEnd(this.#trailers);
   }
 
   /** Hands the connection back once request and response are both whole. */
@@ -275,7 +280,7 @@ export class NodeConnection extends Expiring {
     // Without length and chunks the end of the connection is the end of the body (RFC 9112 §6.3, rule 8).
     if (this.#phase === 'body' && this.#untilClose && listener !== undefined) {
       this.#listener = undefined;
-      listener.onBodyEnd();
+      listener.onBodyEnd(NO_TRAILERS);
     }
     this.#socket.destroy();
   }

@@ -1,8 +1,9 @@
 /** The keep-alive connections to one sync node, bounded in number. */
 
 import type { NodeAddress } from '../policy/policy.ts';
-import { type ConnectionOwner, NodeConnection, type NodeContext, type NodeFault } from './node-connection.ts';
+import { NodeConnection, type NodeContext } from './node-connection.ts';
 import type { SecuredBy } from './node-tls.ts';
+import type { ConnectionOwner, NodeFault } from './response-listener.ts';
 
 /** Waits for a connection; exactly one of the two is called, perhaps before `acquire` returns. */
 export interface ConnectionWaiter {

@@ -3,9 +3,10 @@
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import type { Upstream } from '../policy/policy.ts';
-import type { NodeConnection, NodeContext, NodeFault } from './node-connection.ts';
+import type { NodeConnection, NodeContext } from './node-connection.ts';
 import { NodePool } from './node-pool.ts';
 import type { NodeTlsContexts, SecuredBy } from './node-tls.ts';
+import type { NodeFault } from './response-listener.ts';
 
 /** Gets a connection that may take a request, or the reason why there is none. */
 export interface NodeWaiter {

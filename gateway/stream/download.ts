@@ -3,16 +3,23 @@
 import { STATUS_CODES } from 'node:http';
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { downstreamFields, listMembers } from '../core/headers.ts';
+import { trailerLines } from '../core/trailers.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import type { ResponseHead } from '../http1/response.ts';
-import type { NodeConnection, NodeFault, ResponseListener } from '../relay/node-connection.ts';
+import type { Route } from '../policy/policy.ts';
+import type { NodeConnection } from '../relay/node-connection.ts';
+import type { NodeFault, ResponseListener } from '../relay/response-listener.ts';
 import { Forwarded } from './forwarded.ts';
-import { CHUNKED_END, CRLF, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
+import { CRLF, chunkedEnd, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
+import { switchText, trailerLine } from './heads.ts';
+import type { TakingPace } from './pace.ts';
 
 /** Hears how the download fares; after its end or a fault nothing more is reported. */
 export interface DownloadWatcher {
   /** The response begins; answers whether the caller's connection may stay open after it. */
   onResponse(head: ResponseHead): boolean;
+  /** The node switches protocols as it was asked to; answers whether the caller does too. */
+  onSwitch(head: ResponseHead): boolean;
   onProgress(): void;
   onDownloadEnd(mayReuse: boolean): void;
   onNodeFault(fault: NodeFault): void;
@@ -26,7 +33,10 @@ export class Download implements ResponseListener {
   readonly #caller: CallerConnection;
   readonly #node: NodeConnection;
   readonly #request: RequestHead;
+  readonly #route: Route;
   readonly #watcher: DownloadWatcher;
+  readonly #pace: TakingPace | undefined;
+  #hasRoom = true;
   #framing: Framing = { kind: 'none' };
   #mayReuse = false;
   #stopped = false;
@@ -42,12 +52,20 @@ export class Download implements ResponseListener {
     caller: CallerConnection,
     node: NodeConnection,
     request: RequestHead,
+    route: Route,
     watcher: DownloadWatcher,
+    pace?: TakingPace,
   ) {
     this.#caller = caller;
     this.#node = node;
     this.#request = request;
+    this.#route = route;
     this.#watcher = watcher;
+    this.#pace = pace;
+  }
+
+  get mayUpgrade(): boolean {
+    return this.#route.upgrade !== undefined;
   }
 
   stop(): void {
@@ -60,7 +78,16 @@ export class Download implements ResponseListener {
     this.#mayReuse = this.#watcher.onResponse(head) && this.#framing.kind !== 'close';
     this.begun = true;
     this.status = head.status;
-    this.#caller.write(responseText(head, this.#framing, this.#request, this.#mayReuse));
+    this.#caller.write(this.#headText(head));
+  }
+
+  onUpgrade(head: ResponseHead): void {
+    const { upgrade } = this.#route;
+    if (this.#stopped || upgrade === undefined || !this.#watcher.onSwitch(head)) return;
+    this.#framing = { kind: 'close' };
+    this.begun = true;
+    this.status = head.status;
+    this.#caller.write(switchText(head.fields, upgrade.protocol));
   }
 
   onBody(bytes: Buffer): void {
@@ -76,14 +103,17 @@ export class Download implements ResponseListener {
     this.#watcher.onProgress();
     if (flows || this.held) return;
     this.held = true;
+    this.#pace?.wait(this.#caller.unsentBytes, performance.now());
     this.#node.pause();
     this.#watcher.onCallerBusy();
   }
 
-  onBodyEnd(): void {
+  onBodyEnd(trailers: readonly string[]): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    if (this.#framing.kind === 'chunked') this.#caller.write(CHUNKED_END);
+    const asked = this.#route.stream?.trailers;
+    if (this.#framing.kind === 'chunked')
+      this.#caller.write(chunkedEnd(asked === undefined ? '' : trailerLines(trailers, asked)));
     this.#watcher.onDownloadEnd(this.#mayReuse);
   }
 
@@ -101,7 +131,34 @@ export class Download implements ResponseListener {
   resume(): void {
     if (!this.held) return;
     this.held = false;
-    if (!this.#stopped) this.#node.resume();
+    this.#pace?.rest(performance.now());
+    this.#readOn();
+  }
+
+  /** Nothing more is read while there is no room for it, whatever the caller does. */
+  holdForRoom(): void {
+    this.#hasRoom = false;
+    if (!this.#stopped) this.#node.pause();
+  }
+
+  useRoom(): void {
+    if (this.#hasRoom) return;
+    this.#hasRoom = true;
+    this.#readOn();
+  }
+
+  #readOn(): void {
+    if (!this.#stopped && !this.held && this.#hasRoom) this.#node.resume();
+  }
+
+  #headText(head: ResponseHead): string {
+    const framing = this.#framing;
+    const asked = this.#route.stream?.trailers;
+    const start = `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status] ?? ''}${CRLF}`;
+    const fields = downstreamFields(head.fields, listMembers(head.fields, 'connection'));
+    const trailer = framing.kind === 'chunked' && asked !== undefined ? trailerLine(head.fields, asked) : '';
+    const ends = framingLine(head, framing, this.#request) + connectionLine(this.#request, this.#mayReuse);
+    return start + fields + trailer + ends + CRLF;
   }
 
   #writeChunk(bytes: Buffer): boolean {
@@ -115,12 +172,6 @@ export class Download implements ResponseListener {
 function callerFraming(framing: Framing, minor: 0 | 1): Framing {
   if (framing.kind !== 'chunked' && framing.kind !== 'close') return framing;
   return { kind: minor === 1 ? 'chunked' : 'close' };
-}
-
-function responseText(head: ResponseHead, framing: Framing, request: RequestHead, mayReuse: boolean): string {
-  const start = `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status] ?? ''}${CRLF}`;
-  const fields = downstreamFields(head.fields, listMembers(head.fields, 'connection'));
-  return start + fields + framingLine(head, framing, request) + connectionLine(request, mayReuse) + CRLF;
 }
 
 /** The one framing line; a response to HEAD, and 304, may say the length it would have had (RFC 9110 §8.6). */

@@ -1,7 +1,11 @@
-/** The chunked coding as we write it (RFC 9112 §7.1): sizes in hex, no extensions, no trailers. */
+/** The chunked coding as we write it (RFC 9112 §7.1): sizes in hex, no extensions. */
 
 export const CRLF = '\r\n';
-export const CHUNKED_END = '0\r\n\r\n';
+
+/** The last chunk, and the trailer lines behind it, CRLF behind each. */
+export function chunkedEnd(trailers: string): string {
+  return `0\r\n${trailers}\r\n`;
+}
 
 /** The line before a chunk of so many bytes; never of zero, which would end the body. */
 export function chunkStart(lengthBytes: number): string {

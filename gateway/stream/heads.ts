@@ -2,8 +2,9 @@
 
 import { STATUS_CODES } from 'node:http';
 import type { Framing, RequestHead } from '../core/facts.ts';
-import { fieldValues, upstreamFields } from '../core/headers.ts';
+import { downstreamFields, fieldValues, listMembers, upstreamFields } from '../core/headers.ts';
 import type { Admission } from '../decide.ts';
+import type { Route } from '../policy/policy.ts';
 import type { Refusal } from '../refuse.ts';
 import { CRLF } from './framing.ts';
 import type { Traces } from './trace.ts';
@@ -31,7 +32,34 @@ export function upstreamText(
     ...(model !== undefined && { model }),
     ...(certificate !== undefined && { certificate }),
   });
-  return `${head.method} ${head.target} HTTP/1.1${CRLF}${fields}${framingLine(head.framing, head.method)}${CRLF}`;
+  return (
+    `${head.method} ${head.target} HTTP/1.1${CRLF}${fields}${framingLine(head.framing, head.method)}` +
+    connectionLines(head, route) +
+    CRLF
+  );
+}
+
+/** What holds for the connection to the node alone, where a route asks for it: a switch, trailers. */
+function connectionLines({ fields, framing }: RequestHead, { upgrade, stream }: Route): string {
+  if (upgrade !== undefined) return `Connection: Upgrade${CRLF}Upgrade: ${upgrade.protocol}${CRLF}`;
+  if (stream?.trailers === undefined) return '';
+  const takes = listMembers(fields, 'te').includes('trailers');
+  return (
+    (framing.kind === 'chunked' ? trailerLine(fields, stream.trailers) : '') +
+    (takes ? `TE: trailers${CRLF}Connection: TE${CRLF}` : '')
+  );
+}
+
+/** `Trailer` with those of its members that will go on (RFC 9110 §6.6.2). */
+export function trailerLine(fields: readonly string[], asked: ReadonlySet<string>): string {
+  const announced = listMembers(fields, 'trailer').filter((name) => asked.has(name));
+  return announced.length === 0 ? '' : `Trailer: ${announced.join(', ')}${CRLF}`;
+}
+
+/** The head that tells a caller its connection is a tunnel now. */
+export function switchText(fields: readonly string[], protocol: string): string {
+  const kept = downstreamFields(fields, listMembers(fields, 'connection'));
+  return `HTTP/1.1 101 Switching Protocols${CRLF}${kept}Connection: Upgrade${CRLF}Upgrade: ${protocol}${CRLF}${CRLF}`;
 }
 
 /** The whole answer of a refusal; the body is left out for HEAD. */

@@ -1,7 +1,7 @@
 /** Whether a request may be sent once more. */
 
 import type { RequestHead } from '../core/facts.ts';
-import type { NodeFault } from '../relay/node-connection.ts';
+import type { NodeFault } from '../relay/response-listener.ts';
 
 /**
  * A node may close a kept connection in the moment a request is sent on it; `uses` says how often it carried one. Asking

@@ -2,6 +2,7 @@
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { Framing, RequestHead } from '../core/facts.ts';
+import { trailerLines } from '../core/trailers.ts';
 import type { Admission } from '../decide.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import type { BodySink } from '../http1/body-reader.ts';
@@ -9,7 +10,8 @@ import { createPatchCheck, type PatchCheck } from '../patch/check.ts';
 import type { PatchFault } from '../patch/fault.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import { Forwarded } from './forwarded.ts';
-import { CHUNKED_END, CRLF, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
+import { CRLF, chunkedEnd, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
+import type { SendingPace } from './pace.ts';
 
 /** Hears how the upload fares; after a refusal or a loss nothing more is reported. */
 export interface UploadWatcher {
@@ -28,7 +30,12 @@ export interface UploadRules {
   readonly maxBytes?: number;
   /** Absent means the bytes are not looked at. */
   readonly check?: PatchCheck;
+  /** Trailers that go on; absent means none. */
+  readonly trailers?: ReadonlySet<string>;
 }
+
+/** What goes through a tunnel: bytes. */
+export const TUNNEL_RULES: UploadRules = { framing: { kind: 'close' } };
 
 /** What an admitted request's route asks of its body. */
 export function uploadRules(head: RequestHead, admission: Admission): UploadRules {
@@ -36,6 +43,7 @@ export function uploadRules(head: RequestHead, admission: Admission): UploadRule
   return {
     framing: head.framing,
     ...(stream?.maxBytes !== undefined && { maxBytes: stream.maxBytes }),
+    ...(stream?.trailers !== undefined && { trailers: stream.trailers }),
     ...(stream?.format === 'weight-patch' && {
       check: createPatchCheck(stream.check, admission.patch),
     }),
@@ -48,7 +56,9 @@ export class Upload implements BodySink {
   readonly #node: NodeConnection;
   readonly #rules: UploadRules;
   readonly #watcher: UploadWatcher;
+  readonly #pace: SendingPace | undefined;
   #stopped = false;
+  #hasRoom = true;
   /** Reading from the caller pauses until the node reads on. */
   held = false;
   bytes = 0;
@@ -57,11 +67,20 @@ export class Upload implements BodySink {
   #memory: ArrayBufferLike | undefined;
   #isCopy = false;
 
-  constructor(caller: CallerConnection, node: NodeConnection, rules: UploadRules, watcher: UploadWatcher) {
+  /** `pace` is told when the caller is waited for. */
+  constructor(
+    caller: CallerConnection,
+    node: NodeConnection,
+    rules: UploadRules,
+    watcher: UploadWatcher,
+    pace?: SendingPace,
+  ) {
     this.#caller = caller;
     this.#node = node;
     this.#rules = rules;
     this.#watcher = watcher;
+    this.#pace = pace;
+    pace?.wait(performance.now());
   }
 
   /** Takes no more from the caller and reports nothing more. */
@@ -84,11 +103,14 @@ export class Upload implements BodySink {
     this.#watcher.onProgress();
   }
 
-  onBodyEnd(): void {
+  onBodyEnd(trailers: readonly string[]): void {
     if (this.#stopped) return;
     this.#judge(this.#rules.check?.finish(this.#forward));
     if (this.#stopped) return;
-    if (this.#rules.framing.kind === 'chunked') this.#node.write(CHUNKED_END);
+    const { framing, trailers: asked } = this.#rules;
+    if (framing.kind === 'chunked')
+      this.#node.write(chunkedEnd(asked === undefined ? '' : trailerLines(trailers, asked)));
+    this.#pace?.rest(performance.now());
     this.#stopped = true;
     this.#node.endRequest();
     this.#watcher.onUploadEnd();
@@ -98,7 +120,30 @@ export class Upload implements BodySink {
   resume(): void {
     if (!this.held) return;
     this.held = false;
-    if (!this.#stopped) this.#caller.resumeBody();
+    this.#readOn();
+  }
+
+  /** Nothing more is read while there is no room for it, whatever the node does. */
+  holdForRoom(): void {
+    this.#hasRoom = false;
+    if (!this.held && !this.#stopped) this.#pause();
+  }
+
+  useRoom(): void {
+    if (this.#hasRoom) return;
+    this.#hasRoom = true;
+    this.#readOn();
+  }
+
+  #pause(): void {
+    this.#pace?.rest(performance.now());
+    this.#caller.pauseBody();
+  }
+
+  #readOn(): void {
+    if (this.#stopped || this.held || !this.#hasRoom) return;
+    this.#pace?.wait(performance.now());
+    this.#caller.resumeBody();
   }
 
   readonly #forward = (bytes: Buffer): void => {
@@ -112,7 +157,7 @@ export class Upload implements BodySink {
     else flows = this.#node.write(bytes, this.#caller.hold(bytes));
     if (flows || this.held) return;
     this.held = true;
-    this.#caller.pauseBody();
+    this.#pause();
     this.#watcher.onNodeBusy();
   };
 

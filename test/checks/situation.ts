@@ -210,6 +210,7 @@ export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = 
         connectionsPerAddress: 0,
         handshakes: 0,
         serverNames: 0,
+        bufferedBytes: 0,
       },
       timeouts: { handshakeMs: 0, ...zeros },
       accessLog: '-',

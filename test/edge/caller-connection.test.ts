@@ -81,6 +81,10 @@ async function settled(closed: () => number): Promise<number> {
 }
 
 const ignore = {
+  unsentBytes: 0,
+  onNoRoom: () => undefined,
+  onRoom: () => undefined,
+  onCut: () => undefined,
   onCallerDrain: () => undefined,
   onBadBody: () => undefined,
   onCallerGone: () => undefined,
@@ -220,7 +224,7 @@ t.test('broken framing and a caller that leaves are told apart', async (t) => {
   const told: string[] = [];
   const { port } = await serve(t, (caller) => {
     caller.attach({
-      onCallerDrain: () => undefined,
+      ...ignore,
       onBadBody: (reason) => {
         told.push(reason);
         caller.write('bad');

@@ -1,0 +1,41 @@
+/** How much of a rate many holders have used, a number each. */
+
+import type { Rate } from './units.ts';
+
+/**
+ * The generic cell rate algorithm (ITU-T I.371): what a rate allows in its time may be used at once, and comes back
+ * evenly. Bounded: the holder seen longest ago makes room, and begins anew.
+ */
+export class CellRates {
+  readonly #capacity: number;
+  /** Until when what each has used lasts, milliseconds of the caller's clock. */
+  readonly #takenUntilMs = new Map<string, number>();
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  get size(): number {
+    return this.#takenUntilMs.size;
+  }
+
+  /** Milliseconds until the holder may use so much; 0 when it may now. */
+  waitMs(holder: string, rate: Rate, amount: number, nowMs: number): number {
+    const takenUntilMs = Math.max(this.#takenUntilMs.get(holder) ?? 0, nowMs);
+    return Math.max(0, takenUntilMs + durationMs(rate, amount) - nowMs - rate.perMs);
+  }
+
+  /** The holder has used so much, whether it might or not; less than nothing gives back. */
+  take(holder: string, rate: Rate, amount: number, nowMs: number): void {
+    const takenUntilMs = Math.max(this.#takenUntilMs.get(holder) ?? 0, nowMs) + durationMs(rate, amount);
+    this.#takenUntilMs.delete(holder);
+    if (takenUntilMs <= nowMs) return;
+    const [oldest] = this.#takenUntilMs.keys();
+    if (oldest !== undefined && this.#takenUntilMs.size >= this.#capacity) this.#takenUntilMs.delete(oldest);
+    this.#takenUntilMs.set(holder, takenUntilMs);
+  }
+}
+
+function durationMs({ count, perMs }: Rate, amount: number): number {
+  return (amount * perMs) / count;
+}

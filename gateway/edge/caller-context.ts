@@ -1,0 +1,29 @@
+/** What every connection of a gateway shares. */
+
+import type { Deadlines } from '../core/deadlines.ts';
+import type { Denial } from '../core/denial.ts';
+import type { RequestHead } from '../core/facts.ts';
+import type { HeadLimits } from '../http1/head-reader.ts';
+import type { Llhttp } from '../http1/llhttp.ts';
+import type { CallerConnection } from './caller-connection.ts';
+import type { RecordMemory } from './record-memory.ts';
+
+/** Times in milliseconds. */
+export interface CallerTimeouts {
+  readonly headMs: number;
+  readonly keepAliveIdleMs: number;
+  readonly streamIdleMs: number;
+  readonly lingerMs: number;
+}
+
+export interface CallerContext {
+  readonly llhttp: Llhttp;
+  readonly deadlines: Deadlines;
+  /** Where callers are read to; absent where every chunk has memory of its own. */
+  readonly memory?: RecordMemory;
+  readonly limits: HeadLimits;
+  readonly timeouts: CallerTimeouts;
+  /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one. */
+  readonly handle: (caller: CallerConnection, head: RequestHead | Denial) => void;
+  readonly onClosed: (caller: CallerConnection) => void;
+}

@@ -1,0 +1,32 @@
+/** Who hears what a node does: during one request, and when its connection is free or gone. */
+
+import type { BodySink } from '../http1/body-reader.ts';
+import type { ResponseHead } from '../http1/response.ts';
+import type { NodeConnection } from './node-connection.ts';
+
+/** Why a node did not do its part; `timeout` is a connection that could not be made in time. */
+export interface NodeFault {
+  readonly kind: 'refused' | 'timeout' | 'broken' | 'bad-response';
+  readonly reason: string;
+}
+
+export interface ResponseListener extends BodySink {
+  /** The request asks for another protocol; a node that switches unasked has failed. */
+  readonly mayUpgrade: boolean;
+  /** The final response head; interim ones (1xx) are dropped. */
+  onResponse(head: ResponseHead): void;
+  /** 101: from here on every byte of the connection goes to `onBody`, until it closes. */
+  onUpgrade(head: ResponseHead): void;
+  /** The node reads again after `write` answered false. */
+  onNodeDrain(): void;
+  /** The connection is lost for this request. */
+  onNodeFault(fault: NodeFault): void;
+}
+
+/** What becomes of a connection when its request is over. */
+export interface ConnectionOwner {
+  onConnected(connection: NodeConnection): void;
+  /** Both messages ended cleanly and the node keeps the connection open. */
+  onReusable(connection: NodeConnection): void;
+  onClosed(connection: NodeConnection, fault: NodeFault): void;
+}

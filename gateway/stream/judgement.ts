@@ -1,0 +1,72 @@
+/** Decides one request, and takes what it needs of the limits of its route. */
+
+import { type Denial, deny, isDenial } from '../core/denial.ts';
+import type { RequestHead } from '../core/facts.ts';
+import { type Admission, type Decision, decide } from '../decide.ts';
+import type { CallerConnection } from '../edge/caller-connection.ts';
+import type { LimitClaim, LimitLease, LimitRefusal, LimitsBackend } from '../limits/limits-backend.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Account } from './account.ts';
+import { limitClaim, limitDenial, limitNames } from './limit-claim.ts';
+
+export interface JudgementContext {
+  readonly metrics: Metrics;
+  readonly limits: LimitsBackend;
+}
+
+/** Only a token that was not seen before makes the decision wait. The promise never rejects. */
+export function judge(
+  { metrics }: JudgementContext,
+  policy: Policy,
+  caller: CallerConnection,
+  head: RequestHead,
+  { trail }: Account,
+): Decision | Promise<Decision> {
+  const facts = { connection: caller.standing.facts, head, nowMs: Date.now() };
+  const decision = decide(policy, facts, trail);
+  if (!(decision instanceof Promise)) {
+    if (trail.token !== undefined) metrics.tokenCache('hit');
+    return decision;
+  }
+  metrics.tokenCache('miss');
+  return decision.then(
+    (made) => {
+      const outcome = trail.token === undefined && isDenial(made) ? made.code : 'verified';
+      metrics.tokenVerification(trail.token?.issuer ?? '', outcome);
+      return made;
+    },
+    (error: unknown) => deny('token', 'overloaded', 'No decision could be made.', { cause: String(error) }),
+  );
+}
+
+export type Leased = LimitLease | Denial | undefined;
+
+/** Nothing where the route has no limits. Waits only for limits that are counted elsewhere; never rejects. */
+export function leaseFor(
+  context: JudgementContext,
+  admission: Admission,
+  head: RequestHead,
+): Leased | Promise<Leased> {
+  const claim = limitClaim(admission, head);
+  if (claim === undefined) return undefined;
+  const answer = context.limits.claim(claim, Date.now());
+  if (!(answer instanceof Promise)) return counted(context, claim, answer);
+  return answer.then(
+    (given) => counted(context, claim, given),
+    (error: unknown) => deny('limits', 'overloaded', 'The limits cannot be asked.', { cause: String(error) }),
+  );
+}
+
+function counted(
+  { metrics, limits }: JudgementContext,
+  claim: LimitClaim,
+  answer: LimitLease | LimitRefusal,
+): LimitLease | Denial {
+  if (answer.kind === 'refusal') {
+    metrics.limitDecision(answer.limit, 'refused', limits.name);
+    return limitDenial(answer);
+  }
+  for (const name of limitNames(claim.limits)) metrics.limitDecision(name, 'admitted', limits.name);
+  return answer;
+}

@@ -1,0 +1,45 @@
+/** What an admitted request asks of the limits of its route, and how their refusal is told. */
+
+import { holderOf } from '../core/address-holder.ts';
+import { type Denial, type DenialCode, deny } from '../core/denial.ts';
+import type { RequestHead } from '../core/facts.ts';
+import type { Admission } from '../decide.ts';
+import type { LimitClaim, LimitName, LimitRefusal } from '../limits/limits-backend.ts';
+import type { LimitHolder, RouteLimits } from '../policy/policy.ts';
+
+/** Nothing for a route without limits. */
+export function limitClaim(admission: Admission, { framing }: RequestHead): LimitClaim | undefined {
+  const { route, tenant } = admission;
+  const { limits } = route;
+  if (limits === undefined) return undefined;
+  const holder = JSON.stringify([tenant.name, route.name, ...sharers(limits.per, admission)]);
+  return { holder, limits, declaredBytes: framing.kind === 'length' ? framing.length : 0 };
+}
+
+/** On a route in shadow a caller may have no token: then it is known by its address. */
+function sharers(per: LimitHolder, { token, client, params }: Admission): readonly string[] {
+  if (per === 'tenant') return [];
+  if (per === 'model') return ['model', params['model_id'] ?? ''];
+  if (per === 'subject' && token !== undefined) return ['subject', token.issuer, token.subject];
+  return ['address', holderOf(client.address)];
+}
+
+const REFUSALS: Readonly<Record<LimitName, readonly [DenialCode, string]>> = {
+  requests: ['rate-limited', 'There were too many requests.'],
+  concurrent: ['concurrency-limited', 'There are too many requests at once.'],
+  bytes: ['bytes-exhausted', 'The byte budget is used up.'],
+};
+
+export function limitDenial({ limit, waitMs }: Pick<LimitRefusal, 'limit' | 'waitMs'>): Denial {
+  const [code, detail] = REFUSALS[limit];
+  return deny('limits', code, detail, {
+    rule: `limits.${limit}`,
+    retryAfterS: Math.max(1, Math.ceil(waitMs / 1000)),
+  });
+}
+
+/** The limits a route has, by their keys. */
+export function limitNames(limits: RouteLimits): readonly LimitName[] {
+  const names: readonly LimitName[] = ['requests', 'concurrent', 'bytes'];
+  return names.filter((name) => limits[name] !== undefined);
+}

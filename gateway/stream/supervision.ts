@@ -1,0 +1,86 @@
+/** What some streams are looked at for every so often: the pace of the caller, the byte budget, the age of a tunnel. */
+
+import { type Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Denial, deny } from '../core/denial.ts';
+import type { LimitLease } from '../limits/limits-backend.ts';
+import type { Route } from '../policy/policy.ts';
+import { limitDenial } from './limit-claim.ts';
+import { SendingPace, TakingPace } from './pace.ts';
+
+export interface SupervisionWatcher {
+  /** Body bytes from the caller so far. */
+  readonly bytesIn: number;
+  /** Body bytes to the caller so far. */
+  readonly bytesOut: number;
+  /** The stream may not go on. */
+  onObjection(denial: Denial): void;
+  /** The tunnel is as old as it may become. */
+  onTunnelOver(): void;
+}
+
+const LONGEST_TICK_MS = 1000;
+/** Looks in the span a rate is taken over. */
+const LOOKS = 4;
+
+/** Begun with the stream, if its route gives reason to, and stopped with it. */
+export class Supervision extends Expiring {
+  readonly sending: SendingPace | undefined;
+  readonly taking: TakingPace | undefined;
+  readonly #deadlines: Deadlines;
+  readonly #lease: LimitLease | undefined;
+  readonly #watcher: SupervisionWatcher;
+  readonly #endsAtMs: number;
+  readonly #tickMs: number;
+
+  constructor(
+    route: Route,
+    lease: LimitLease | undefined,
+    deadlines: Deadlines,
+    watcher: SupervisionWatcher,
+  ) {
+    super();
+    const minRate = route.stream?.minRate;
+    this.sending = minRate && new SendingPace(minRate);
+    this.taking = minRate && new TakingPace(minRate);
+    this.#lease = lease;
+    this.#deadlines = deadlines;
+    this.#watcher = watcher;
+    this.#endsAtMs = performance.now() + (route.upgrade?.lifetimeMs ?? Number.POSITIVE_INFINITY);
+    this.#tickMs = Math.min(
+      LONGEST_TICK_MS,
+      (minRate?.graceMs ?? LONGEST_TICK_MS * LOOKS) / LOOKS,
+      route.upgrade?.lifetimeMs ?? LONGEST_TICK_MS,
+    );
+    deadlines.arm(this, this.#tickMs);
+  }
+
+  stop(): void {
+    this.#deadlines.disarm(this);
+  }
+
+  override expire(): void {
+    const nowMs = performance.now();
+    const { bytesIn, bytesOut } = this.#watcher;
+    const denial = this.#objection(bytesIn, bytesOut, nowMs);
+    if (denial !== undefined) this.#watcher.onObjection(denial);
+    else if (nowMs >= this.#endsAtMs) this.#watcher.onTunnelOver();
+    else this.#deadlines.arm(this, this.#tickMs);
+  }
+
+  #objection(bytesIn: number, bytesOut: number, nowMs: number): Denial | undefined {
+    if (this.sending?.isTooSlow(bytesIn, nowMs)) return tooSlow('The body comes too slowly.');
+    if (this.taking?.isTooSlow(nowMs)) return tooSlow('The answer is taken too slowly.');
+    if (this.#lease?.spend(bytesIn + bytesOut, Date.now()) === false)
+      return limitDenial({ limit: 'bytes', waitMs: 0 });
+    return undefined;
+  }
+}
+
+/** Whether streams of the route are looked at. */
+export function isSupervised({ stream, limits, upgrade }: Route): boolean {
+  return stream?.minRate !== undefined || limits?.bytes !== undefined || upgrade !== undefined;
+}
+
+function tooSlow(detail: string): Denial {
+  return deny('stream', 'too-slow', detail, { rule: 'stream.minRate' });
+}

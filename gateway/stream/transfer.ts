@@ -1,0 +1,295 @@
+/** An admitted request under way: a node is found, the body goes up, the response comes down, or a tunnel opens. */
+
+import { type Deadlines, Expiring } from '../core/deadlines.ts';
+import { type Denial, deny } from '../core/denial.ts';
+import type { RequestHead } from '../core/facts.ts';
+import type { Admission } from '../decide.ts';
+import type { CallListener } from '../edge/call-listener.ts';
+import type { CallerConnection } from '../edge/caller-connection.ts';
+import { switchFault } from '../http1/handshake.ts';
+import type { ResponseHead } from '../http1/response.ts';
+import type { LimitLease } from '../limits/limits-backend.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { NodeConnection } from '../relay/node-connection.ts';
+import type { NodeFault } from '../relay/response-listener.ts';
+import type { NodeWaiter, UpstreamPools } from '../relay/upstream-pools.ts';
+import { type Account, CALLER_GONE, type EndedBy } from './account.ts';
+import { Download, type DownloadWatcher } from './download.ts';
+import { CONTINUE_TEXT, upstreamText } from './heads.ts';
+import { mayRetry } from './retry.ts';
+import { isSupervised, Supervision, type SupervisionWatcher } from './supervision.ts';
+import type { Traces } from './trace.ts';
+import { TUNNEL_RULES, Upload, type UploadWatcher, uploadRules } from './upload.ts';
+
+/** What every transfer of a gateway shares. */
+export interface TransferContext {
+  readonly pools: UpstreamPools;
+  readonly deadlines: Deadlines;
+  readonly metrics: Metrics;
+  readonly traces: Traces;
+  /** The gateway closes its connections as their calls end. */
+  readonly draining: () => boolean;
+}
+
+/** What is carried. */
+export interface Cargo {
+  readonly caller: CallerConnection;
+  readonly head: RequestHead;
+  readonly admission: Admission;
+  readonly lease: LimitLease | undefined;
+  readonly account: Account;
+  /** Without a byte in either direction. */
+  readonly streamIdleMs: number;
+}
+
+/** Hears how the transfer ends, and ends it by `stop`; may be told more than once, and is right to heed the first. */
+export interface TransferWatcher {
+  /** The response went out whole. */
+  onComplete(mayReuse: boolean): void;
+  onRefusal(denial: Denial): void;
+  onBroken(endedBy: EndedBy, cause: string): void;
+  /** The caller ended its tunnel. */
+  onLeft(): void;
+}
+
+export class Transfer
+  extends Expiring
+  implements CallListener, NodeWaiter, UploadWatcher, DownloadWatcher, SupervisionWatcher
+{
+  readonly #context: TransferContext;
+  readonly #cargo: Cargo;
+  readonly #watcher: TransferWatcher;
+  #node: NodeConnection | undefined;
+  #upload: Upload | undefined;
+  #download: Download | undefined;
+  readonly #supervision: Supervision | undefined;
+  #retried = false;
+  #isTunnel = false;
+  #hasRoom = true;
+  #stopped = false;
+
+  constructor(context: TransferContext, cargo: Cargo, watcher: TransferWatcher) {
+    super();
+    this.#context = context;
+    this.#cargo = cargo;
+    this.#watcher = watcher;
+    const { route } = cargo.admission;
+    if (isSupervised(route)) this.#supervision = new Supervision(route, cargo.lease, context.deadlines, this);
+  }
+
+  /** The head of the response was passed on: from here a failure can only be shown by breaking off. */
+  get begun(): boolean {
+    return this.#download?.begun === true;
+  }
+
+  /** The status the caller has seen. */
+  get status(): number {
+    return this.#download?.begun ? this.#download.status : CALLER_GONE;
+  }
+
+  get bytesIn(): number {
+    return this.#upload?.bytes ?? 0;
+  }
+
+  get bytesOut(): number {
+    return this.#download?.bytes ?? 0;
+  }
+
+  get unsentBytes(): number {
+    return this.#node?.unsentBytes ?? 0;
+  }
+
+  /** Everything the caller sent was passed on, as far as there is an end to it. */
+  get isWhole(): boolean {
+    return this.#cargo.caller.bodyDone || this.#isTunnel;
+  }
+
+  begin(): void {
+    this.#cargo.caller.attach(this);
+    this.#context.pools.acquire(this.#cargo.admission.route.upstream, this);
+  }
+
+  /** Takes nothing more from either side; what went through is in the account. */
+  stop(): void {
+    this.#stopped = true;
+    this.#context.deadlines.disarm(this);
+    this.#supervision?.stop();
+    this.#upload?.stop();
+    this.#download?.stop();
+    this.#cargo.account.streamed(this.#upload, this.#download);
+  }
+
+  /** The node sees a reset, never a clean end. */
+  resetNode(): void {
+    this.#node?.reset();
+  }
+
+  /** The node gets what was sent, then the end. */
+  endNode(): void {
+    this.#node?.end();
+  }
+
+  onNode(node: NodeConnection, url: string): void {
+    if (this.#stopped) return;
+    const { caller, head, admission, account } = this.#cargo;
+    this.#node = node;
+    account.node = url;
+    const hasBody = head.framing.kind !== 'none';
+    this.#download = new Download(caller, node, head, admission.route, this, this.#supervision?.taking);
+    const text = upstreamText(head, admission, account.requestId, this.#context.traces);
+    node.begin(head.method, text, hasBody, this.#download);
+    if (hasBody) this.#startUpload(node);
+    else this.#awaitResponse();
+  }
+
+  onNoNode(denial: Denial): void {
+    this.#watcher.onRefusal(denial);
+  }
+
+  onUploadEnd(): void {
+    if (!this.begun) this.#awaitResponse();
+  }
+
+  onUploadDenied(denial: Denial): void {
+    this.#watcher.onRefusal(denial);
+  }
+
+  onBadBody(reason: string): void {
+    this.#refuse('bad-request', `The body breaks its framing: ${reason}.`);
+  }
+
+  onResponse(_head: ResponseHead): boolean {
+    this.#touch();
+    return this.#cargo.head.keepAlive && this.#cargo.caller.bodyDone && !this.#context.draining();
+  }
+
+  onSwitch(head: ResponseHead): boolean {
+    const node = this.#node;
+    const cause = switchFault(this.#cargo.head, head.fields);
+    if (node === undefined || cause !== undefined) {
+      const why = cause === undefined ? {} : { cause };
+      this.#watcher.onRefusal(deny('node', 'node-failed', 'The node switched to something else.', why));
+      return false;
+    }
+    this.#upload = new Upload(this.#cargo.caller, node, TUNNEL_RULES, this);
+    if (!this.#cargo.caller.openTunnel(this.#upload)) {
+      this.#refuse('bad-request', 'Bytes came before the switch of protocols.');
+      return false;
+    }
+    this.#isTunnel = true;
+    this.#touch();
+    return true;
+  }
+
+  onDownloadEnd(mayReuse: boolean): void {
+    this.#watcher.onComplete(mayReuse);
+  }
+
+  /** Once the response has begun its failure can only be shown by breaking it off. */
+  onNodeFault(fault: NodeFault): void {
+    const cause = `${this.#cargo.account.node}: ${fault.reason}`;
+    if (this.begun) this.#watcher.onBroken('upstream', cause);
+    else if (!this.#retried && mayRetry(this.#cargo.head, fault, this.#node?.uses ?? 0)) this.#retry();
+    else
+      this.#watcher.onRefusal(
+        deny('node', 'node-failed', 'The node broke off before it answered.', { cause }),
+      );
+  }
+
+  /** A tunnel that its caller ends is over; anything else is broken. */
+  onCallerGone(atEnd: boolean): void {
+    if (atEnd && this.#isTunnel) this.#watcher.onLeft();
+    else this.#watcher.onBroken('caller', 'the caller closed the connection');
+  }
+
+  onCallerDrain(): void {
+    this.#touch();
+    this.#download?.resume();
+  }
+
+  onNodeDrain(): void {
+    this.#touch();
+    this.#upload?.resume();
+  }
+
+  onNodeBusy(): void {
+    this.#context.metrics.backpressure('caller');
+  }
+
+  onCallerBusy(): void {
+    this.#context.metrics.backpressure('node');
+  }
+
+  onProgress(): void {
+    this.#touch();
+  }
+
+  onNoRoom(): void {
+    this.#hasRoom = false;
+    this.#upload?.holdForRoom();
+    this.#download?.holdForRoom();
+  }
+
+  onRoom(): void {
+    if (this.#hasRoom) return;
+    this.#hasRoom = true;
+    this.#touch();
+    this.#upload?.useRoom();
+    this.#download?.useRoom();
+  }
+
+  onCut(denial: Denial): void {
+    this.#watcher.onRefusal(denial);
+  }
+
+  onObjection(denial: Denial): void {
+    this.#watcher.onRefusal(denial);
+  }
+
+  onTunnelOver(): void {
+    this.#watcher.onBroken('gateway', 'the tunnel has reached its lifetime');
+  }
+
+  /** Nothing moved for too long: whoever was waited for is to blame. */
+  override expire(): void {
+    if (!this.#hasRoom) this.#touch();
+    else if (this.#isTunnel) this.#watcher.onBroken('gateway', 'the tunnel stood still');
+    else if (this.#download?.begun)
+      if (this.#download.held) this.#watcher.onBroken('caller', 'the caller stood still');
+      else this.#watcher.onBroken('upstream', 'the node stood still');
+    else if (this.#cargo.caller.bodyDone || this.#upload?.held)
+      this.#watcher.onRefusal(deny('node', 'node-timeout', 'The node did not answer in time.'));
+    else this.#refuse('stream-idle', 'No byte of the body came for too long.');
+  }
+
+  #refuse(code: 'bad-request' | 'stream-idle', detail: string): void {
+    this.#watcher.onRefusal(deny('stream', code, detail));
+  }
+
+  #startUpload(node: NodeConnection): void {
+    const { caller, head, admission } = this.#cargo;
+    const upload = new Upload(caller, node, uploadRules(head, admission), this, this.#supervision?.sending);
+    this.#upload = upload;
+    if (head.expectsContinue) caller.write(CONTINUE_TEXT);
+    this.#touch();
+    caller.readBody(upload);
+  }
+
+  /** The request is sent whole: from here the node has its time to the first byte. */
+  #awaitResponse(): void {
+    this.#context.deadlines.arm(this, this.#cargo.admission.route.upstream.firstByteMs);
+  }
+
+  #retry(): void {
+    this.#retried = true;
+    this.#node = undefined;
+    this.#context.pools.acquire(this.#cargo.admission.route.upstream, this);
+  }
+
+  #touch(): void {
+    if (this.#stopped) return;
+    const { admission, streamIdleMs } = this.#cargo;
+    const tunnel = this.#isTunnel ? admission.route.upgrade : undefined;
+    this.#context.deadlines.arm(this, tunnel?.idleMs ?? streamIdleMs);
+  }
+}
