@@ -35,7 +35,12 @@ export class PrefixColumns {
   add({ address, bits }: Prefix, number: number): void {
     if (this.#count === this.#info.length) this.#grow();
     const at = this.#count * this.width;
-    for (let word = 0; word < this.width; word++) this.#keys[at + word] = address.words[word] ?? 0;
+    this.#keys[at] = address.first;
+    if (this.width > 1) this.#keys[at + 1] = address.second;
+    if (this.width > 2) {
+      this.#keys[at + 2] = address.third;
+      this.#keys[at + 3] = address.fourth;
+    }
     this.#info[this.#count] = (number << 8) | bits;
     this.#count += 1;
   }

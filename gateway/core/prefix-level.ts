@@ -1,31 +1,32 @@
 /** One level of a prefix tree: prefixes of which none holds another, found by a radix root and a short search. */
 
+import type { Address } from './address.ts';
 import { type PrefixColumns, STEP, type Steps } from './prefix-columns.ts';
 
-/** Entries that share a branch of the root, on average: the root takes a byte for each entry then. */
-const ENTRIES_A_BRANCH = 4;
+/** Entries that share a branch of the root, on average: the root takes two bytes for each entry then. */
+const ENTRIES_A_BRANCH = 2;
 const MOST_ROOT_BITS = 18;
 /** No entry holds the address. */
 export const NONE = -1;
 
 /**
- * Sorted keys and, over them, a root with a branch for each value of the bits in which the keys begin to differ. As no
- * prefix holds another, the one that may hold an address is the last whose key is not above it.
+ * Sorted entries and, over them, a root with a branch for each value of the bits in which the keys begin to differ. As
+ * no prefix holds another, the one that may hold an address is the last whose key is not above it. An entry is its key
+ * and, behind it, its number and length: what is read together lies together, as each lookup waits for memory twice,
+ * for its branch and for its entries.
  */
 export class PrefixLevel {
   readonly #width: number;
-  readonly #keys: Uint32Array;
-  readonly #info: Uint32Array;
+  readonly #entries: Uint32Array;
   /** Leading bits all prefixes, and so all addresses they hold, have in common. */
   readonly #skip: number;
   readonly #rootBits: number;
   /** Where the entries of each branch begin, and at the end how many there are. */
   readonly #root: Uint32Array;
 
-  private constructor(width: number, keys: Uint32Array, info: Uint32Array, skip: number, rootBits: number) {
+  private constructor(width: number, entries: Uint32Array, skip: number, rootBits: number) {
     this.#width = width;
-    this.#keys = keys;
-    this.#info = info;
+    this.#entries = entries;
     this.#skip = skip;
     this.#rootBits = rootBits;
     this.#root = new Uint32Array(2 ** rootBits + 1);
@@ -34,14 +35,13 @@ export class PrefixLevel {
   /** `members` are entries of the columns, in order, none of them in another. */
   static *build(columns: PrefixColumns, members: Uint32Array): Steps<PrefixLevel> {
     const { width } = columns;
-    const keys = new Uint32Array(members.length * width);
-    const info = new Uint32Array(members.length);
+    const entries = new Uint32Array(members.length * (width + 1));
     const first = members[0] ?? 0;
     let skip = width * 32;
-    for (let at = 0; at < members.length; at++) {
+    for (let at = 0, to = 0; at < members.length; at++) {
       const member = members[at] ?? 0;
-      for (let word = 0; word < width; word++) keys[at * width + word] = columns.word(member, word);
-      info[at] = columns.info(member);
+      for (let word = 0; word < width; word++) entries[to++] = columns.word(member, word);
+      entries[to++] = columns.info(member);
       skip = columns.common(first, member, Math.min(skip, columns.bits(member)));
       if (at % STEP === STEP - 1) yield;
     }
@@ -50,91 +50,140 @@ export class PrefixLevel {
       Math.min(MOST_ROOT_BITS, Math.floor(Math.log2(members.length / ENTRIES_A_BRANCH))),
     );
     // The bits of a branch have to lie within the key.
-    const level = new PrefixLevel(width, keys, info, Math.min(skip, width * 32 - rootBits), rootBits);
+    const level = new PrefixLevel(width, entries, Math.min(skip, width * 32 - rootBits), rootBits);
     yield* level.#fillRoot();
     return level;
   }
 
   get size(): number {
-    return this.#info.length;
+    return this.#entries.length / (this.#width + 1);
   }
 
   get byteLength(): number {
-    return this.#keys.byteLength + this.#info.byteLength + this.#root.byteLength;
+    return this.#entries.byteLength + this.#root.byteLength;
   }
 
   /** The words of a key, and its number and length as in the columns. */
   entry(index: number): { readonly words: readonly number[]; readonly info: number } {
-    const at = index * this.#width;
-    return { words: [...this.#keys.subarray(at, at + this.#width)], info: this.#info[index] ?? 0 };
+    const at = index * (this.#width + 1);
+    const end = at + this.#width;
+    return { words: [...this.#entries.subarray(at, end)], info: this.#entries[end] ?? 0 };
   }
 
-  /** Number and length of the prefix that holds an IPv4 address, as in the columns, or `NONE`. */
-  findWord(word: number): number {
-    const keys = this.#keys;
-    const branch = (word << this.#skip) >>> (32 - this.#rootBits);
-    let low = this.#root[branch] ?? 0;
-    let high = this.#root[branch + 1] ?? 0;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((keys[middle] ?? 0) <= word) low = middle + 1;
-      else high = middle;
-    }
-    if (low === 0) return NONE;
-    const info = this.#info[low - 1] ?? 0;
+  /** Number and length of the prefix that holds an address of its family, as in the columns, or `NONE`. */
+  find(address: Address): number {
+    const last = this.#lastNotAbove(address);
+    if (last < 0) return NONE;
+    const at = last * (this.#width + 1);
+    const info = this.#entries[at + this.#width] ?? 0;
     const bits = info & 0xff;
-    return bits === 0 || ((keys[low - 1] ?? 0) ^ word) >>> (32 - bits) === 0 ? info : NONE;
+    const differing = (this.#entries[at] ?? 0) ^ address.first;
+    const holds =
+      bits <= 32
+        ? bits === 0 || differing >>> (32 - bits) === 0
+        : differing === 0 && this.#holdsBehindFirst(at, bits, address);
+    return holds ? info : NONE;
   }
 
-  /** The same for keys of any width. */
-  findWords(words: readonly number[]): number {
-    const branch = this.#branchOf(words);
-    let low = this.#root[branch] ?? 0;
-    let high = this.#root[branch + 1] ?? 0;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#isAbove(middle, words)) high = middle;
-      else low = middle + 1;
+  #lastNotAbove(address: Address): number {
+    if (this.#width === 1) return this.#lastOfOneWord(address);
+    return this.#width === 2 ? this.#lastOfTwoWords(address) : this.#lastOfFourWords(address);
+  }
+
+  /**
+   * The last entry whose key is not above the address: that before the branch, or one of the branch. Each step halves
+   * what is left, and takes the upper half by adding, not by branching: random addresses go either way, and a branch the
+   * processor guesses wrong costs it more than the step.
+   */
+  #lastOfOneWord({ first }: Address): number {
+    const entries = this.#entries;
+    const branch = (first << this.#skip) >>> (32 - this.#rootBits);
+    const word = first >>> 0;
+    let last = (this.#root[branch] ?? 0) - 1;
+    let left = (this.#root[branch + 1] ?? 0) - last;
+    while (left > 1) {
+      const half = left >>> 1;
+      last += half & -Number((entries[(last + half) * 2] ?? 0) <= word);
+      left -= half;
     }
-    return low > 0 && this.#holds(low - 1, words) ? (this.#info[low - 1] ?? 0) : NONE;
+    return last;
+  }
+
+  #lastOfTwoWords({ first, second }: Address): number {
+    const entries = this.#entries;
+    const branch = this.#branchOf(first, second, 0, 0);
+    const high = first >>> 0;
+    const low = second >>> 0;
+    let last = (this.#root[branch] ?? 0) - 1;
+    let left = (this.#root[branch + 1] ?? 0) - last;
+    while (left > 1) {
+      const half = left >>> 1;
+      const at = (last + half) * 3;
+      const key = entries[at] ?? 0;
+      const isLowNotAbove = Number(key === high) & Number((entries[at + 1] ?? 0) <= low);
+      last += half & -(Number(key < high) | isLowNotAbove);
+      left -= half;
+    }
+    return last;
+  }
+
+  #lastOfFourWords(address: Address): number {
+    const branch = this.#branchOf(address.first, address.second, address.third, address.fourth);
+    let last = (this.#root[branch] ?? 0) - 1;
+    let left = (this.#root[branch + 1] ?? 0) - last;
+    while (left > 1) {
+      const half = left >>> 1;
+      if (!this.#isAbove((last + half) * 5, address)) last += half;
+      left -= half;
+    }
+    return last;
   }
 
   *#fillRoot(): Steps<void> {
-    const words = new Array<number>(this.#width).fill(0);
+    const { size } = this;
+    const stride = this.#width + 1;
     let branch = 0;
-    for (let at = 0; at < this.size; at++) {
-      for (let word = 0; word < this.#width; word++) words[word] = this.#keys[at * this.#width + word] ?? 0;
-      for (const until = this.#branchOf(words); branch < until; ) this.#root[++branch] = at;
+    for (let at = 0; at < size; at++) {
+      const from = at * stride;
+      const word = (index: number): number => (index < this.#width ? (this.#entries[from + index] ?? 0) : 0);
+      for (const until = this.#branchOf(word(0), word(1), word(2), word(3)); branch < until; )
+        this.#root[++branch] = at;
       if (at % STEP === STEP - 1) yield;
     }
-    while (branch < this.#root.length - 1) this.#root[++branch] = this.size;
+    while (branch < this.#root.length - 1) this.#root[++branch] = size;
   }
 
   /** The bits behind the common ones; they may lie across two words. */
-  #branchOf(words: readonly number[]): number {
-    const word = this.#skip >>> 5;
-    const shift = this.#skip & 31;
-    const high = ((words[word] ?? 0) << shift) >>> 0;
-    const low = shift === 0 ? 0 : (words[word + 1] ?? 0) >>> (32 - shift);
-    return (high | low) >>> (32 - this.#rootBits);
+  #branchOf(first: number, second: number, third: number, fourth: number): number {
+    const skip = this.#skip;
+    let high = first;
+    let low = second;
+    if (skip >= 32) {
+      high = skip < 64 ? second : skip < 96 ? third : fourth;
+      low = skip < 64 ? third : skip < 96 ? fourth : 0;
+    }
+    const shift = skip & 31;
+    // In two steps, as a shift by 32 is one by 0.
+    return ((high << shift) | ((low >>> 1) >>> (31 - shift))) >>> (32 - this.#rootBits);
   }
 
-  #isAbove(entry: number, words: readonly number[]): boolean {
-    for (let word = 0, at = entry * this.#width; word < this.#width; word++, at++) {
-      const key = this.#keys[at] ?? 0;
-      const own = words[word] ?? 0;
-      if (key !== own) return key > own;
-    }
-    return false;
+  #isAbove(at: number, { first, second, third, fourth }: Address): boolean {
+    const entries = this.#entries;
+    if (entries[at] !== first >>> 0) return (entries[at] ?? 0) > first >>> 0;
+    if (entries[at + 1] !== second >>> 0) return (entries[at + 1] ?? 0) > second >>> 0;
+    if (entries[at + 2] !== third >>> 0) return (entries[at + 2] ?? 0) > third >>> 0;
+    return (entries[at + 3] ?? 0) > fourth >>> 0;
   }
 
-  #holds(entry: number, words: readonly number[]): boolean {
-    const bits = (this.#info[entry] ?? 0) & 0xff;
-    for (let word = 0, at = entry * this.#width; word * 32 < bits; word++, at++) {
-      const differing = (this.#keys[at] ?? 0) ^ (words[word] ?? 0);
-      const left = bits - word * 32;
-      if (differing !== 0 && (left >= 32 || differing >>> (32 - left) !== 0)) return false;
-    }
-    return true;
+  #holdsBehindFirst(at: number, bits: number, { second, third, fourth }: Address): boolean {
+    const entries = this.#entries;
+    if (differ(entries[at + 1] ?? 0, second, bits - 32)) return false;
+    if (bits > 64 && differ(entries[at + 2] ?? 0, third, bits - 64)) return false;
+    return bits <= 96 || !differ(entries[at + 3] ?? 0, fourth, bits - 96);
   }
+}
+
+/** Whether two words differ in their first `bits` bits, one at least; of more than 32, in any. */
+function differ(one: number, other: number, bits: number): boolean {
+  return (one ^ other) >>> Math.max(0, 32 - bits) !== 0;
 }

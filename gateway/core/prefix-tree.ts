@@ -160,18 +160,17 @@ class NestedLevels implements PrefixTree {
     return this.#all.reduce((sum, level) => sum + level.byteLength, 0);
   }
 
-  contains({ family, words }: Address): boolean {
-    if (family === 4) return (this.#four[0]?.findWord(words[0] ?? 0) ?? NONE) !== NONE;
+  contains(address: Address): boolean {
+    if (address.family === 4) return (this.#four[0]?.find(address) ?? NONE) !== NONE;
     return (
-      (this.#six[0]?.findWords(words) ?? NONE) !== NONE ||
-      (this.#sixLong[0]?.findWords(words) ?? NONE) !== NONE
+      (this.#six[0]?.find(address) ?? NONE) !== NONE || (this.#sixLong[0]?.find(address) ?? NONE) !== NONE
     );
   }
 
-  lookup({ family, words }: Address, mostBits = 128): PrefixMatch | undefined {
-    let info = family === 4 ? deepestWord(this.#four, words[0] ?? 0, mostBits) : NONE;
-    if (family === 6) info = deepest(this.#sixLong, words, mostBits);
-    if (family === 6 && info === NONE) info = deepest(this.#six, words, mostBits);
+  lookup(address: Address, mostBits = 128): PrefixMatch | undefined {
+    const isFour = address.family === 4;
+    let info = deepest(isFour ? this.#four : this.#sixLong, address, mostBits);
+    if (!isFour && info === NONE) info = deepest(this.#six, address, mostBits);
     return info === NONE ? undefined : { number: info >>> 8, bits: info & 0xff };
   }
 
@@ -193,20 +192,10 @@ function* entriesOf(level: PrefixLevel, family: 4 | 6): Iterable<PrefixEntry> {
   }
 }
 
-function deepestWord(levels: readonly PrefixLevel[], word: number, mostBits: number): number {
+function deepest(levels: readonly PrefixLevel[], address: Address, mostBits: number): number {
   let best = NONE;
   for (const level of levels) {
-    const found = level.findWord(word);
-    if (found === NONE || (found & 0xff) > mostBits) break;
-    best = found;
-  }
-  return best;
-}
-
-function deepest(levels: readonly PrefixLevel[], words: readonly number[], mostBits: number): number {
-  let best = NONE;
-  for (const level of levels) {
-    const found = level.findWords(words);
+    const found = level.find(address);
     if (found === NONE || (found & 0xff) > mostBits) break;
     best = found;
   }

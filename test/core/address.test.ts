@@ -92,7 +92,7 @@ t.test('what is not exactly an address is none', async (t) => {
 });
 
 t.test('words hold the bits, most significant first', async (t) => {
-  t.same(parseAddress('192.0.2.1'), { family: 4, words: [0xc0000201], text: '192.0.2.1' });
+  t.match(parseAddress('192.0.2.1'), { family: 4, words: [0xc0000201], text: '192.0.2.1' });
   t.same(parseAddress('2001:db8::8000:1')?.words, [0x20010db8, 0, 0, 0x80000001]);
 });
 

@@ -1,7 +1,13 @@
 /** The longest prefix wins, whatever was inserted before or after it: held against looking at every prefix. */
 import ipaddr from 'ipaddr.js';
 import t from 'tap';
-import { type Address, type Prefix, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
+import {
+  type Address,
+  addressOf,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+} from '../../gateway/core/address.ts';
 import { buildPrefixTree, type PrefixTree } from '../../gateway/core/prefix-tree.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
@@ -89,7 +95,7 @@ function randomWords(random: SeededRandom, count: number): number[] {
 
 function randomAddress(random: SeededRandom): Address {
   const family = random.next() < 0.5 ? 4 : 6;
-  return { family, words: randomWords(random, family === 4 ? 1 : 4), text: '' };
+  return addressOf(family, randomWords(random, family === 4 ? 1 : 4));
 }
 
 function randomPrefix(random: SeededRandom): Prefix {
@@ -101,7 +107,7 @@ function randomPrefix(random: SeededRandom): Prefix {
     const kept = Math.min(32, Math.max(0, bits - index * 32));
     return kept === 0 ? 0 : (word & (0xffffffff << (32 - kept))) >>> 0;
   });
-  return { address: { family: from.family, words, text: '' }, bits, text: '' };
+  return { address: addressOf(from.family, words), bits, text: '' };
 }
 
 /** An address at the edge of a prefix, or one bit away from it. */
@@ -109,7 +115,7 @@ function nearAddress(random: SeededRandom, { address: { family, words } }: Prefi
   const near = [...words];
   const bit = random.below(near.length * 32);
   near[bit >> 5] = ((near[bit >> 5] ?? 0) ^ (1 << (31 - (bit & 31)))) >>> 0;
-  return { family, words: near, text: '' };
+  return addressOf(family, near);
 }
 
 function agrees(

@@ -1,6 +1,7 @@
 /** The caller's end: calls one at a time and in order, back-pressure, deadlines, a lingering close. */
 import net, { type AddressInfo, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { addressOf } from '../../gateway/core/address.ts';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
 import { type Denial, isDenial } from '../../gateway/core/denial.ts';
 import type { ConnectionFacts, RequestHead } from '../../gateway/core/facts.ts';
@@ -10,7 +11,7 @@ import { Llhttp } from '../../gateway/http1/llhttp.ts';
 const facts: ConnectionFacts = {
   listener: 'edge',
   serverName: 'a.test',
-  peer: { family: 4, words: [0x7f000001], text: '127.0.0.1' },
+  peer: addressOf(4, [0x7f000001]),
   peerPort: 1,
   certificate: { status: 'absent' },
   tlsVersion: 'TLSv1.3',

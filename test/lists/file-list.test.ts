@@ -2,6 +2,7 @@
 import { open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { addressOf } from '../../gateway/core/address.ts';
 import { formatFault } from '../../gateway/core/fault.ts';
 import { finish } from '../../gateway/core/prefix-tree.ts';
 import { prefixReader } from '../../gateway/lists/contents.ts';
@@ -61,7 +62,7 @@ t.test('the place of a match is its line, whatever stands between', async (t) =>
   const read = finish(prefixReader.text('x.cidr', '# offices\r\n\r\n203.0.113.0/24\r\n10.0.0.0/8', NOW_MS));
   if (!('tree' in read)) throw new Error('faults');
   const place = (word: number) => {
-    const match = read.tree.lookup({ family: 4, words: [word], text: '' });
+    const match = read.tree.lookup(addressOf(4, [word]));
     return match && read.placeOf(match.number);
   };
   t.equal(place(0xcb007107), 'x.cidr:3');
