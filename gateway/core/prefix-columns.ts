@@ -5,26 +5,29 @@ import type { Prefix } from './address.ts';
 /** A piece of work that gives way now and then, so that whoever runs it can do something else in between. */
 export type Steps<T> = Generator<void, T, void>;
 
-/** Entries between two times it gives way: about a millisecond. */
-export const STEP = 8192;
+/** Entries between two times it gives way: a fraction of a millisecond. */
+export const STEP = 2048;
 
 const DIGIT_BITS = 16;
 const DIGITS = 1 << DIGIT_BITS;
+/** So many are sorted by comparing them, in one step: the digits of a radix sort have to be counted even for one entry. */
+const FEW = 1024;
 /** The number of an entry shares a word with its length. */
 export const MOST_NUMBER = 2 ** 24 - 1;
+
+/** Entries of a block. Entries are put into blocks that stay where they are: to move a million at once takes too long. */
+const BLOCK_BITS = 13;
+const BLOCK = 1 << BLOCK_BITS;
 
 /** `width` words make a key; of each prefix there are its key, its length and its number. */
 export class PrefixColumns {
   readonly width: number;
-  #keys: Uint32Array;
-  /** Number above, length in the last eight bits. */
-  #info: Uint32Array;
+  /** Of each entry its key and, behind it, its info: number above, length in the last eight bits. */
+  readonly #blocks: Uint32Array[] = [];
   #count = 0;
 
   constructor(width: number) {
     this.width = width;
-    this.#keys = new Uint32Array(16 * width);
-    this.#info = new Uint32Array(16);
   }
 
   get count(): number {
@@ -33,28 +36,28 @@ export class PrefixColumns {
 
   /** Words beyond the width are zero in every prefix that belongs here. */
   add({ address, bits }: Prefix, number: number): void {
-    if (this.#count === this.#info.length) this.#grow();
-    const at = this.#count * this.width;
-    this.#keys[at] = address.first;
-    if (this.width > 1) this.#keys[at + 1] = address.second;
-    if (this.width > 2) {
-      this.#keys[at + 2] = address.third;
-      this.#keys[at + 3] = address.fourth;
-    }
-    this.#info[this.#count] = (number << 8) | bits;
-    this.#count += 1;
+    const stride = this.width + 1;
+    const index = this.#count++;
+    if (index >>> BLOCK_BITS === this.#blocks.length) this.#blocks.push(new Uint32Array(BLOCK * stride));
+    const block = this.#blockOf(index);
+    const at = (index & (BLOCK - 1)) * stride;
+    block[at] = address.first;
+    if (this.width > 1) block[at + 1] = address.second;
+    if (this.width > 2) block[at + 2] = address.third;
+    if (this.width > 2) block[at + 3] = address.fourth;
+    block[at + this.width] = (number << 8) | bits;
   }
 
   word(index: number, word: number): number {
-    return this.#keys[index * this.width + word] ?? 0;
+    return this.#blockOf(index)[(index & (BLOCK - 1)) * (this.width + 1) + word] ?? 0;
   }
 
   bits(index: number): number {
-    return (this.#info[index] ?? 0) & 0xff;
+    return this.info(index) & 0xff;
   }
 
   info(index: number): number {
-    return this.#info[index] ?? 0;
+    return this.word(index, this.width);
   }
 
   /** How many leading bits two entries have in common, `most` at most. */
@@ -66,19 +69,29 @@ export class PrefixColumns {
     return most;
   }
 
-  /**
-   * The entries by key, of the same key the shorter first, of the same prefix in the order they were added: a radix sort
-   * from the least significant digit, whose every pass keeps the order of the one before.
-   */
+  /** The entries by key, of the same key the shorter first, of the same prefix in the order they were added. */
   *order(): Steps<Uint32Array> {
     let order = new Uint32Array(this.#count);
-    for (let index = 0; index < order.length; index++) order[index] = index;
+    for (let index = 0; index < order.length; index++) {
+      order[index] = index;
+      if (index % STEP === STEP - 1) yield;
+    }
+    if (order.length <= FEW) return order.sort((a, b) => this.#compare(a, b));
+    // A radix sort from the least significant digit, whose every pass keeps the order of the one before.
     order = yield* this.#pass(order, (index) => this.bits(index));
     for (let word = this.width - 1; word >= 0; word--) {
       order = yield* this.#pass(order, (index) => this.word(index, word) & (DIGITS - 1));
       order = yield* this.#pass(order, (index) => this.word(index, word) >>> DIGIT_BITS);
     }
     return order;
+  }
+
+  #compare(a: number, b: number): number {
+    for (let word = 0; word < this.width; word++) {
+      const difference = this.word(a, word) - this.word(b, word);
+      if (difference !== 0) return difference;
+    }
+    return this.bits(a) - this.bits(b) || a - b;
   }
 
   *#pass(order: Uint32Array, digitOf: (index: number) => number): Steps<Uint32Array<ArrayBuffer>> {
@@ -103,12 +116,7 @@ export class PrefixColumns {
     return next;
   }
 
-  #grow(): void {
-    const keys = new Uint32Array(this.#keys.length * 2);
-    keys.set(this.#keys);
-    this.#keys = keys;
-    const info = new Uint32Array(this.#info.length * 2);
-    info.set(this.#info);
-    this.#info = info;
+  #blockOf(index: number): Uint32Array {
+    return this.#blocks[index >>> BLOCK_BITS] as Uint32Array;
   }
 }

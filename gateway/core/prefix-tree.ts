@@ -34,7 +34,7 @@ export interface PrefixEntry extends PrefixMatch {
 }
 
 /**
- * Collects prefixes and makes a tree of them, in steps of about a millisecond. IPv6 prefixes longer than 64 bits, which
+ * Collects prefixes and makes a tree of them, in steps of a fraction of a millisecond. IPv6 prefixes longer than 64 bits, which
  * are few, are kept apart: all others need half a key.
  */
 export class PrefixTreeBuilder {

@@ -15,7 +15,7 @@ export interface ListContents extends LiveContents {
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */
 const MOST_FAULTS = 20;
 /** Lines between two looks at whether to give way. */
-const LINES = STEP >> 4;
+const LINES = STEP >> 3;
 
 /** Reads a list written as text, one entry a line; entries that ended before `nowMs` do not count. */
 function* readText(file: string, text: string, nowMs: number): Steps<ListContents | readonly PolicyFault[]> {

@@ -124,6 +124,45 @@ t.test('random spellings are accepted exactly where the system accepts them', as
   t.ok(accepted > 1000, `${accepted} of them were addresses`);
 });
 
+/** All texts of one to `most` characters of an alphabet. */
+function* textsOf(alphabet: string, most: number): Iterable<string> {
+  let texts = [''];
+  for (let length = 1; length <= most; length++) {
+    texts = texts.flatMap((text) => [...alphabet].map((character) => text + character));
+    yield* texts;
+  }
+}
+
+t.test('whatever stands in the place of an octet or a group is judged as the system does', async (t) => {
+  const octets = [...textsOf('0125689./:a', 4)];
+  const groups = [...textsOf('0:.9fFg', 5)];
+  const places = [
+    ...[0, 1, 2, 3].map((place) => ({
+      among: ['1', '20', '255', '9'],
+      place,
+      separator: '.',
+      texts: octets,
+    })),
+    ...[0, 3, 6, 7].map((place) => ({
+      among: ['1', '2', '3', '4444', '5', '6', '7', '8'],
+      place,
+      separator: ':',
+      texts: groups,
+    })),
+    ...[0, 1, 3].map((place) => ({ among: ['', '', '1', '2001'], place, separator: ':', texts: groups })),
+  ];
+  let accepted = 0;
+  for (const { among, place, separator, texts } of places) {
+    for (const each of texts) {
+      const text = among.with(place, each).join(separator);
+      const isAddress = parseAddress(text) !== undefined;
+      if (isAddress !== oracle(text)) t.fail(`${JSON.stringify(text)} is judged differently`);
+      if (isAddress) accepted += 1;
+    }
+  }
+  t.ok(accepted > 1000, `${accepted} of them were addresses`);
+});
+
 t.test('random IPv6 groups survive writing and reading', async (t) => {
   const random = new SeededRandom(2);
   for (let i = 0; i < 20_000; i++) {

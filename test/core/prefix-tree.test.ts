@@ -1,6 +1,6 @@
 /** The longest prefix wins, whatever was inserted before or after it: held against looking at every prefix. */
 import ipaddr from 'ipaddr.js';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import {
   type Address,
   addressOf,
@@ -129,27 +129,48 @@ function agrees(
   return answer === undefined || answer.bits === prefixes[answer.number]?.bits;
 }
 
+interface Held {
+  readonly lookups: number;
+  readonly found: number;
+}
+
+/** Holds a tree of so many prefixes against looking at each of them, at and near the edges of some, and anywhere. */
+function holdAgainstAll(t: Test, random: SeededRandom, count: number, lookups: number): Held {
+  const prefixes = Array.from({ length: count }, () => randomPrefix(random));
+  const ranges = prefixes.map(({ address: each, bits }) => [parsedOf(each), bits] as const);
+  const tree = buildPrefixTree(prefixes);
+  let found = 0;
+  for (let i = 0; i < lookups; i++) {
+    const chosen = prefixes[random.below(prefixes.length)];
+    const other =
+      chosen !== undefined && random.next() < 0.5 ? nearAddress(random, chosen) : randomAddress(random);
+    const expected = slowLookup(ranges, parsedOf(other));
+    if (expected !== undefined) found += 1;
+    if (!agrees(tree, other, expected, prefixes))
+      t.fail(`of ${count} prefixes ${other.words.join(' ')} should give ${expected}`);
+  }
+  return { lookups, found };
+}
+
 t.test('a million lookups answer as ipaddr.js does that looks at every prefix', async (t) => {
   const random = new SeededRandom(7);
   let lookups = 0;
   let found = 0;
   for (let round = 0; round < 1000; round++) {
-    const prefixes = Array.from({ length: random.below(40) }, () => randomPrefix(random));
-    const ranges = prefixes.map(({ address: each, bits }) => [parsedOf(each), bits] as const);
-    const tree = buildPrefixTree(prefixes);
-    for (let i = 0; i < 1000; i++) {
-      const chosen = prefixes[random.below(prefixes.length)];
-      const other =
-        chosen !== undefined && random.next() < 0.5 ? nearAddress(random, chosen) : randomAddress(random);
-      const expected = slowLookup(ranges, parsedOf(other));
-      lookups += 1;
-      if (expected !== undefined) found += 1;
-      if (!agrees(tree, other, expected, prefixes))
-        t.fail(`round ${round}: ${other.words.join(' ')} should give ${expected}`);
-    }
+    const held = holdAgainstAll(t, random, random.below(40), 1000);
+    lookups += held.lookups;
+    found += held.found;
   }
   t.comment(`${lookups} lookups, ${found} of them found a prefix`);
   t.ok(lookups === 1_000_000 && found > 200_000 && found < lookups);
+});
+
+t.test('so does a list long enough to be sorted digit by digit', async (t) => {
+  const random = new SeededRandom(8);
+  for (const count of [1024, 1025, 5000]) {
+    const { found } = holdAgainstAll(t, random, count, 1000);
+    t.ok(found > 200, `of ${count} prefixes ${found} lookups found one`);
+  }
 });
 
 t.test('a list of every length there is, and of neighbours', async (t) => {
