@@ -1,216 +1,155 @@
 /** Address lists: our tree beside others that answer the same question, in one run, on random addresses. */
 
-import { BlockList } from 'node:net';
-import ipaddr from 'ipaddr.js';
-import { type Prefix, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
-import type { PrefixTree } from '../../gateway/core/prefix-tree.ts';
-import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
+import { type Prefix, parsePrefix } from '../../gateway/core/address.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
+import { type BuildResult, benchBuilds, build } from './address-builds.ts';
+import {
+  type Answers,
+  blockList,
+  containsIn,
+  everyCharacter,
+  linear,
+  lookupIn,
+  mapWalk,
+  readAlone,
+} from './address-rivals.ts';
+import { type AddressTexts, fourTexts, listText, sixTexts } from './address-texts.ts';
 import { median } from './print.ts';
 
 export interface AddressRow {
   readonly name: string;
-  /** Median nanoseconds of a lookup from text, IPv4 and IPv6. */
-  readonly fourNs: number;
-  readonly sixNs: number;
+  readonly four: Measured;
+  readonly six: Measured;
 }
 
-export interface AddressResult {
+/** Medians over the rounds. */
+export interface Measured {
+  /** Nanoseconds a lookup from text. */
+  readonly ns: number;
+  /** The same beside a loop over the characters, and beside `contains`, in the same round. */
+  readonly toFloor: number;
+  readonly toContains: number;
+}
+
+export interface AddressResult extends BuildResult {
   readonly prefixes: number;
   readonly rows: readonly AddressRow[];
-  /** The same row measured twice. */
-  readonly noise: number;
   readonly bytes: number;
   /** Of a list of IPv4 alone. */
   readonly fourBytes: number;
-  readonly buildMs: number;
-  readonly longestPieceMs: number;
+  /** Nanoseconds of a read of memory that says where the next one reads, in as many bytes. */
+  readonly memoryNs: number;
 }
 
-const TEXTS = 16_384;
-/** A list looked at from end to end is asked less often. */
-const SLOW_TEXTS = 16;
-const WARM_MS = 300;
-/** The first one finds code that was never run, and does not count. */
-const BUILDS = 6;
+const TEXTS = 65_536;
+/** Made at a time: they are in the nearest memory, as the text of a request is, while their places in the list are not. */
+const BLOCK = 512;
+/** What looks at the list from end to end, or takes a Map for each length, is asked less often. */
+const SLOW_TEXTS = 4;
+const SLOWER_TEXTS = 4096;
+const WARM_ROUNDS = 3;
 
-type Answers = (text: string) => boolean;
+type Contestant = readonly [name: string, answers: Answers, texts: number];
 
-export function benchAddresses(count: number, rounds: number): AddressResult {
+export async function benchAddresses(count: number, rounds: number): Promise<AddressResult> {
   const random = new SeededRandom(count);
-  const lines = [
-    ...Array.from({ length: count / 2 }, () => randomFour(random)),
-    ...Array.from({ length: count / 2 }, () => randomSix(random)),
-  ];
-  const text = lines.join('\n');
-  const builds = Array.from({ length: BUILDS }, () => build(text)).slice(1);
-  const { tree } = (builds[0] as Built).contents;
-  const texts = {
-    four: Array.from({ length: TEXTS }, () => flat(fourText(random.below(2 ** 32)))),
-    six: Array.from({ length: TEXTS }, () => flat(sixText(random))),
-  };
-  const prefixes = lines.flatMap((line) => {
-    const prefix = parsePrefix(line);
-    return typeof prefix === 'string' ? [] : [prefix];
-  });
-  const contestants: readonly (readonly [string, Answers, number])[] = [
+  const text = listText(random, count, 'mixed');
+  const built = await benchBuilds(text);
+  const { tree } = build(text);
+  const lines = text.split('\n');
+  const prefixes = lines.map(parsePrefix).filter((prefix): prefix is Prefix => typeof prefix !== 'string');
+  const contestants: readonly Contestant[] = [
+    ['every character once', everyCharacter, TEXTS],
     ['patchgate, contains', containsIn(tree), TEXTS],
+    ['the same again', containsIn(tree), TEXTS],
+    ['patchgate, reading alone', readAlone, TEXTS],
     ['patchgate, longest match', lookupIn(tree), TEXTS],
-    ['Map for each length', mapWalk(prefixes), TEXTS],
     ['net.BlockList', blockList(prefixes), TEXTS],
+    ['Map for each length', mapWalk(prefixes), SLOWER_TEXTS],
     ['ipaddr.js, linear', linear(lines), SLOW_TEXTS],
   ];
+  const texts = { four: fourTexts(random, TEXTS), six: sixTexts(random, TEXTS) };
   requireSameAnswers(contestants, texts);
-  const rows = contestants.map(([name, answers, size]) => ({
-    name,
-    fourNs: medianNs(answers, texts.four.slice(0, size), rounds),
-    sixNs: medianNs(answers, texts.six.slice(0, size), rounds),
-  }));
-  const again = medianNs(containsIn(tree), texts.four, rounds);
-  const four = build(Array.from({ length: count }, () => randomFour(random)).join('\n'));
+  const four = measure(contestants, texts.four, rounds);
+  const six = measure(contestants, texts.six, rounds);
   return {
+    ...built,
     prefixes: tree.size,
-    rows,
-    noise: again / (rows[0]?.fourNs ?? Number.NaN),
+    rows: contestants.map(([name], index) => ({
+      name,
+      four: four[index] as Measured,
+      six: six[index] as Measured,
+    })),
     bytes: tree.byteLength,
-    fourBytes: four.contents.tree.byteLength,
-    buildMs: median(builds.map(({ ms }) => ms)),
-    longestPieceMs: median(builds.map(({ longestMs }) => longestMs)),
+    fourBytes: build(listText(random, count, 'four')).tree.byteLength,
+    memoryNs: median(Array.from({ length: rounds }, () => memoryNs(random, tree.byteLength / 2))),
   };
 }
 
-interface Built {
-  readonly contents: ListContents;
-  readonly ms: number;
-  readonly longestMs: number;
-}
-
-/** From text to tree in the steps the gateway takes. */
-function build(text: string): Built {
-  const steps = prefixReader.text('list', text, 0);
-  let ms = 0;
-  let longestMs = 0;
-  for (;;) {
-    const from = performance.now();
-    const { done, value } = steps.next();
-    const tookMs = performance.now() - from;
-    ms += tookMs;
-    longestMs = Math.max(longestMs, tookMs);
-    if (done !== true) continue;
-    if (!('tree' in value)) throw new Error('the list has faults');
-    return { contents: value, ms, longestMs };
-  }
-}
-
-function containsIn(tree: PrefixTree): Answers {
-  return (text) => {
-    const address = parseAddress(text);
-    return address !== undefined && tree.contains(address);
-  };
-}
-
-function lookupIn(tree: PrefixTree): Answers {
-  return (text) => {
-    const address = parseAddress(text);
-    return address !== undefined && tree.lookup(address) !== undefined;
-  };
-}
-
-/** What one would write in an afternoon: a Map for each length, asked from the longest on. */
-function mapWalk(prefixes: readonly Prefix[]): Answers {
-  const byLength = new Map<string, Set<string>>();
-  for (const { address, bits } of prefixes) {
-    const key = `${address.family} ${bits}`;
-    const known = byLength.get(key) ?? new Set();
-    byLength.set(key, known.add(keyOf(address.words, bits)));
-  }
-  return (text) => {
-    const address = parseAddress(text);
-    if (address === undefined) return false;
-    for (let bits = address.family === 4 ? 32 : 128; bits >= 0; bits--) {
-      if (byLength.get(`${address.family} ${bits}`)?.has(keyOf(address.words, bits)) === true) return true;
-    }
-    return false;
-  };
-}
-
-function keyOf(words: readonly number[], bits: number): string {
-  return words
-    .map((word, index) => {
-      const kept = Math.min(32, Math.max(0, bits - index * 32));
-      return kept === 0 ? 0 : (word & (-1 << (32 - kept))) >>> 0;
-    })
-    .join();
-}
-
-function blockList(prefixes: readonly Prefix[]): Answers {
-  const list = new BlockList();
-  for (const { address, bits } of prefixes)
-    list.addSubnet(address.text, bits, address.family === 4 ? 'ipv4' : 'ipv6');
-  return (text) => list.check(text, text.includes(':') ? 'ipv6' : 'ipv4');
-}
-
-function linear(lines: readonly string[]): Answers {
-  const ranges = lines.map((line) => ipaddr.parseCIDR(line));
-  return (text) => {
-    const address = ipaddr.process(text);
-    return ranges.some((range) => range[0].kind() === address.kind() && address.match(range as never));
-  };
-}
+/** Those that answer; the others only read. */
+const isRival = ([, answers]: Contestant): boolean => answers !== everyCharacter && answers !== readAlone;
 
 function requireSameAnswers(
-  contestants: readonly (readonly [string, Answers, number])[],
-  texts: { readonly four: readonly string[]; readonly six: readonly string[] },
+  contestants: readonly Contestant[],
+  texts: { readonly four: AddressTexts; readonly six: AddressTexts },
 ): void {
-  for (const text of [...texts.four.slice(0, 20), ...texts.six.slice(0, 20)]) {
-    const answers = new Set(contestants.map(([, answer]) => answer(text)));
-    if (answers.size !== 1) throw new Error(`the contestants disagree about ${text}`);
+  for (const some of [texts.four, texts.six]) {
+    const asked = Array.from({ length: 20 }, () => '');
+    some.make(0, asked);
+    for (const text of asked) {
+      const answers = new Set(contestants.filter(isRival).map(([, answer]) => answer(text)));
+      if (answers.size !== 1) throw new Error(`the contestants disagree about ${text}`);
+    }
   }
 }
 
-function medianNs(answers: Answers, texts: readonly string[], rounds: number): number {
-  const times: number[] = [];
-  const warmUntilMs = performance.now() + WARM_MS;
-  while (performance.now() < warmUntilMs) roundNs(answers, texts);
-  for (let round = 0; round < rounds; round++) times.push(roundNs(answers, texts));
-  return median(times);
+/** All contestants in every round, so that a drift of the machine meets them alike. */
+function measure(contestants: readonly Contestant[], texts: AddressTexts, rounds: number): Measured[] {
+  const found = contestants.map((): number[] => []);
+  for (let round = -WARM_ROUNDS; round < rounds; round++) {
+    for (const [index, [, answers, count]] of contestants.entries()) {
+      const ns = roundNs(answers, texts, count);
+      if (round >= 0) found[index]?.push(ns);
+    }
+  }
+  const [floor = [], contains = []] = found;
+  const ratios = (values: readonly number[], base: readonly number[]): number[] =>
+    values.map((value, round) => value / (base[round] ?? Number.NaN));
+  return found.map((each) => ({
+    ns: median(each),
+    toFloor: median(ratios(each, floor)),
+    toContains: median(ratios(each, contains)),
+  }));
 }
 
-function roundNs(answers: Answers, texts: readonly string[]): number {
-  const from = performance.now();
+/** Only the answers are timed, not the making of the texts. */
+function roundNs(answers: Answers, texts: AddressTexts, count: number): number {
+  const block = Array.from({ length: Math.min(BLOCK, count) }, () => '');
   let held = 0;
-  for (const text of texts) if (answers(text)) held += 1;
+  let ms = 0;
+  for (let from = 0; from < count; from += block.length) {
+    texts.make(from, block);
+    const began = performance.now();
+    for (const text of block) if (answers(text)) held += 1;
+    ms += performance.now() - began;
+  }
   // The sum is used, so that no lookup can be left out.
-  if (held > texts.length) throw new Error('more than all');
-  return ((performance.now() - from) * 1e6) / texts.length;
+  if (held > count) throw new Error('more than all');
+  return (ms * 1e6) / count;
 }
 
-function fourText(word: number): string {
-  return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`;
-}
-
-function sixText(random: SeededRandom): string {
-  const groups = Array.from({ length: 7 }, () => random.below(65_536).toString(16));
-  return [(0x2000 + random.below(0x2000)).toString(16), ...groups].join(':');
-}
-
-/** Most announced networks are /24, fewer are wider, some are single machines. */
-function randomFour(random: SeededRandom): string {
-  const bits = random.next() < 0.6 ? 24 : 12 + random.below(21);
-  const word = (random.below(2 ** 32) & (-1 << (32 - bits))) >>> 0;
-  return `${fourText(word)}/${bits}`;
-}
-
-function randomSix(random: SeededRandom): string {
-  const bits = random.next() < 0.6 ? 48 : 20 + random.below(45);
-  const bytes = [0x20 + random.below(0x20), ...random.bytes(15)].map((byte, index) => {
-    const kept = Math.min(8, Math.max(0, bits - index * 8));
-    return byte & (0xff00 >> kept) & 0xff;
-  });
-  return `${new ipaddr.IPv6(bytes).toRFC5952String()}/${bits}`;
-}
-
-/** One piece of memory, as text off the wire is, and not a tree of what it was put together from. */
-function flat(text: string): string {
-  return Buffer.from(text).toString('latin1');
+/** Each place holds the number of the next; together they are one ring through all of the memory. */
+function memoryNs(random: SeededRandom, bytes: number): number {
+  const ring = new Uint32Array(bytes >> 2);
+  for (let at = 0; at < ring.length; at++) ring[at] = at;
+  for (let at = ring.length - 1; at > 0; at--) {
+    const other = random.below(at);
+    [ring[at], ring[other]] = [ring[other] ?? 0, ring[at] ?? 0];
+  }
+  let at = 0;
+  const began = performance.now();
+  for (let left = TEXTS; left > 0; left--) at = ring[at] ?? 0;
+  const ms = performance.now() - began;
+  if (at >= ring.length) throw new Error('out of the ring');
+  return (ms * 1e6) / TEXTS;
 }

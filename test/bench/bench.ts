@@ -307,7 +307,7 @@ if (wanted('server names')) await reportManyNames();
 if (wanted('revocation')) await reportRevocation();
 if (wanted('decisions')) await reportDecisions(Math.max(rounds, 10));
 if (wanted('addresses'))
-  for (const count of [100_000, 1_000_000]) reportAddresses(count, Math.max(rounds, 10));
+  for (const count of [100_000, 1_000_000]) await reportAddresses(count, Math.max(rounds, 10));
 const yard = await openYard();
 try {
   const [haproxyVersion = ''] = execFileSync('haproxy', ['-v']).toString().split('\n');

@@ -1,6 +1,6 @@
 /** What the benches that stand by themselves print. */
 
-import { benchAddresses } from './addresses.ts';
+import { benchAddresses, type Measured } from './addresses.ts';
 import { benchDecisions } from './decisions.ts';
 import { swapLists } from './list-swap.ts';
 import { manyNames } from './many-names.ts';
@@ -45,29 +45,33 @@ export async function reportSwaps(yard: Yard, seconds: number): Promise<void> {
 /** What the article that this project began with reports, on another machine. */
 const ARTICLE = { prefixes: 100_000, lookupNs: 9300, bytes: 2_100_000 };
 
-export function reportAddresses(count: number, rounds: number): void {
-  const found = benchAddresses(count, rounds);
-  const [own] = found.rows;
-  print(
-    `\naddress lists: ${found.prefixes} mixed prefixes, ns a lookup from text, medians of ${rounds} rounds`,
-  );
-  for (const { name, fourNs, sixNs } of found.rows) {
-    const ratio = (value: number, base = Number.NaN): string => `${(value / base).toFixed(1)} ×`;
-    const four = `${fourNs.toFixed(0).padStart(10)} (${ratio(fourNs, own?.fourNs)})`;
-    print(
-      `  ${name.padEnd(26)} IPv4 ${four.padEnd(24)} IPv6 ${sixNs.toFixed(0).padStart(10)} (${ratio(sixNs, own?.sixNs)})`,
-    );
-  }
-  const times = (ARTICLE.lookupNs / (own?.fourNs ?? Number.NaN)).toFixed(0);
-  const bytes = (ARTICLE.bytes / found.fourBytes).toFixed(1);
+export async function reportAddresses(count: number, rounds: number): Promise<void> {
+  const found = await benchAddresses(count, rounds);
+  print(`\naddress lists: ${found.prefixes} mixed prefixes, medians of ${rounds} rounds`);
+  print(`  ns a lookup from text that was just made, of random addresses; × a loop over its characters,`);
+  print(`  × the row "contains", in the same round`);
+  for (const { name, four, six } of found.rows)
+    print(`  ${name.padEnd(26)} IPv4 ${addressColumns(four)}   IPv6 ${addressColumns(six)}`);
+  const contains = found.rows.find(({ name }) => name.endsWith('contains'))?.four.ns ?? Number.NaN;
   if (count === ARTICLE.prefixes)
     print(
-      `  published before: 9.3 µs    ${times} × the first row, and 2.1 MB, ${bytes} × the bytes of IPv4 alone`,
+      `  published before: 9.3 µs, ${(ARTICLE.lookupNs / contains).toFixed(0)} × "contains", and 2.1 MB, ${(ARTICLE.bytes / found.fourBytes).toFixed(1)} × the bytes of IPv4 alone`,
     );
-  print(`  noise: the first row again ${found.noise.toFixed(2)} ×`);
+  print(
+    `  memory                     ${found.memoryNs.toFixed(0)} ns a read at random, of which two follow each other`,
+  );
   print(`  held                       ${found.bytes} bytes; as many of IPv4 alone ${found.fourBytes} bytes`);
   print(
-    `  built from text in         ${found.buildMs.toFixed(0)} ms, no piece longer than ${found.longestPieceMs.toFixed(1)} ms`,
+    `  built from text in         ${found.buildMs.toFixed(0)} ms, in steps of ${found.longestStepMs.toFixed(1)} ms at most (each in the best of its builds)`,
+  );
+  print(
+    `                             the loop was held for ${found.longestTurnMs.toFixed(1)} ms at most, in the median of the builds`,
+  );
+}
+
+function addressColumns({ ns, toFloor, toContains }: Measured): string {
+  return [ns.toFixed(0).padStart(9), toFloor.toFixed(1).padStart(9), toContains.toFixed(1).padStart(9)].join(
+    '',
   );
 }
 

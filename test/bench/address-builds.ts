@@ -1,0 +1,73 @@
+/** How an address list is built from its text: how long it takes, and how long it holds everything else up. */
+
+import { finish } from '../../gateway/core/prefix-tree.ts';
+import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
+import { runSteps } from '../../gateway/lists/run-steps.ts';
+import { median } from './print.ts';
+
+export interface BuildResult {
+  /** Median of all builds but the first, which finds code that was never run. */
+  readonly buildMs: number;
+  /** The longest step there is, each in the best of its builds: what the code is to blame for. */
+  readonly longestStepMs: number;
+  /**
+   * Built as the gateway does: the longest time the loop was held, median. What the machine gives to others meanwhile is
+   * in it, and the garbage collector.
+   */
+  readonly longestTurnMs: number;
+}
+
+const BUILDS = 6;
+
+export async function benchBuilds(text: string): Promise<BuildResult> {
+  const builds: Float64Array[] = [];
+  for (let left = BUILDS; left > 0; left--) builds.push(stepsMs(text));
+  const [first, ...others] = builds;
+  let longestStepMs = 0;
+  for (let step = 0; step < (first?.length ?? 0); step++)
+    longestStepMs = Math.max(longestStepMs, Math.min(...others.map((each) => each[step] ?? 0)));
+  const turns: number[] = [];
+  for (let left = BUILDS - 1; left > 0; left--) turns.push(await longestTurnMs(text));
+  return {
+    buildMs: median(others.map((each) => each.reduce((sum, ms) => sum + ms, 0))),
+    longestStepMs,
+    longestTurnMs: median(turns),
+  };
+}
+
+export function build(text: string): ListContents {
+  return requireContents(finish(prefixReader.text('list', text, 0)));
+}
+
+/** The same text is built in the same steps each time. */
+function stepsMs(text: string): Float64Array {
+  const steps = prefixReader.text('list', text, 0);
+  const took: number[] = [];
+  for (;;) {
+    const from = performance.now();
+    const { done, value } = steps.next();
+    took.push(performance.now() - from);
+    if (done !== true) continue;
+    requireContents(value);
+    return Float64Array.from(took);
+  }
+}
+
+async function longestTurnMs(text: string): Promise<number> {
+  let from = performance.now();
+  let longest = 0;
+  const measure = (): boolean => {
+    const now = performance.now();
+    longest = Math.max(longest, now - from);
+    from = now;
+    return true;
+  };
+  requireContents(await runSteps(prefixReader.text('list', text, 0), measure));
+  measure();
+  return longest;
+}
+
+function requireContents(value: object | undefined): ListContents {
+  if (value === undefined || !('tree' in value)) throw new Error('the list has faults');
+  return value as ListContents;
+}
