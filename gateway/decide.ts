@@ -123,12 +123,22 @@ function conclude({ routed, client, facts, trail }: Known, refused: Denial | und
 }
 
 /** A patch must say of itself what the path and the token say of it. */
-function patchExpectation({ route, params }: Routed, token: VerifiedToken | undefined): PatchExpectation {
-  const modelId = params['model_id'] ?? token?.modelId;
+export function patchExpectation(
+  { route, params }: Pick<Routed, 'route' | 'params'>,
+  token: VerifiedToken | undefined,
+): PatchExpectation {
   return {
-    ...(modelId !== undefined && { modelId }),
-    ...(token?.targetVersion !== undefined && { targetVersion: token.targetVersion }),
-    ...(token !== undefined && Number.isFinite(token.maxEpochs) && { maxEpoch: token.maxEpochs }),
-    ...(route.stream?.maxBytes !== undefined && { maxBytes: route.stream.maxBytes }),
+    modelId: params['model_id'] ?? token?.modelId,
+    baseVersion: versionOf(params['base_version']) ?? token?.baseVersion,
+    targetVersion: versionOf(params['version']) ?? token?.targetVersion,
+    maxEpoch: token !== undefined && Number.isFinite(token.maxEpochs) ? token.maxEpochs : undefined,
+    maxBytes: route.stream?.maxBytes,
+    content: route.stream?.content,
   };
+}
+
+/** The version a path names; NaN, which no patch is for, where it is no number. */
+function versionOf(param: string | undefined): number | undefined {
+  if (param === undefined) return undefined;
+  return /^(?:0|[1-9][0-9]{0,14})$/.test(param) ? Number(param) : Number.NaN;
 }

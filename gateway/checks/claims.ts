@@ -8,8 +8,15 @@ import type { VerifiedToken } from '../policy/token-memory.ts';
 /** The parameters of a path that a token may be for alone, with the claim that says so. */
 const NAMED_ALONE = [
   ['model_id', 'modelId'],
+  ['base_version', 'baseVersion'],
   ['version', 'targetVersion'],
 ] as const;
+
+const CLAIM_NAMES = {
+  modelId: 'model_id',
+  baseVersion: 'base_version',
+  targetVersion: 'target_version',
+} as const;
 
 /**
  * Nothing if every claim the route asks for has, or lists among others, one of the values it may have. A token for one
@@ -24,7 +31,7 @@ export function checkClaims(
     const asked = params[param];
     const only = token[member];
     if (asked !== undefined && only !== undefined && asked !== String(only))
-      return mismatch(member === 'modelId' ? 'model_id' : 'target_version');
+      return mismatch(CLAIM_NAMES[member]);
   }
   for (const [name, templates] of requirement.claims) {
     const value = Object.hasOwn(token.claims, name) ? token.claims[name] : undefined;

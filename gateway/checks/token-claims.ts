@@ -65,17 +65,20 @@ function readTimes(issuer: Issuer, claims: Claims, nowMs: number): Times | strin
   return { expMs, nbfMs };
 }
 
-type Limits = Pick<VerifiedToken, 'modelId' | 'maxEpochs' | 'targetVersion'>;
+type Limits = Pick<VerifiedToken, 'modelId' | 'maxEpochs' | 'baseVersion' | 'targetVersion'>;
 
 function readLimits(claims: Claims): Limits | string {
   const { model_id: modelId, max_epochs: maxEpochs = DEFAULT_MAX_EPOCHS } = claims;
   if (modelId !== undefined && !isName(modelId)) return 'its model_id is not a name';
   if (!isCount(maxEpochs)) return 'its max_epochs is not a number of epochs';
+  const baseVersion = versionNumber(claims['base_version']);
+  if (baseVersion === null) return 'its base_version is not a version';
   const targetVersion = versionNumber(claims['target_version']);
   if (targetVersion === null) return 'its target_version is not a version';
   return {
     ...(modelId !== undefined && { modelId }),
     maxEpochs: maxEpochs === 0 ? Number.POSITIVE_INFINITY : maxEpochs,
+    ...(baseVersion !== undefined && { baseVersion }),
     ...(targetVersion !== undefined && { targetVersion }),
   };
 }
@@ -115,7 +118,7 @@ function confirmation(cnf: unknown): string | undefined {
 /** Claims with a meaning here; `sub` and `jti` are logged by themselves. */
 const MEANT = [
   ...['iss', 'aud', 'exp', 'iat', 'nbf', 'scope', 'scp', 'cnf'],
-  ...['model_id', 'max_epochs', 'target_version'],
+  ...['model_id', 'max_epochs', 'base_version', 'target_version'],
 ];
 const LOGGED_CHARACTERS = 2048;
 /** What JSON leaves as it is though a terminal or a line reader may act on it. */

@@ -1,4 +1,4 @@
-/** Durations and sizes as people write them in a policy: one form each, whole numbers, no surprises. */
+/** Durations, sizes, rates and shares as people write them in a policy: one form each, no surprises. */
 
 const DURATION_MS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
@@ -45,6 +45,13 @@ export function parseByteRate(text: string): Rate | undefined {
   const count = parseSize(size);
   const perMs = DURATION_MS.get(unit);
   return count === undefined || count === 0 || perMs === undefined ? undefined : { count, perMs };
+}
+
+/** `10%` or `0.5%` as a share of 1; nothing for any other text, nor for more than all or for nothing. */
+export function parseShare(text: string): number | undefined {
+  const [, digits] = /^((?:0|[1-9][0-9]{0,2})(?:\.[0-9]{1,6})?)%$/.exec(text) ?? [];
+  const share = Number(digits) / 100;
+  return share > 0 && share <= 1 ? share : undefined;
 }
 
 function parseQuantity(text: string, units: ReadonlyMap<string, number>): number | undefined {

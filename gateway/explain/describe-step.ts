@@ -4,19 +4,11 @@ import type { Denial, Step } from '../core/denial.ts';
 import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import type { Grant } from '../core/scope.ts';
-import type { Rate } from '../core/units.ts';
 import type { Trail } from '../decide.ts';
-import {
-  type ClaimTemplate,
-  listenerOf,
-  type Policy,
-  type Route,
-  type RouteLimits,
-  type Tenant,
-} from '../policy/policy.ts';
-import type { RulePlaces } from '../policy/rule-places.ts';
+import { type ClaimTemplate, listenerOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
 import { describeHops, describeMatches } from './describe-addresses.ts';
+import { describeLimits } from './describe-limits.ts';
 import type { Decided } from './rehearsal.ts';
 import type { ToldRequest } from './told-request.ts';
 
@@ -49,7 +41,7 @@ const describers: Readonly<Partial<Record<Step, Describe>>> = {
     describeToken(token !== undefined || has(fields, 'authorization'), trail),
   scope: (_told, { trail }) => describeScope(trail),
   claims: (_told, { trail }) => describeClaims(trail),
-  limits: (_told, { trail }) => describeLimits(trail.route),
+  limits: (_told, { trail }) => describeLimits(trail),
 };
 
 /** Sentences; none where there is nothing to say. */
@@ -175,52 +167,6 @@ export function expectedValues(templates: readonly ClaimTemplate[], params: Rout
   return templates.map((each) =>
     'param' in each ? (params[each.param] ?? `{${each.param}}`) : each.literal,
   );
-}
-
-function describeLimits(route: Route | undefined): readonly string[] {
-  const { maxBytes, format, minRate } = route?.stream ?? {};
-  const { upgrade, limits } = route ?? {};
-  return [
-    ...(upgrade === undefined
-      ? []
-      : [`a ${upgrade.protocol} handshake, and nothing else (${route?.places.of('upgrade')})`]),
-    ...(maxBytes === undefined
-      ? []
-      : [`bodies up to ${maxBytes} bytes (${route?.places.of('stream.maxBytes')})`]),
-    ...(format === undefined
-      ? []
-      : [`a ${format}, checked as it passes (${route?.places.of('stream.format')})`]),
-    ...(minRate === undefined
-      ? []
-      : [`at least ${rateText(minRate.rate, ' bytes')} (${route?.places.of('stream.minRate')})`]),
-    ...(limits === undefined ? [] : describeRouteLimits(limits, route?.places)),
-  ];
-}
-
-/** What has been used of them only the running gateway knows. */
-function describeRouteLimits(
-  { requests, concurrent, bytes, per }: RouteLimits,
-  places: RulePlaces | undefined,
-): readonly string[] {
-  const parts = [
-    ...(requests === undefined ? [] : [['requests', `${rateText(requests, ' requests')}`]]),
-    ...(concurrent === undefined ? [] : [['concurrent', `${concurrent} requests at once`]]),
-    ...(bytes === undefined ? [] : [['bytes', `${rateText(bytes, ' bytes')}`]]),
-  ];
-  return parts.map(
-    ([rule, text]) => `${text} per ${per}, counted by the running gateway (${places?.of(`limits.${rule}`)})`,
-  );
-}
-
-const PERIODS: ReadonlyMap<number, string> = new Map([
-  [1000, 'second'],
-  [60_000, 'minute'],
-  [3_600_000, 'hour'],
-  [86_400_000, 'day'],
-]);
-
-function rateText({ count, perMs }: Rate, unit: string): string {
-  return `${count}${unit} a ${PERIODS.get(perMs) ?? `${perMs} ms`}`;
 }
 
 /** Whether a field of that lower-case name is among them. */

@@ -2,6 +2,7 @@
 
 import { constants } from 'node:fs';
 import { copyFile, type FileHandle, open, rm } from 'node:fs/promises';
+import { tensorFields } from './diff.ts';
 import { modelDigest } from './digest.ts';
 import { PatchFaultError, patchFault, type Violation, violation } from './fault.ts';
 import type { EndHeader, OpenHeader, PatchHeader, TensorFields } from './format.ts';
@@ -108,10 +109,7 @@ class Application {
   }
 
   async #begin(header: OpenHeader): Promise<Violation | undefined> {
-    const { baseVersion, baseDigest } = this.#expectation;
-    if (header.baseVersion !== baseVersion) {
-      return violation('base', `the patch is for version ${header.baseVersion}, the base is ${baseVersion}`);
-    }
+    const { baseDigest } = this.#expectation;
     if (!header.baseDigest.equals(baseDigest ?? (await modelDigest(this.#base)))) {
       return violation('base', 'the patch is for a base with another digest');
     }
@@ -124,13 +122,17 @@ class Application {
   async #select(tensor: TensorFields): Promise<Violation | undefined> {
     const entry = this.#entries.get(tensor.name);
     if (entry === undefined) return violation('tensor', `the model has no tensor ${tensor.name}`);
-    if (entry.dtype !== tensor.dtype || entry.shape.join() !== tensor.shape.join()) {
-      return violation('tensor', `tensor ${tensor.name} has another type or shape in the model`);
+    const own = tensorFields(tensor.tensorId, entry);
+    if (own.dtype !== tensor.dtype || (own.words ?? false) !== (tensor.words ?? false)) {
+      return violation('tensor', `tensor ${tensor.name} has another type in the model`);
+    }
+    if (own.shape.join() !== tensor.shape.join()) {
+      return violation('tensor', `tensor ${tensor.name} has another shape in the model`);
     }
     if (this.#seen.has(tensor.name)) return violation('overlap', `tensor ${tensor.name} comes twice`);
     this.#seen.add(tensor.name);
     await this.#writer?.flush();
-    if (this.#out !== undefined) this.#writer = new TensorWriter(this.#out, entry);
+    if (this.#out !== undefined) this.#writer = new TensorWriter(this.#out, entry, own);
     return undefined;
   }
 
@@ -140,7 +142,7 @@ class Application {
       return violation('bounds', 'the payload is too short');
     const indices = decodeIndices(patch, payload.subarray(valueBytes, valueBytes + patch.indexLength));
     if (!(indices instanceof Float64Array)) return indices;
-    await this.#writer?.write(indices, payload.subarray(0, valueBytes), patch);
+    await this.#writer?.write({ indices, values: payload.subarray(0, valueBytes), form: patch });
     return undefined;
   }
 

@@ -3,15 +3,19 @@
 import { crc32 } from 'node:zlib';
 import { decodeHeader, headerLengthOf, isViolation, prefixLength } from './decode.ts';
 import { type PatchFault, patchFault, type Violation, violation } from './fault.ts';
-import type { OpenHeader, PatchHeader } from './format.ts';
+import type { Header, OpenHeader } from './format.ts';
 import { maxHeaderLength } from './layout.ts';
 import { PayloadCheck } from './payload-check.ts';
 import { type PatchExpectation, StreamRules } from './stream-rules.ts';
+import { ValueCheck } from './value-check.ts';
 
-export type { PatchExpectation } from './stream-rules.ts';
+export type { ContentRules, PatchExpectation } from './stream-rules.ts';
 
-/** `header` checks headers and CRCs; `deep` also decodes the indices and holds them against their header. */
-export type PatchCheckMode = 'header' | 'deep';
+/**
+ * `header` checks headers and CRCs; `deep` also decodes the indices and holds them against their header; `values` also
+ * looks at every value, which must be finite and within `maxAbs`.
+ */
+export type PatchCheckMode = 'header' | 'deep' | 'values';
 
 /** Takes bytes that may go on; they are a view of the accepted chunk and valid until `forward` returns. */
 export type Forward = (bytes: Buffer) => void;
@@ -65,7 +69,8 @@ class StreamCheck implements PatchCheck {
 
   constructor(mode: PatchCheckMode, expectation: PatchExpectation) {
     this.#rules = new StreamRules(expectation);
-    this.#inside = mode === 'deep' ? new PayloadCheck() : undefined;
+    const values = mode === 'values' ? new ValueCheck(expectation.content?.maxAbs) : undefined;
+    this.#inside = mode === 'header' ? undefined : new PayloadCheck(values);
   }
 
   get frames(): number {
@@ -162,7 +167,7 @@ class StreamCheck implements PatchCheck {
       this.#refuse(header);
       return;
     }
-    const broken = this.#rules.admit(header, bytes);
+    const broken = this.#rules.admit(header, bytes) ?? this.#beginPayload(header);
     if (broken !== undefined) {
       this.#refuse(broken);
       return;
@@ -175,7 +180,6 @@ class StreamCheck implements PatchCheck {
       this.#end = Buffer.from(bytes);
       return;
     }
-    if (header.type === 'patch') this.#beginPayload(header);
     this.#passTo = end;
     if (split) {
       forward(Buffer.from(bytes));
@@ -183,10 +187,12 @@ class StreamCheck implements PatchCheck {
     }
   }
 
-  #beginPayload(patch: PatchHeader): void {
-    this.#payloadLeft = patch.payloadLength;
+  #beginPayload(header: Header): Violation | undefined {
+    const { tensor } = this.#rules;
+    if (header.type !== 'patch' || tensor === undefined) return undefined;
+    this.#payloadLeft = header.payloadLength;
     this.#payloadCrc = 0;
-    this.#payloadCrcExpected = patch.payloadCrc;
-    this.#inside?.begin(patch);
+    this.#payloadCrcExpected = header.payloadCrc;
+    return this.#inside?.begin(header, tensor);
   }
 }

@@ -1,7 +1,7 @@
 /** Reads one frame header: everything that can be said of it without knowing the frames before it. */
 
 import { isUtf8 } from 'node:buffer';
-import { dtypes, elementCountOf } from './dtype.ts';
+import { dtypeBits, dtypes, elementCountOf } from './dtype.ts';
 import { type Violation, violation } from './fault.ts';
 import {
   type EndHeader,
@@ -30,7 +30,9 @@ import {
   tensorLength,
   valueEncodings,
   valueSizes,
+  wordsFlag,
 } from './layout.ts';
+import { wordBytesOf } from './value.ts';
 
 /** Bytes that must be there before `headerLengthOf` can tell the length. */
 export const prefixLength = 8;
@@ -135,8 +137,9 @@ function openBounds(open: OpenHeader): Violation | undefined {
 function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violation {
   const rank = bytes.readUInt8(37);
   if (rank > maxRank) return violation('bounds', `a tensor has at most ${maxRank} dimensions, not ${rank}`);
-  const dtype = dtypes[bytes.readUInt8(36)];
-  if (dtype === undefined) return violation('encoding', `there is no dtype ${bytes.readUInt8(36)}`);
+  const code = bytes.readUInt8(36);
+  const dtype = dtypes[code & ~wordsFlag];
+  if (dtype === undefined) return violation('encoding', `there is no dtype ${code}`);
   const nameAt = tensorLength + 8 * rank;
   if (nameAt > bytes.length) return violation('header-length', 'the shape does not fit into the header');
   const nameLength = bytes.readUInt16LE(38);
@@ -146,6 +149,7 @@ function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violat
     type: 'tensor',
     tensorId: bytes.readUInt32LE(32),
     dtype,
+    words: code >= wordsFlag,
     elementCount: readU64(bytes, 40),
     shape,
     name: bytes.toString('utf8', nameAt, nameAt + nameLength),
@@ -154,10 +158,22 @@ function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violat
     noPayload(common) ??
     safe(tensor.elementCount, ...shape) ??
     text(bytes, nameAt, nameLength) ??
-    (elementCountOf(shape) === tensor.elementCount
-      ? tensor
-      : violation('bounds', `the shape does not have ${tensor.elementCount} elements`))
+    tensorBounds(tensor) ??
+    tensor
   );
+}
+
+function tensorBounds({ dtype, words, shape, elementCount }: TensorHeader): Violation | undefined {
+  if (elementCountOf(shape) !== elementCount) {
+    return violation('bounds', `the shape does not have ${elementCount} elements`);
+  }
+  if (!words) return undefined;
+  const bytes = wordBytesOf(dtype);
+  if (bytes === undefined) return violation('encoding', `${dtype} elements are not patched in words`);
+  if (shape.length !== 1) return violation('bounds', 'words have one dimension');
+  return (elementCount * bytes * 8) % dtypeBits[dtype] === 0
+    ? undefined
+    : violation('bounds', `${elementCount} words are no whole ${dtype} elements`);
 }
 
 function decodePatch(bytes: Buffer, common: FrameCommon): PatchHeader | Violation {

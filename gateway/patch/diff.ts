@@ -1,5 +1,6 @@
 /** Compares two models piece by piece and gives the elements that changed, with the bits they changed to. */
 
+import { Comparison } from './compare.ts';
 import type { Dtype } from './dtype.ts';
 import { elementFormats } from './element.ts';
 import type { TensorFields } from './format.ts';
@@ -15,7 +16,8 @@ import {
   writerMaxElements,
 } from './layout.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
-import { exactEncodings } from './value.ts';
+import { type ElementSize, gatherElements, viewOf } from './scatter.ts';
+import { exactEncodings, wordBytesOf } from './value.ts';
 
 /** Changed elements of one tensor, in rising order. A tensor may come in several of these, one after the other. */
 export interface TensorChange {
@@ -49,16 +51,13 @@ export interface DiffOptions {
   readonly threshold?: number;
 }
 
-/** How much of a tensor is compared at a time. */
+/** How much of a tensor is compared at a time; a multiple of every element size. */
 const pieceBytes = 1024 * 1024;
-/** Equal stretches of this size are passed over by one comparison of memory. */
-const blockBytes = 4096;
 
 /**
  * What has to be set in `base` to make it `target`. Reads both in pieces of 1 MiB; memory grows with the changes of
  * one frame alone. Throws ModelDiffError when the models have not the same tensors, or when a tensor changed whose
- * type has no value encoding in WPF1 (all but F32, F16, BF16 and I8) or whose name and shape no TENSOR frame holds;
- * throws SafetensorsError when reading fails.
+ * name and shape no TENSOR frame holds; throws SafetensorsError when reading fails.
  */
 export async function* diffModels(
   base: SafetensorsFile,
@@ -66,13 +65,22 @@ export async function* diffModels(
   options: DiffOptions = {},
 ): AsyncGenerator<TensorChange> {
   requireSameTensors(base, target);
-  const pieces = { before: new ArrayBuffer(pieceBytes), after: new ArrayBuffer(pieceBytes) };
+  const comparison = new Comparison(pieceBytes);
   for (const [tensorId, entry] of base.tensors.entries()) {
     const other = target.tensors[tensorId];
     if (other === undefined) return;
     const sides = { before: { file: base, entry }, after: { file: target, entry: other } };
-    yield* diffTensor(sides, pieces, tensorId, options.threshold ?? 0);
+    yield* diffTensor(sides, comparison, tensorFields(tensorId, entry), options.threshold ?? 0);
   }
+}
+
+/** What the frames of a patch say of a tensor: its elements, or the words they are patched in. */
+export function tensorFields(tensorId: number, entry: TensorEntry): TensorFields {
+  const { name, dtype, shape, elementCount, byteLength } = entry;
+  const wordBytes = wordBytesOf(dtype);
+  if (wordBytes === undefined) return { tensorId, dtype, elementCount, shape, name };
+  const words = byteLength / wordBytes;
+  return { tensorId, dtype, words: true, elementCount: words, shape: [words], name };
 }
 
 /** Throws ModelDiffError unless both have tensors of the same names, types and shapes. */
@@ -105,33 +113,34 @@ interface Both<Item> {
 
 async function* diffTensor(
   sides: Both<Side>,
-  pieces: Both<ArrayBuffer>,
-  tensorId: number,
+  comparison: Comparison,
+  tensor: TensorFields,
   threshold: number,
 ): AsyncGenerator<TensorChange> {
-  const { name, shape, elementCount, byteLength, dtype } = sides.before.entry;
+  const { dtype, byteLength } = sides.before.entry;
   const encoding = exactEncodings[dtype];
-  const changes = new Changes({ tensorId, dtype, elementCount, shape, name }, encoding ?? 'i8');
+  const size = valueSizes[encoding];
+  const changes = new Changes(tensor, encoding);
   for (let start = 0; start < byteLength; start += pieceBytes) {
     const length = Math.min(pieceBytes, byteLength - start);
-    const before = await readPiece(sides.before, start, pieces.before, length);
-    const after = await readPiece(sides.after, start, pieces.after, length);
+    const before = comparison.before(length);
+    const after = comparison.after(length);
+    await sides.before.file.readInto(sides.before.entry, start, before);
+    await sides.after.file.readInto(sides.after.entry, start, after);
     if (before.equals(after)) continue;
-    if (encoding === undefined)
-      throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${dtype} values`);
-    requireTensorFrame(sides.before.entry);
-    const size = valueSizes[encoding];
-    const changed = changedElements(before, after, dtype, size, threshold);
-    for (const element of changed) {
+    requireTensorFrame(tensor);
+    const changed = comparison.changed(length, size);
+    const kept = threshold === 0 ? changed : changed.filter(largerThan(threshold, before, after, dtype));
+    for (let taken = 0; taken < kept.length; ) {
       if (changes.full) yield changes.take();
-      changes.add(start / size + element, after, element * size);
+      taken += changes.add(start / size, kept.subarray(taken), after);
     }
   }
   if (changes.count > 0) yield changes.take();
 }
 
 /** Throws ModelDiffError unless the name and the shape fit into the header of a TENSOR frame. */
-function requireTensorFrame({ name, shape }: TensorEntry): void {
+function requireTensorFrame({ name, shape }: TensorFields): void {
   const rank = shape.length;
   if (rank > maxRank) throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${rank} dimensions`);
   const nameBytes = Buffer.byteLength(name);
@@ -140,45 +149,10 @@ function requireTensorFrame({ name, shape }: TensorEntry): void {
   }
 }
 
-async function readPiece(side: Side, start: number, memory: ArrayBuffer, length: number): Promise<Buffer> {
-  const piece = Buffer.from(memory, 0, length);
-  await side.file.readInto(side.entry, start, piece);
-  return piece;
-}
-
-/** Elements of a piece that changed, by their place in it. */
-function changedElements(
-  before: Buffer,
-  after: Buffer,
-  dtype: Dtype,
-  size: 1 | 2 | 4,
-  threshold: number,
-): Uint32Array {
-  const changed = new Uint32Array(before.length / size);
-  const old = elementBits(before, size);
-  const now = elementBits(after, size);
-  const perBlock = blockBytes / size;
-  let count = 0;
-  for (let from = 0; from < old.length; from += perBlock) {
-    const to = Math.min(from + perBlock, old.length);
-    if (before.compare(after, from * size, to * size, from * size, to * size) === 0) continue;
-    for (let at = from; at < to; at++) {
-      if (old[at] !== now[at]) changed[count++] = at;
-    }
-  }
-  const all = changed.subarray(0, count);
-  return threshold === 0 ? all : all.filter(largerThan(threshold, before, after, dtype, size));
-}
-
-/** The elements as unsigned integers of their width: equal exactly when their bits are. */
-function elementBits(bytes: Buffer, size: 1 | 2 | 4): Uint8Array | Uint16Array | Uint32Array {
-  if (size === 4) return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  return size === 2 ? new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2) : bytes;
-}
-
 /** Whether an element moved by more than the threshold; from, to or between NaN it always did. */
-function largerThan(threshold: number, before: Buffer, after: Buffer, dtype: Dtype, size: number) {
+function largerThan(threshold: number, before: Buffer, after: Buffer, dtype: Dtype) {
   const format = elementFormats[dtype];
+  const size = valueSizes[exactEncodings[dtype]];
   const old = new DataView(before.buffer, before.byteOffset, before.length);
   const now = new DataView(after.buffer, after.byteOffset, after.length);
   return (element: number): boolean => {
@@ -192,9 +166,9 @@ function largerThan(threshold: number, before: Buffer, after: Buffer, dtype: Dty
 class Changes {
   readonly #tensor: TensorFields;
   readonly #encoding: ValueEncoding;
-  readonly #size: number;
+  readonly #size: ElementSize;
   #indices = new Float64Array(0);
-  #values = Buffer.alloc(0);
+  #values = new ArrayBuffer(0);
   #count = 0;
 
   constructor(tensor: TensorFields, encoding: ValueEncoding) {
@@ -211,32 +185,39 @@ class Changes {
     return this.#count === writerMaxElements;
   }
 
-  /** Adds the element whose bytes stand at `from`. */
-  add(index: number, bytes: Buffer, from: number): void {
-    if (this.#count === this.#indices.length) this.#grow();
-    this.#indices[this.#count] = index;
-    const at = this.#count * this.#size;
-    for (let k = 0; k < this.#size; k++) this.#values[at + k] = bytes[from + k] as number;
-    this.#count += 1;
+  /** Adds elements of a piece, whose numbers begin at `first`, as far as they fit; gives back how many. */
+  add(first: number, elements: Uint32Array, piece: Buffer): number {
+    const added = Math.min(elements.length, writerMaxElements - this.#count);
+    this.#reserve(this.#count + added);
+    for (let k = 0; k < added; k++) this.#indices[this.#count + k] = first + (elements[k] as number);
+    const values = viewOf(this.#values, 0, this.#values.byteLength, this.#size);
+    const source = viewOf(piece.buffer, piece.byteOffset, piece.length, this.#size);
+    gatherElements(values, this.#count, source, elements, added);
+    this.#count += added;
+    return added;
   }
 
-  #grow(): void {
-    const room = Math.min(Math.max(64, this.#count * 4), writerMaxElements);
+  /** Few changes take little memory: room grows fourfold up to a frame. */
+  #reserve(needed: number): void {
+    if (needed <= this.#indices.length) return;
+    const room = Math.min(Math.max(64, needed, this.#indices.length * 4), writerMaxElements);
     const indices = new Float64Array(room);
     indices.set(this.#indices);
     this.#indices = indices;
-    this.#values = Buffer.concat([this.#values], room * this.#size);
+    const values = new Uint8Array(room * this.#size);
+    values.set(new Uint8Array(this.#values));
+    this.#values = values.buffer;
   }
 
   take(): TensorChange {
     const change = {
       tensor: this.#tensor,
       indices: this.#indices.subarray(0, this.#count),
-      values: this.#values.subarray(0, this.#count * this.#size),
+      values: Buffer.from(this.#values, 0, this.#count * this.#size),
       encoding: this.#encoding,
     };
     this.#indices = new Float64Array(0);
-    this.#values = Buffer.alloc(0);
+    this.#values = new ArrayBuffer(0);
     this.#count = 0;
     return change;
   }

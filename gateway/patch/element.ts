@@ -31,13 +31,13 @@ export const elementFormats: Readonly<Partial<Record<Dtype, NumberFormat>>> = {
   I8: i8,
 };
 
-/** A binary floating-point format of 16 bits: sign, exponent, fraction. */
-interface SmallFloat {
+/** A binary floating-point format: a sign, the exponent, the fraction. */
+export interface FloatForm {
   readonly exponentBits: number;
   readonly fractionBits: number;
 }
 
-function smallFloat(form: SmallFloat): NumberFormat {
+function smallFloat(form: FloatForm): NumberFormat {
   return {
     read: (bytes, at) => toNumber(form, bytes.getUint16(at, true)),
     write: (bytes, at, value) => bytes.setUint16(at, fromNumber(form, value), true),
@@ -45,28 +45,33 @@ function smallFloat(form: SmallFloat): NumberFormat {
 }
 
 /** The smallest exponent of a normal number: -14 for binary16. */
-function leastExponent({ exponentBits }: SmallFloat): number {
+function leastExponent({ exponentBits }: FloatForm): number {
   return 2 - 2 ** (exponentBits - 1);
 }
 
 /** All ones in the exponent and nothing in the fraction. */
-function infinity({ exponentBits, fractionBits }: SmallFloat): number {
+function infinity({ exponentBits, fractionBits }: FloatForm): number {
   return (2 ** exponentBits - 1) << fractionBits;
 }
 
-function toNumber(form: SmallFloat, bits: number): number {
+function toNumber(form: FloatForm, bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const size = bits & 0x7fff;
   if (size >= infinity(form)) return size > infinity(form) ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  const one = 1 << form.fractionBits;
-  const exponent = size >>> form.fractionBits;
-  const fraction = size & (one - 1);
+  return sign * magnitudeOf(form, size);
+}
+
+/** The number of bits without sign, read as a finite one whatever the exponent. */
+export function magnitudeOf(form: FloatForm, bits: number): number {
+  const one = 2 ** form.fractionBits;
+  const exponent = Math.floor(bits / one);
+  const fraction = bits % one;
   const units = exponent === 0 ? fraction : one + fraction;
-  return sign * units * 2 ** (leastExponent(form) - form.fractionBits + Math.max(exponent - 1, 0));
+  return units * 2 ** (leastExponent(form) - form.fractionBits + Math.max(exponent - 1, 0));
 }
 
 /** The nearest, ties to even; beyond the largest it is infinity, and NaN is the quiet one without payload. */
-function fromNumber(form: SmallFloat, value: number): number {
+function fromNumber(form: FloatForm, value: number): number {
   const top = infinity(form);
   if (Number.isNaN(value)) return top | (1 << (form.fractionBits - 1));
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;

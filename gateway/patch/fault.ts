@@ -27,6 +27,7 @@ export const patchFaults = {
   bounds: { status: 422, title: 'A number is out of bounds' },
   counts: { status: 422, title: 'The counts do not add up' },
   overlap: { status: 422, title: 'Two patches overlap' },
+  content: { status: 422, title: 'The content is not what is taken here' },
   'tensor-order': { status: 422, title: 'The tensors are out of order' },
   tensor: { status: 422, title: 'The tensor is not in the model' },
   digest: { status: 422, title: 'The patched model has another digest' },

@@ -18,6 +18,7 @@ import {
   tensorLength,
   type ValueEncoding,
   valueEncodings,
+  wordsFlag,
   writeU64,
 } from './layout.ts';
 
@@ -65,6 +66,8 @@ export interface TensorFields {
   /** Strictly increasing through a stream; our writer takes the position in name order. */
   readonly tensorId: number;
   readonly dtype: Dtype;
+  /** The frames number words, not elements: `elementCount` and the one dimension of `shape` are those of the words. */
+  readonly words?: boolean;
   readonly elementCount: number;
   readonly shape: readonly number[];
   readonly name: string;
@@ -165,7 +168,7 @@ export function encodeTensor(tensor: TensorFields, place: FramePlace): Buffer {
   const nameAt = tensorLength + 8 * tensor.shape.length;
   const header = begin('tensor', nameAt + padded(name.length), place);
   header.writeUInt32LE(tensor.tensorId, 32);
-  header.writeUInt8(dtypes.indexOf(tensor.dtype), 36);
+  header.writeUInt8(dtypes.indexOf(tensor.dtype) | (tensor.words ? wordsFlag : 0), 36);
   header.writeUInt8(tensor.shape.length, 37);
   header.writeUInt16LE(name.length, 38);
   writeU64(header, tensor.elementCount, 40);

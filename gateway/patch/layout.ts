@@ -24,6 +24,8 @@ export const openLength = 136;
 export const tensorLength = 48;
 export const patchLength = 72;
 export const endLength = 120;
+/** Set in the dtype byte of a TENSOR frame whose patches number words in place of elements. */
+export const wordsFlag = 0x80;
 
 /** Operations by code. */
 export const operations = ['set', 'add'] as const;

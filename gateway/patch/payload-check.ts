@@ -1,30 +1,42 @@
-/** Looks into the payload of a PATCH frame in passing: values are skipped, indices decoded, padding must be zero. */
+/** Looks into the payload of a PATCH frame in passing: values where asked to, indices always, padding must be zero. */
 
 import { type Violation, violation } from './fault.ts';
-import type { PatchHeader } from './format.ts';
+import type { PatchHeader, TensorFields } from './format.ts';
 import { createIndexChecks, type IndexCheck } from './index-check.ts';
 import { valueSizes } from './layout.ts';
+import type { ValueCheck } from './value-check.ts';
 
 /** Reused from frame to frame; holds counters and one varint, whatever the size of the payload. */
 export class PayloadCheck {
   readonly #checks = createIndexChecks();
+  readonly #values: ValueCheck | undefined;
   #indices: IndexCheck = this.#checks.range;
   #valueBytesLeft = 0;
   #indexBytesLeft = 0;
 
-  /** Begins the payload this header announces. */
-  begin(patch: PatchHeader): void {
+  /** Without `values` they are passed over. */
+  constructor(values?: ValueCheck) {
+    this.#values = values;
+  }
+
+  /** Begins the payload this header announces for this tensor. */
+  begin(patch: PatchHeader, tensor: TensorFields): Violation | undefined {
     this.#indices = this.#checks[patch.indices];
     this.#indices.begin(patch);
     this.#valueBytesLeft = patch.count * valueSizes[patch.values];
     this.#indexBytesLeft = patch.indexLength;
+    const wrong = this.#values?.begin(tensor, patch);
+    return wrong === undefined ? undefined : violation('content', wrong);
   }
 
   /** The next payload bytes: `bytes` from `from` up to `to`. */
   take(bytes: Buffer, from: number, to: number): Violation | undefined {
-    const values = Math.min(this.#valueBytesLeft, to - from);
-    this.#valueBytesLeft -= values;
-    let at = from + values;
+    let at = from + Math.min(this.#valueBytesLeft, to - from);
+    if (at > from) {
+      this.#valueBytesLeft -= at - from;
+      const wrong = this.#values?.take(bytes, from, at);
+      if (wrong !== undefined) return violation('content', wrong);
+    }
     if (at < to && this.#indexBytesLeft > 0) {
       const end = Math.min(at + this.#indexBytesLeft, to);
       this.#indexBytesLeft -= end - at;

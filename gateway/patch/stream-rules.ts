@@ -1,18 +1,31 @@
 /** What a header must say given the frames before it: order, places, bounds, sums, the chain, what was asked for. */
 
+import { matchesName, type NamePattern } from '../core/name-pattern.ts';
 import { HeaderChain } from './chain.ts';
 import { type Violation, violation } from './fault.ts';
 import type { EndHeader, Header, OpenHeader, PatchHeader, TensorHeader } from './format.ts';
 import { carries } from './value.ts';
 
+/** Which changes are taken; a member that is absent takes everything. */
+export interface ContentRules {
+  /** Names one of which a tensor must fit to be changed. */
+  readonly tensors?: readonly NamePattern[] | undefined;
+  /** The largest share of a tensor that may change, from 0 to 1. */
+  readonly maxChanged?: number | undefined;
+  /** The largest absolute value, or with `add` the largest difference; looked at by `check: values` alone. */
+  readonly maxAbs?: number | undefined;
+}
+
 /** What the request allows; a member that is absent allows everything. */
 export interface PatchExpectation {
   readonly modelId?: string | undefined;
+  readonly baseVersion?: number | undefined;
   readonly targetVersion?: number | undefined;
   /** The latest epoch allowed; 0 allows epoch 0 alone, so leave it out where 0 means no limit. */
   readonly maxEpoch?: number | undefined;
   /** The most bytes the whole stream may have. */
   readonly maxBytes?: number | undefined;
+  readonly content?: ContentRules | undefined;
 }
 
 /** Follows a stream header by header with constant memory. After a violation it must not be used again. */
@@ -27,6 +40,8 @@ export class StreamRules {
   #tensors = 0;
   #params = 0;
   #changed = 0;
+  /** Changed elements of the current tensor. */
+  #changedHere = 0;
   /** Last element of the current tensor that a patch has covered. */
   #covered = -1;
 
@@ -37,6 +52,11 @@ export class StreamRules {
   /** The OPEN header once it was admitted. */
   get open(): OpenHeader | undefined {
     return this.#open;
+  }
+
+  /** The tensor the next patches are for. */
+  get tensor(): TensorHeader | undefined {
+    return this.#tensor;
   }
 
   /** Whether END was admitted. */
@@ -92,9 +112,12 @@ export class StreamRules {
 
   #admitOpen(open: OpenHeader): Violation | undefined {
     if (this.#open !== undefined) return violation('type', 'a stream has one OPEN frame');
-    const { modelId, targetVersion, maxEpoch } = this.#expectation;
+    const { modelId, baseVersion, targetVersion, maxEpoch } = this.#expectation;
     if (modelId !== undefined && open.modelId !== modelId) {
       return violation('model', 'the patch is for another model');
+    }
+    if (baseVersion !== undefined && open.baseVersion !== baseVersion) {
+      return violation('base', `the patch is for version ${open.baseVersion}, not ${baseVersion}`);
     }
     if (targetVersion !== undefined && open.targetVersion !== targetVersion) {
       return violation('version', `the patch makes version ${open.targetVersion}, not ${targetVersion}`);
@@ -116,10 +139,15 @@ export class StreamRules {
     if (this.#params + tensor.elementCount > open.totalParams) {
       return violation('bounds', `OPEN announced ${open.totalParams} parameters`);
     }
+    const { tensors } = this.#expectation.content ?? {};
+    if (tensors !== undefined && !tensors.some((pattern) => matchesName(pattern, tensor.name))) {
+      return violation('content', `tensor ${tensor.name} is not among those that may change`);
+    }
     this.#tensor = tensor;
     this.#tensors += 1;
     this.#params += tensor.elementCount;
     this.#covered = -1;
+    this.#changedHere = 0;
     return undefined;
   }
 
@@ -131,7 +159,7 @@ export class StreamRules {
     if (patch.payloadLength > open.maxPayload) {
       return violation('payload-size', `OPEN announced payloads of at most ${open.maxPayload} bytes`);
     }
-    if (!carries(tensor.dtype, patch)) {
+    if (!carries(tensor, patch)) {
       return violation('encoding', `${patch.values} values cannot be written to ${tensor.dtype} elements`);
     }
     if (patch.lastIndex >= tensor.elementCount) {
@@ -145,6 +173,17 @@ export class StreamRules {
     }
     this.#covered = patch.lastIndex;
     this.#changed += patch.count;
+    this.#changedHere += patch.count;
+    return this.#changes(tensor, open);
+  }
+
+  /** Whether not too much changes. */
+  #changes({ name, elementCount }: TensorHeader, open: OpenHeader): Violation | undefined {
+    const { maxChanged = 1 } = this.#expectation.content ?? {};
+    if (this.#changedHere > maxChanged * elementCount) {
+      const share = `${this.#changedHere} of ${elementCount} elements`;
+      return violation('content', `${share} of ${name} change, a share above ${maxChanged}`);
+    }
     return open.totalChanged !== 0 && this.#changed > open.totalChanged
       ? violation('counts', `OPEN announced ${open.totalChanged} changes`)
       : undefined;

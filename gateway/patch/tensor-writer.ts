@@ -1,12 +1,11 @@
 /** Writes changed elements into one tensor of an open file, a window of 1 MiB at a time. */
 
 import type { FileHandle } from 'node:fs/promises';
-import { dtypeBits } from './dtype.ts';
-import { elementFormats, valueFormats } from './element.ts';
-import type { Indices } from './index-encoding.ts';
+import type { TensorFields } from './format.ts';
 import { valueSizes } from './layout.ts';
 import type { TensorEntry } from './safetensors.ts';
-import { isExact, type ValueForm } from './value.ts';
+import { type ElementChange, setElements } from './set-elements.ts';
+import { exactEncodings } from './value.ts';
 
 /** A multiple of every element size. */
 const windowBytes = 1024 * 1024;
@@ -15,6 +14,7 @@ const windowBytes = 1024 * 1024;
 export class TensorWriter {
   readonly #file: FileHandle;
   readonly #entry: TensorEntry;
+  readonly #tensor: TensorFields;
   readonly #elementBytes: number;
   /** Memory for a window. */
   readonly #room: Buffer;
@@ -23,25 +23,25 @@ export class TensorWriter {
   #start = 0;
   #dirty = false;
 
-  constructor(file: FileHandle, entry: TensorEntry) {
+  /** `tensor` is what the frames say of it (see `tensorFields`). */
+  constructor(file: FileHandle, entry: TensorEntry, tensor: TensorFields) {
     this.#file = file;
     this.#entry = entry;
-    this.#elementBytes = dtypeBits[entry.dtype] / 8;
+    this.#tensor = tensor;
+    this.#elementBytes = valueSizes[exactEncodings[entry.dtype]];
     this.#room = Buffer.allocUnsafeSlow(Math.min(windowBytes, entry.byteLength));
   }
 
-  /**
-   * Changes the given elements: `set` puts the value, `add` the sum in float32 arithmetic, both rounded to the type of
-   * the tensor, nearest and ties to even. Throws RangeError for an index outside the tensor.
-   */
-  async write(indices: Indices, values: Buffer, form: ValueForm): Promise<void> {
+  /** Changes elements, each in its window (see `setElements`). Throws RangeError for an index outside the tensor. */
+  async write(change: ElementChange): Promise<void> {
+    const { indices } = change;
     const last = indices.at(-1) ?? -1;
-    if (last >= this.#entry.elementCount || (indices[0] ?? 0) < 0) {
+    if (last >= this.#tensor.elementCount || (indices[0] ?? 0) < 0) {
       throw new RangeError(`tensor ${this.#entry.name} has no element ${last}`);
     }
     for (let k = 0; k < indices.length; ) {
       await this.#moveTo((indices[k] as number) * this.#elementBytes);
-      k = this.#writeWindow(indices, k, values, form);
+      k = this.#writeWindow(change, k);
     }
   }
 
@@ -74,39 +74,14 @@ export class TensorWriter {
   }
 
   /** Changes elements from the `k`th on as far as the window goes; gives back the first that is beyond it. */
-  #writeWindow(indices: Indices, k: number, values: Buffer, form: ValueForm): number {
+  #writeWindow(change: ElementChange, k: number): number {
+    const { indices } = change;
     const first = this.#start / this.#elementBytes;
     const end = first + this.#bytes.length / this.#elementBytes;
     let to = k;
     while (to < indices.length && (indices[to] as number) < end) to += 1;
-    if (isExact(this.#entry.dtype, form)) this.#copy(indices, k, to, first, values);
-    else this.#compute(indices, k, to, first, values, form);
+    setElements({ bytes: this.#bytes, first }, this.#tensor, change, k, to);
     this.#dirty = true;
     return to;
-  }
-
-  #copy(indices: Indices, from: number, to: number, first: number, values: Buffer): void {
-    const size = this.#elementBytes;
-    const bytes = this.#bytes;
-    for (let k = from; k < to; k++) {
-      const at = ((indices[k] as number) - first) * size;
-      for (let byte = 0; byte < size; byte++) bytes[at + byte] = values[k * size + byte] as number;
-    }
-  }
-
-  #compute(indices: Indices, from: number, to: number, first: number, values: Buffer, form: ValueForm): void {
-    const element = elementFormats[this.#entry.dtype];
-    if (element === undefined) throw new TypeError(`${this.#entry.dtype} elements cannot be patched`);
-    const value = valueFormats[form.values];
-    const size = valueSizes[form.values];
-    const scale = form.values === 'i8' ? form.scale : 1;
-    const source = new DataView(values.buffer, values.byteOffset, values.length);
-    const target = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
-    for (let k = from; k < to; k++) {
-      const at = ((indices[k] as number) - first) * this.#elementBytes;
-      const given = Math.fround(value.read(source, k * size) * scale);
-      const kept = form.operation === 'add' ? element.read(target, at) : 0;
-      element.write(target, at, form.operation === 'add' ? Math.fround(kept + given) : given);
-    }
   }
 }

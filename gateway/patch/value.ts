@@ -1,6 +1,6 @@
 /** What a patch does to one element: which values an element type can take, and how they are rounded to it. */
 
-import type { Dtype } from './dtype.ts';
+import { type Dtype, dtypeBits } from './dtype.ts';
 import type { Operation, ValueEncoding } from './layout.ts';
 
 /** How the values of a patch are to be understood. */
@@ -10,26 +10,64 @@ export interface ValueForm {
   readonly scale: number;
 }
 
-/** The value encoding that holds every bit pattern of an element type; the others have none in WPF1. */
-export const exactEncodings: Readonly<Partial<Record<Dtype, ValueEncoding>>> = {
+/** What elements are, as frames number them. */
+export interface ElementForm {
+  readonly dtype: Dtype;
+  /** The frames number words of this type, not its elements (see `wordBytesOf`). */
+  readonly words?: boolean;
+}
+
+/**
+ * The value encoding that carries the bits of an element, or of one of its words, as they are. Only the four types
+ * that have an encoding of their own are numbers to it; for the others it is a width.
+ */
+export const exactEncodings = {
   F32: 'f32',
   F16: 'f16',
   BF16: 'bf16',
   I8: 'i8',
-};
+  F64: 'f32',
+  U8: 'i8',
+  I16: 'f16',
+  U16: 'f16',
+  I32: 'f32',
+  U32: 'f32',
+  I64: 'f32',
+  U64: 'f32',
+  BOOL: 'i8',
+  F8_E4M3: 'i8',
+  F8_E5M2: 'i8',
+  F8_E8M0: 'i8',
+  F6_E2M3: 'i8',
+  F6_E3M2: 'i8',
+  F4: 'i8',
+  C64: 'f32',
+} as const satisfies Record<Dtype, ValueEncoding>;
+
+/**
+ * Bytes of the words that elements of this type are patched in: 4 for the types of 64 bits, 1 for those that end
+ * inside a byte; undefined for the types that are patched element by element.
+ */
+export function wordBytesOf(dtype: Dtype): 1 | 4 | undefined {
+  const bits = dtypeBits[dtype];
+  if (bits === 64) return 4;
+  return bits < 8 ? 1 : undefined;
+}
 
 /** Element types that take every value encoding, rounded where they must be. */
 const floats: ReadonlySet<Dtype> = new Set<Dtype>(['F32', 'F16', 'BF16']);
 
-/** Whether elements of this type can take these values. I8 takes whole i8 values alone: set, with scale 1. */
-export function carries(dtype: Dtype, form: ValueForm): boolean {
-  if (floats.has(dtype)) return true;
-  return dtype === 'I8' && form.values === 'i8' && form.operation === 'set' && form.scale === 1;
+/** Whether these elements can take these values: all but the three floats take their bits alone, with `set`. */
+export function carries(element: ElementForm, form: ValueForm): boolean {
+  return floats.has(element.dtype) || isExact(element, form);
 }
 
 /** Whether applying these values is a copy of their bytes. */
-export function isExact(dtype: Dtype, form: ValueForm): boolean {
+export function isExact({ dtype, words = false }: ElementForm, form: ValueForm): boolean {
   return (
-    form.operation === 'set' && exactEncodings[dtype] === form.values && (dtype !== 'I8' || form.scale === 1)
+    form.operation === 'set' &&
+    exactEncodings[dtype] === form.values &&
+    (form.values !== 'i8' || form.scale === 1) &&
+    words === (wordBytesOf(dtype) !== undefined)
   );
 }

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { HeaderChain } from './chain.ts';
-import { diffModels, type TensorChange } from './diff.ts';
+import { diffModels, type TensorChange, tensorFields } from './diff.ts';
 import { modelDigest } from './digest.ts';
 import {
   encodeEnd,
@@ -244,7 +244,7 @@ async function measure(
   options: ModelPatchOptions,
 ): Promise<{ readonly identity: PatchIdentity; readonly bytes: number }> {
   const digests = { baseDigest: await modelDigest(base), targetDigest: await modelDigest(target) };
-  const totalParams = base.tensors.reduce((sum, { elementCount }) => sum + elementCount, 0);
+  const totalParams = base.tensors.reduce((sum, entry) => sum + tensorFields(0, entry).elementCount, 0);
   const provisional: PatchIdentity = {
     ...options,
     ...digests,

@@ -1,6 +1,7 @@
 /** The routes of a tenant, with the names they use resolved. */
 
 import type { PolicyFault } from '../core/fault.ts';
+import { namePattern } from '../core/name-pattern.ts';
 import {
   buildRouteTable,
   type PathPattern,
@@ -11,6 +12,7 @@ import {
 import { type AddressLists, addressRules, unknownLists } from './address-lists.ts';
 import type {
   ClaimTemplate,
+  ContentRule,
   Requirement,
   Route,
   RouteLimits,
@@ -29,6 +31,9 @@ const RULES = ['match', 'allow', 'certificate', 'require', 'stream', 'limits', '
 const MIN_RATE_GRACE_MS = 10_000;
 const TUNNEL_IDLE_MS = 300_000;
 const TUNNEL_LIFETIME_MS = 86_400_000;
+
+/** Keys of `stream` that say which changes pass. */
+const CONTENT = ['maxAbs', 'maxChanged', 'tensors'] as const;
 
 interface Resolved {
   readonly pattern: PathPattern;
@@ -74,9 +79,7 @@ function resolveNames(
     faults.push(places.at([...path, 'upstream'], problem, known.join(', ') || undefined));
   }
   faults.push(...unknownLists(places, [...path, 'allow'], written.allow ?? []));
-  if (written.stream?.check === 'values') {
-    faults.push(places.at([...path, 'stream', 'check'], 'values is not supported yet', 'header or deep'));
-  }
+  faults.push(...idleKeys(places, written, path));
   if (written.require !== 'none' && places.keys(['issuers']).length === 0) {
     faults.push(places.at([...path, 'require'], 'asks for a token, but the tenant has no issuer'));
   }
@@ -88,6 +91,19 @@ function resolveNames(
   faults.push(...unknownParams(places, written, path, pattern));
   faults.push(...contradictions(places, written, path, pattern.params));
   return upstream && { pattern, upstream };
+}
+
+/** Keys of `stream` that nothing would come of. */
+function idleKeys(places: Places, { stream = { check: 'deep' } }: RouteFile, path: Path): PolicyFault[] {
+  const keys = CONTENT.filter((key) => stream[key] !== undefined && stream.check !== 'values');
+  const faults = keys.map((key) =>
+    places.at([...path, 'stream', key], `is not looked at by check: ${stream.check}`, 'check: values'),
+  );
+  if (stream.check === 'values' && stream.format === undefined) {
+    const problem = 'values are those of a weight patch, which the route does not ask for';
+    faults.push(places.at([...path, 'stream', 'check'], problem, 'format: weight-patch'));
+  }
+  return faults;
 }
 
 function unknownParams(places: Places, written: RouteFile, path: Path, pattern: PathPattern): PolicyFault[] {
@@ -174,11 +190,20 @@ function compileRequirement(written: Exclude<RouteFile['require'], 'none'>): Req
 function compileStream(written: NonNullable<RouteFile['stream']>): StreamRule {
   const { format, maxBytes, check, minRate, minRateGrace = MIN_RATE_GRACE_MS, trailers } = written;
   return {
-    check: check === 'header' ? 'header' : 'deep',
+    check,
     ...(format !== undefined && { format }),
     ...(maxBytes !== undefined && { maxBytes }),
     ...(minRate !== undefined && { minRate: { rate: minRate, graceMs: minRateGrace } }),
     ...(trailers !== undefined && { trailers: new Set(trailers.map((name) => name.toLowerCase())) }),
+    ...(check === 'values' && { content: compileContent(written) }),
+  };
+}
+
+function compileContent({ maxAbs, maxChanged, tensors }: NonNullable<RouteFile['stream']>): ContentRule {
+  return {
+    ...(maxAbs !== undefined && { maxAbs }),
+    ...(maxChanged !== undefined && { maxChanged }),
+    ...(tensors !== undefined && { tensors: tensors.map(namePattern) }),
   };
 }
 

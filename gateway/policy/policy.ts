@@ -1,5 +1,6 @@
 /** The compiled policy: frozen plain data, made once per reload, read by every request. */
 
+import type { NamePattern } from '../core/name-pattern.ts';
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
@@ -225,7 +226,9 @@ export interface StreamRule {
   readonly format?: 'weight-patch';
   /** Absent means unbounded. */
   readonly maxBytes?: number;
-  readonly check: 'header' | 'deep';
+  readonly check: 'header' | 'deep' | 'values';
+  /** Which changes `check: values` lets pass, beside NaN and infinity that never do. */
+  readonly content?: ContentRule;
   readonly minRate?: MinRate;
   /** Lower-case names of the trailer fields that go on, both ways. */
   readonly trailers?: ReadonlySet<string>;
@@ -255,6 +258,15 @@ export interface TunnelRule {
   /** Without a byte in either direction. */
   readonly idleMs: number;
   readonly lifetimeMs: number;
+}
+
+export interface ContentRule {
+  /** The largest absolute value. */
+  readonly maxAbs?: number;
+  /** The largest share of a tensor that may change, from 0 to 1. */
+  readonly maxChanged?: number;
+  /** Names one of which a tensor must fit. */
+  readonly tensors?: readonly NamePattern[];
 }
 
 /** The listener of that name; throws when the policy has none, which is a bug in the wiring. */

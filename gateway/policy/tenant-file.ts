@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { scopeNames } from '../core/scope.ts';
-import { parseDuration } from '../core/units.ts';
+import { parseDuration, parseShare } from '../core/units.ts';
 import { REVOKED_CERTIFICATE, REVOKED_TOKEN, revokedCertificate, revokedToken } from '../lists/revoked.ts';
 import { clientCertificates, minTlsVersion } from './gateway-file.ts';
 import { byteRate, count, duration, later, name, prefix, rate, read, size } from './schema-types.ts';
@@ -186,7 +186,24 @@ const stream = z.strictObject({
   check: z
     .enum(['header', 'deep', 'values'])
     .prefault('deep')
-    .meta({ enum: ['header', 'deep'], description: 'How much of a patch is checked.' }),
+    .describe(
+      'How much of a patch is checked: `header` sums and places, `deep` its indices too, `values` its values too.',
+    ),
+  maxAbs: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('With `check: values`: the largest absolute value (of what is added, the largest difference).'),
+  maxChanged: read(parseShare, 'a share like 10% or 0.5%')
+    .optional()
+    .describe('With `check: values`: the largest share of a tensor that may change, as in `10%`.'),
+  tensors: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe(
+      "With `check: values`: names that may change, as in `'*.lora_A.*'`; `*` is any run of characters.",
+    ),
 });
 
 const limits = z.strictObject({

@@ -15,6 +15,8 @@ export interface VerifiedToken {
   readonly modelId?: string;
   /** Infinity for no limit. */
   readonly maxEpochs: number;
+  /** `base_version`: the one version a patch may be for. */
+  readonly baseVersion?: number;
   /** `target_version`: the one version a patch may make. */
   readonly targetVersion?: number;
   /** SHA-256 of the certificate the token is bound to, base64url (RFC 8705 §3.1). */

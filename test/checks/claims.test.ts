@@ -14,6 +14,7 @@ const tokenOf = (claims: Readonly<Record<string, unknown>>): VerifiedToken => ({
   nbfMs: 0,
   claims,
   ...(typeof claims['model_id'] === 'string' && { modelId: claims['model_id'] }),
+  ...(typeof claims['base_version'] === 'number' && { baseVersion: claims['base_version'] }),
   ...(typeof claims['target_version'] === 'number' && { targetVersion: claims['target_version'] }),
 });
 
@@ -73,6 +74,11 @@ t.test('a token for one version is for no other, though the route does not ask',
   t.equal(judge({ target_version: 7 }, {}), undefined);
   t.match(judge({ target_version: 7 }, {}, { version: '07' }), { code: 'claim-denied' });
   t.equal(judge({ target_version: 8 }, {}, {}), undefined, 'a path without a version');
+  t.match(judge({ base_version: 6 }, {}, { base_version: '5' }), {
+    code: 'claim-denied',
+    detail: /base_version/,
+  });
+  t.equal(judge({ base_version: 6 }, {}, { base_version: '6' }), undefined);
 });
 
 t.test('a written value may be one of a list, a number or a truth', async (t) => {

@@ -52,7 +52,7 @@ const withIssuer = (more: Partial<Issuer>): Circumstances => ({
 
 t.test('a good token is read', async (t) => {
   const token = await check(
-    bearer(await signClaims({ jti: 'j1', max_epochs: 0, target_version: '8', nbf: nowS })),
+    bearer(await signClaims({ jti: 'j1', max_epochs: 0, base_version: 7, target_version: '8', nbf: nowS })),
   );
   t.match(token, {
     issuer: 'main',
@@ -61,6 +61,7 @@ t.test('a good token is read', async (t) => {
     grants: [{ scope: 'finetune' }],
     modelId: 'm_1',
     maxEpochs: Number.POSITIVE_INFINITY,
+    baseVersion: 7,
     targetVersion: 8,
     keysVersion: 1,
     expMs: claims.exp * 1000,
@@ -257,6 +258,8 @@ t.test('claims with a meaning here must have their type', async (t) => {
   const more = [
     { model_id: ['m_1'] },
     { model_id: null },
+    { base_version: '1.5' },
+    { base_version: null },
     { target_version: 'x' },
     { target_version: null },
     { target_version: -1 },

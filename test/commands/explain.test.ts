@@ -129,6 +129,43 @@ t.test('a request is explained step by step, and what would let it pass is tried
   });
 });
 
+t.test('what a patch will be held against is said, with the line of each rule', async (t) => {
+  const { folder, tokens, worker } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  const tenant = join(policies, 'tenants', 'tenant-a.yaml');
+  await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
+  const claims = { iss: 'https://auth.test', aud: 'weights', sub: 'w', model_id: 'vision', max_epochs: 7 };
+  const token = await tokens.sign({ ...claims, scope: 'finetune', base_version: 3, target_version: 4 });
+  await writeFile(join(folder, 'w.jwt'), token);
+  const text = await readFile(tenant, 'utf8');
+  const explain = async (stream: string) => {
+    await writeFile(
+      tenant,
+      text.replace(/stream: \{.*\}/, `stream: {\n      format: weight-patch,\n${stream}\n    }`),
+    );
+    const words = ['--peer', '127.0.0.1', '--method', 'PUT', '--path', '/v1/models/vision/patches/s1'];
+    const more = ['--header', 'Content-Type: application/vnd.patchgate.weight-patch', '--body-bytes', '9'];
+    const proof = ['--certificate', join(folder, 'worker.pem'), '--token-file', join(folder, 'w.jwt')];
+    const { out } = await run(t, 'explain', '--config', policies, ...words, ...more, ...proof);
+    return out.replaceAll(tenant, 'tenant-a.yaml');
+  };
+  const values = await explain(
+    "      check: values,\n      maxAbs: 8,\n      maxChanged: 2.5%,\n      tensors: ['*.lora_A.*', '*.lora_B.*'],",
+  );
+  for (const line of [
+    'a weight-patch (tenant-a.yaml:20), checked as it passes (tenant-a.yaml:21): its frames, their order, sums and bounds, every index, and every value, which must be finite',
+    'it must be for model vision, from version 3, to version 4, of epoch 7 or earlier',
+    'values from -8 to 8 (tenant-a.yaml:22)',
+    'at most 2.5 % of a tensor (tenant-a.yaml:23)',
+    'only tensors named *.lora_A.* or *.lora_B.* (tenant-a.yaml:24)',
+  ])
+    t.ok(values.includes(line), line, { values });
+  t.match(
+    await explain('      check: header,'),
+    'checked as it passes (tenant-a.yaml:21): its frames, their order, sums and bounds\n',
+  );
+});
+
 t.test('a token is verified, one that is only told of is not', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');

@@ -1,6 +1,6 @@
-/** Durations and sizes have one form each; what could be read as another number is no number. */
+/** Durations, sizes, rates and shares have one form each; what could be read as another number is no number. */
 import t from 'tap';
-import { parseDuration, parseRate, parseSize } from '../../gateway/core/units.ts';
+import { parseDuration, parseRate, parseShare, parseSize } from '../../gateway/core/units.ts';
 
 t.test('durations', async (t) => {
   const rows = { '0s': 0, '800ms': 800, '30s': 30_000, '5m': 300_000, '1h': 3_600_000, '1d': 86_400_000 };
@@ -18,6 +18,28 @@ t.test('rates', async (t) => {
   t.same(parseRate('1/d'), { count: 1, perMs: 86_400_000 });
   for (const text of ['', '0/s', '1', '1/ms', '/s', '01/s', '1.5/s', '-1/s', '1/s ', '1 /s'])
     t.equal(parseRate(text), undefined, text);
+});
+
+t.test('shares', async (t) => {
+  const rows = { '100%': 1, '10%': 0.1, '0.5%': 0.005, '12.25%': 0.1225 };
+  for (const [text, share] of Object.entries(rows)) t.equal(parseShare(text), share, text);
+  for (const text of [
+    '',
+    '0%',
+    '0.0%',
+    '101%',
+    '100.1%',
+    '1000%',
+    '-1%',
+    '.5%',
+    '5.%',
+    '05%',
+    '10',
+    '0.1',
+    '5 %',
+    '1e1%',
+  ])
+    t.equal(parseShare(text), undefined, text);
 });
 
 t.test('anything else is nothing', async (t) => {

@@ -539,6 +539,7 @@ const elsewhere: readonly PatchFaultRule[] = [
   'epoch',
   'version',
   'stream-size',
+  'content',
 ];
 
 for (const { title, rule, frame, stream } of cases) {

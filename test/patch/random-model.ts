@@ -23,6 +23,11 @@ const oddBits: Readonly<Partial<Record<Dtype, readonly string[]>>> = {
   I8: ['00', '80', '7f', 'ff'],
 };
 
+/** Bytes of what a stream numbers: elements, or the words of those that are wider or narrower than any value. */
+export function unitBytes(dtype: Dtype): number {
+  return Math.min(4, Math.max(1, dtypeBits[dtype] / 8));
+}
+
 /** A tensor of random bytes. */
 export function randomTensor(random: SeededRandom, [name, dtype, shape]: TensorPlan): RandomTensor {
   const length = byteLengthOf(dtype, elementCountOf(shape) ?? Number.NaN) ?? 0;
@@ -32,7 +37,7 @@ export function randomTensor(random: SeededRandom, [name, dtype, shape]: TensorP
 /** The same tensor with some of its elements set to others: every third to an odd bit pattern, the rest to anything. */
 export function changeTensor(random: SeededRandom, tensor: RandomTensor, change: Change): RandomTensor {
   const data = Buffer.from(tensor.data);
-  const size = dtypeBits[tensor.dtype] / 8;
+  const size = unitBytes(tensor.dtype);
   const odd = (oddBits[tensor.dtype] ?? []).map((bits) => Buffer.from(bits, 'hex').reverse());
   for (const [k, index] of changedIndices(random, data.length / size, change).entries()) {
     const bytes = (k % 3 === 0 ? odd[random.below(odd.length)] : undefined) ?? random.bytes(size);
@@ -52,7 +57,7 @@ export function compareSlowly(base: readonly RandomTensor[], target: readonly Ra
   const byName = [...base].sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)));
   return byName.flatMap(({ name: tensor, dtype, data }) => {
     const other = target.find(({ name }) => name === tensor)?.data ?? Buffer.alloc(0);
-    const size = dtypeBits[dtype] / 8;
+    const size = unitBytes(dtype);
     const changes: SlowChange[] = [];
     for (let index = 0; index * size < data.length; index++) {
       const value = other.toString('hex', index * size, index * size + size);

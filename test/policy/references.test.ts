@@ -109,6 +109,28 @@ const MEANING_ROWS: readonly Row[] = [
     '16:24 upstreams.sync.tls.serverName: *.a.test is no server name (expected a DNS name)',
   ],
   [
+    'what only values are held against, where they are not looked at',
+    'maxBytes: 2GiB',
+    "check: deep, maxAbs: 8, maxChanged: 10%, tensors: ['*.lora_A.*']",
+    '20:58 routes[0].stream.maxAbs: is not looked at by check: deep (expected check: values)',
+    '20:73 routes[0].stream.maxChanged: is not looked at by check: deep (expected check: values)',
+    '20:87 routes[0].stream.tensors: is not looked at by check: deep (expected check: values)',
+  ],
+  [
+    'limits of values that limit nothing',
+    'maxBytes: 2GiB',
+    "check: values, maxAbs: -1, maxChanged: 101%, tensors: ['']",
+    '20:60 routes[0].stream.maxAbs: is too small (expected at least 0)',
+    '20:76 routes[0].stream.maxChanged: "101%" cannot be read (expected a share like 10% or 0.5%)',
+    '20:92 routes[0].stream.tensors[0]: is too small (expected at least 1 characters)',
+  ],
+  [
+    'values of a body that may be anything',
+    'format: weight-patch, maxBytes: 2GiB',
+    'check: values',
+    '20:22 routes[0].stream.check: values are those of a weight patch, which the route does not ask for (expected format: weight-patch)',
+  ],
+  [
     'a path with ** in its middle',
     "'/v1/models/{model_id}/**'",
     "'/v1/**/x'",

@@ -1,0 +1,116 @@
+/** Values held against a limit one 32-bit word at a time: a word is one value, two or four, each in a lane of its own. */
+
+import type { ElementSize } from './scatter.ts';
+
+/** How the bits of a value stand for its size: beside a sign bit, by themselves, or in two's complement. */
+export type SignForm = 'sign-bit' | 'unsigned' | 'twos-complement';
+
+/**
+ * The limit in every lane. A lane is above it when adding `headroom` to its low bits carries into its top bit: with
+ * 8 bits and a limit of 100, headroom is 27; 100 + 27 = 127 stays below 128, and 101 + 27 does not.
+ */
+export interface LaneLimit {
+  readonly size: ElementSize;
+  readonly sign: SignForm;
+  /** The largest magnitude that passes. */
+  readonly limit: number;
+  readonly headroom: number;
+  /** The top bit of every lane, the bits below it, and those of the two that count. */
+  readonly top: number;
+  readonly low: number;
+  readonly counted: number;
+  /** All ones where the top bit alone is above the limit. */
+  readonly topExceeds: number;
+  /** From a top bit to the lowest of its lane. */
+  readonly shift: number;
+  /** Fills a lane from its lowest bit: turns a negative number round. 0 where there are none. */
+  readonly fill: number;
+}
+
+/** Repeats the bits of one lane in all of them. */
+const lanesOf: Readonly<Record<ElementSize, number>> = { 1: 0x0101_0101, 2: 0x0001_0001, 4: 1 };
+
+/** Prepares a limit: the largest magnitude that passes, as a whole number of units in the last place. */
+export function laneLimit(size: ElementSize, sign: SignForm, limit: number): LaneLimit {
+  const lanes = lanesOf[size];
+  const half = 2 ** (8 * size - 1);
+  const low = Math.imul(lanes, half - 1);
+  const capped = Math.min(limit, sign === 'unsigned' ? 2 * half - 1 : half - 1);
+  return {
+    size,
+    sign,
+    limit,
+    headroom: Math.imul(lanes, half - 1 - (capped % half)),
+    top: ~low,
+    low,
+    counted: sign === 'unsigned' ? -1 : low,
+    topExceeds: capped < half ? -1 : 0,
+    shift: 8 * size - 1,
+    fill: sign === 'twos-complement' ? 2 * half - 1 : 0,
+  };
+}
+
+/** Whether a value in `bytes`, from `from` up to `to`, is above the limit. The values are whole. */
+export function exceeds(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
+  // In two's complement the lowest number is one further from zero than the highest: nothing is above such a limit.
+  if (limit.sign === 'twos-complement' && limit.limit >= 2 ** limit.shift) return false;
+  const words = (to - from) >>> 2;
+  const start = bytes.byteOffset + from;
+  const skewed = start % 4;
+  const view = new Uint32Array(bytes.buffer, start - skewed, words + (skewed > 0 && words > 0 ? 1 : 0));
+  const above = skewed === 0 ? wordsAbove(limit, view) : skewedWordsAbove(limit, view, 8 * skewed);
+  return above || (from + 4 * words < to && rest(limit, bytes, from + 4 * words, to));
+}
+
+function wordsAbove(limit: LaneLimit, view: Uint32Array): boolean {
+  const { low, headroom, top } = limit;
+  let found = 0;
+  if (limit.sign === 'sign-bit') {
+    for (let k = 0; k < view.length; k++) found |= (((view[k] as number) & low) + headroom) | 0;
+  } else {
+    for (let k = 0; k < view.length; k++) found |= integersAbove(limit, view[k] as number);
+  }
+  return (found & top) !== 0;
+}
+
+/** The same where the values begin inside a word of memory, `skew` bits into it. */
+function skewedWordsAbove(limit: LaneLimit, view: Uint32Array, skew: number): boolean {
+  const { low, headroom, top } = limit;
+  let found = 0;
+  let before = view[0] as number;
+  if (limit.sign === 'sign-bit') {
+    for (let k = 1; k < view.length; k++) {
+      const after = view[k] as number;
+      found |= ((((before >>> skew) | (after << (32 - skew))) & low) + headroom) | 0;
+      before = after;
+    }
+  } else {
+    for (let k = 1; k < view.length; k++) {
+      const after = view[k] as number;
+      found |= integersAbove(limit, (before >>> skew) | (after << (32 - skew)));
+      before = after;
+    }
+  }
+  return (found & top) !== 0;
+}
+
+/** The top bit of each lane above the limit; the other bits mean nothing. A negative -5 is 4 turned round, and 1. */
+function integersAbove(limit: LaneLimit, word: number): number {
+  const negative = limit.fill === 0 ? 0 : (word & limit.top) >>> limit.shift;
+  const size = (word ^ Math.imul(negative, limit.fill)) & limit.counted;
+  const sum = ((size & limit.low) + limit.headroom + negative) | 0;
+  return (size & sum) | ((size | sum) & limit.topExceeds);
+}
+
+/** The last values, which do not fill a word: the missing ones are 0, which is above no limit. */
+function rest(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
+  let word = 0;
+  for (let at = to - 1; at >= from; at--) word = (word << 8) | (bytes[at] as number);
+  return wordsAbove(limit, Uint32Array.of(word));
+}
+
+/** The bits of one value without its sign: what a limit is held against. */
+export function bitsWithoutSign(size: ElementSize, sign: SignForm, bytes: Buffer, at: number): number {
+  if (sign === 'twos-complement') return Math.abs(bytes.readIntLE(at, size));
+  return bytes.readUIntLE(at, size) % (sign === 'sign-bit' ? 2 ** (8 * size - 1) : 2 ** (8 * size));
+}

@@ -1,0 +1,59 @@
+/** Holds the values of patches against what may be written, in passing: any chunk size, the memory of one value. */
+
+import type { PatchHeader, TensorFields } from './format.ts';
+import { bitsWithoutSign, exceeds } from './lanes.ts';
+import { anyValue, judgeValues, type ValueJudge } from './value-judge.ts';
+
+/** Reused from frame to frame; `begin` and `take` say what is wrong, in words for the sender, or nothing. */
+export class ValueCheck {
+  readonly #maxAbs: number | undefined;
+  /** How values of the kind of the last frame are judged, and what kind that was. */
+  #judge: ValueJudge | undefined;
+  #judged = '';
+  #tensor = '';
+  /** The value that was split over chunks. */
+  readonly #split = Buffer.alloc(4);
+  #held = 0;
+
+  constructor(maxAbs: number | undefined) {
+    this.#maxAbs = maxAbs;
+  }
+
+  begin(tensor: TensorFields, patch: PatchHeader): string | undefined {
+    this.#held = 0;
+    this.#tensor = tensor.name;
+    const kind = `${tensor.dtype} ${tensor.words} ${patch.values} ${patch.operation} ${patch.scale}`;
+    if (kind === this.#judged) return undefined;
+    const judge = judgeValues(tensor, patch, this.#maxAbs);
+    if (typeof judge === 'string') return judge;
+    this.#judge = judge === anyValue ? undefined : judge;
+    this.#judged = kind;
+    return undefined;
+  }
+
+  /** The next value bytes: `bytes` from `from` up to `to`. */
+  take(bytes: Buffer, from: number, to: number): string | undefined {
+    if (this.#judge === undefined) return undefined;
+    const { limit } = this.#judge;
+    let at = from;
+    if (this.#held > 0) {
+      at = Math.min(to, from + limit.size - this.#held);
+      this.#held += bytes.copy(this.#split, this.#held, from, at);
+      if (this.#held < limit.size) return undefined;
+      this.#held = 0;
+      if (exceeds(limit, this.#split, 0, limit.size)) return this.#wrong(this.#judge, this.#split, 0);
+    }
+    const end = to - ((to - at) % limit.size);
+    if (exceeds(limit, bytes, at, end)) return this.#wrong(this.#judge, bytes, at);
+    this.#held = bytes.copy(this.#split, 0, end, to);
+    return undefined;
+  }
+
+  /** One of the values from `at` on is above the limit. */
+  #wrong({ limit, wrongWith }: ValueJudge, bytes: Buffer, at: number): string {
+    const { size, sign } = limit;
+    let first = at;
+    while (bitsWithoutSign(size, sign, bytes, first) <= limit.limit) first += size;
+    return `a value of ${this.#tensor} ${wrongWith(bitsWithoutSign(size, sign, bytes, first))}`;
+  }
+}
