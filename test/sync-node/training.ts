@@ -3,7 +3,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
-import { exactEncodings } from '../../gateway/patch/value.ts';
 import { patchModel } from '../../gateway/patch/write.ts';
 import {
   changeTensor,
@@ -56,9 +55,7 @@ export class Training {
 
   /** Trains on from the given weights, by default the latest, and gives the number of the new ones. */
   async train(from = this.#versions.length - 1): Promise<number> {
-    const next = (this.#versions[from] ?? []).map((each) =>
-      changeTensor(this.#random, each, exactEncodings[each.dtype] === undefined ? 'none' : 'runs'),
-    );
+    const next = (this.#versions[from] ?? []).map((each) => changeTensor(this.#random, each, 'runs'));
     this.#versions.push(next);
     const weights = this.#versions.length - 1;
     await writeSafetensors(this.pathOf(weights), next);
