@@ -1,15 +1,15 @@
 /** Applies a weight patch to a copy of its base: the copy becomes the target, to the bit, or does not stay. */
 
-import { constants } from 'node:fs';
-import { copyFile, type FileHandle, open, rm } from 'node:fs/promises';
 import { tensorFields } from './diff.ts';
 import { modelDigest } from './digest.ts';
 import { PatchFaultError, patchFault, type Violation, violation } from './fault.ts';
 import type { EndHeader, OpenHeader, PatchHeader, TensorFields } from './format.ts';
 import { decodeIndices } from './index-encoding.ts';
 import { valueSizes } from './layout.ts';
+import { ModelCopy } from './model-copy.ts';
 import type { Frame } from './read.ts';
-import { openSafetensors, type SafetensorsFile, type TensorEntry } from './safetensors.ts';
+import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
+import { openModel } from './shards.ts';
 import { type PatchExpectation, StreamRules } from './stream-rules.ts';
 import { TensorWriter } from './tensor-writer.ts';
 
@@ -32,7 +32,8 @@ export interface AppliedPatch {
 }
 
 /**
- * Copies `base` to `outPath`, which must not exist, and applies the frames to it. Everything is held against its
+ * Copies `base` to `outPath`, which must not exist, and applies the frames to it: to a file where the base is one, to
+ * a folder with the same files and index where it is several. Everything is held against its
  * bounds again. Resolves once the file is synced to disk and its digest is END's. On any fault, of the patch
  * (PatchFaultError), of the disk or of the source, `outPath` is removed; a base that is not OPEN's is fault `base`.
  */
@@ -63,8 +64,7 @@ class Application {
   readonly #expectation: ApplyExpectation;
   readonly #rules: StreamRules;
   readonly #seen = new Set<string>();
-  #out: FileHandle | undefined;
-  #created = false;
+  #copy: ModelCopy | undefined;
   #writer: TensorWriter | undefined;
 
   constructor(base: SafetensorsFile, path: string, expectation: ApplyExpectation) {
@@ -91,14 +91,11 @@ class Application {
   }
 
   async discard(): Promise<void> {
-    await this.close();
-    if (this.#created) await rm(this.#path, { force: true });
+    await this.#copy?.discard();
   }
 
   async close(): Promise<void> {
-    const out = this.#out;
-    this.#out = undefined;
-    await out?.close();
+    await this.#copy?.close();
   }
 
   async #apply({ header, payload }: Frame): Promise<Violation | undefined> {
@@ -113,9 +110,7 @@ class Application {
     if (!header.baseDigest.equals(baseDigest ?? (await modelDigest(this.#base)))) {
       return violation('base', 'the patch is for a base with another digest');
     }
-    await copyFile(this.#base.path, this.#path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    this.#created = true;
-    this.#out = await open(this.#path, 'r+');
+    this.#copy = await ModelCopy.create(this.#base, this.#path);
     return undefined;
   }
 
@@ -132,7 +127,7 @@ class Application {
     if (this.#seen.has(tensor.name)) return violation('overlap', `tensor ${tensor.name} comes twice`);
     this.#seen.add(tensor.name);
     await this.#writer?.flush();
-    if (this.#out !== undefined) this.#writer = new TensorWriter(this.#out, entry, own);
+    if (this.#copy !== undefined) this.#writer = new TensorWriter(this.#copy.handleOf(entry), entry, own);
     return undefined;
   }
 
@@ -148,8 +143,8 @@ class Application {
 
   async #finish(end: EndHeader): Promise<Violation | undefined> {
     await this.#writer?.flush();
-    await this.#out?.sync();
-    const made = await openSafetensors(this.#path);
+    await this.#copy?.sync();
+    const made = await openModel(this.#copy?.path ?? this.#path);
     try {
       const digest = await modelDigest(made);
       return digest.equals(end.targetDigest)

@@ -13,6 +13,8 @@ export interface TensorEntry {
   readonly byteLength: number;
   /** Where its bytes begin, from the start of the file. */
   readonly fileOffset: number;
+  /** Which of the model's files it is in, by its place among `parts`. */
+  readonly part: number;
 }
 
 /** What a header holds. */
@@ -76,7 +78,7 @@ function parseEntry(name: string, value: unknown, dataAt: number): TensorEntry |
   if (elementCount === undefined) return 'the shape has too many elements';
   const byteLength = byteLengthOf(dtype, elementCount);
   if (byteLength !== end - begin) return `the shape takes ${byteLength} bytes, data_offsets ${end - begin}`;
-  return { name, dtype, shape, elementCount, byteLength, fileOffset: dataAt + begin };
+  return { name, dtype, shape, elementCount, byteLength, fileOffset: dataAt + begin, part: 0 };
 }
 
 /** What keeps the tensors from lying side by side from the first byte of the data to the last. */
@@ -91,11 +93,13 @@ function findGap(tensors: readonly TensorEntry[], dataAt: number, dataBytes: num
   return rest === 0 ? undefined : `the tensors end ${rest} bytes before the file`;
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** Tells an object of JSON from a list and from nothing. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function isStringRecord(value: unknown): value is Record<string, string> {
+/** An object whose values are all texts. */
+export function isStringRecord(value: unknown): value is Record<string, string> {
   return isRecord(value) && Object.values(value).every((member) => typeof member === 'string');
 }
 

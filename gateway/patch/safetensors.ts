@@ -25,14 +25,23 @@ export class SafetensorsError extends Error {
 
 export type { TensorEntry } from './safetensors-header.ts';
 
-/** An open file. Only its header is in memory. */
+/** One file of a model. */
+export interface ModelPart {
+  /** Its name in the folder of the model; empty where the model is this one file. */
+  readonly name: string;
+  readonly path: string;
+}
+
+/** An open model: one file, or several read as one (see shards.ts). Only headers are in memory. */
 export interface SafetensorsFile {
   readonly path: string;
+  /** Every file of it, with tensors or without. */
+  readonly parts: readonly ModelPart[];
   /** `__metadata__`. */
   readonly metadata: Readonly<Record<string, string>>;
   /** In name order: by the bytes of the names in UTF-8. */
   readonly tensors: readonly TensorEntry[];
-  /** Bytes of the whole file. */
+  /** Bytes of all files with tensors. */
   readonly sizeBytes: number;
   /** Reads `length` bytes of a tensor from its byte `start` on. Throws SafetensorsError beyond its end. */
   read(entry: TensorEntry, start: number, length: number): Promise<Buffer>;
@@ -70,6 +79,7 @@ async function readHeader(path: string, handle: FileHandle): Promise<Safetensors
 
 class OpenFile implements SafetensorsFile {
   readonly path: string;
+  readonly parts: readonly ModelPart[];
   readonly sizeBytes: number;
   readonly tensors: readonly TensorEntry[];
   readonly metadata: Readonly<Record<string, string>>;
@@ -83,6 +93,7 @@ class OpenFile implements SafetensorsFile {
     metadata: Readonly<Record<string, string>>,
   ) {
     this.path = path;
+    this.parts = [{ name: '', path }];
     this.#handle = handle;
     this.sizeBytes = sizeBytes;
     this.tensors = tensors;
@@ -135,11 +146,16 @@ async function translated<Result>(path: string, work: () => Promise<Result>): Pr
 }
 
 /** A tensor to write. */
-export interface TensorData {
+export interface TensorSource {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** The elements, little-endian, row by row. */
+  /** The elements, little-endian, row by row; in pieces where they are more than memory holds. */
+  readonly data: Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+/** A tensor in memory. */
+export interface TensorData extends TensorSource {
   readonly data: Uint8Array;
 }
 
@@ -149,7 +165,7 @@ export interface TensorData {
  */
 export async function writeSafetensors(
   path: string,
-  tensors: Iterable<TensorData>,
+  tensors: Iterable<TensorSource>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const ordered = [...tensors].sort(
@@ -158,7 +174,7 @@ export async function writeSafetensors(
   const header = headerOf(path, ordered, metadata);
   const part = `${path}.${randomUUID()}.part`;
   try {
-    await translated(path, () => writeWhole(part, [header, ...ordered.map((tensor) => tensor.data)]));
+    await translated(path, () => writeWhole(part, header, ordered));
     await translated(path, () => rename(part, path));
     await translated(path, () => syncFolder(dirname(path)));
   } catch (error) {
@@ -170,18 +186,16 @@ export async function writeSafetensors(
 /** The header with its length before it and spaces behind it, up to a multiple of 8. */
 function headerOf(
   path: string,
-  tensors: readonly TensorData[],
+  tensors: readonly TensorSource[],
   metadata: Readonly<Record<string, string>>,
 ): Buffer {
   const notes = Object.entries(metadata).sort(([a], [b]) => compareNames(a, b));
   const fields: [string, unknown][] = notes.length > 0 ? [['__metadata__', Object.fromEntries(notes)]] : [];
   const names = new Set(['__metadata__']);
   let offset = 0;
-  for (const { name, dtype, shape, data } of tensors) {
+  for (const { name, dtype, shape } of tensors) {
     const length = byteLengthOf(dtype, elementCountOf(shape) ?? Number.NaN);
-    if (length !== data.length) {
-      throw new SafetensorsError(path, `tensor ${name} has ${data.length} bytes, its shape ${length}`);
-    }
+    if (length === undefined) throw new SafetensorsError(path, `tensor ${name} has no shape of whole bytes`);
     if (!name.isWellFormed()) throw new SafetensorsError(path, 'the name of a tensor is not Unicode');
     if (names.has(name)) throw new SafetensorsError(path, `there cannot be a second tensor ${name}`);
     names.add(name);
@@ -197,18 +211,29 @@ function headerOf(
   return header;
 }
 
-async function writeWhole(path: string, parts: readonly Uint8Array[]): Promise<void> {
+async function writeWhole(path: string, header: Buffer, tensors: readonly TensorSource[]): Promise<void> {
   const handle = await open(path, 'wx');
   try {
-    for (const part of parts) await handle.appendFile(part);
+    await handle.appendFile(header);
+    for (const tensor of tensors) await writeTensor(handle, tensor);
     await handle.sync();
   } finally {
     await handle.close();
   }
 }
 
-/** Makes a rename in this folder outlive a power cut. */
-async function syncFolder(path: string): Promise<void> {
+async function writeTensor(handle: FileHandle, { name, dtype, shape, data }: TensorSource): Promise<void> {
+  const length = byteLengthOf(dtype, elementCountOf(shape) ?? Number.NaN);
+  let written = 0;
+  for await (const piece of data instanceof Uint8Array ? [data] : data) {
+    await handle.appendFile(piece);
+    written += piece.length;
+  }
+  if (written !== length) throw new Error(`tensor ${name} has ${written} bytes, its shape ${length}`);
+}
+
+/** Makes a change of names in this folder outlive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {
     await handle.sync();

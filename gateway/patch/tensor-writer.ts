@@ -3,6 +3,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { TensorFields } from './format.ts';
 import { valueSizes } from './layout.ts';
+import { writeAll } from './model-copy.ts';
 import type { TensorEntry } from './safetensors.ts';
 import { type ElementChange, setElements } from './set-elements.ts';
 import { exactEncodings } from './value.ts';
@@ -49,12 +50,7 @@ export class TensorWriter {
   async flush(): Promise<void> {
     if (!this.#dirty) return;
     this.#dirty = false;
-    let written = 0;
-    while (written < this.#bytes.length) {
-      const position = this.#entry.fileOffset + this.#start + written;
-      const part = this.#bytes.subarray(written);
-      written += (await this.#file.write(part, 0, part.length, position)).bytesWritten;
-    }
+    await writeAll(this.#file, this.#bytes, this.#entry.fileOffset + this.#start);
   }
 
   async #moveTo(byte: number): Promise<void> {

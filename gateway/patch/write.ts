@@ -22,7 +22,8 @@ import {
   writerMaxElements,
   writerMaxPayload,
 } from './layout.ts';
-import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
+import type { SafetensorsFile } from './safetensors.ts';
+import { openModel } from './shards.ts';
 
 /** What a patch says of itself before and after its changes. */
 export interface PatchIdentity extends Omit<OpenFields, 'maxPayload'> {
@@ -196,6 +197,8 @@ export interface ModelPatch {
   readonly bytes: number;
   /** Changed elements. */
   readonly changed: number;
+  /** Bytes of the target's files: what sending it whole would take. */
+  readonly modelBytes: number;
   /** The frames; every iteration begins anew, so a patch can be sent again. */
   readonly stream: AsyncIterable<Buffer>;
   /** Closes both files. */
@@ -203,7 +206,7 @@ export interface ModelPatch {
 }
 
 /**
- * Prepares the exact patch from one file to another. Reads both twice now (digests, comparison) and once more each
+ * Prepares the exact patch from one model to another; either may be one file or several (see `openModel`). Reads both twice now (digests, comparison) and once more each
  * time `stream` is iterated: constant memory, no file beside them, and the exact size in advance. When a file changes
  * in between, the stream ends with PatchWriteError before END. Throws ModelDiffError, SafetensorsError.
  */
@@ -212,8 +215,8 @@ export async function patchModel(
   targetPath: string,
   options: ModelPatchOptions,
 ): Promise<ModelPatch> {
-  const base = await openSafetensors(basePath);
-  const target = await openSafetensors(targetPath).catch(closing(base));
+  const base = await openModel(basePath);
+  const target = await openModel(targetPath).catch(closing(base));
   const close = async () => {
     await Promise.all([base.close(), target.close()]);
   };
@@ -222,7 +225,7 @@ export async function patchModel(
     const stream = {
       [Symbol.asyncIterator]: () => writePatch(identity, diffModels(base, target)),
     };
-    return { identity, bytes, changed: identity.totalChanged, stream, close };
+    return { identity, bytes, changed: identity.totalChanged, modelBytes: target.sizeBytes, stream, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,0 +1,118 @@
+/** A copy of a model, to be changed in place: the same files under another path, with the holes they have. */
+
+import { constants } from 'node:fs';
+import { copyFile, type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type SafetensorsFile, syncFolder, type TensorEntry } from './safetensors.ts';
+
+/** How much is copied at a time where holes are to stay holes. */
+const pieceBytes = 1024 * 1024;
+/** What `stat` counts blocks in, whatever the file system's own are. */
+const blockBytes = 512;
+
+/** Files that are there until `discard`; everything written is on disk after `sync`. */
+export class ModelCopy {
+  /** What to open to read it. */
+  readonly path: string;
+  readonly #root: string;
+  #handles: readonly FileHandle[];
+  readonly #inFolder: boolean;
+
+  private constructor(root: string, path: string, handles: readonly FileHandle[], inFolder: boolean) {
+    this.#root = root;
+    this.path = path;
+    this.#handles = handles;
+    this.#inFolder = inFolder;
+  }
+
+  /**
+   * Copies every file of a model: one to `path` itself, several, with their index, into a folder of that name. Nothing
+   * may be there yet, and where copying fails nothing is afterwards.
+   */
+  static async create(model: SafetensorsFile, path: string): Promise<ModelCopy> {
+    const inFolder = model.parts.some(({ name }) => name !== '');
+    if (inFolder) await mkdir(path);
+    const handles: FileHandle[] = [];
+    try {
+      for (const part of model.parts) {
+        await copyWithHoles(part.path, join(path, part.name));
+        handles.push(await open(join(path, part.name), 'r+'));
+      }
+    } catch (error) {
+      for (const handle of handles) await handle.close();
+      if (inFolder || handles.length > 0) await rm(path, { recursive: true, force: true });
+      throw error;
+    }
+    // The index comes last among the parts, and a file by itself has no name of its own.
+    return new ModelCopy(path, join(path, model.parts.at(-1)?.name ?? ''), handles, inFolder);
+  }
+
+  /** The file a tensor is in. */
+  handleOf(entry: TensorEntry): FileHandle {
+    const handle = this.#handles[entry.part];
+    if (handle === undefined) throw new RangeError(`the model has no part ${entry.part}`);
+    return handle;
+  }
+
+  async sync(): Promise<void> {
+    for (const handle of this.#handles) await handle.sync();
+    if (this.#inFolder) await syncFolder(this.#root);
+  }
+
+  /** Closing again does nothing. */
+  async close(): Promise<void> {
+    const handles = this.#handles;
+    this.#handles = [];
+    for (const handle of handles) await handle.close();
+  }
+
+  async discard(): Promise<void> {
+    await this.close();
+    await rm(this.#root, { recursive: true, force: true });
+  }
+}
+
+/** Copies a file that must not be there yet; a sparse one takes no more room than before, to within a piece. */
+async function copyWithHoles(from: string, to: string): Promise<void> {
+  const { size, blocks } = await stat(from);
+  if (blocks * blockBytes >= size) {
+    await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    return;
+  }
+  const target = await open(to, 'wx');
+  try {
+    await target.truncate(size);
+    await copyPieces(from, target, size);
+  } catch (error) {
+    await rm(to, { force: true });
+    throw error;
+  } finally {
+    await target.close();
+  }
+}
+
+async function copyPieces(from: string, target: FileHandle, size: number): Promise<void> {
+  const source = await open(from, 'r');
+  const memory = Buffer.allocUnsafeSlow(Math.min(pieceBytes, size));
+  const zeros = Buffer.alloc(memory.length);
+  try {
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await source.read(memory, 0, memory.length, at);
+      if (bytesRead === 0) throw new Error(`${from} ended early`);
+      const piece = memory.subarray(0, bytesRead);
+      if (!piece.equals(zeros.subarray(0, bytesRead))) await writeAll(target, piece, at);
+      at += bytesRead;
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+/** Writes all of it at the given place, in as many calls as that takes. */
+export async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const part = bytes.subarray(written);
+    written += (await file.write(part, 0, part.length, position + written)).bytesWritten;
+  }
+}
