@@ -8,7 +8,7 @@ import { checkLimits } from './checks/limits.ts';
 import { checkRoute, checkTenant, type Routed } from './checks/route.ts';
 import { checkScope } from './checks/scope.ts';
 import { checkToken } from './checks/token.ts';
-import { type Denial, isDenial } from './core/denial.ts';
+import { type Denial, type DenialCode, isDenial } from './core/denial.ts';
 import type { Facts, VerifiedCertificate } from './core/facts.ts';
 import type { ClientAddress } from './core/forwarded.ts';
 import type { RouteParams } from './core/route-table.ts';
@@ -120,6 +120,17 @@ function conclude({ routed, client, facts, trail }: Known, refused: Denial | und
     patch: patchExpectation(routed, token),
     ...(refused !== undefined && { shadowed: refused }),
   };
+}
+
+/** Of a token not seen before: whose it is, as far as that is known, and what became of it. */
+export function verificationOf(
+  decision: Decision,
+  { token }: Trail,
+): { readonly issuer: string; readonly outcome: 'verified' | DenialCode } {
+  const refused = isDenial(decision) ? decision : decision.shadowed;
+  if (token !== undefined || refused === undefined)
+    return { issuer: token?.issuer ?? '', outcome: 'verified' };
+  return { issuer: refused.issuer ?? '', outcome: refused.code };
 }
 
 /** A patch must say of itself what the path and the token say of it. */

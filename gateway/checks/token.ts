@@ -45,8 +45,10 @@ export function checkToken(
   }
   const verifying = verifyToken(tenant, credentials, { ...bearer, nowMs, isNew: facts.again !== true });
   return verifying.then((token) => {
-    if (!isDenial(token)) tenant.tokens.put(credentials, token, nowMs);
-    return holds(token);
+    if (isDenial(token)) return token;
+    tenant.tokens.put(credentials, token, nowMs);
+    const held = holds(token);
+    return isDenial(held) ? { ...held, issuer: token.issuer } : held;
   });
 }
 

@@ -33,7 +33,7 @@ export interface Verification {
 export async function verifyToken(
   tenant: Tenant,
   jws: string,
-  { address, nowMs, isNew }: Verification,
+  verification: Verification,
 ): Promise<VerifiedToken | Denial> {
   const parts = jws.split('.');
   if (!parts.every(isCanonical)) return malformed('it is not canonical base64url');
@@ -43,11 +43,23 @@ export async function verifyToken(
     return malformed('a part is no JSON object of unique names');
   const loose = headerFault(header);
   if (loose !== undefined) return malformed(loose);
-  const read = readTimely(tenant, claims, nowMs);
-  if (isDenial(read)) return read;
+  const issuer = issuerOf(tenant, claims);
+  if (isDenial(issuer)) return issuer;
+  const token = await verifyOf(issuer, tenant, jws, claims, verification);
+  return isDenial(token) ? { ...token, issuer: issuer.name } : token;
+}
+
+async function verifyOf(
+  issuer: Issuer,
+  tenant: Tenant,
+  jws: string,
+  claims: Claims,
+  { address, nowMs, isNew }: Verification,
+): Promise<VerifiedToken | Denial> {
+  const token = readTimely(issuer, claims, nowMs);
+  if (isDenial(token)) return token;
   const waitMs = isNew ? tenant.failedTokens.waitMs(address, nowMs) : 0;
   if (waitMs > 0) return tooManyFailures(waitMs);
-  const { issuer, token } = read;
   const verdict = await issuer.keys.verify(jws, issuer.algorithms, isNew);
   if (isNew && verdict.kind === 'refused') tenant.failedTokens.record(address, nowMs);
   if (verdict.kind !== 'verified') return signatureDenial(verdict);
@@ -58,21 +70,21 @@ export async function verifyToken(
 /** The token that is told of, read as if its signature had held. */
 export function readToldToken(tenant: Tenant, told: ToldToken, nowMs: number): VerifiedToken | Denial {
   if (told.kind === 'refused') return deny('token', told.code, 'The token was refused.');
-  const read = readTimely(tenant, told.claims, nowMs);
-  return isDenial(read) ? read : { ...read.token, keysVersion: read.issuer.keys.version };
+  const issuer = issuerOf(tenant, told.claims);
+  if (isDenial(issuer)) return issuer;
+  const token = readTimely(issuer, told.claims, nowMs);
+  return isDenial(token) ? token : { ...token, keysVersion: issuer.keys.version };
 }
 
-/** What the claims say, under the issuer they name, if they say it now. */
-function readTimely(
-  tenant: Tenant,
-  claims: Claims,
-  nowMs: number,
-): { readonly issuer: Issuer; readonly token: UnverifiedToken } | Denial {
+function issuerOf(tenant: Tenant, claims: Claims): Issuer | Denial {
   const issuer = tenant.issuers.find((each) => each.issuer === claims['iss']);
-  if (issuer === undefined) return invalid('its issuer is not accepted');
+  return issuer ?? invalid('its issuer is not accepted');
+}
+
+/** What the claims say under their issuer, if they say it now. */
+function readTimely(issuer: Issuer, claims: Claims, nowMs: number): UnverifiedToken | Denial {
   const token = readClaims(issuer, claims, nowMs);
-  if (isDenial(token)) return token;
-  return checkTimes(token, issuer, nowMs) ?? { issuer, token };
+  return isDenial(token) ? token : (checkTimes(token, issuer, nowMs) ?? token);
 }
 
 function tooManyFailures(waitMs: number): Denial {

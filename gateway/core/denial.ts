@@ -76,6 +76,8 @@ export interface Denial {
   readonly cause?: string;
   /** The key of the policy that decided: `require.scope` of a route, `tenant.allow` of the tenant. */
   readonly rule?: string;
+  /** Whose token was refused, by the issuer's name in the policy, where the token was new and says so: for the metric. */
+  readonly issuer?: string;
   /** Status in place of the table's, for the two codes that allow it. */
   readonly status?: number;
   /** Scope to name in `WWW-Authenticate` (RFC 6750 §3). */

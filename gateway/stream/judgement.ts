@@ -1,8 +1,8 @@
 /** Decides one request, and takes what it needs of the limits of its route. */
 
-import { type Denial, deny, isDenial } from '../core/denial.ts';
+import { type Denial, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
-import { type Admission, type Decision, decide } from '../decide.ts';
+import { type Admission, type Decision, decide, verificationOf } from '../decide.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import type { LimitClaim, LimitLease, LimitRefusal, LimitsBackend } from '../limits/limits-backend.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -32,8 +32,8 @@ export function judge(
   metrics.tokenCache('miss');
   return decision.then(
     (made) => {
-      const outcome = trail.token === undefined && isDenial(made) ? made.code : 'verified';
-      metrics.tokenVerification(trail.token?.issuer ?? '', outcome);
+      const { issuer, outcome } = verificationOf(made, trail);
+      metrics.tokenVerification(issuer, outcome);
       return made;
     },
     (error: unknown) => deny('token', 'overloaded', 'No decision could be made.', { cause: String(error) }),

@@ -64,6 +64,25 @@ t.test('a route in shadow lets pass what it would refuse, and tells it apart', a
   t.match(metrics, 'patchgate_decisions_total{step="scope",outcome="shadowed",code="insufficient-scope"} 1');
 });
 
+t.test('each token that was not seen before counts once, for its issuer, also in shadow', async (t) => {
+  const route = (name: string, more: string): string => `  - name: ${name}
+    match: { methods: [GET], path: '/v1/models/{model_id}/${name}' }
+    require: { scope: finetune, binding: required }
+    upstream: sync${more}
+`;
+  const stage = await stageWith(t, { routes: route('weights', '') + route('shadow', '\n    mode: shadow') });
+  const token = await stage.token({ cnf: { 'x5t#S256': 'A'.repeat(43) } });
+  const forged = `${token.slice(0, -8)}AAAAAAAA`;
+  for (const each of [token, token, forged, 'a.b.c']) t.match(await ask(stage, each), /^HTTP\/1\.1 401 /);
+  t.match(await ask(stage, `${token.slice(0, -8)}BBBBBBBA`, '/v1/models/vision/shadow'), /^HTTP\/1\.1 200 /);
+  const metrics = await (await fetch(`${stage.admin}/metrics`)).text();
+  t.same(metrics.match(/^patchgate_token_verifications_total.*$/gm)?.sort(), [
+    'patchgate_token_verifications_total{issuer="",outcome="token-malformed"} 1',
+    'patchgate_token_verifications_total{issuer="main",outcome="token-invalid"} 2',
+    'patchgate_token_verifications_total{issuer="main",outcome="token-unbound"} 1',
+  ]);
+});
+
 t.test(
   'keys from an address: before the first request, over a reload, and while the issuer is down',
   async (t) => {
