@@ -140,13 +140,22 @@ t.test('certificates that do not count', async (t) => {
   await stillServes(t, stage);
 });
 
-t.test('with optional certificates the route decides, and a bad one is still no certificate', async (t) => {
+t.test('with optional certificates the route decides, and a bad one opens nothing', async (t) => {
   const stage = await stageWith(t, { listener: '      clientCertificates: optional' });
   const none = await stage.connect({ cert: '', key: '' });
   t.match(await exchange(none, GET, isWhole), /^HTTP\/1\.1 200 /, 'an open route takes anyone');
   none.destroy();
   const [line] = await stage.log(1);
   t.equal(line?.['tls.client.subject'], undefined);
+  const strangers = await createAuthority('strangers');
+  const stranger = await strangers.issueClient({ commonName: 'worker' });
+  const bad = await stage.connect({ cert: stranger.certificatePem, key: stranger.privateKeyPem });
+  t.match(
+    await exchange(bad, GET, isWhole),
+    /^HTTP\/1\.1 403 .*"code":"certificate-denied"/s,
+    'not even there',
+  );
+  bad.destroy();
 });
 
 t.test('the limits on connections hold, and a place is free again afterwards', async (t) => {
