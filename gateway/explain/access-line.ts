@@ -43,12 +43,17 @@ const line = z.object({
 
 type Line = z.output<typeof line>;
 
+/** What a line tells of a request that had no head: no method and no path. */
+const headless = z.object({ [accessKeys.decisionStep]: z.literal('head') });
+
 /** Methods whose requests may come without a body. */
 const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /** Nothing for a line that tells of no head; a sentence for one that is no line of the access log. */
 export function readAccessLine(json: string): RecordedRequest | string | undefined {
-  const read = line.safeParse(parseJson(json));
+  const parsed = parseJson(json);
+  if (headless.safeParse(parsed).success) return undefined;
+  const read = line.safeParse(parsed);
   if (!read.success) {
     const [issue] = read.error.issues;
     return `is no line of the access log: ${issue?.path.join('.')}: ${issue?.message}`;
@@ -56,7 +61,6 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
   const entry = read.data;
   const peer = parseAddress(entry[accessKeys.peerAddress]);
   if (peer === undefined) return `${entry[accessKeys.peerAddress]} is no address`;
-  if (entry[accessKeys.decisionStep] === 'head') return undefined;
   const method = entry[accessKeys.method];
   const bytes = entry[accessKeys.bytesIn];
   const hasBody = bytes > 0 || !WITHOUT_BODY.has(method);
