@@ -32,16 +32,17 @@ async function main(words: readonly string[]): Promise<number> {
     return 0;
   }
   const command = commands.find((each) => each.name === name);
-  if (command === undefined) return misused(`there is no command ${name}`);
+  if (command === undefined) return misused(`there is no command ${name}`, usage());
   if (rest.includes('--help') || rest.includes('-h')) {
-    terminal.write(`patchgate ${command.name} ${command.usage}\n`);
+    terminal.write(`${usageOf(command)}\n\n${command.summary}\n`);
     return 0;
   }
   try {
     const { values, words } = readOptions(command, rest);
     return await command.run(values, terminal, words);
   } catch (error) {
-    if (error instanceof UsageError) return misused(`${command.name}: ${error.message}`);
+    if (error instanceof UsageError)
+      return misused(`${command.name}: ${error.message}`, `Usage: ${usageOf(command)}\n`);
     throw error;
   }
 }
@@ -58,9 +59,13 @@ function readOptions(
   }
 }
 
-function misused(problem: string): number {
-  terminal.warn(`patchgate: ${problem}\n\n${usage()}`);
+function misused(problem: string, usage: string): number {
+  terminal.warn(`patchgate: ${problem}\n\n${usage}`);
   return 2;
+}
+
+function usageOf({ name, usage }: Command): string {
+  return `patchgate ${name} ${usage}`;
 }
 
 function usage(): string {

@@ -13,12 +13,17 @@ t.test('words it cannot use exit 2 with the usage, help exits 0', async (t) => {
   for (const args of [[], ['nonsense'], ['check', '--nope'], ['push'], ['schema', '--of', 'x'], ['node']]) {
     const { status, err, out } = await run(t, ...args);
     t.equal(status, 2, args.join(' '));
-    t.match(err + out, /Usage: patchgate <command>/);
+    const [name = ''] = args.filter((each) => each !== 'nonsense');
+    t.match(err + out, name === '' ? /Usage: patchgate <command>/ : `Usage: patchgate ${name} `);
+    t.equal(err.includes('\n  demo '), args[0] === 'nonsense', 'other commands only where none is known');
   }
   const help = await run(t, '--help');
   t.equal(help.status, 0);
   for (const name of ['serve', 'check', 'schema', 'push', 'node', 'demo']) t.match(help.out, `\n  ${name} `);
-  t.match(await run(t, 'check', '--help'), { status: 0, out: 'patchgate check --config policies\n' });
+  t.match(await run(t, 'check', '--help'), {
+    status: 0,
+    out: /^patchgate check --config policies\n\nreport every fault/,
+  });
   t.match(await run(t, '--version'), { status: 0, out: /^patchgate \d+\.\d+\.\d+\n$/ });
 });
 
