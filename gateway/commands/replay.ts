@@ -8,6 +8,7 @@ import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts'
 import { placeOf } from '../explain/describe-step.ts';
 import { type Decided, Rehearsal } from '../explain/rehearsal.ts';
 import { loadPolicy } from '../policy/load.ts';
+import { PolicySources } from '../policy/sources.ts';
 import { type Terminal, UsageError } from './command.ts';
 
 /** Policy folders, and the file that is replayed. */
@@ -19,17 +20,28 @@ export interface ReplayOptions {
 
 /** Whether every request is decided alike. */
 export async function replayUnderBoth(options: ReplayOptions, terminal: Terminal): Promise<boolean> {
-  const before = await rehearse(options.old, terminal);
-  const after = await rehearse(options.next, terminal);
-  if (before === undefined || after === undefined) return false;
-  const replay = await replayLog(options.replay, before, after);
-  print(replay, terminal);
-  return replay.changes.size === 0 && replay.unreadable === undefined;
+  const sources = new PolicySources({ mode: 'follow' });
+  try {
+    const before = await rehearse(options.old, sources, terminal);
+    const after = await rehearse(options.next, sources, terminal);
+    if (before === undefined || after === undefined) return false;
+    for (const fault of sources.faults) terminal.warn(`${formatFault(fault)}\n`);
+    const replay = await replayLog(options.replay, before, after);
+    print(replay, terminal);
+    return replay.changes.size === 0 && replay.unreadable === undefined;
+  } finally {
+    sources.close();
+  }
 }
 
-/** A policy with faults decides nothing. */
-async function rehearse(folder: string, terminal: Terminal): Promise<Rehearsal | undefined> {
-  const { policy, faults } = await loadPolicy(folder, Date.now());
+/** A policy with faults decides nothing. Lists are as they are now, wherever they live. */
+async function rehearse(
+  folder: string,
+  sources: PolicySources,
+  terminal: Terminal,
+): Promise<Rehearsal | undefined> {
+  const { policy, faults } = await loadPolicy(folder, Date.now(), { sources });
+  await sources.refresh();
   for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
   return policy === undefined || faults.length > 0 ? undefined : new Rehearsal(policy);
 }

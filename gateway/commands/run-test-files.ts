@@ -6,6 +6,7 @@ import { formatFault, type PolicyFault } from '../core/fault.ts';
 import { Rehearsal } from '../explain/rehearsal.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { readFile as readPolicyFile } from '../policy/read.ts';
+import { PolicySources } from '../policy/sources.ts';
 import { Coverage } from '../policy-test/coverage.ts';
 import { type CaseResult, runCases } from '../policy-test/run-cases.ts';
 import { type TestFile, testFile } from '../policy-test/test-file.ts';
@@ -51,9 +52,11 @@ async function testPolicy(
   failUnder: number,
   terminal: Terminal,
 ): Promise<boolean> {
-  const { policy, faults } = await loadPolicy(folder, Date.now());
+  const sources = new PolicySources({ mode: 'once' });
+  const { policy, faults } = await loadPolicy(folder, Date.now(), { sources });
   for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
   if (policy === undefined || faults.length > 0) return false;
+  for (const place of sources.lists.unasked) terminal.warn(`${place}: taken as empty, no server is asked\n`);
   const rehearsal = new Rehearsal(policy);
   const coverage = new Coverage(policy);
   let failed = 0;

@@ -13,7 +13,7 @@ export type ListSource =
   | { readonly kind: 'redis'; readonly url: string; readonly key: string };
 
 export interface ListRegistryOptions {
-  /** `once`: files are read and nothing is followed, no other server is asked. */
+  /** `once`: files are read and nothing is followed; no other server is asked, its lists count as empty. */
   readonly mode: 'follow' | 'once';
   /** Hears of every change of a list and of what is wrong with it. */
   readonly onChange?: (list: FollowedList) => void;
@@ -30,6 +30,7 @@ export class ListRegistry {
   readonly #watch: FileWatch | undefined;
   readonly #lists = new Set<FollowedList>();
   readonly #redis = new Map<string, RedisServer>();
+  readonly #unasked = new Set<string>();
   /** Lists of one kind by the reader that makes them. */
   readonly #kinds = new Map<unknown, unknown>();
 
@@ -58,6 +59,11 @@ export class ListRegistry {
   /** Of every list that is not what its source has. */
   get faults(): readonly PolicyFault[] {
     return [...this.#lists].flatMap(({ faults }) => faults);
+  }
+
+  /** Lists of other servers, which were not asked for them. */
+  get unasked(): readonly string[] {
+    return [...this.#unasked];
   }
 
   /** Looks at files without waiting to hear of their change; resolves when they are read. */
@@ -93,7 +99,11 @@ export class ListRegistry {
   /** The clients of the servers load when a list needs them. */
   async #feedMaker(source: ListSource): Promise<() => Feed> {
     if (source.kind === 'file') return () => new FileFeed(source.path, this.#watch);
-    if (this.#options.mode === 'once') return () => unread(source);
+    if (this.#options.mode === 'once') {
+      const place = `${source.kind} ${source.key}`;
+      this.#unasked.add(place);
+      return () => emptyFeed(place);
+    }
     if (source.kind === 'etcd') {
       const { EtcdFeed } = await import('./etcd-feed.ts');
       return () => new EtcdFeed(source.endpoints, source.key);
@@ -112,8 +122,12 @@ export class ListRegistry {
   }
 }
 
-function unread({ kind, key }: Exclude<ListSource, { readonly kind: 'file' }>): Feed {
-  return { place: `${kind} ${key}`, start: async () => undefined, stop: () => undefined };
+function emptyFeed(place: string): Feed {
+  return {
+    place,
+    start: async (listener) => listener.onSnapshot({ kind: 'keyed', entries: new Map() }),
+    stop: () => undefined,
+  };
 }
 
 function keyOf(source: ListSource): string {

@@ -12,10 +12,9 @@ const DIGEST = Buffer.alloc(SHA_256_BYTES, 1);
 
 /** A sentence where something is not described that no request can do without. */
 export function toldByFile(policy: Policy, written: RequestFile, nowMs: number): ToldRequest | string {
-  const { serverName, method, path, client, listener, forwarded, headers, bytes, certificate, token } =
-    written;
-  if (serverName === undefined || method === undefined || path === undefined || client === undefined)
-    return 'a request needs serverName, method, path and client';
+  const { serverName, method = 'GET', path, client, listener, forwarded, headers, bytes } = written;
+  const { certificate, token } = written;
+  if (serverName === undefined || path === undefined || client === undefined) return missing(written);
   const [first] = policy.gateway.listeners;
   const listenerName = listener ?? first?.name ?? '';
   if (!policy.gateway.listeners.some(({ name }) => name === listenerName))
@@ -35,6 +34,11 @@ export function toldByFile(policy: Policy, written: RequestFile, nowMs: number):
     ...(told !== undefined && { token: told }),
     nowMs,
   };
+}
+
+function missing(written: RequestFile): string {
+  const needed = ['serverName', 'path', 'client'] as const;
+  return `the request has no ${needed.filter((key) => written[key] === undefined).join(' and no ')}`;
 }
 
 function certificateOf(written: 'none' | CertificateFile | undefined): CertificateFacts {

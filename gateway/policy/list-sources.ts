@@ -36,7 +36,7 @@ export async function followSources<Contents extends LiveContents>(
   const followed: LiveList<Contents>[] = [];
   for (const source of sourcesOf(places, path, written, servers, faults)) {
     const list = await servers.sources.lists.of(reader).list(source);
-    if (source.kind === 'file') await list.settled();
+    if (source.kind === 'file' || servers.sources.mode === 'once') await list.settled();
     if (source.kind === 'file' && list.contents === undefined)
       faults.push(...list.faults.map((fault) => placed(places, path, written, fault)));
     followed.push(list);

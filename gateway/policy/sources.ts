@@ -8,7 +8,7 @@ import type { KeySet } from './key-set.ts';
 import type { Policy } from './policy.ts';
 
 export interface PolicySourcesOptions {
-  /** `once`: files are read and nothing is followed, no server is asked. */
+  /** `once`: files are read and nothing is followed; no server is asked, its lists count as empty. */
   readonly mode: 'follow' | 'once';
   /** Hears of every change of a list and of what is wrong with it. */
   readonly onList?: ListRegistryOptions['onChange'];
@@ -17,10 +17,12 @@ export interface PolicySourcesOptions {
 
 /** Outlives policies: what two of them name alike goes on from the one to the other. */
 export class PolicySources {
+  readonly mode: 'follow' | 'once';
   readonly lists: ListRegistry;
   readonly keys: KeyRegistry;
 
   constructor({ mode, onList, keys }: PolicySourcesOptions) {
+    this.mode = mode;
     this.lists = new ListRegistry({ mode, ...(onList !== undefined && { onChange: onList }) });
     this.keys = new KeyRegistry(mode, keys);
   }

@@ -2,8 +2,12 @@
 import { cp, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
 import t from 'tap';
+import { skipWithout, startRedis } from '../lists/servers.ts';
 import { run, writePolicy } from './process.ts';
+
+const skip = skipWithout('redis-server', 'redis-server');
 
 const sample = fileURLToPath(new URL('../../policies', import.meta.url));
 const CASES = `base:
@@ -64,10 +68,7 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   t.match(await faulty('expect: insufficient-scope', 'expect: refused'), `${file}:13:13 cases[1].expect`);
   t.match(await faulty('client: 127.0.0.1', 'client: 010.0.0.1'), `${file}:5:11 base.client`);
   t.match(await faulty('  method: GET', '  verb: GET'), `${file}:3:3 base.verb: there is no key verb here`);
-  t.match(
-    await faulty('  method: GET\n', ''),
-    '✗ reading\n      a request needs serverName, method, path and client',
-  );
+  t.match(await faulty('  client: 127.0.0.1\n', ''), '✗ reading\n      the request has no client');
   t.match(await faulty('scope: read', 'scope: read, issuer: other'), 'a.test has no issuer other');
   t.match(await faulty('base:', 'policy: nowhere\nbase:'), /nowhere.gateway\.yaml:1:1: cannot be read/);
   t.match(await run(t, 'test'), { status: 2, err: /which test file/ });
@@ -162,6 +163,43 @@ t.test('diff replays a log: the same policy changes nothing, another says what a
   t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
   t.match(await run(t, 'diff', '--old', old), { status: 2, err: /--new is missing/ });
 });
+
+t.test(
+  'test takes the lists of other servers for empty, and says so; diff asks for them',
+  { skip },
+  async (t) => {
+    const redis = await startRedis(t);
+    const client = new Redis(redis.port, '127.0.0.1');
+    t.teardown(() => client.disconnect());
+    const state = `  state: { redis: 'redis://127.0.0.1:${redis.port}' }`;
+    const { folder } = await writePolicy(t, '127.0.0.1:1', state);
+    const [old, next, log] = [join(folder, 'policies'), join(folder, 'next'), join(folder, 'access.jsonl')];
+    const tenant = join(old, 'tenants', 'tenant-a.yaml');
+    const text = await readFile(tenant, 'utf8');
+    const denying = text.replace(
+      ' } }\nallow: [local]',
+      ' }, blocked: { redis: blocked } }\nallow: [local]\ndeny: [blocked]',
+    );
+    await writeFile(tenant, denying);
+    const file = join(old, 'x.test.yaml');
+    await writeFile(file, CASES);
+    await client.sadd('blocked', '127.0.0.0/8');
+    t.match(await run(t, 'test', file), {
+      status: 0,
+      out: /✓ reading/,
+      err: 'redis blocked: taken as empty, no server is asked\n',
+    });
+    await cp(old, next, { recursive: true });
+    await writeFile(join(next, 'tenants', 'tenant-a.yaml'), text);
+    await writeFile(log, `${line()}\n`);
+    const diff = () => run(t, 'diff', '--old', old, '--new', next, '--replay', log);
+    t.match(await diff(), { status: 1, out: /1 × address-denied by weights → admitted by weights/ });
+    await client.srem('blocked', '127.0.0.0/8');
+    t.match(await diff(), { status: 0, out: /^1 requests replayed, 0 decided otherwise\n$/, err: '' });
+    await redis.kill();
+    t.match(await diff(), { status: 1, err: /^redis blocked:1:1: cannot be read/ });
+  },
+);
 
 t.test('explain takes a line of the log', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
