@@ -117,8 +117,9 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** Held for this caller, on both sides: bytes for the node lie where they were read to, if that is memory of ours. */
   get bufferedBytes(): number {
-    const forNode = Math.max(this.#listener?.unsentBytes ?? 0, this.#input.memoryBytes);
-    return this.unsentBytes + this.#queue.bytes + forNode;
+    const ofCaller = this.unsentBytes + this.#queue.bytes;
+    if (this.#listener === undefined) return ofCaller;
+    return ofCaller + Math.max(this.#listener.unsentBytes, this.#input.memoryBytes);
   }
 
   /** Adds to the answer; `onWritten` is called when the bytes are not needed any more. False: wait for `onCallerDrain`. */
@@ -154,7 +155,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#listener?.onRoom();
   }
 
-  /** Ends the running call for a reason of the gateway's; a connection without one is broken off. */
+  /** Ends the running call, or breaks a connection off that has none. */
   cut(denial: Denial): void {
     if (this.#listener === undefined) this.abort();
     else this.#listener.onCut(denial);
