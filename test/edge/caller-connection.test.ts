@@ -221,6 +221,24 @@ t.test(
   },
 );
 
+t.test('small pieces of an answer are one write, and stand before its end', async (t) => {
+  const pieces = Array.from({ length: 2000 }, (_, index) => `${index};`);
+  const { port } = await serve(t, (caller) => {
+    for (const [index, piece] of pieces.entries())
+      caller.write(index % 500 === 499 ? Buffer.from(piece) : piece);
+    caller.finish(false);
+  });
+  let reads = 0;
+  const text = await talk(port, (socket) => {
+    socket.on('data', () => {
+      reads += 1;
+    });
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  });
+  t.equal(text, pieces.join(''));
+  t.ok(reads < 20, `${reads} reads`);
+});
+
 t.test('broken framing and a caller that leaves are told apart', async (t) => {
   const told: string[] = [];
   const { port } = await serve(t, (caller) => {

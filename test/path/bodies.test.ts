@@ -5,7 +5,7 @@ import { type AddressInfo, createServer as createTcpServer, type Socket } from '
 import { Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
-import { exchange, HOST, isWhole, rawNode, type Stage, setStage, sleep } from './stage.ts';
+import { exchange, HOST, isWhole, rawNode, readPaths, type Stage, setStage, sleep } from './stage.ts';
 
 const MIB = 1024 * 1024;
 
@@ -87,8 +87,7 @@ async function hashOf(response: IncomingMessage): Promise<{ status: number; hash
   return { status: response.statusCode ?? 0, hash: hash.digest('hex') };
 }
 
-for (const readsInPlace of [true, false]) {
-  const how = readsInPlace ? 'read in place' : "by 'data' events";
+for (const { how, readsInPlace } of readPaths) {
   t.test(`any length, declared or in chunks, comes back bit for bit (${how})`, async (t) => {
     const stage = await setStage(t, { readsInPlace, nodes: [await echoNode(t)] });
     for (const length of [0, 1, 16_383, 16_384, 65_537, 3 * MIB]) {
@@ -152,34 +151,36 @@ async function tcpNode(t: Test, onConnection: (socket: Socket) => void): Promise
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-t.test('a node that does not read holds its caller back, and nobody else', async (t) => {
-  const length = 64 * MIB;
-  let slow: Socket | undefined;
-  let received = 0;
-  const node = await tcpNode(t, (socket) => {
-    if (slow !== undefined) {
-      socket.end('HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n');
-      return;
-    }
-    slow = socket;
-    socket.on('data', (piece: Buffer) => {
-      received += piece.length;
+for (const { how, readsInPlace } of readPaths) {
+  t.test(`a node that does not read holds its caller back, and nobody else (${how})`, async (t) => {
+    const length = 64 * MIB;
+    let slow: Socket | undefined;
+    let received = 0;
+    const node = await tcpNode(t, (socket) => {
+      if (slow !== undefined) {
+        socket.end('HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      slow = socket;
+      socket.on('data', (piece: Buffer) => {
+        received += piece.length;
+      });
+      socket.pause();
     });
-    socket.pause();
+    const stage = await setStage(t, { readsInPlace, nodes: [node] });
+    const socket = await stage.connect();
+    socket.write(`PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${length}\r\n\r\n`);
+    while (slow === undefined) await sleep(5);
+    const stalled = await fill(socket, length);
+    t.ok(stalled < 32 * MIB, `${stalled} bytes were taken`);
+    t.match(await get(stage), /^HTTP\/1\.1 204/, 'another caller is served meanwhile');
+    slow.resume();
+    socket.write(Buffer.alloc(length - stalled));
+    while (received < length) await sleep(10);
+    t.pass('all of it arrived');
+    socket.destroy();
   });
-  const stage = await setStage(t, { nodes: [node] });
-  const socket = await stage.connect();
-  socket.write(`PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${length}\r\n\r\n`);
-  while (slow === undefined) await sleep(5);
-  const stalled = await fill(socket, length);
-  t.ok(stalled < 32 * MIB, `${stalled} bytes were taken`);
-  t.match(await get(stage), /^HTTP\/1\.1 204/, 'another caller is served meanwhile');
-  slow.resume();
-  socket.write(Buffer.alloc(length - stalled));
-  while (received < length) await sleep(10);
-  t.pass('all of it arrived');
-  socket.destroy();
-});
+}
 
 async function get(stage: Stage): Promise<string> {
   const socket = await stage.connect();
@@ -188,26 +189,28 @@ async function get(stage: Stage): Promise<string> {
   return answer;
 }
 
-t.test('a caller that does not read holds its node back, and gets all in the end', async (t) => {
-  const length = 64 * MIB;
-  let node: Socket | undefined;
-  const address = await tcpNode(t, (socket) => {
-    node = socket;
-    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\n`);
+for (const { how, readsInPlace } of readPaths) {
+  t.test(`a caller that does not read holds its node back, and gets all in the end (${how})`, async (t) => {
+    const length = 64 * MIB;
+    let node: Socket | undefined;
+    const address = await tcpNode(t, (socket) => {
+      node = socket;
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\n`);
+    });
+    const stage = await setStage(t, { readsInPlace, nodes: [address] });
+    const socket = await stage.connect();
+    socket.pause();
+    socket.write(`GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+    while (node === undefined) await sleep(5);
+    const stalled = await fill(node, length);
+    t.ok(stalled < 32 * MIB, `${stalled} bytes were taken`);
+    node.write(Buffer.alloc(length - stalled));
+    t.equal(await bodyBytes(socket, length), length);
+    const [line] = await stage.log(1);
+    t.match(line, { bytes_out: length, ended_by: 'upstream' });
+    socket.destroy();
   });
-  const stage = await setStage(t, { nodes: [address] });
-  const socket = await stage.connect();
-  socket.pause();
-  socket.write(`GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
-  while (node === undefined) await sleep(5);
-  const stalled = await fill(node, length);
-  t.ok(stalled < 32 * MIB, `${stalled} bytes were taken`);
-  node.write(Buffer.alloc(length - stalled));
-  t.equal(await bodyBytes(socket, length), length);
-  const [line] = await stage.log(1);
-  t.match(line, { bytes_out: length, ended_by: 'upstream' });
-  socket.destroy();
-});
+}
 
 /** How many bytes follow the head, once so many have come or no more do. */
 function bodyBytes(socket: TLSSocket, expected: number): Promise<number> {
@@ -230,26 +233,28 @@ function bodyBytes(socket: TLSSocket, expected: number): Promise<number> {
   });
 }
 
-t.test(
-  'requests of one connection share a node connection, and pipelined ones are answered in order',
-  async (t) => {
-    const node = await rawNode(t, (socket, text) => {
-      const asked = [...text.matchAll(/GET (\S+)/g)];
-      const answered = text.match(/\r\n\r\n/g)?.length ?? 0;
-      const path = asked.at(answered - 1)?.[1] ?? '';
-      if (text.endsWith('\r\n\r\n'))
-        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${path}`);
-    });
-    const stage = await setStage(t, { nodes: [node.address] });
-    const socket = await stage.connect();
-    const head = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
-    t.ok(isWhole(await exchange(socket, head('/open/1'), (text) => text.endsWith('/open/1'))));
-    const answers = await exchange(socket, head('/open/2') + head('/open/3') + head('/open/4'), (text) =>
-      text.endsWith('/open/4'),
-    );
-    t.same([...answers.matchAll(/\/open\/\d/g)].map(String), ['/open/2', '/open/3', '/open/4']);
-    t.equal(node.received.length, 1, 'one connection to the node');
-    t.equal((await stage.log(4)).length, 4);
-    socket.destroy();
-  },
-);
+for (const { how, readsInPlace } of readPaths) {
+  t.test(
+    `requests of one connection share a node connection, and pipelined ones are answered in order (${how})`,
+    async (t) => {
+      const node = await rawNode(t, (socket, text) => {
+        const asked = [...text.matchAll(/GET (\S+)/g)];
+        const answered = text.match(/\r\n\r\n/g)?.length ?? 0;
+        const path = asked.at(answered - 1)?.[1] ?? '';
+        if (text.endsWith('\r\n\r\n'))
+          socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${path.length}\r\n\r\n${path}`);
+      });
+      const stage = await setStage(t, { readsInPlace, nodes: [node.address] });
+      const socket = await stage.connect();
+      const head = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
+      t.ok(isWhole(await exchange(socket, head('/open/1'), (text) => text.endsWith('/open/1'))));
+      const answers = await exchange(socket, head('/open/2') + head('/open/3') + head('/open/4'), (text) =>
+        text.endsWith('/open/4'),
+      );
+      t.same([...answers.matchAll(/\/open\/\d/g)].map(String), ['/open/2', '/open/3', '/open/4']);
+      t.equal(node.received.length, 1, 'one connection to the node');
+      t.equal((await stage.log(4)).length, 4);
+      socket.destroy();
+    },
+  );
+}

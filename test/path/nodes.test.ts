@@ -66,6 +66,19 @@ t.test('bytes behind a response never answer the next request', async (t) => {
   socket.destroy();
 });
 
+t.test('a node may send some interim responses, not without end', async (t) => {
+  const interim = 'HTTP/1.1 102 Processing\r\n\r\n';
+  const node = await rawNode(t, (socket, text) =>
+    socket.write(text.includes('/few ') ? interim.repeat(32) + OK : interim.repeat(33)),
+  );
+  const stage = await setStage(t, { nodes: [node.address] });
+  const socket = await stage.connect();
+  t.match(await exchange(socket, get.replace('/x ', '/few '), ended), /^HTTP\/1\.1 200 /);
+  t.match(await exchange(socket, get, ended), /^HTTP\/1\.1 502 /);
+  t.match(await stage.log(2), [{}, { cause: /interim responses without end/ }]);
+  socket.destroy();
+});
+
 t.test('two nodes share the requests, and when one is gone the other takes them', async (t) => {
   const answer = (name: string) => `HTTP/1.1 200 OK\r\nX-Node: ${name}\r\nContent-Length: 0\r\n\r\n`;
   const [a, b] = [

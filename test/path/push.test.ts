@@ -8,7 +8,7 @@ import { patchModel } from '../../gateway/patch/write.ts';
 import { PushError, type PushOptions, pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/model-store.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
-import { exchange, HOST, setStage, sleep } from './stage.ts';
+import { exchange, HOST, readPaths, setStage, sleep } from './stage.ts';
 
 const ROUTES = `  - name: push
     match: { methods: [PUT], path: '/v1/models/{model_id}/patches/{stream_id}' }
@@ -26,49 +26,51 @@ function tensors(seed: number) {
   return [{ name: 'w', dtype: 'F32' as const, shape: [200, 100], data: Buffer.from(data.buffer) }];
 }
 
-t.test('a patch is pushed, applied, and refused where it may not be', async (t) => {
-  const folder = t.testdir({});
-  const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
-  await writeSafetensors(base, tensors(1));
-  await writeSafetensors(target, tensors(2));
-  const root = join(folder, 'models');
-  await createModel(root, 'vision', base);
-  const node = await startSyncNode({ root });
-  t.teardown(() => node.close());
-  const stage = await setStage(t, { nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
-  const told: number[] = [];
-  const options: PushOptions = {
-    to: `https://${HOST}`,
-    connectTo: { host: '127.0.0.1', port: stage.port },
-    modelId: 'vision',
-    basePath: base,
-    targetPath: target,
-    epoch: 1,
-    certPem: stage.worker.certificatePem,
-    keyPem: stage.worker.privateKeyPem,
-    caPem: stage.ca,
-    token: await stage.token(),
-    onProgress: (sent, total) => told.push(sent / total),
-  };
+for (const { how, readsInPlace } of readPaths) {
+  t.test(`a patch is pushed, applied, and refused where it may not be (${how})`, async (t) => {
+    const folder = t.testdir({});
+    const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
+    await writeSafetensors(base, tensors(1));
+    await writeSafetensors(target, tensors(2));
+    const root = join(folder, 'models');
+    await createModel(root, 'vision', base);
+    const node = await startSyncNode({ root });
+    t.teardown(() => node.close());
+    const stage = await setStage(t, { readsInPlace, nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
+    const told: number[] = [];
+    const options: PushOptions = {
+      to: `https://${HOST}`,
+      connectTo: { host: '127.0.0.1', port: stage.port },
+      modelId: 'vision',
+      basePath: base,
+      targetPath: target,
+      epoch: 1,
+      certPem: stage.worker.certificatePem,
+      keyPem: stage.worker.privateKeyPem,
+      caPem: stage.ca,
+      token: await stage.token(),
+      onProgress: (sent, total) => told.push(sent / total),
+    };
 
-  const refused = (more: Partial<PushOptions>) => refusalOf({ ...options, ...more });
-  t.match(await refused({ token: await stage.token({ scope: 'read' }) }), {
-    status: 403,
-    problem: { code: 'insufficient-scope' },
+    const refused = (more: Partial<PushOptions>) => refusalOf({ ...options, ...more });
+    t.match(await refused({ token: await stage.token({ scope: 'read' }) }), {
+      status: 403,
+      problem: { code: 'insufficient-scope' },
+    });
+    t.match(await refused({ token: await stage.token({ model_id: 'other' }) }), {
+      status: 403,
+      problem: { code: 'claim-denied' },
+    });
+    t.match(await refused({ epoch: 200 }), { status: 403, problem: { fault: 'epoch' } });
+
+    const result = await pushPatch(options);
+    t.match(result, { status: 201, version: 1, changed: 207, parameters: 20_000 });
+    t.equal(told.at(-1), 1);
+    t.same(await readFile(join(root, 'vision', '1.safetensors')), await readFile(target), 'bit for bit');
+
+    t.match(await refused({}), { message: /is not what the receiver has/ });
   });
-  t.match(await refused({ token: await stage.token({ model_id: 'other' }) }), {
-    status: 403,
-    problem: { code: 'claim-denied' },
-  });
-  t.match(await refused({ epoch: 200 }), { status: 403, problem: { fault: 'epoch' } });
-
-  const result = await pushPatch(options);
-  t.match(result, { status: 201, version: 1, changed: 207, parameters: 20_000 });
-  t.equal(told.at(-1), 1);
-  t.same(await readFile(join(root, 'vision', '1.safetensors')), await readFile(target), 'bit for bit');
-
-  t.match(await refused({}), { message: /is not what the receiver has/ });
-});
+}
 
 /** The error a push ends with. */
 async function refusalOf(options: PushOptions): Promise<PushError> {
@@ -80,61 +82,68 @@ async function refusalOf(options: PushOptions): Promise<PushError> {
   throw new Error('the push was not refused', { cause: error });
 }
 
-t.test('a patch that is cut or changed on its way leaves the node with its version', async (t) => {
-  const folder = t.testdir({});
-  const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
-  await writeSafetensors(base, tensors(1));
-  await writeSafetensors(target, tensors(2));
-  const root = join(folder, 'models');
-  await createModel(root, 'vision', base);
-  const node = await startSyncNode({ root });
-  t.teardown(() => node.close());
-  const stage = await setStage(t, { nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
-  const token = await stage.token();
-  const versions = { modelId: 'vision', baseVersion: 0, targetVersion: 1, epoch: 1 };
-  const patch = await patchModel(base, target, versions);
-  const frames: Buffer[] = [];
-  for await (const frame of patch.stream) frames.push(frame);
-  await patch.close();
-  const stream = Buffer.concat(frames);
-  const head = (framing: string): string =>
-    `PUT /v1/models/vision/patches/${patch.identity.streamId.toString('hex')} HTTP/1.1\r\nHost: ${HOST}\r\n` +
-    `Authorization: Bearer ${token}\r\nContent-Type: ${weightPatchType}\r\n${framing}\r\n\r\n`;
-  const send = async (framing: string, body: Buffer): Promise<string> => {
-    const socket = await stage.connect();
-    const request = Buffer.concat([Buffer.from(head(framing)), body]);
-    const answer = await exchange(socket, request, (text) => text.endsWith('}\n'));
-    socket.destroy();
-    return answer;
-  };
+for (const { how, readsInPlace } of readPaths) {
+  t.test(`a patch that is cut or changed on its way leaves the node with its version (${how})`, async (t) => {
+    const folder = t.testdir({});
+    const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
+    await writeSafetensors(base, tensors(1));
+    await writeSafetensors(target, tensors(2));
+    const root = join(folder, 'models');
+    await createModel(root, 'vision', base);
+    const node = await startSyncNode({ root });
+    t.teardown(() => node.close());
+    const stage = await setStage(t, { readsInPlace, nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
+    const token = await stage.token();
+    const versions = { modelId: 'vision', baseVersion: 0, targetVersion: 1, epoch: 1 };
+    const patch = await patchModel(base, target, versions);
+    const frames: Buffer[] = [];
+    for await (const frame of patch.stream) frames.push(frame);
+    await patch.close();
+    const stream = Buffer.concat(frames);
+    const head = (framing: string): string =>
+      `PUT /v1/models/vision/patches/${patch.identity.streamId.toString('hex')} HTTP/1.1\r\nHost: ${HOST}\r\n` +
+      `Authorization: Bearer ${token}\r\nContent-Type: ${weightPatchType}\r\n${framing}\r\n\r\n`;
+    const send = async (framing: string, body: Buffer): Promise<string> => {
+      const socket = await stage.connect();
+      const request = Buffer.concat([Buffer.from(head(framing)), body]);
+      const answer = await exchange(socket, request, (text) => text.endsWith('}\n'));
+      socket.destroy();
+      return answer;
+    };
 
-  const flipped = Buffer.from(stream);
-  flipped[300] = (flipped[300] ?? 0) ^ 1;
-  t.match(
-    await send(`Content-Length: ${stream.length}`, flipped),
-    /^HTTP\/1\.1 4\d\d [\s\S]*"fault":"[\s\S]*"frame":\d+,"offset":\d+/,
-  );
-  const short = stream.subarray(0, stream.length - 120);
-  t.match(await send(`Content-Length: ${short.length}`, short), /^HTTP\/1\.1 422 [\s\S]*"fault":"truncated"/);
-  const long = Buffer.concat([stream, Buffer.from('x')]);
-  t.match(await send(`Content-Length: ${long.length}`, long), /^HTTP\/1\.1 422 [\s\S]*"fault":"trailing"/);
-  const gone = await stage.connect();
-  gone.write(Buffer.concat([Buffer.from(head(`Content-Length: ${stream.length}`)), stream.subarray(0, 700)]));
-  await sleep(100);
-  gone.destroy();
+    const flipped = Buffer.from(stream);
+    flipped[300] = (flipped[300] ?? 0) ^ 1;
+    t.match(
+      await send(`Content-Length: ${stream.length}`, flipped),
+      /^HTTP\/1\.1 4\d\d [\s\S]*"fault":"[\s\S]*"frame":\d+,"offset":\d+/,
+    );
+    const short = stream.subarray(0, stream.length - 120);
+    t.match(
+      await send(`Content-Length: ${short.length}`, short),
+      /^HTTP\/1\.1 422 [\s\S]*"fault":"truncated"/,
+    );
+    const long = Buffer.concat([stream, Buffer.from('x')]);
+    t.match(await send(`Content-Length: ${long.length}`, long), /^HTTP\/1\.1 422 [\s\S]*"fault":"trailing"/);
+    const gone = await stage.connect();
+    gone.write(
+      Buffer.concat([Buffer.from(head(`Content-Length: ${stream.length}`)), stream.subarray(0, 700)]),
+    );
+    await sleep(100);
+    gone.destroy();
 
-  t.match(await stage.log(4), [
-    { 'denial.code': 'patch-invalid', cause: /^payload-crc in frame 2 at \d+$/ },
-    { 'denial.code': 'patch-invalid' },
-    { 'denial.code': 'patch-invalid' },
-    { 'http.response.status_code': 499 },
-  ]);
-  t.same(await readFile(join(root, 'vision', '0.safetensors')), await readFile(base));
-  const state = await fetch(`${node.url}/v1/models/vision`).then((response) => response.json());
-  t.match(state, { version: 0 });
-  t.match(
-    await send(`Content-Length: ${stream.length}`, stream),
-    /^HTTP\/1\.1 201 /,
-    'and whole it is taken',
-  );
-});
+    t.match(await stage.log(4), [
+      { 'denial.code': 'patch-invalid', cause: /^payload-crc in frame 2 at \d+$/ },
+      { 'denial.code': 'patch-invalid' },
+      { 'denial.code': 'patch-invalid' },
+      { 'http.response.status_code': 499 },
+    ]);
+    t.same(await readFile(join(root, 'vision', '0.safetensors')), await readFile(base));
+    const state = await fetch(`${node.url}/v1/models/vision`).then((response) => response.json());
+    t.match(state, { version: 0 });
+    t.match(
+      await send(`Content-Length: ${stream.length}`, stream),
+      /^HTTP\/1\.1 201 /,
+      'and whole it is taken',
+    );
+  });
+}

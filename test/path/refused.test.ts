@@ -2,7 +2,7 @@
 import { connect as dial } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
-import { exchange, HOST, rawNode, type Stage, setStage, sleep } from './stage.ts';
+import { exchange, HOST, rawNode, readPaths, type Stage, setStage, sleep } from './stage.ts';
 
 const PATH = '/v1/models/vision/patches/00000000000000000000000000000000';
 const TYPE = 'Content-Type: application/vnd.patchgate.weight-patch';
@@ -65,36 +65,39 @@ t.test('100 Continue is sent once the request is admitted, and the body then goe
   socket.destroy();
 });
 
-t.test(
-  'a body over its limit is a 413: declared before 100 Continue, counted before the node has its end',
-  async (t) => {
-    const node = await rawNode(t, () => undefined);
-    const stage = await setStage(t, {
-      nodes: [node.address],
-      routes: `  - name: small
+for (const { how, readsInPlace } of readPaths) {
+  t.test(
+    `a body over its limit is a 413: declared before 100 Continue, counted before the node has its end (${how})`,
+    async (t) => {
+      const node = await rawNode(t, () => undefined);
+      const stage = await setStage(t, {
+        readsInPlace,
+        nodes: [node.address],
+        routes: `  - name: small
     match: { methods: [PUT], path: /small }
     require: none
     stream: { maxBytes: 1KiB }
     upstream: sync
 `,
-    });
-    const put = (fields: string): string => `PUT /small HTTP/1.1\r\nHost: ${HOST}\r\n${fields}\r\n\r\n`;
-    const declared = await stage.connect();
-    t.match(
-      await exchange(declared, put('Content-Length: 1025\r\nExpect: 100-continue'), answered),
-      /^HTTP\/1\.1 413 .*"code":"body-too-large"/s,
-    );
-    t.same(node.received, []);
-    const counted = await stage.connect();
-    const chunk = `400\r\n${'x'.repeat(1024)}\r\n`;
-    t.match(
-      await exchange(counted, `${put('Transfer-Encoding: chunked')}${chunk}1\r\ny\r\n0\r\n\r\n`, answered),
-      /^HTTP\/1\.1 413 .*"code":"body-too-large"/s,
-    );
-    t.notMatch(node.received.join(''), /\r\n0\r\n\r\n/, 'the node has not seen its end');
-    for (const socket of [declared, counted]) socket.destroy();
-  },
-);
+      });
+      const put = (fields: string): string => `PUT /small HTTP/1.1\r\nHost: ${HOST}\r\n${fields}\r\n\r\n`;
+      const declared = await stage.connect();
+      t.match(
+        await exchange(declared, put('Content-Length: 1025\r\nExpect: 100-continue'), answered),
+        /^HTTP\/1\.1 413 .*"code":"body-too-large"/s,
+      );
+      t.same(node.received, []);
+      const counted = await stage.connect();
+      const chunk = `400\r\n${'x'.repeat(1024)}\r\n`;
+      t.match(
+        await exchange(counted, `${put('Transfer-Encoding: chunked')}${chunk}1\r\ny\r\n0\r\n\r\n`, answered),
+        /^HTTP\/1\.1 413 .*"code":"body-too-large"/s,
+      );
+      t.notMatch(node.received.join(''), /\r\n0\r\n\r\n/, 'the node has not seen its end');
+      for (const socket of [declared, counted]) socket.destroy();
+    },
+  );
+}
 
 t.test('each refusal has its status and code, and the connection goes on where it can', async (t) => {
   const node = await rawNode(t, () => undefined);

@@ -48,6 +48,12 @@ export interface Stage {
   log(lines: number): Promise<readonly Record<string, unknown>[]>;
 }
 
+/** The two ways callers are read: what flows is tested on both. */
+export const readPaths = [
+  { how: 'read in place', readsInPlace: true },
+  { how: "by 'data' events", readsInPlace: false },
+] as const;
+
 const ROUTES = `  - name: push
     match: { methods: [PUT], path: '/v1/models/{model_id}/patches/{stream_id}' }
     require: { scope: finetune, claims: { model_id: '{model_id}' } }

@@ -23,14 +23,40 @@ async function pair(t: Test): Promise<{ readonly socket: Socket; readonly receiv
   return { socket, received };
 }
 
-t.test('what lies side by side is one write, and all is let go of', async (t) => {
-  const { socket, received } = await pair(t);
-  const writes: number[] = [];
+/** The length of each write from here on. */
+function writesOf(socket: Socket): readonly number[] {
+  const lengths: number[] = [];
   const write = socket.write.bind(socket);
-  socket.write = ((bytes: Buffer, ...rest: []) => {
-    writes.push(bytes.length);
+  socket.write = ((bytes: Buffer | string, ...rest: []) => {
+    lengths.push(bytes.length);
     return write(bytes, ...rest);
   }) as typeof socket.write;
+  return lengths;
+}
+
+t.test('pieces of text are one write, in their place among the bytes', async (t) => {
+  const { socket, received } = await pair(t);
+  const writes = writesOf(socket);
+  const output = new JoinedWrites(socket);
+  for (let left = 1000; left > 0; left--) output.write('1\r\na\r\n');
+  output.write(Buffer.from('bytes'), () => undefined);
+  output.write('text');
+  await new Promise((resolve) => setImmediate(resolve));
+  t.same(writes, [6000, 5, 4]);
+  t.equal(await received(), `${'1\r\na\r\n'.repeat(1000)}bytestext`);
+});
+
+t.test('text that adds up is not kept to the end of the turn', async (t) => {
+  const { socket } = await pair(t);
+  const writes = writesOf(socket);
+  const output = new JoinedWrites(socket);
+  for (let left = 10; left > 0; left--) output.write('x'.repeat(10_000));
+  t.same(writes, [70_000]);
+});
+
+t.test('what lies side by side is one write, and all is let go of', async (t) => {
+  const { socket, received } = await pair(t);
+  const writes = writesOf(socket);
   const output = new JoinedWrites(socket);
   const memory = Buffer.from('abcdefghij');
   let released = 0;
