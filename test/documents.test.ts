@@ -10,6 +10,8 @@ import { writeDevelopmentPki } from '../gateway/demo/development-pki.ts';
 import { createTokenIssuer } from '../gateway/demo/token.ts';
 import { loadPolicy } from '../gateway/policy/load.ts';
 import { policyFiles } from '../gateway/policy/schema.ts';
+import { chart } from './bench/chart.ts';
+import { chartPath, readResults } from './bench/results.ts';
 import {
   examples,
   exampleText,
@@ -28,6 +30,15 @@ t.test('every table of the README is the one of the code (npm run documents writ
   const marked = markedTables(readme);
   t.same([...marked.keys()].sort(), Object.keys(tables).sort());
   for (const [name, body] of marked) t.equal(body, tables[name], name);
+});
+
+t.test('the chart of the README is drawn from the figures beside it', async (t) => {
+  const results = readResults();
+  t.equal(readFileSync(chartPath, 'utf8'), chart(results));
+  t.match(readme, '](test/bench/results.svg)');
+  for (const { name, rivals } of results.loads)
+    for (const { name: rival, ratio } of rivals)
+      t.ok(ratio.min <= ratio.median && ratio.median <= ratio.max, `${name}, ${rival}`);
 });
 
 t.test('the schema files are the ones of the code', async (t) => {

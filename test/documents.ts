@@ -12,6 +12,8 @@ import { accessKeys } from '../gateway/observe/access-entry.ts';
 import { metricTable } from '../gateway/observe/metric-table.ts';
 import { patchFaults } from '../gateway/patch/fault.ts';
 import { configKeys, type PolicyFileKind, policyFiles, policySchema } from '../gateway/policy/schema.ts';
+import { besideText, measuredRows } from './bench/measured.ts';
+import { readResults } from './bench/results.ts';
 
 const root = new URL('../', import.meta.url);
 const CLAIMS = JSON.stringify({
@@ -58,6 +60,8 @@ export const tables: Readonly<Record<string, string>> = {
   ),
   'gateway-keys': keyTable('gateway'),
   'tenant-keys': keyTable('tenant'),
+  measured: table(...measuredRows(readResults())),
+  'measured-beside': besideText(readResults()),
   'access-log': ['time', ...Object.values(accessKeys)].map(tick).join(' · '),
 };
 

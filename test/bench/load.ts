@@ -1,6 +1,6 @@
 /** Load: callers that speak HTTP/1.1 over kept TLS connections, with as little of their own in the way as can be. */
 
-import type { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
 import { HOST } from './names.ts';
 
 /** The status and body bytes of an answer. */
@@ -12,7 +12,7 @@ export interface Answer {
 
 /** One connection that sends requests one after another. */
 export class Caller {
-  readonly #socket: TLSSocket;
+  readonly #socket: Socket;
   readonly #fields: string;
   #head = '';
   #status = 0;
@@ -23,7 +23,7 @@ export class Caller {
   #failed: ((error: Error) => void) | undefined;
   #onWritable: (() => void) | undefined;
 
-  constructor(socket: TLSSocket, token: string | undefined) {
+  constructor(socket: Socket, token: string | undefined) {
     this.#socket = socket;
     const authorization = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`;
     this.#fields = `Host: ${HOST}\r\nUser-Agent: bench\r\nAccept: */*\r\n${authorization}`;

@@ -1,11 +1,13 @@
 /**
- * The node behind both gateways, a process of its own: takes any request, reads its body to the end and answers with
- * the bytes counted, or sends `/down/<bytes>` as many. Prints its port.
+ * The node behind all proxies, a process of its own: takes any request, reads its body to the end and answers with
+ * the bytes counted, or sends `/down/<bytes>` as many; `/connections` counts those it has accepted. Prints its port.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 const PIECE = Buffer.alloc(256 * 1024, 'w');
+
+let connections = 0;
 
 const server = createServer(
   { keepAliveTimeout: 600_000, highWaterMark: 1024 * 1024 },
@@ -20,7 +22,7 @@ const server = createServer(
       received += piece.length;
     });
     request.on('end', () => {
-      const body = `${received}\n`;
+      const body = `${request.url === '/connections' ? connections : received}\n`;
       response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': body.length });
       response.end(body);
     });
@@ -44,6 +46,9 @@ const server = createServer(
   },
 );
 
+server.on('connection', () => {
+  connections += 1;
+});
 server.listen(0, '127.0.0.1', () => {
   process.stdout.write(`${(server.address() as AddressInfo).port}\n`);
 });

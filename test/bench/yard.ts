@@ -1,19 +1,18 @@
-/** What a bench runs on: certificates, token, address list, and both gateways as processes with the same policy. */
+/** What a bench runs on: certificates, token, address list, the node, and the gateway as a process. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createPublicKey, type JsonWebKey } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
-import { haproxyConfig } from './haproxy.ts';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
 
-/** One gateway under measurement. */
+/** One proxy under measurement. */
 export interface Side {
   readonly name: string;
   readonly pid: number;
@@ -22,21 +21,24 @@ export interface Side {
 
 export interface Yard {
   readonly patchgate: Side;
-  /** mTLS, addresses and token, as the other. */
-  readonly haproxy: Side;
-  /** mTLS alone. */
-  readonly haproxyPlain: Side;
+  /** Where the rivals put what they need. */
+  readonly folder: string;
+  readonly nodePort: number;
+  /** All that was started, which `close` stops. */
+  readonly children: ChildProcess[];
   readonly token: string;
   /** Signed by a key nobody trusts. */
   readonly badToken: string;
   /** The folder of the server name's certificates. */
   readonly certificates: string;
-  /** The file of prefixes both gateways read. */
+  /** The file of prefixes that patchgate and HAProxy read. */
   readonly addressList: string;
   /** The authority of the server's certificate. */
   readonly servers: Authority;
   /** A new connection; with a session it may be resumed. */
   connect(side: Side, session?: Buffer): Promise<TLSSocket>;
+  /** One without a certificate, whatever becomes of it. */
+  stranger(side: Side): TLSSocket;
   close(): Promise<void>;
 }
 
@@ -62,8 +64,9 @@ export async function openYard(): Promise<Yard> {
     const tls = { servername: HOST, ca: servers.certificatePem, ...keyPair(worker) };
     return {
       patchgate: await startPatchgate(folder, tokens, nodePort, children),
-      haproxy: await startHaproxy(folder, nodePort, true, children),
-      haproxyPlain: await startHaproxy(folder, nodePort, false, children),
+      folder,
+      nodePort,
+      children,
       token: await tokens.sign(claims),
       certificates: join(folder, 'certs', HOST),
       addressList: join(folder, 'clients.cidr'),
@@ -71,6 +74,8 @@ export async function openYard(): Promise<Yard> {
       badToken: await (await createTokenIssuer()).sign(claims),
       connect: (side, session) =>
         secure({ ...tls, host: '127.0.0.1', port: side.port, ...(session && { session }) }),
+      stranger: ({ port }) =>
+        connect({ servername: HOST, ca: servers.certificatePem, host: '127.0.0.1', port }),
       close,
     };
   } catch (error) {
@@ -83,7 +88,7 @@ function keyPair({ certificatePem, privateKeyPem }: IssuedPair): { cert: string;
   return { cert: certificatePem, key: privateKeyPem };
 }
 
-/** Both gateways read the same prefixes, one a line; the callers' own comes last. */
+/** The gateway and HAProxy read the same prefixes, one a line; the callers' own comes last. */
 async function writeLists(folder: string): Promise<void> {
   const prefixes = Array.from({ length: PREFIXES - 1 }, (_, index) => {
     const high = 11 + (index >> 14);
@@ -177,24 +182,6 @@ routes:
 `;
 }
 
-async function startHaproxy(
-  folder: string,
-  nodePort: number,
-  policy: boolean,
-  children: ChildProcess[],
-): Promise<Side> {
-  const port = await freePort();
-  const name = policy ? 'haproxy' : 'haproxy-mtls';
-  const file = join(folder, `${name}.cfg`);
-  await writeFile(file, haproxyConfig({ folder, port, nodePort, policy }));
-  const log = await open(join(folder, `${name}.log`), 'w');
-  const child = spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', log.fd, 'pipe'] });
-  children.push(child);
-  await untilListening(child, port);
-  await log.close();
-  return { name: policy ? 'HAProxy' : 'HAProxy, mTLS only', pid: child.pid ?? 0, port };
-}
-
 async function startSink(children: ChildProcess[]): Promise<number> {
   const child = spawn(process.execPath, [new URL('sink.ts', import.meta.url).pathname], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -224,7 +211,8 @@ function untilPrinted(child: ChildProcess, words: string): Promise<string> {
   });
 }
 
-async function untilListening(child: ChildProcess, port: number): Promise<void> {
+/** Resolves once the port takes connections; rejects with what the process said where it does not. */
+export async function untilListening(child: ChildProcess, port: number): Promise<void> {
   let said = '';
   child.stderr?.on('data', (piece: Buffer) => {
     said += piece.toString();
@@ -236,6 +224,7 @@ async function untilListening(child: ChildProcess, port: number): Promise<void> 
       socket.on('connect', () => socket.destroy());
     });
     if (reached) return;
+    if (child.exitCode !== null) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`nothing listens on ${port}:\n${said}`);

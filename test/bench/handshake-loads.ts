@@ -1,0 +1,100 @@
+/** Handshakes: full and mutual, and resumed. */
+
+import { once } from 'node:events';
+import { connect as dial } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { type Load, measured } from './measure.ts';
+import { median, print, spread } from './print.ts';
+import type { Side, Yard } from './yard.ts';
+
+const HANDSHAKES = 150;
+
+/** Connections that are made and closed, one after another; µs each. */
+async function handshakes(yard: Yard, side: Side, session: Buffer | undefined): Promise<number> {
+  const ns = await measured(side, async () => {
+    for (let left = HANDSHAKES; left > 0; left--) {
+      const socket = await yard.connect(side, session);
+      if (socket.isSessionReused() !== (session !== undefined))
+        throw new Error(`${side.name}: resumed, or not, against the plan`);
+      await closed(socket);
+    }
+  });
+  return ns / 1000 / HANDSHAKES;
+}
+
+/** Both sides see the end before the next handshake begins. */
+async function closed(socket: TLSSocket): Promise<void> {
+  const end = once(socket, 'close');
+  socket.resume();
+  socket.end();
+  await end;
+}
+
+async function sessionOf(yard: Yard, side: Side): Promise<Buffer> {
+  const first = await yard.connect(side);
+  const [session] = (await once(first, 'session')) as [Buffer];
+  await closed(first);
+  return session;
+}
+
+export const fullLoad: Load = {
+  name: 'handshake, full and mutual',
+  unit: 'µs',
+  rivals: ['HAProxy', 'nginx', 'http-proxy'],
+  goals: { HAProxy: 1 },
+  run: (yard, side) => handshakes(yard, side, undefined),
+};
+
+export const resumedLoad: Load = {
+  name: 'handshake, resumed',
+  unit: 'µs',
+  rivals: ['HAProxy', 'nginx', 'http-proxy'],
+  goals: {},
+  run: async (yard, side) => handshakes(yard, side, await sessionOf(yard, side)),
+};
+
+/** TCP connections that are made and closed without a byte: what a handshake costs comes on top. */
+async function bareConnections(side: Side): Promise<number> {
+  const ns = await measured(side, async () => {
+    for (let left = HANDSHAKES; left > 0; left--) {
+      const socket = dial(side.port, '127.0.0.1');
+      await once(socket, 'connect');
+      const end = once(socket, 'close');
+      socket.resume();
+      socket.end();
+      await end;
+    }
+  });
+  return ns / 1000 / HANDSHAKES;
+}
+
+/** What resumption saves, on each side by itself: full, resumed and none in turns. */
+export async function reportResumption(yard: Yard, sides: readonly Side[], rounds: number): Promise<void> {
+  print(`\nhandshake, resumed beside full, µs of the proxy's CPU, medians of ${rounds} rounds`);
+  for (const side of sides) {
+    const session = await sessionOf(yard, side);
+    const found: { full: number; again: number; bare: number }[] = [];
+    for (let left = rounds; left > 0; left--) {
+      const [full1, again1, bare1] = await inTurns(yard, side, session);
+      const [full2, again2, bare2] = await inTurns(yard, side, session);
+      found.push({ full: (full1 + full2) / 2, again: (again1 + again2) / 2, bare: (bare1 + bare2) / 2 });
+    }
+    const middle = (pick: (each: (typeof found)[number]) => number): string =>
+      median(found.map(pick)).toFixed(0);
+    print(
+      `  ${side.name}: full ${middle((r) => r.full)}, resumed ${middle((r) => r.again)}, no handshake ${middle((r) => r.bare)}`,
+    );
+    print(`    resumed / full, the whole connection    ${spread(found.map((r) => r.again / r.full))}`);
+    print(
+      `    resumed / full, the handshake alone     ${spread(found.map((r) => (r.again - r.bare) / (r.full - r.bare)))}`,
+    );
+  }
+}
+
+async function inTurns(yard: Yard, side: Side, session: Buffer): Promise<readonly [number, number, number]> {
+  return [
+    await handshakes(yard, side, undefined),
+    await handshakes(yard, side, session),
+    await bareConnections(side),
+  ];
+}

@@ -1,0 +1,57 @@
+/** What the README says of a run of the bench. */
+
+import type { LoadResult, Results, Spread } from './results.ts';
+import type { RivalName } from './rivals.ts';
+
+const COLUMNS: readonly RivalName[] = [
+  'HAProxy',
+  'HAProxy, mTLS only',
+  'nginx',
+  'http-proxy',
+  '@fastify/http-proxy',
+];
+
+/** Head and rows of the table of loads: patchgate's own cost, then its share of each rival's. */
+export function measuredRows({ loads }: Results): [readonly string[], readonly (readonly string[])[]] {
+  return [['load', 'patchgate', ...COLUMNS.map((name) => `÷ ${name}`), 'noise'], loads.map(row)];
+}
+
+function row({ name, unit, patchgate, rivals, noise }: LoadResult): readonly string[] {
+  const ratios = COLUMNS.map((column) => {
+    const rival = rivals.find((each) => each.name === column);
+    if (rival === undefined) return '';
+    const goal = rival.goal === undefined ? '' : `, goal ${rival.goal.toFixed(2)}`;
+    return `**${rival.ratio.median.toFixed(2)}** (${range(rival.ratio)}${goal})`;
+  });
+  return [name, `${patchgate} ${unit}`, ...ratios, range(noise)];
+}
+
+function range({ min, max }: Spread): string {
+  return `${min.toFixed(2)}–${max.toFixed(2)}`;
+}
+
+/** Latency, memory, and what all of it was measured with. */
+export function besideText({
+  date,
+  rounds,
+  machine,
+  cipher,
+  versions,
+  skipped,
+  latency,
+  memory,
+}: Results): string {
+  const waits = latency.sides.map(
+    ({ name, p50Ms, p99Ms }) => `${name} ${p50Ms.toFixed(2)} / ${p99Ms.toFixed(2)} ms`,
+  );
+  const resident = memory.sides.map(
+    ({ name, idleMib, kibPerStream }) => `${name} ${idleMib} MiB and ${kibPerStream} KiB`,
+  );
+  const used = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    `Latency at ${latency.requestsPerSecond} requests a second, half of what patchgate took (p50 / p99): ${waits.join(' · ')}.`,
+    `Resident at rest, and at most for each of ${memory.streams} uploads at once: ${resident.join(' · ')}.`,
+    `${date.slice(0, 10)}, ${rounds} rounds, ${machine}, ${cipher}: ${used.join(' · ')}.`,
+    ...skipped.map((reason) => `Left out: ${reason}.`),
+  ].join('\n\n');
+}

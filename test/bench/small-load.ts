@@ -1,0 +1,34 @@
+/** Small requests on kept connections: whole policy, log and metrics on, the token seen before. */
+
+import type { Caller } from './load.ts';
+import { type Load, measured, openCallers, requireStatus } from './measure.ts';
+
+export const CONNECTIONS = 8;
+
+/** So many requests, shared by the callers, each sending one after another. */
+export async function ask(callers: readonly Caller[], count: number): Promise<void> {
+  await Promise.all(
+    callers.map(async (caller) => {
+      for (let left = count / callers.length; left > 0; left--) {
+        requireStatus(await caller.get('/v1/models/bench'), 200, 'a small request');
+      }
+    }),
+  );
+}
+
+/** Connections are opened before the clock starts: handshakes are another matter. */
+export function smallLoad(requests: number): Load {
+  return {
+    name: 'small request',
+    unit: 'µs',
+    rivals: ['HAProxy', 'HAProxy, mTLS only', 'nginx', 'http-proxy', '@fastify/http-proxy'],
+    goals: { HAProxy: 0.35, 'HAProxy, mTLS only': 1.5, 'http-proxy': 1 / 3, '@fastify/http-proxy': 1 / 3 },
+    async run(yard, side) {
+      const callers = await openCallers(yard, side, CONNECTIONS);
+      await ask(callers, CONNECTIONS * 10);
+      const ns = await measured(side, () => ask(callers, requests));
+      for (const caller of callers) caller.close();
+      return ns / 1000 / requests;
+    },
+  };
+}
