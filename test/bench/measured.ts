@@ -34,6 +34,8 @@ function range({ min, max }: Spread): string {
 export function besideText({
   date,
   rounds,
+  requests,
+  mebibytes,
   machine,
   cipher,
   versions,
@@ -51,7 +53,7 @@ export function besideText({
   return [
     `Latency at ${latency.requestsPerSecond} requests a second, half of what patchgate took (p50 / p99): ${waits.join(' · ')}.`,
     `Resident at rest, and at most for each of ${memory.streams} uploads at once: ${resident.join(' · ')}.`,
-    `${date.slice(0, 10)}, ${rounds} rounds, ${machine}, ${cipher}: ${used.join(' · ')}.`,
+    `${date.slice(0, 10)}, rounds: ${rounds}, of ${requests} requests and streams of ${mebibytes} MiB; ${machine}, ${cipher}: ${used.join(' · ')}.`,
     ...skipped.map((reason) => `Left out: ${reason}.`),
   ].join('\n\n');
 }

@@ -46,6 +46,10 @@ export interface Results {
   /** ISO 8601. */
   readonly date: string;
   readonly rounds: number;
+  /** Small requests of one run. */
+  readonly requests: number;
+  /** MiB of one stream. */
+  readonly mebibytes: number;
   readonly machine: string;
   readonly cipher: string;
   readonly versions: Readonly<Record<string, string>>;

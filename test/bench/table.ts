@@ -5,7 +5,7 @@ import { cpus } from 'node:os';
 import { chart } from './chart.ts';
 import { fullLoad, resumedLoad } from './handshake-loads.ts';
 import { measureLatency, printLatency } from './latency.ts';
-import type { Load } from './measure.ts';
+import { type Load, MIB } from './measure.ts';
 import { measureMemory, printMemory } from './memory.ts';
 import { print } from './print.ts';
 import { chartPath, type LoadResult, type Results, resultsPath, resultsText } from './results.ts';
@@ -62,6 +62,8 @@ export async function runTable(
   return {
     date: new Date().toISOString(),
     rounds: options.rounds,
+    requests: options.requests,
+    mebibytes: options.streamBytes / MIB,
     machine: `${cpus().length} × ${processor?.model.trim() ?? 'unknown'}`,
     cipher,
     versions: versionsOf(running),
