@@ -7,7 +7,7 @@ import type { CallListener } from './edge/call-listener.ts';
 import type { CallerConnection } from './edge/caller-connection.ts';
 import type { LimitLease } from './limits/limits-backend.ts';
 import type { Policy } from './policy/policy.ts';
-import { refusal } from './refuse.ts';
+import { type Refusal, refusal } from './refuse.ts';
 import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } from './stream/account.ts';
 import { refusalText } from './stream/heads.ts';
 import { type JudgementContext, judge, type Leased, leaseFor } from './stream/judgement.ts';
@@ -117,6 +117,10 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#refuse(denial);
   }
 
+  onAnswer(answer: Refusal, denial: Denial): void {
+    this.#answer(answer, denial);
+  }
+
   onBroken(endedBy: EndedBy, cause: string): void {
     this.#breakOff(endedBy, cause);
   }
@@ -171,13 +175,16 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
       this.#breakOff('gateway', denial.detail, denial);
       return;
     }
-    const reuse = this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
     const { requestId, trail } = this.#account;
-    const problem = refusal(denial, { requestId, ...(trail.tenant && { realm: trail.tenant.name }) });
-    this.#account.bytesOut = this.#head.method === 'HEAD' ? 0 : problem.body.length;
-    if (!this.#end({ status: problem.status, endedBy: 'gateway', denial })) return;
-    this.#transfer?.resetNode();
-    this.#caller.write(refusalText(problem, this.#head, reuse));
+    this.#answer(refusal(denial, { requestId, ...(trail.tenant && { realm: trail.tenant.name }) }), denial);
+  }
+
+  #answer(answer: Refusal, denial: Denial): void {
+    const reuse = this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
+    this.#account.bytesOut = this.#head.method === 'HEAD' ? 0 : answer.body.length;
+    if (!this.#end({ status: answer.status, endedBy: 'gateway', denial })) return;
+    this.#transfer?.resetNode(denial.step === 'node' ? denial.detail : undefined);
+    this.#caller.write(refusalText(answer, this.#head, reuse));
     this.#caller.finish(reuse);
   }
 
@@ -185,7 +192,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   #breakOff(endedBy: EndedBy, cause: string, denial?: Denial): void {
     const status = this.#transfer?.status ?? CALLER_GONE;
     if (!this.#end({ status, endedBy, cause, ...(denial && { denial }) })) return;
-    this.#transfer?.resetNode();
+    this.#transfer?.resetNode(endedBy === 'upstream' ? cause : undefined);
     this.#caller.abort();
   }
 

@@ -23,8 +23,9 @@ import { createMetrics, type Metrics, type MetricsText } from './observe/metrics
 import { describeLists, describePolicy } from './policy/describe.ts';
 import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
-import type { HostPort, Policy } from './policy/policy.ts';
+import { type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
 import type { PolicySources } from './policy/sources.ts';
+import { type Lookup, systemLookup } from './relay/node-resolver.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
 import { followSources } from './stream/follow-sources.ts';
@@ -37,6 +38,8 @@ export interface GatewayOptions {
   readonly log: Log;
   /** Callers are read into memory that is there already, where this Node can; unless told otherwise they are. */
   readonly readsInPlace?: boolean;
+  /** Finds the addresses of names of nodes; the system's own way unless told otherwise. */
+  readonly lookup?: Lookup;
 }
 
 /** A running gateway, or the faults that kept it from starting: at the start any fault does. */
@@ -62,7 +65,8 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
     streams.close();
     return { faults };
   }
-  const gateway = new Gateway(options, policy, { metrics, streams, sources, memory });
+  const { lookup = systemLookup } = options;
+  const gateway = new Gateway(options, policy, { metrics, streams, sources, memory, lookup });
   await gateway.start();
   return { gateway, faults };
 }
@@ -74,6 +78,7 @@ interface FirstParts {
   readonly sources: PolicySources;
   /** Where callers are read to, if they can be. */
   readonly memory: RecordMemory | undefined;
+  readonly lookup: Lookup;
 }
 
 /** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
@@ -118,10 +123,14 @@ export class Gateway {
       file: policy.gateway.accessLog,
       onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
     });
-    this.#pools = new UpstreamPools(
-      { llhttp: this.#llhttp, deadlines: this.#deadlines },
-      new NodeTlsContexts(this.#certificates.nodes),
-    );
+    this.#pools = new UpstreamPools({
+      llhttp: this.#llhttp,
+      deadlines: this.#deadlines,
+      tls: new NodeTlsContexts(this.#certificates.nodes),
+      lookup: first.lookup,
+      onChange: (change) => log.warn(change, 'a node is thought of otherwise'),
+    });
+    this.#pools.follow(upstreamsOf(policy));
     this.#exchanges = {
       policy: () => this.#live.current,
       pools: this.#pools,
@@ -144,6 +153,8 @@ export class Gateway {
       metricsText: (accept) => this.#metricsText(accept),
       certificates: () => this.#certificates.summaries(),
       policyStatus: () => this.#status(),
+      nodes: () => this.#pools.statuses,
+      setDrained: (upstream, node, drained) => this.#pools.setDrained(upstream, node, drained),
       ready: () => !this.#draining,
       reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
     });
@@ -215,7 +226,7 @@ export class Gateway {
       void listener.stopAccepting();
       listener.destroyAll();
     }
-    this.#pools.retain(new Set());
+    this.#pools.close();
     this.#certificates.close();
     this.#sources.close();
     this.#streams.close();
@@ -261,9 +272,7 @@ export class Gateway {
     this.#observe(policy, successful);
     void this.#certificates.follow();
     this.#streams.examineSoon();
-    this.#pools.retain(
-      new Set([...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()])),
-    );
+    this.#pools.follow(upstreamsOf(policy));
     this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
   }
 
@@ -273,6 +282,7 @@ export class Gateway {
 
   #metricsText(accept?: string): Promise<MetricsText> {
     this.#certificates.observe(this.#metrics);
+    this.#metrics.nodes(this.#pools.gauges);
     this.#metrics.addressLists([...this.#live.current.tenants.values()].flatMap(describeLists));
     return this.#metrics.text(accept);
   }

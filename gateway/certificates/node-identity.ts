@@ -2,7 +2,8 @@
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { PolicyFault } from '../core/fault.ts';
-import type { Policy, Upstream } from '../policy/policy.ts';
+import { type Policy, upstreamsOf } from '../policy/policy.ts';
+import type { Upstream } from '../policy/upstream.ts';
 import { type CertifiedKey, readAuthorities, readCertifiedKey } from './certificate-files.ts';
 import type { IdentitySource } from './identity-store.ts';
 import { PemFiles } from './pem-files.ts';
@@ -24,7 +25,11 @@ const FILES = ['ca', 'cert', 'key'] as const;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
 /** The files of an upstream with TLS as they are to be read. */
-export function nodeIdentitySource({ tenant, name, tls }: Upstream): IdentitySource<NodeIdentity> {
+export function nodeIdentitySource({
+  tenant,
+  name,
+  tls,
+}: Pick<Upstream, 'tenant' | 'name' | 'tls'>): IdentitySource<NodeIdentity> {
   const upstream = `${tenant}/${name}`;
   const paths = new Map<NodeFile, string>();
   for (const file of FILES) if (tls[file] !== undefined) paths.set(file, tls[file]);
@@ -38,8 +43,7 @@ export function nodeIdentitySource({ tenant, name, tls }: Upstream): IdentitySou
 
 /** The upstreams that have nodes over TLS. */
 export function upstreamsOverTls(policy: Policy): readonly Upstream[] {
-  const all = [...policy.tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()]);
-  return all.filter(({ nodes }) => nodes.some((node) => node.secure));
+  return upstreamsOf(policy).filter(({ nodes }) => nodes.some((node) => node.secure));
 }
 
 async function readIdentity(

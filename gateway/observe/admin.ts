@@ -11,6 +11,10 @@ export interface AdminOptions {
   readonly policyStatus: () => object;
   /** The server names in use and their certificates: printed as JSON. */
   readonly certificates: () => readonly object[];
+  /** Every upstream and its nodes: printed as JSON. */
+  readonly nodes: () => readonly object[];
+  /** A drained node gets no new request; false where there is none of that name. */
+  readonly setDrained: (upstream: string, node: string, drained: boolean) => boolean;
   /** False while draining and before the first policy. */
   readonly ready: () => boolean;
   /** Reloads and says what came of it: printed as JSON. */
@@ -44,7 +48,10 @@ const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/readyz', { method: 'GET', answer: (_request, { ready }) => readiness(ready()) }],
   ['/policy', { method: 'GET', answer: (_request, { policyStatus }) => json(200, policyStatus()) }],
   ['/certificates', { method: 'GET', answer: (_request, { certificates }) => json(200, certificates()) }],
-  ['/reload', { method: 'POST', answer: answerReload }],
+  ['/reload', { method: 'POST', answer: changes(answerReload) }],
+  ['/nodes', { method: 'GET', answer: (_request, { nodes }) => json(200, nodes()) }],
+  ['/nodes/drain', { method: 'POST', answer: changes(drainAnswer(true)) }],
+  ['/nodes/resume', { method: 'POST', answer: changes(drainAnswer(false)) }],
 ]);
 
 /** A server for operators and scrapers. Whoever reaches it may reload, so it belongs on loopback. */
@@ -87,9 +94,26 @@ async function answerMetrics(request: IncomingMessage, options: AdminOptions): P
 }
 
 /** Browsers name the page a POST comes from: no page has any business here (cross-site request forgery). */
-async function answerReload(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
-  if (request.headers.origin !== undefined) return json(403, { error: 'origin not allowed' });
+function changes(answer: Handler): Handler {
+  return (request, options) =>
+    request.headers.origin === undefined
+      ? answer(request, options)
+      : json(403, { error: 'origin not allowed' });
+}
+
+async function answerReload(_request: IncomingMessage, options: AdminOptions): Promise<Answer> {
   return json(200, await options.reload());
+}
+
+function drainAnswer(drained: boolean): Handler {
+  return ({ url = '' }, options) => {
+    const query = new URLSearchParams(url.slice(url.indexOf('?') + 1));
+    const [upstream, node] = [query.get('upstream'), query.get('node')];
+    if (upstream === null || node === null)
+      return json(400, { error: 'upstream and node are needed, as /nodes has them' });
+    if (!options.setDrained(upstream, node, drained)) return json(404, { error: 'there is no such node' });
+    return json(200, { upstream, node, drained });
+  };
 }
 
 function readiness(isReady: boolean): Answer {

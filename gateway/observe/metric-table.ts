@@ -136,6 +136,18 @@ export const metricTable = {
     labels: ['action'],
     help: 'Times the bound on held bytes stopped all reading (paused), and streams it ended (shed).',
   },
+  nodeUp: {
+    name: 'patchgate_node_up',
+    type: 'gauge',
+    labels: ['upstream', 'node'],
+    help: 'Whether a node (of tenant/upstream) is thought well (1), or out by its checks, ejection or its name (0).',
+  },
+  breakerState: {
+    name: 'patchgate_breaker_state',
+    type: 'gauge',
+    labels: ['upstream', 'node'],
+    help: 'The breaker of a node (of tenant/upstream): closed (0), half open (1), open (2).',
+  },
   openConnections: {
     name: 'patchgate_open_connections',
     type: 'gauge',

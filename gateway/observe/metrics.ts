@@ -40,6 +40,17 @@ export interface AddressListState {
   readonly isCurrent: boolean;
 }
 
+/** A node as it is now. */
+export interface NodeState {
+  /** `tenant/upstream`. */
+  readonly upstream: string;
+  /** Its URL as written. */
+  readonly node: string;
+  readonly up: 0 | 1;
+  /** 0 closed, 1 half open, 2 open. */
+  readonly breaker: number;
+}
+
 /** Text of a scrape. */
 export interface MetricsText {
   readonly contentType: string;
@@ -72,6 +83,8 @@ export interface Metrics {
   certificateEndings(endings: readonly CertificateEnding[]): void;
   /** Replaces what was set before. */
   addressLists(lists: readonly AddressListState[]): void;
+  /** Replaces what was set before. */
+  nodes(nodes: readonly NodeState[]): void;
   /** The policy was read, at the start too; `generation` is the one in force now. */
   policyRead(generation: number, successful: boolean, atSeconds: number): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
@@ -200,6 +213,16 @@ class RegistryMetrics implements Metrics {
     for (const { tenant, list, prefixes, isCurrent } of lists) {
       addressPrefixes.cell(tenant, list).value = prefixes;
       addressListCurrent.cell(tenant, list).value = isCurrent ? 1 : 0;
+    }
+  }
+
+  nodes(nodes: readonly NodeState[]): void {
+    const { nodeUp, breakerState } = this.#tallies;
+    nodeUp.clear();
+    breakerState.clear();
+    for (const { upstream, node, up, breaker } of nodes) {
+      nodeUp.cell(upstream, node).value = up;
+      breakerState.cell(upstream, node).value = breaker;
     }
   }
 

@@ -2,6 +2,7 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import { namePattern } from '../core/name-pattern.ts';
+import { paramsOf } from '../core/path-template.ts';
 import {
   buildRouteTable,
   type PathPattern,
@@ -13,16 +14,17 @@ import { type AddressLists, addressRules, unknownLists } from './address-lists.t
 import type {
   ClaimTemplate,
   ContentRule,
+  Fallback,
   Requirement,
   Route,
   RouteLimits,
   StreamRule,
   TunnelRule,
-  Upstream,
 } from './policy.ts';
 import { contradictions } from './route-contradictions.ts';
 import { type RulePlaces, rulePlaces } from './rule-places.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
+import type { Upstream } from './upstream.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** Keys of a route that refuse. */
@@ -38,6 +40,7 @@ const CONTENT = ['maxAbs', 'maxChanged', 'tensors'] as const;
 interface Resolved {
   readonly pattern: PathPattern;
   readonly upstream: Upstream;
+  readonly fallback?: Fallback;
 }
 
 export function compileRoutes(
@@ -58,7 +61,7 @@ export function compileRoutes(
     const resolved = resolveNames(places, written, path, upstreams, faults);
     if (resolved === undefined) continue;
     const at = rulePlaces(places, path, RULES);
-    const route = compileRoute(file, written, at, lists, resolved.upstream, shared);
+    const route = compileRoute(file, written, at, lists, resolved, shared);
     entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
   }
   return { routes: buildRouteTable(entries), faults };
@@ -72,12 +75,8 @@ function resolveNames(
   upstreams: ReadonlyMap<string, Upstream>,
   faults: PolicyFault[],
 ): Resolved | undefined {
-  const upstream = upstreams.get(written.upstream);
-  const known = places.keys(['upstreams']);
-  if (!known.includes(written.upstream)) {
-    const problem = `there is no upstream ${written.upstream}`;
-    faults.push(places.at([...path, 'upstream'], problem, known.join(', ') || undefined));
-  }
+  const upstream = namedUpstream(places, written.upstream, [...path, 'upstream'], upstreams, faults);
+  const fallback = resolveFallback(places, written, path, upstreams, faults);
   faults.push(...unknownLists(places, [...path, 'allow'], written.allow ?? []));
   faults.push(...idleKeys(places, written, path));
   if (written.require !== 'none' && places.keys(['issuers']).length === 0) {
@@ -90,7 +89,54 @@ function resolveNames(
   }
   faults.push(...unknownParams(places, written, path, pattern));
   faults.push(...contradictions(places, written, path, pattern.params));
-  return upstream && { pattern, upstream };
+  const hashed = [upstream, fallback !== undefined && 'upstream' in fallback ? fallback.upstream : undefined];
+  for (const each of hashed)
+    if (each !== undefined) faults.push(...lackedParams(places, written, each, pattern));
+  return upstream && { pattern, upstream, ...(fallback !== undefined && { fallback }) };
+}
+
+function namedUpstream(
+  places: Places,
+  name: string,
+  path: Path,
+  upstreams: ReadonlyMap<string, Upstream>,
+  faults: PolicyFault[],
+): Upstream | undefined {
+  const known = places.keys(['upstreams']);
+  if (!known.includes(name))
+    faults.push(places.at(path, `there is no upstream ${name}`, known.join(', ') || undefined));
+  return upstreams.get(name);
+}
+
+function resolveFallback(
+  places: Places,
+  { upstream, fallback }: RouteFile,
+  path: Path,
+  upstreams: ReadonlyMap<string, Upstream>,
+  faults: PolicyFault[],
+): Fallback | undefined {
+  if (fallback === undefined) return undefined;
+  if (typeof fallback !== 'string') {
+    const { status, body, contentType } = fallback;
+    return { status, fields: ['Content-Type', contentType], body: Buffer.from(body) };
+  }
+  const at = [...path, 'fallback'];
+  if (fallback === upstream) faults.push(places.at(at, 'is the upstream itself', 'another, or an answer'));
+  const found = namedUpstream(places, fallback, at, upstreams, faults);
+  return found && { upstream: found };
+}
+
+/** Requests without what their node is chosen by would all go to one. */
+function lackedParams(
+  places: Places,
+  { name }: RouteFile,
+  upstream: Upstream,
+  pattern: PathPattern,
+): PolicyFault[] {
+  if (upstream.balance !== 'hash') return [];
+  const lacked = paramsOf(upstream.hashOn).filter((param) => !pattern.params.includes(param));
+  const at = ['upstreams', upstream.name, 'hashOn'];
+  return lacked.map((param) => places.at(at, `the path of the route ${name} has no {${param}}`));
 }
 
 /** Keys of `stream` that nothing would come of. */
@@ -129,7 +175,7 @@ function compileRoute(
   written: RouteFile,
   places: RulePlaces,
   lists: AddressLists,
-  upstream: Upstream,
+  { upstream, fallback }: Resolved,
   shared: Shared,
 ): Route {
   const { name, require, allow, certificate, stream } = written;
@@ -145,6 +191,7 @@ function compileRoute(
     forwardCertificateChain,
     matchCommonName: certificate?.commonName ?? false,
     upstream,
+    ...(fallback !== undefined && { fallback }),
     ...(require !== 'none' && { require: shared.requirement(require) }),
     ...(allow !== undefined && { addresses: addressRules(lists, allow, []) }),
     ...(certificate !== undefined && { certificateNames: certificate.names }),

@@ -2,9 +2,11 @@
 
 import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
-import type { NodeAddress, NodeTls, Upstream } from './policy.ts';
+import { type PathTemplate, parseTemplate } from '../core/path-template.ts';
 import { isServerName } from './server-name.ts';
-import type { TenantFile, UpstreamFile } from './tenant-file.ts';
+import type { TenantFile } from './tenant-file.ts';
+import type { NodeAddress, NodeTls, Upstream } from './upstream.ts';
+import type { UpstreamFile } from './upstream-file.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 export function compileUpstreams(
@@ -15,16 +17,12 @@ export function compileUpstreams(
   const faults: PolicyFault[] = [];
   for (const [name, written] of Object.entries(file.upstreams)) {
     const path = ['upstreams', name];
-    const nodes: NodeAddress[] = [];
-    for (const [index, text] of written.nodes.entries()) {
-      const node = readNode(text);
-      if (typeof node === 'string') faults.push(places.at([...path, 'nodes', index], node, NODE_FORM));
-      else nodes.push(node);
-    }
-    const { balance } = written;
+    const nodes = readNodes(places, path, written, faults);
     faults.push(...tlsFaults(places, path, written, nodes));
-    if (balance === 'hash') faults.push(places.at([...path, 'balance'], 'hash is not supported yet'));
-    else upstreams.set(name, compileUpstream(places, file.tenant, name, written, balance, nodes));
+    const hashOn = parseTemplate(written.hashOn);
+    if (hashOn === undefined)
+      faults.push(places.at([...path, 'hashOn'], `${written.hashOn} is no template`, 'as in {model_id}'));
+    else upstreams.set(name, compileUpstream(places, file.tenant, name, written, hashOn, nodes));
   }
   return { upstreams, faults };
 }
@@ -33,20 +31,59 @@ function compileUpstream(
   places: Places,
   tenant: string,
   name: string,
-  { tls, timeouts, connections }: UpstreamFile,
-  balance: Upstream['balance'],
+  written: UpstreamFile,
+  hashOn: PathTemplate,
   nodes: readonly NodeAddress[],
 ): Upstream {
+  const { tls, balance, slowStart, resolve: resolveMs, timeouts, connections } = written;
   return {
     name,
     tenant,
     nodes,
     tls: compileTls(places, tls),
     balance,
+    hashOn,
+    slowStartMs: slowStart,
+    resolveMs,
+    ...watchedBy(written),
     connectMs: timeouts.connect,
     firstByteMs: timeouts.firstByte,
     maxConnections: connections.max,
     idleMs: connections.idle,
+  };
+}
+
+function watchedBy({
+  health,
+  ejection,
+  breaker,
+}: UpstreamFile): Pick<Upstream, 'health' | 'ejection' | 'breaker'> {
+  return {
+    ...(health !== undefined && {
+      health: {
+        path: health.path,
+        expect: health.expect,
+        intervalMs: health.interval,
+        timeoutMs: health.timeout,
+        unhealthyAfter: health.unhealthyAfter,
+        healthyAfter: health.healthyAfter,
+      },
+    }),
+    ...(ejection !== undefined && {
+      ejection: {
+        consecutiveFailures: ejection.consecutiveFailures,
+        forMs: ejection.for,
+        maxForMs: ejection.maxFor,
+        maxShare: ejection.maxShare,
+      },
+    }),
+    breaker: {
+      timeoutMs: breaker.timeout,
+      errorThreshold: breaker.errorThreshold,
+      minimumRequests: breaker.minimumRequests,
+      sleepWindowMs: breaker.sleepWindow,
+      maxConcurrent: breaker.maxConcurrent,
+    },
   };
 }
 
@@ -88,16 +125,40 @@ const NODE_FORM = 'http://host:port or https://host:port';
 /** Nothing beside host and port, and no spelling of an address that `URL` would read as another: `010.0.0.1`. */
 const NODE = /^https?:\/\/(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?\/?$/i;
 
-function readNode(text: string): NodeAddress | string {
+function readNodes(
+  places: Places,
+  path: Path,
+  written: UpstreamFile,
+  faults: PolicyFault[],
+): readonly NodeAddress[] {
+  const nodes: NodeAddress[] = [];
+  for (const [index, each] of written.nodes.entries()) {
+    const { url, weight } = typeof each === 'string' ? { url: each, weight: 1 } : each;
+    const at = [...path, 'nodes', index, ...(typeof each === 'string' ? [] : ['url'])];
+    const node = readNode(url, weight);
+    if (node === undefined) faults.push(places.at(at, `${url} is no address of a node`, NODE_FORM));
+    else if (nodes.some((other) => isSame(other, node)))
+      faults.push(places.at(at, `${url} stands here twice`));
+    else nodes.push(node);
+  }
+  return nodes;
+}
+
+function isSame(a: NodeAddress, b: NodeAddress): boolean {
+  return a.host === b.host && a.port === b.port && a.secure === b.secure;
+}
+
+function readNode(text: string, weight: number): NodeAddress | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const host = NODE.exec(text)?.[1]?.toLowerCase() ?? '';
   const plain = host.startsWith('[') || (host !== '' && host === url?.hostname);
-  if (url === undefined || !plain || url.port === '0') return `${text} is no address of a node`;
+  if (url === undefined || !plain || url.port === '0') return undefined;
   const secure = url.protocol === 'https:';
   return {
-    url: url.origin,
+    url: text,
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: Number(url.port || (secure ? 443 : 80)),
     secure,
+    weight,
   };
 }

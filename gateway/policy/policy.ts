@@ -12,6 +12,7 @@ import type { KeySet } from './key-set.ts';
 import type { RevokedCertificates, RevokedTokens } from './revocations.ts';
 import type { RulePlaces } from './rule-places.ts';
 import type { TokenMemory } from './token-memory.ts';
+import type { Upstream } from './upstream.ts';
 
 /** Everything in force at one moment. A request reads it once and keeps it to its end. */
 export interface Policy {
@@ -150,38 +151,6 @@ export interface Issuer {
   readonly keys: KeySet;
 }
 
-export interface Upstream {
-  readonly name: string;
-  readonly tenant: string;
-  readonly nodes: readonly NodeAddress[];
-  /** For the nodes that are spoken to over TLS. */
-  readonly tls: NodeTls;
-  readonly balance: 'leastRequests' | 'roundRobin';
-  readonly connectMs: number;
-  readonly firstByteMs: number;
-  readonly maxConnections: number;
-  readonly idleMs: number;
-}
-
-/** One sync node, spoken to in HTTP/1.1. `url` is its name in logs and metrics. */
-export interface NodeAddress extends HostPort {
-  readonly url: string;
-  /** Over TLS. */
-  readonly secure: boolean;
-}
-
-/** TLS to nodes. Files are absolute paths to PEM, read when first needed and again when they change. */
-export interface NodeTls {
-  /** Authorities of the nodes' certificates; absent means the public ones. */
-  readonly ca?: string;
-  /** The chain the gateway shows, and its key; both or neither. */
-  readonly cert?: string;
-  readonly key?: string;
-  /** The name asked for and looked for in the certificate, in place of the node's host. */
-  readonly serverName?: string;
-  readonly minTlsVersion: TlsVersion;
-}
-
 export interface Route {
   readonly name: string;
   readonly places: RulePlaces;
@@ -207,7 +176,14 @@ export interface Route {
   /** Only handshakes of that protocol are taken, and what follows one is a tunnel. */
   readonly upgrade?: TunnelRule;
   readonly upstream: Upstream;
+  /** For requests no node of the upstream can take. */
+  readonly fallback?: Fallback;
 }
+
+/** Another upstream, or an answer of the gateway's own; `fields` is name, value. */
+export type Fallback =
+  | { readonly upstream: Upstream }
+  | { readonly status: number; readonly fields: readonly string[]; readonly body: Buffer };
 
 export interface Requirement {
   readonly scope: ScopeName;
@@ -274,6 +250,11 @@ export function listenerOf(policy: Policy, name: string): ListenerSettings {
   const listener = policy.gateway.listeners.find((each) => each.name === name);
   if (listener === undefined) throw new Error(`the policy has no listener ${name}`);
   return listener;
+}
+
+/** The upstreams of every tenant. */
+export function upstreamsOf({ tenants }: Policy): readonly Upstream[] {
+  return [...tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()]);
 }
 
 /** Who answers to a concrete server name, and under which name of the policy. */

@@ -45,6 +45,12 @@ export const rate = read(parseRate, 'a rate like 100/s, 6000/m, 10/h');
 /** Bytes in a time. */
 export const byteRate = read(parseByteRate, 'a rate like 10KiB/s, 20GiB/d');
 
+/** A share, from 1 to 100. */
+export const percent = read((text) => {
+  const [, digits] = /^([1-9][0-9]?|100)%$/.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits);
+}, 'a share like 50%, from 1% to 100%');
+
 /** A whole number between two bounds. */
 export function count(min: number, max: number) {
   return z.number().int().min(min).max(max);

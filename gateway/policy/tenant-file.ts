@@ -5,7 +5,8 @@ import { scopeNames } from '../core/scope.ts';
 import { parseDuration, parseShare } from '../core/units.ts';
 import { REVOKED_CERTIFICATE, REVOKED_TOKEN, revokedCertificate, revokedToken } from '../lists/revoked.ts';
 import { clientCertificates, minTlsVersion } from './gateway-file.ts';
-import { byteRate, count, duration, later, name, prefix, rate, read, size } from './schema-types.ts';
+import { byteRate, count, duration, name, prefix, rate, read, size } from './schema-types.ts';
+import { upstream } from './upstream-file.ts';
 
 const DAY_MS = 86_400_000;
 /** Asymmetric only: a secret shared with the gateway could sign as well as verify (RFC 8725 §3.1). */
@@ -95,52 +96,6 @@ const issuer = z.strictObject({
   binding: binding.prefault('ifPresent').describe('Whether tokens are bound to the certificate (RFC 8705).'),
 });
 
-const upstream = z.strictObject({
-  nodes: z
-    .array(z.string())
-    .min(1)
-    .max(1000)
-    .describe('http://host:port or https://host:port of each sync node.'),
-  tls: z
-    .strictObject({
-      ca: z
-        .string()
-        .min(1)
-        .optional()
-        .describe("PEM: authorities of the nodes' certificates; else the public ones."),
-      cert: z.string().min(1).optional().describe('PEM: the chain the gateway shows to the nodes.'),
-      key: z.string().min(1).optional().describe('PEM: its key.'),
-      serverName: z
-        .string()
-        .optional()
-        .describe("The name asked for and found in the nodes' certificates, if not their host."),
-      minTlsVersion: minTlsVersion.prefault('TLSv1.3').describe('The oldest TLS version spoken to nodes.'),
-    })
-    .optional()
-    .describe('For nodes over https; the files are read again when they change.'),
-  balance: z
-    .enum(['leastRequests', 'roundRobin', 'hash'])
-    .prefault('leastRequests')
-    .meta({ enum: ['leastRequests', 'roundRobin'], description: 'How a node is chosen.' }),
-  hashOn: later('balancing by hash'),
-  health: later('active health checks'),
-  breaker: later('the breaker'),
-  timeouts: z
-    .strictObject({
-      connect: duration(10, 60_000).prefault('2s').describe('For the connection to a node.'),
-      firstByte: duration(10, DAY_MS)
-        .prefault('30s')
-        .describe('From the last byte sent to the first received.'),
-    })
-    .prefault({}),
-  connections: z
-    .strictObject({
-      max: count(1, 65_535).prefault(64).describe('Connections to one node.'),
-      idle: duration(100, DAY_MS).prefault('30s').describe('An unused connection is kept so long.'),
-    })
-    .prefault({}),
-});
-
 const claimValue = z.union([z.string().min(1), z.int(), z.boolean()]);
 
 const requirement = z.strictObject({
@@ -156,6 +111,11 @@ const requirement = z.strictObject({
 });
 
 const mode = z.enum(['enforce', 'shadow']);
+
+/** 204, 205 and 304 have no body (RFC 9110 §15.3.5, §15.3.6, §15.4.5). */
+const answerStatus = count(200, 599).refine((status) => ![204, 205, 304].includes(status), {
+  error: 'is a status without a body',
+});
 
 const onExpiry = read((text) => {
   if (text === 'end') return 0;
@@ -227,6 +187,19 @@ const tunnel = z.strictObject({
     .describe('However busy it is; 1d unless it is given.'),
 });
 
+const fallback = z.union([
+  name,
+  z.strictObject({
+    status: answerStatus.describe('The status of the answer.'),
+    body: z.string().max(65_536).prefault('').describe('Its body.'),
+    contentType: z
+      .string()
+      .regex(/^[!-~]+(?: [!-~]+)*$/, { error: 'a media type' })
+      .prefault('text/plain; charset=utf-8')
+      .describe('Its `Content-Type`.'),
+  }),
+]);
+
 const route = z.strictObject({
   name: name.describe('Names the route in metrics and log.'),
   match: z.strictObject({
@@ -267,6 +240,11 @@ const route = z.strictObject({
     .describe('The route takes WebSocket handshakes (RFC 6455) and nothing else.'),
   tunnel: tunnel.optional().describe('What a handshake leads to; needs `upgrade`.'),
   upstream: name.describe('Where admitted requests go.'),
+  fallback: fallback
+    .optional()
+    .describe(
+      'For requests no node of the upstream can take, before anything was sent: another upstream, or an answer.',
+    ),
 });
 
 export const tenantFile = z.strictObject({
@@ -306,5 +284,4 @@ export const tenantFile = z.strictObject({
 
 export type TenantFile = z.output<typeof tenantFile>;
 export type RouteFile = TenantFile['routes'][number];
-export type UpstreamFile = TenantFile['upstreams'][string];
 export type IssuerFile = TenantFile['issuers'][string];

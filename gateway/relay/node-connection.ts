@@ -1,27 +1,22 @@
 /** One keep-alive connection to a sync node: a request out, its response in, then perhaps another. */
 
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type BodyReader, type BodySink, bodyReader, NO_TRAILERS } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
-import type { Llhttp } from '../http1/llhttp.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
-import type { NodeAddress } from '../policy/policy.ts';
+import type { Destination, NodeContext } from './destination.ts';
 import { JoinedWrites } from './joined-writes.ts';
+import { openNodeSocket } from './node-socket.ts';
 import type { SecuredBy } from './node-tls.ts';
-import { ReadBuffers } from './read-buffers.ts';
+import type { ReadBuffers } from './read-buffers.ts';
+import type { RequestWatch } from './request-watch.ts';
 import type { ConnectionOwner, NodeFault, ResponseListener } from './response-listener.ts';
-
-export interface NodeContext {
-  readonly llhttp: Llhttp;
-  readonly deadlines: Deadlines;
-}
 
 /** Bounds on a node's response head. */
 const HEAD_LIMITS: HeadLimits = { headBytes: 65536, headFields: 200 };
 /** Interim responses (1xx) before the final one; each is read and dropped, so they are bounded. */
 const INTERIM_RESPONSES = 32;
-const BUFFER_BYTES = 1 << 20;
 /** For the node to close a tunnel that its caller has left. */
 const CLOSE_MS = 2000;
 /** They would be read as the answer to another request, or are one that was cut in two (RFC 9112 §9.2). */
@@ -36,7 +31,7 @@ export class NodeConnection extends Expiring {
   readonly #heads: HeadReader;
   readonly #deadlines: Deadlines;
   readonly #output: JoinedWrites;
-  #buffers: ReadBuffers | undefined;
+  readonly #buffers: ReadBuffers | undefined;
   #listener: ResponseListener | undefined;
   /** What the body reader writes to; the end is told by `#endResponse`. */
   readonly #sink: BodySink = {
@@ -59,34 +54,25 @@ export class NodeConnection extends Expiring {
   /** Requests begun on this connection. */
   uses = 0;
 
-  /** `securedBy`: for a node that is spoken to over TLS. */
-  constructor(
-    node: NodeAddress,
-    securedBy: SecuredBy | undefined,
-    connectMs: number,
-    context: NodeContext,
-    owner: ConnectionOwner,
-  ) {
+  /** Told of what becomes of its requests. */
+  readonly watch: RequestWatch | undefined;
+
+  constructor(to: Destination, context: NodeContext, owner: ConnectionOwner, watch?: RequestWatch) {
     super();
-    this.securedBy = securedBy;
+    this.securedBy = to.securedBy;
+    this.watch = watch;
     this.#owner = owner;
     this.#deadlines = context.deadlines;
     this.#heads = new HeadReader(context.llhttp, 'response', HEAD_LIMITS);
-    this.#deadlines.arm(this, connectMs);
-    // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
-    const options = { host: node.host, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
-    if (securedBy === undefined) {
-      this.#buffers = new ReadBuffers();
-      const onread = this.#buffers.onread((chunk) => this.#onData(chunk));
-      this.#transport = connect({ ...options, onread });
-      this.#socket = this.#transport;
-      this.#socket.on('connect', () => this.#onConnect());
-    } else {
-      this.#transport = connect(options);
-      this.#socket = securedBy.secure(this.#transport, node);
-      this.#socket.on('secureConnect', () => this.#onConnect());
-      this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    }
+    this.#deadlines.arm(this, to.connectMs);
+    const { socket, transport, buffers } = openNodeSocket(
+      to,
+      () => this.#onConnect(),
+      (chunk) => this.#onData(chunk),
+    );
+    this.#socket = socket;
+    this.#transport = transport;
+    this.#buffers = buffers;
     this.#output = new JoinedWrites(this.#socket);
     this.#socket.on('drain', () => this.#listener?.onNodeDrain());
     this.#socket.on('end', () => this.#onEnd());
@@ -114,6 +100,7 @@ export class NodeConnection extends Expiring {
     this.#interim = 0;
     this.#requestDone = !hasBody;
     this.uses += 1;
+    this.watch?.begun(hasBody);
     if (hasBody) this.write(head);
     else this.#output.writeNow(head);
   }
@@ -126,6 +113,7 @@ export class NodeConnection extends Expiring {
   /** The request is sent whole. */
   endRequest(): void {
     this.#requestDone = true;
+    this.watch?.sentWhole();
     this.#settle();
   }
 
@@ -145,14 +133,17 @@ export class NodeConnection extends Expiring {
     this.#socket.resume();
   }
 
-  /** Gives the request up: the node sees a reset, never a clean end. */
-  reset(): void {
+  /** Gives the request up: the node sees a reset, never a clean end. `blame`: what the node has done, or not done. */
+  reset(blame?: string): void {
+    if (blame === undefined) this.watch?.giveUp();
+    else this.watch?.break(blame);
     this.#listener = undefined;
     this.#breakOff();
   }
 
   /** Sends what is written, then the end: a tunnel is over. */
   end(): void {
+    this.watch?.end();
     this.#listener = undefined;
     this.#output.end();
     this.#deadlines.arm(this, CLOSE_MS);
@@ -215,6 +206,7 @@ export class NodeConnection extends Expiring {
     this.#keepAlive = head.keepAlive;
     this.#untilClose = head.framing.kind === 'close';
     this.#body = bodyReader(head.framing);
+    this.watch?.answer(head.status);
     const listener = this.#listener;
     listener?.onResponse(head);
     if (this.#body.done && this.#listener === listener) this.#endResponse();
@@ -228,6 +220,7 @@ export class NodeConnection extends Expiring {
     this.#keepAlive = false;
     this.#untilClose = true;
     this.#body = bodyReader({ kind: 'close' });
+    this.watch?.answer(head.status);
     this.#listener.onUpgrade(head);
     return at;
   }
@@ -243,6 +236,7 @@ export class NodeConnection extends Expiring {
   /** The connection is free before its listener hears of the end: the next request may come from there. */
   #endResponse(): void {
     const listener = this.#listener;
+    this.watch?.end();
     this.#settle();
     listener?.onBodyEnd(this.#trailers);
   }
@@ -263,6 +257,7 @@ export class NodeConnection extends Expiring {
   /** The listener hears at once, before what it has of the response is on its way as a whole one. */
   #fail(reason: string): undefined {
     this.#fault = { kind: 'bad-response', reason };
+    this.watch?.break(reason);
     const listener = this.#listener;
     this.#listener = undefined;
     this.#breakOff();
@@ -280,6 +275,7 @@ export class NodeConnection extends Expiring {
     // Without length and chunks the end of the connection is the end of the body (RFC 9112 §6.3, rule 8).
     if (this.#phase === 'body' && this.#untilClose && listener !== undefined) {
       this.#listener = undefined;
+      this.watch?.end();
       listener.onBodyEnd(NO_TRAILERS);
     }
     this.#socket.destroy();
@@ -295,6 +291,7 @@ export class NodeConnection extends Expiring {
     this.#phase = 'closed';
     this.#deadlines.disarm(this);
     this.#heads.close();
+    this.watch?.break(this.#fault.reason);
     const listener = this.#listener;
     this.#listener = undefined;
     this.#owner.onClosed(this, this.#fault);

@@ -1,8 +1,9 @@
-/** The keep-alive connections to one sync node, bounded in number. */
+/** The keep-alive connections to one address of a node, bounded in number. */
 
-import type { NodeAddress } from '../policy/policy.ts';
-import { NodeConnection, type NodeContext } from './node-connection.ts';
+import type { Destination, NodeContext } from './destination.ts';
+import { NodeConnection } from './node-connection.ts';
 import type { SecuredBy } from './node-tls.ts';
+import type { RequestWatch } from './request-watch.ts';
 import type { ConnectionOwner, NodeFault } from './response-listener.ts';
 
 /** Waits for a connection; exactly one of the two is called, perhaps before `acquire` returns. */
@@ -20,21 +21,29 @@ export interface PoolSettings {
 
 /** Hands out idle connections, the warmest first, and opens new ones while the bound allows. */
 export class NodePool implements ConnectionOwner {
-  readonly node: NodeAddress;
+  readonly #to: Destination;
   readonly #settings: PoolSettings;
   readonly #context: NodeContext;
+  readonly #newWatch: () => RequestWatch;
+  readonly #onFree: () => void;
   readonly #open = new Set<NodeConnection>();
   readonly #idle: NodeConnection[] = [];
   readonly #waiters = new Map<NodeConnection, ConnectionWaiter>();
-
-  readonly #onFree: () => void;
   #securedBy: SecuredBy | undefined;
+  #retired = false;
 
-  /** `onFree` is called whenever the pool may have stopped being full. */
-  constructor(node: NodeAddress, settings: PoolSettings, context: NodeContext, onFree: () => void) {
-    this.node = node;
+  /** `newWatch` makes what watches the requests of one connection; `onFree`: the pool may have stopped being full. */
+  constructor(
+    to: Omit<Destination, 'connectMs' | 'securedBy'>,
+    settings: PoolSettings,
+    context: NodeContext,
+    newWatch: () => RequestWatch,
+    onFree: () => void,
+  ) {
+    this.#to = { ...to, connectMs: settings.connectMs, securedBy: undefined };
     this.#settings = settings;
     this.#context = context;
+    this.#newWatch = newWatch;
     this.#onFree = onFree;
   }
 
@@ -59,23 +68,26 @@ export class NodePool implements ConnectionOwner {
     }
     const warm = this.#idle.pop();
     if (warm !== undefined) {
+      warm.watch?.taken(true);
       this.#give(warm, waiter);
       return;
     }
-    const connection = new NodeConnection(
-      this.node,
-      securedBy,
-      this.#settings.connectMs,
-      this.#context,
-      this,
-    );
+    const to = securedBy === undefined ? this.#to : { ...this.#to, securedBy };
+    const connection = new NodeConnection(to, this.#context, this, this.#newWatch());
     this.#open.add(connection);
     this.#waiters.set(connection, waiter);
+    connection.watch?.taken(false);
   }
 
   /** Closes what is idle; what is in use goes on to its end. */
   closeIdle(): void {
     for (const connection of this.#idle.splice(0)) connection.close();
+  }
+
+  /** From here on no connection is kept. */
+  retire(): void {
+    this.#retired = true;
+    this.closeIdle();
   }
 
   onConnected(connection: NodeConnection): void {
@@ -85,7 +97,7 @@ export class NodePool implements ConnectionOwner {
   }
 
   onReusable(connection: NodeConnection): void {
-    if (connection.securedBy !== this.#securedBy) {
+    if (this.#retired || connection.securedBy !== this.#securedBy) {
       connection.close();
       return;
     }
@@ -107,6 +119,8 @@ export class NodePool implements ConnectionOwner {
   /** A waiter that lost interest meanwhile begins nothing, and the connection waits for the next one. */
   #give(connection: NodeConnection, waiter: ConnectionWaiter | undefined): void {
     waiter?.onConnection(connection);
-    if (connection.idle) this.onReusable(connection);
+    if (!connection.idle) return;
+    connection.watch?.giveUp();
+    this.onReusable(connection);
   }
 }

@@ -4,7 +4,7 @@ import { isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
 import type { IdentitySource, IdentityStore } from '../certificates/identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
-import type { NodeAddress, NodeTls, Upstream } from '../policy/policy.ts';
+import type { NodeAddress, NodeTls, Upstream } from '../policy/upstream.ts';
 
 /** How connections to the nodes of an upstream are secured at the moment. */
 export interface SecuredBy {

@@ -13,7 +13,7 @@ export interface SupervisionWatcher {
   /** Body bytes to the caller so far. */
   readonly bytesOut: number;
   /** The stream may not go on. */
-  onObjection(denial: Denial): void;
+  onCut(denial: Denial): void;
   /** The tunnel is as old as it may become. */
   onTunnelOver(): void;
 }
@@ -62,7 +62,7 @@ export class Supervision extends Expiring {
     const nowMs = performance.now();
     const { bytesIn, bytesOut } = this.#watcher;
     const denial = this.#objection(bytesIn, bytesOut, nowMs);
-    if (denial !== undefined) this.#watcher.onObjection(denial);
+    if (denial !== undefined) this.#watcher.onCut(denial);
     else if (nowMs >= this.#endsAtMs) this.#watcher.onTunnelOver();
     else this.#deadlines.arm(this, this.#tickMs);
   }

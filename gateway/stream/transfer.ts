@@ -10,13 +10,15 @@ import { switchFault } from '../http1/handshake.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import type { LimitLease } from '../limits/limits-backend.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { Refusal } from '../refuse.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
+import type { NodeWaiter } from '../relay/node-request.ts';
 import type { NodeFault } from '../relay/response-listener.ts';
-import type { NodeWaiter, UpstreamPools } from '../relay/upstream-pools.ts';
+import type { UpstreamPools } from '../relay/upstream-pools.ts';
 import { type Account, CALLER_GONE, type EndedBy } from './account.ts';
 import { Download, type DownloadWatcher } from './download.ts';
 import { CONTINUE_TEXT, upstreamText } from './heads.ts';
-import { mayRetry } from './retry.ts';
+import { Recourse } from './recourse.ts';
 import { isSupervised, Supervision, type SupervisionWatcher } from './supervision.ts';
 import type { Traces } from './trace.ts';
 import { TUNNEL_RULES, Upload, type UploadWatcher, uploadRules } from './upload.ts';
@@ -47,6 +49,8 @@ export interface TransferWatcher {
   /** The response went out whole. */
   onComplete(mayReuse: boolean): void;
   onRefusal(denial: Denial): void;
+  /** The route has an answer of its own for this. */
+  onAnswer(answer: Refusal, denial: Denial): void;
   onBroken(endedBy: EndedBy, cause: string): void;
   /** The caller ended its tunnel. */
   onLeft(): void;
@@ -63,7 +67,7 @@ export class Transfer
   #upload: Upload | undefined;
   #download: Download | undefined;
   readonly #supervision: Supervision | undefined;
-  #retried = false;
+  readonly #recourse: Recourse;
   #isTunnel = false;
   #hasRoom = true;
   #stopped = false;
@@ -74,6 +78,7 @@ export class Transfer
     this.#cargo = cargo;
     this.#watcher = watcher;
     const { route } = cargo.admission;
+    this.#recourse = new Recourse(context.pools, cargo.admission, this);
     if (isSupervised(route)) this.#supervision = new Supervision(route, cargo.lease, context.deadlines, this);
   }
 
@@ -106,7 +111,7 @@ export class Transfer
 
   begin(): void {
     this.#cargo.caller.attach(this);
-    this.#context.pools.acquire(this.#cargo.admission.route.upstream, this);
+    this.#recourse.begin();
   }
 
   /** Takes nothing more from either side; what went through is in the account. */
@@ -119,9 +124,9 @@ export class Transfer
     this.#cargo.account.streamed(this.#upload, this.#download);
   }
 
-  /** The node sees a reset, never a clean end. */
-  resetNode(): void {
-    this.#node?.reset();
+  /** The node sees a reset, never a clean end. `blame`: what the node has done, or not done. */
+  resetNode(blame?: string): void {
+    this.#node?.reset(blame);
   }
 
   /** The node gets what was sent, then the end. */
@@ -143,7 +148,10 @@ export class Transfer
   }
 
   onNoNode(denial: Denial): void {
-    this.#watcher.onRefusal(denial);
+    if (this.#stopped) return;
+    const instead = this.#recourse.fallBack();
+    if (instead === undefined) this.#watcher.onRefusal(denial);
+    else if (instead !== true) this.#watcher.onAnswer(instead, denial);
   }
 
   onUploadEnd(): void {
@@ -167,8 +175,7 @@ export class Transfer
     const node = this.#node;
     const cause = switchFault(this.#cargo.head, head.fields);
     if (node === undefined || cause !== undefined) {
-      const why = cause === undefined ? {} : { cause };
-      this.#watcher.onRefusal(deny('node', 'node-failed', 'The node switched to something else.', why));
+      this.#refuseNode('node-failed', 'The node switched to something else.', cause);
       return false;
     }
     this.#upload = new Upload(this.#cargo.caller, node, TUNNEL_RULES, this);
@@ -189,11 +196,8 @@ export class Transfer
   onNodeFault(fault: NodeFault): void {
     const cause = `${this.#cargo.account.node}: ${fault.reason}`;
     if (this.begun) this.#watcher.onBroken('upstream', cause);
-    else if (!this.#retried && mayRetry(this.#cargo.head, fault, this.#node?.uses ?? 0)) this.#retry();
-    else
-      this.#watcher.onRefusal(
-        deny('node', 'node-failed', 'The node broke off before it answered.', { cause }),
-      );
+    else if (!this.#retry(fault))
+      this.#refuseNode('node-failed', 'The node broke off before it answered.', cause);
   }
 
   /** A tunnel that its caller ends is over; anything else is broken. */
@@ -242,10 +246,6 @@ export class Transfer
     this.#watcher.onRefusal(denial);
   }
 
-  onObjection(denial: Denial): void {
-    this.#watcher.onRefusal(denial);
-  }
-
   onTunnelOver(): void {
     this.#watcher.onBroken('gateway', 'the tunnel has reached its lifetime');
   }
@@ -258,12 +258,16 @@ export class Transfer
       if (this.#download.held) this.#watcher.onBroken('caller', 'the caller stood still');
       else this.#watcher.onBroken('upstream', 'the node stood still');
     else if (this.#cargo.caller.bodyDone || this.#upload?.held)
-      this.#watcher.onRefusal(deny('node', 'node-timeout', 'The node did not answer in time.'));
+      this.#refuseNode('node-timeout', 'The node did not answer in time.');
     else this.#refuse('stream-idle', 'No byte of the body came for too long.');
   }
 
   #refuse(code: 'bad-request' | 'stream-idle', detail: string): void {
     this.#watcher.onRefusal(deny('stream', code, detail));
+  }
+
+  #refuseNode(code: 'node-failed' | 'node-timeout', detail: string, cause?: string): void {
+    this.#watcher.onRefusal(deny('node', code, detail, cause === undefined ? {} : { cause }));
   }
 
   #startUpload(node: NodeConnection): void {
@@ -277,13 +281,15 @@ export class Transfer
 
   /** The request is sent whole: from here the node has its time to the first byte. */
   #awaitResponse(): void {
-    this.#context.deadlines.arm(this, this.#cargo.admission.route.upstream.firstByteMs);
+    this.#context.deadlines.arm(this, this.#recourse.upstream.firstByteMs);
   }
 
-  #retry(): void {
-    this.#retried = true;
+  #retry(fault: NodeFault): boolean {
+    const node = this.#node;
     this.#node = undefined;
-    this.#context.pools.acquire(this.#cargo.admission.route.upstream, this);
+    return (
+      node !== undefined && this.#recourse.retry(this.#cargo.head, fault, node, this.#cargo.account.node)
+    );
   }
 
   #touch(): void {

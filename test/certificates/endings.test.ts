@@ -60,18 +60,12 @@ t.test('chains, authorities, lists; towards callers and towards nodes', async (t
   const upstream = {
     name: 'sync',
     tenant: 'tenant-a',
-    nodes: [],
     tls: {
       ca: `${folder}/a.test/clients.pem`,
       cert: `${folder}/gateway.pem`,
       key: `${folder}/gateway.key`,
       minTlsVersion: 'TLSv1.3',
     },
-    balance: 'roundRobin',
-    connectMs: 1,
-    firstByteMs: 1,
-    maxConnections: 1,
-    idleMs: 1,
   } as const;
   const towards = await nodeIdentitySource(upstream).read(Date.now());
   if (!('digest' in towards)) throw new Error('the files have faults');

@@ -17,12 +17,12 @@ import type {
   Requirement,
   Route,
   Tenant,
-  Upstream,
 } from '../../gateway/policy/policy.ts';
 import { RevokedCertificates, RevokedTokens } from '../../gateway/policy/revocations.ts';
 import { RulePlaces } from '../../gateway/policy/rule-places.ts';
 import { createTokenMemory } from '../../gateway/policy/token-memory.ts';
 import { fileKeys as keysOf } from '../policy/file-keys.ts';
+import { sampleUpstream } from '../relay/sample-upstream.ts';
 
 export const nowMs = 1_800_000_000_000;
 export const nowS = nowMs / 1000;
@@ -80,17 +80,7 @@ export function addressRules(
   };
 }
 
-const upstream: Upstream = {
-  name: 'sync',
-  tenant: 'tenant-a',
-  nodes: [],
-  tls: { minTlsVersion: 'TLSv1.3' },
-  balance: 'leastRequests',
-  connectMs: 1000,
-  firstByteMs: 1000,
-  maxConnections: 1,
-  idleMs: 1000,
-};
+const upstream = sampleUpstream([]);
 
 export function route(name: string, more: Partial<Route> = {}): Route {
   return {

@@ -5,11 +5,17 @@ import { createAdmin } from '../../gateway/observe/admin.ts';
 
 async function admin(t: Test, ready: () => boolean = () => true) {
   const reloads: string[] = [];
+  const drains: string[] = [];
   const running = createAdmin({
     address: { host: '127.0.0.1', port: 0 },
     metricsText: async (accept) => ({ contentType: accept ?? 'text/plain', body: 'patchgate_up 1\n' }),
     policyStatus: () => ({ generation: 3 }),
     certificates: () => [{ server_name: 'a.test' }],
+    nodes: () => [{ upstream: 'tenant-a/sync' }],
+    setDrained: (upstream, node, drained) => {
+      drains.push(`${upstream} ${node} ${drained}`);
+      return node === 'http://n:1';
+    },
     ready,
     reload: async () => {
       reloads.push('reload');
@@ -34,7 +40,7 @@ async function admin(t: Test, ready: () => boolean = () => true) {
       outgoing.on('error', reject);
       outgoing.end();
     });
-  return { ask, reloads, port };
+  return { ask, reloads, drains, port };
 }
 
 t.test('the pages', async (t) => {
@@ -44,9 +50,26 @@ t.test('the pages', async (t) => {
   t.same(await ask('GET', '/readyz'), [200, '{"status":"ready"}\n']);
   t.same(await ask('GET', '/policy?x'), [200, '{"generation":3}\n']);
   t.same(await ask('GET', '/certificates'), [200, '[{"server_name":"a.test"}]\n']);
+  t.same(await ask('GET', '/nodes'), [200, '[{"upstream":"tenant-a/sync"}]\n']);
   t.same(await ask('POST', '/reload'), [200, '{"successful":true}\n']);
   t.same(await ask('HEAD', '/policy'), [200, '']);
   t.equal(reloads.length, 1);
+});
+
+t.test('a node is drained and resumed by its upstream and its URL', async (t) => {
+  const { ask, drains } = await admin(t);
+  const node = 'upstream=tenant-a%2Fsync&node=http%3A%2F%2Fn%3A1';
+  const told = (drained: boolean) =>
+    `{"upstream":"tenant-a/sync","node":"http://n:1","drained":${drained}}\n`;
+  t.same(await ask('POST', `/nodes/drain?${node}`), [200, told(true)]);
+  t.same(await ask('POST', `/nodes/resume?${node}`), [200, told(false)]);
+  t.equal((await ask('POST', '/nodes/drain?upstream=x&node=y'))[0], 404);
+  t.same(drains, ['tenant-a/sync http://n:1 true', 'tenant-a/sync http://n:1 false', 'x y true']);
+  t.equal((await ask('POST', '/nodes/drain'))[0], 400);
+  t.equal((await ask('POST', '/nodes/drain?upstream=tenant-a'))[0], 400);
+  t.equal((await ask('GET', `/nodes/drain?${node}`))[0], 405, 'a link drains nothing');
+  t.equal((await ask('POST', `/nodes/drain?${node}`, { Origin: 'https://evil.example' }))[0], 403);
+  t.equal(drains.length, 3);
 });
 
 t.test('not ready while draining', async (t) => {
@@ -75,6 +98,8 @@ t.test('an address in use is an error of the start', async (t) => {
     metricsText: async () => ({ contentType: '', body: '' }),
     policyStatus: () => ({}),
     certificates: () => [],
+    nodes: () => [],
+    setDrained: () => false,
     ready: () => true,
     reload: async () => ({}),
   });

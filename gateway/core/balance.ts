@@ -1,0 +1,111 @@
+/** Which of several nodes takes the next request: the rules alone, over plain numbers. */
+
+/** A node as the rules see it. Weights are above 0; only their ratios count. */
+export interface Choice {
+  readonly weight: number;
+  /** Requests it has now. */
+  readonly active: number;
+  /** Kept by `nextInTurn` alone; 0 at first. */
+  turn: number;
+  /** Unlike that of every other node, and the same every time: `seedOf` of its name. */
+  readonly seed: number;
+}
+
+/** A node that has more than this times its share of all active requests is passed over (Mirrokni et al., 2018). */
+const MOST_OF_SHARE = 1.25;
+
+/**
+ * Of two drawn by weight the one with fewer requests for its weight, the first where both have as many: nearly as even as
+ * asking all of them, and no herd runs to the one that looked idle a moment ago (Mitzenmacher, "The power of two choices
+ * in randomized load balancing", 2001). `random` is from 0 up to 1.
+ */
+export function lessBusyOfTwo<C extends Choice>(choices: readonly C[], random: () => number): C | undefined {
+  if (choices.length < 2) return choices[0];
+  const first = drawn(choices, undefined, random());
+  const second = drawn(choices, first, random());
+  if (first === undefined || second === undefined) return first;
+  return second.active * first.weight < first.active * second.weight ? second : first;
+}
+
+/** One drawn by weight from all but `except`. */
+function drawn<C extends Choice>(
+  choices: readonly C[],
+  except: C | undefined,
+  random: number,
+): C | undefined {
+  let left = random * (weightOf(choices) - (except?.weight ?? 0));
+  let last: C | undefined;
+  for (const choice of choices) {
+    if (choice === except) continue;
+    last = choice;
+    left -= choice.weight;
+    if (left < 0) return choice;
+  }
+  return last;
+}
+
+/**
+ * Each in turn, by weight, and the heavy ones not several times in a row: 5, 1, 1 is a a b a c a a (the smooth weighted
+ * round robin of nginx).
+ */
+export function nextInTurn<C extends Choice>(choices: readonly C[]): C | undefined {
+  let next: C | undefined;
+  for (const choice of choices) {
+    choice.turn += choice.weight;
+    if (next === undefined || choice.turn > next.turn) next = choice;
+  }
+  if (next !== undefined) next.turn -= weightOf(choices);
+  return next;
+}
+
+/**
+ * The node that is first for the key, as long as it is not over its share of the load: then the next for that key.
+ * A node that leaves gives its keys alone to others, one that comes takes its share alone (weighted rendezvous:
+ * Thaler and Ravishankar, 1998; Schindelhauer and Schomaker, 2005). `key` is `hashOf` a text.
+ */
+export function firstForKey<C extends Choice>(choices: readonly C[], key: number): C | undefined {
+  if (choices.length < 2) return choices[0];
+  let active = 1;
+  for (const choice of choices) active += choice.active;
+  const perWeight = (MOST_OF_SHARE * active) / weightOf(choices);
+  let best: C | undefined;
+  let bestScore = Number.POSITIVE_INFINITY;
+  for (const choice of choices) {
+    if (choice.active + 1 > Math.ceil(perWeight * choice.weight)) continue;
+    const score = -Math.log(unit(key ^ choice.seed)) / choice.weight;
+    if (score >= bestScore) continue;
+    best = choice;
+    bestScore = score;
+  }
+  return best;
+}
+
+function weightOf(choices: readonly Choice[]): number {
+  let sum = 0;
+  for (const { weight } of choices) sum += weight;
+  return sum;
+}
+
+/** 32 bits of a text: FNV-1a over its UTF-16 units. */
+export function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash | 0;
+}
+
+/** The seed of a node's name: mixed, since names differ in their last letters. */
+export function seedOf(name: string): number {
+  return mixed(hashOf(name));
+}
+
+/** A number above 0 and below 1 that every bit of `bits` has changed. */
+function unit(bits: number): number {
+  return ((mixed(bits) >>> 0) + 0.5) / 2 ** 32;
+}
+
+/** The finalizer of MurmurHash3 (public domain, A. Appleby). */
+function mixed(bits: number): number {
+  bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
+  return bits ^ (bits >>> 16);
+}

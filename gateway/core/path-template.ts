@@ -1,0 +1,39 @@
+/** A text with parameters of a path in it: `{model_id}/{stream_id}`. */
+
+import type { RouteParams } from './route-table.ts';
+
+/** Made by `parseTemplate`; parts in order. */
+export interface PathTemplate {
+  /** As written. */
+  readonly text: string;
+  readonly parts: readonly TemplatePart[];
+}
+
+type TemplatePart = { readonly literal: string } | { readonly param: string };
+
+const PART = /\{([A-Za-z_][A-Za-z0-9_]*)\}|([^{}]+)/y;
+
+/** Reads a template; nothing for one whose braces are not `{name}`, or that has no parameter. */
+export function parseTemplate(text: string): PathTemplate | undefined {
+  const parts: TemplatePart[] = [];
+  PART.lastIndex = 0;
+  while (PART.lastIndex < text.length) {
+    const match = PART.exec(text);
+    if (match === null) return undefined;
+    const [, param, literal = ''] = match;
+    parts.push(param === undefined ? { literal } : { param });
+  }
+  return paramsOf({ text, parts }).length === 0 ? undefined : { text, parts };
+}
+
+/** The parameters it names. */
+export function paramsOf({ parts }: PathTemplate): readonly string[] {
+  return parts.flatMap((part) => ('param' in part ? [part.param] : []));
+}
+
+/** The text with the values in place; a parameter the path lacks is empty. */
+export function fillTemplate({ parts }: PathTemplate, params: RouteParams): string {
+  let text = '';
+  for (const part of parts) text += 'param' in part ? (params[part.param] ?? '') : part.literal;
+  return text;
+}

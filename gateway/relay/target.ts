@@ -1,0 +1,215 @@
+/** One address of a node: its connections, and all that decides whether it gets a request. */
+
+import { type Choice, seedOf } from '../core/balance.ts';
+import type { NodeAddress, Upstream } from '../policy/upstream.ts';
+import type { NodeContext } from './destination.ts';
+import { Ejection } from './ejection.ts';
+import { HealthCheck } from './health-check.ts';
+import { type BreakerState, type BreakerWindows, NodeBreaker } from './node-breaker.ts';
+import { type ConnectionWaiter, NodePool } from './node-pool.ts';
+import type { SecuredBy } from './node-tls.ts';
+import { type NodeRecord, RequestWatch } from './request-watch.ts';
+
+/**
+ * `busy`: it has as many requests as it may; `resting`: its breaker is open; `down`: its checks failed. What stands
+ * further right outweighs the others.
+ */
+export type TargetState = 'ready' | 'busy' | 'resting' | 'ejected' | 'down' | 'drained';
+
+/** The node an address is one of. */
+export interface Standing {
+  readonly node: NodeAddress;
+  /** It gets no new request. */
+  readonly drained: boolean;
+}
+
+/** What changed about an address, for the log. */
+export interface TargetChange {
+  readonly node: string;
+  readonly address: string;
+  readonly change: 'up' | 'down' | 'ejected' | `breaker ${BreakerState}`;
+  readonly reason?: string;
+}
+
+/** The upstream around it. */
+export interface TargetOwner {
+  readonly secured: () => SecuredBy | Promise<SecuredBy | undefined> | undefined;
+  /** Whether one more address may be ejected. */
+  mayEject(): boolean;
+  /** It may take a request that it could not take before, or none that it could. */
+  onFree(): void;
+  onChange(change: TargetChange): void;
+}
+
+export interface TargetContext extends NodeContext {
+  readonly windows: BreakerWindows;
+}
+
+/** The weight a slow start begins with, of the whole one: a node must be asked to be seen. */
+const FIRST_SHARE = 0.1;
+
+export class Target implements Choice, NodeRecord {
+  readonly address: string;
+  readonly seed: number;
+  turn = 0;
+  readonly #standing: Standing;
+  readonly #settings: Upstream;
+  readonly #context: TargetContext;
+  readonly #owner: TargetOwner;
+  readonly #pool: NodePool;
+  readonly #breaker: NodeBreaker;
+  readonly #health: HealthCheck | undefined;
+  readonly #ejection: Ejection | undefined;
+  /** Requests it is waited for. */
+  #owed = 0;
+  #sinceMs = Number.NEGATIVE_INFINITY;
+
+  /** `isNew`: it starts slowly. */
+  constructor(
+    standing: Standing,
+    address: string,
+    settings: Upstream,
+    context: TargetContext,
+    owner: TargetOwner,
+    isNew: boolean,
+  ) {
+    const { node } = standing;
+    this.#standing = standing;
+    this.address = address;
+    this.seed = seedOf(`${node.url} ${address}`);
+    this.#settings = settings;
+    this.#context = context;
+    this.#owner = owner;
+    const { deadlines, windows } = context;
+    const newWatch = (): RequestWatch => new RequestWatch(this, deadlines, settings.breaker.timeoutMs);
+    this.#pool = new NodePool({ node, address }, settings, context, newWatch, () => owner.onFree());
+    this.#breaker = new NodeBreaker(settings.breaker, windows, (state) => this.#onBreaker(state));
+    if (settings.ejection !== undefined) this.#ejection = new Ejection(settings.ejection);
+    if (settings.health !== undefined) {
+      const checked = { node, address, secured: owner.secured };
+      this.#health = new HealthCheck(checked, settings.health, context, (isWell, reason) =>
+        this.#onHealth(isWell, reason),
+      );
+    }
+    if (isNew) this.startSlowly();
+  }
+
+  /** The node as written. */
+  get url(): string {
+    return this.#standing.node.url;
+  }
+
+  get secure(): boolean {
+    return this.#standing.node.secure;
+  }
+
+  get active(): number {
+    return this.#pool.active;
+  }
+
+  get weight(): number {
+    const { weight } = this.#standing.node;
+    const { slowStartMs } = this.#settings;
+    if (slowStartMs === 0) return weight;
+    const sinceMs = Math.max(this.#sinceMs, this.#ejection?.untilMs ?? Number.NEGATIVE_INFINITY);
+    const share = (this.#context.deadlines.nowMs - sinceMs) / slowStartMs;
+    return weight * Math.min(1, Math.max(FIRST_SHARE, share));
+  }
+
+  get state(): TargetState {
+    const { nowMs } = this.#context.deadlines;
+    if (this.#standing.drained) return 'drained';
+    if (this.#health?.isWell === false) return 'down';
+    if (this.#ejection?.isOut(nowMs) === true) return 'ejected';
+    if (!this.#breaker.admits(nowMs)) return 'resting';
+    return this.#pool.full || this.#owed >= this.#settings.breaker.maxConcurrent ? 'busy' : 'ready';
+  }
+
+  /** Thought well, whether or not it gets requests. */
+  get isUp(): boolean {
+    return this.#health?.isWell !== false && this.#ejection?.isOut(this.#context.deadlines.nowMs) !== true;
+  }
+
+  get isEjected(): boolean {
+    return this.#ejection?.isOut(this.#context.deadlines.nowMs) === true;
+  }
+
+  get breaker(): BreakerState {
+    return this.#breaker.state;
+  }
+
+  /** Milliseconds until it may take a request again, as far as that is known. */
+  get waitMs(): number {
+    const { health, ejection } = this.#settings;
+    if (this.#health?.isWell === false) return health?.intervalMs ?? 0;
+    const ejectedMs =
+      ejection === undefined ? 0 : (this.#ejection?.untilMs ?? 0) - this.#context.deadlines.nowMs;
+    return Math.max(0, ejectedMs, this.#breaker.restMs);
+  }
+
+  /** Its state must be `ready`. */
+  acquire(waiter: ConnectionWaiter, securedBy: SecuredBy | undefined): void {
+    this.#pool.acquire(waiter, securedBy);
+  }
+
+  startSlowly(): void {
+    this.#sinceMs = this.#context.deadlines.nowMs;
+  }
+
+  /** A kept connection was found closed: the others will be too. */
+  dropKept(): void {
+    this.#pool.closeIdle();
+  }
+
+  /** Takes nothing new from here on; what runs goes on to its end. */
+  close(): void {
+    this.#health?.close();
+    this.#breaker.close();
+    this.#pool.retire();
+  }
+
+  entered(request: RequestWatch): void {
+    this.#breaker.entered(request, this.#context.deadlines.nowMs);
+  }
+
+  owes(change: 1 | -1): void {
+    this.#owed += change;
+    if (change < 0) this.#owner.onFree();
+  }
+
+  answered(request: RequestWatch): void {
+    this.#breaker.succeeded(request);
+  }
+
+  ended(): void {
+    this.#ejection?.succeeded();
+  }
+
+  failed(request: RequestWatch, reason: string): void {
+    this.#breaker.failed(request);
+    const { nowMs } = this.#context.deadlines;
+    if (this.#ejection?.failed(nowMs, () => this.#owner.mayEject()) === true) this.#tell('ejected', reason);
+    this.#owner.onFree();
+  }
+
+  left(request: RequestWatch): void {
+    this.#breaker.left(request);
+  }
+
+  #onHealth(isWell: boolean, reason: string): void {
+    if (isWell) this.startSlowly();
+    this.#tell(isWell ? 'up' : 'down', reason);
+    this.#owner.onFree();
+  }
+
+  #onBreaker(state: BreakerState): void {
+    if (state === 'closed') this.startSlowly();
+    this.#tell(`breaker ${state}`);
+    this.#owner.onFree();
+  }
+
+  #tell(change: TargetChange['change'], reason?: string): void {
+    const { url, address } = this;
+    this.#owner.onChange({ node: url, address, change, ...(reason !== undefined && { reason }) });
+  }
+}

@@ -1,0 +1,131 @@
+/** One node as the policy writes it: its addresses, known or looked up, and whether it is drained. */
+
+import { isIP } from 'node:net';
+import type { NodeAddress } from '../policy/upstream.ts';
+import type { BreakerState } from './node-breaker.ts';
+import { type Lookup, NodeResolver } from './node-resolver.ts';
+import type { Standing, Target, TargetState } from './target.ts';
+
+/** What a node needs of the upstream around it. */
+export interface NodeOwner {
+  readonly lookup: Lookup;
+  newTarget(standing: Standing, address: string, isNew: boolean): Target;
+  /** Its addresses are others. */
+  onAddresses(): void;
+  onUnresolved(node: string, reason: string): void;
+}
+
+/** A node as the admin listener tells of it. */
+export interface NodeStatus {
+  readonly node: string;
+  readonly weight: number;
+  /** The best of its addresses; `unresolved` without any. */
+  readonly state: TargetState | 'unresolved';
+  readonly drained: boolean;
+  readonly addresses: readonly {
+    readonly address: string;
+    readonly state: TargetState;
+    readonly breaker: BreakerState;
+    readonly active: number;
+  }[];
+}
+
+/** From the best to the worst. */
+const STATES = ['ready', 'busy', 'resting', 'ejected', 'down', 'drained'] as const;
+const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
+
+export class UpstreamNode implements Standing {
+  node: NodeAddress;
+  drained = false;
+  targets: readonly Target[] = [];
+  readonly #owner: NodeOwner;
+  #resolver: NodeResolver | undefined;
+
+  /** `isNew`: it came by a reload, and starts slowly. */
+  constructor(node: NodeAddress, resolveMs: number, owner: NodeOwner, isNew: boolean) {
+    this.node = node;
+    this.#owner = owner;
+    if (isIP(node.host) !== 0) this.targets = [owner.newTarget(this, node.host, isNew)];
+    else this.follow(resolveMs, isNew);
+  }
+
+  /** Its name has been looked up, or has none. */
+  get isSettled(): boolean {
+    return this.#resolver?.isFirst !== true;
+  }
+
+  /** 1 while it is thought well, at one address at least. */
+  get up(): 0 | 1 {
+    return this.targets.some((target) => target.isUp) ? 1 : 0;
+  }
+
+  /** The breaker of its best address: 0 closed, 1 half open, 2 open. */
+  get breaker(): number {
+    return this.targets.length === 0
+      ? 0
+      : Math.min(...this.targets.map((target) => BREAKER_STATES.indexOf(target.breaker)));
+  }
+
+  get status(): NodeStatus {
+    const addresses = this.targets.map(({ address, state, breaker, active }) => ({
+      address,
+      state,
+      breaker,
+      active,
+    }));
+    const state = STATES.find((each) => addresses.some((address) => address.state === each)) ?? 'unresolved';
+    const { url, weight } = this.node;
+    return { node: url, weight, state, drained: this.drained, addresses };
+  }
+
+  /** Looks its name up from now on in this period; nothing for an address. */
+  follow(resolveMs: number, isNew: boolean): void {
+    const { host, url } = this.node;
+    if (isIP(host) !== 0) return;
+    let startsSlowly = isNew;
+    this.#resolver?.close();
+    this.#resolver = new NodeResolver({
+      host,
+      periodMs: resolveMs,
+      lookup: this.#owner.lookup,
+      onAddresses: (addresses) => {
+        this.#take(addresses, startsSlowly);
+        startsSlowly = true;
+      },
+      onFault: (reason) => this.#owner.onUnresolved(url, reason),
+    });
+  }
+
+  /** The same addresses, under other settings. */
+  renew(): void {
+    const addresses = this.targets.map(({ address }) => address);
+    this.#replace(() => undefined, addresses, false);
+  }
+
+  setDrained(drained: boolean): void {
+    if (this.drained && !drained) for (const target of this.targets) target.startSlowly();
+    this.drained = drained;
+  }
+
+  close(): void {
+    this.#resolver?.close();
+    for (const target of this.targets) target.close();
+  }
+
+  /** Connections stay with their address: those of one that is gone end with what they carry. */
+  #take(addresses: readonly string[], isNew: boolean): void {
+    const known = this.targets;
+    this.#replace((address) => known.find((target) => target.address === address), addresses, isNew);
+    this.#owner.onAddresses();
+  }
+
+  #replace(
+    kept: (address: string) => Target | undefined,
+    addresses: readonly string[],
+    isNew: boolean,
+  ): void {
+    const before = this.targets;
+    this.targets = addresses.map((address) => kept(address) ?? this.#owner.newTarget(this, address, isNew));
+    for (const target of before) if (!this.targets.includes(target)) target.close();
+  }
+}

@@ -1,0 +1,252 @@
+/** The nodes of one upstream: which of them takes a request, and what becomes of one that none can take. */
+
+import { firstForKey, hashOf, lessBusyOfTwo, nextInTurn } from '../core/balance.ts';
+import { type Denial, deny } from '../core/denial.ts';
+import { fillTemplate } from '../core/path-template.ts';
+import type { RouteParams } from '../core/route-table.ts';
+import type { NodeAddress, Upstream } from '../policy/upstream.ts';
+import { NodeRequest, type NodeWaiter, type RequestRouter } from './node-request.ts';
+import type { Lookup } from './node-resolver.ts';
+import type { SecuredBy } from './node-tls.ts';
+import type { NodeFault } from './response-listener.ts';
+import { type Standing, Target, type TargetChange, type TargetContext, type TargetOwner } from './target.ts';
+import { type NodeOwner, UpstreamNode } from './upstream-node.ts';
+
+/** What changed about a node, for the log. */
+export interface NodeChange extends Omit<TargetChange, 'address' | 'change'> {
+  /** `tenant/upstream`. */
+  readonly upstream: string;
+  readonly address?: string;
+  readonly change: TargetChange['change'] | 'unresolved' | 'drained' | 'resumed';
+}
+
+export interface UpstreamContext extends TargetContext {
+  readonly lookup: Lookup;
+  readonly onChange: (change: NodeChange) => void;
+  /** What secures connections to the nodes of an upstream now. */
+  readonly secured: (upstream: Upstream) => SecuredBy | Promise<SecuredBy | undefined> | undefined;
+}
+
+/** Requests that wait for an upstream's nodes, at most; beyond, waiting would only be failing later. */
+const QUEUE_LENGTH = 1024;
+
+/** Never in the clear instead. */
+const UNSECURED: NodeFault = { kind: 'refused', reason: 'the files of its tls cannot be used' };
+
+export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
+  /** `tenant/upstream`. */
+  readonly name: string;
+  readonly lookup: Lookup;
+  readonly #context: UpstreamContext;
+  #upstream: Upstream;
+  #nodes: readonly UpstreamNode[];
+  #targets: readonly Target[] = [];
+  readonly #queue = new Set<NodeRequest>();
+  /** Some nodes are spoken to over TLS. */
+  #isSecure = false;
+  #securedBy: SecuredBy | undefined;
+
+  constructor(upstream: Upstream, context: UpstreamContext) {
+    this.name = `${upstream.tenant}/${upstream.name}`;
+    this.lookup = context.lookup;
+    this.#context = context;
+    this.#upstream = upstream;
+    this.#nodes = upstream.nodes.map((node) => this.#newNode(node, false));
+    this.#gather();
+  }
+
+  get nodes(): readonly UpstreamNode[] {
+    return this.#nodes;
+  }
+
+  get balance(): Upstream['balance'] {
+    return this.#upstream.balance;
+  }
+
+  /** Nodes that stay keep what is known of them, unless they are to be treated otherwise from now on. */
+  update(upstream: Upstream): void {
+    const before = this.#upstream;
+    const known = new Map(this.#nodes.map((node) => [node.node.url, node]));
+    this.#upstream = sameTls(before, upstream) ? { ...upstream, tls: before.tls } : upstream;
+    this.#nodes = upstream.nodes.map((address) => {
+      const node = known.get(address.url);
+      known.delete(address.url);
+      if (node !== undefined) node.node = address;
+      return node ?? this.#newNode(address, true);
+    });
+    for (const gone of known.values()) gone.close();
+    for (const node of this.#nodes) {
+      if (before.resolveMs !== upstream.resolveMs) node.follow(upstream.resolveMs, true);
+      if (treatmentOf(before) !== treatmentOf(upstream)) node.renew();
+    }
+    this.onAddresses();
+  }
+
+  /** Finds a connection for one request; `avoid`: the node that is the last to be asked. */
+  acquire(params: RouteParams, waiter: NodeWaiter, avoid?: string): void {
+    const { balance, hashOn } = this.#upstream;
+    const key = balance === 'hash' ? hashOf(fillTemplate(hashOn, params)) : 0;
+    const request = new NodeRequest(this, waiter, key, avoid);
+    if (avoid !== undefined) for (const target of this.#targets) if (target.url === avoid) target.dropKept();
+    const secured = this.#isSecure ? this.secured() : undefined;
+    if (!(secured instanceof Promise)) this.#begin(request, secured);
+    else void secured.then((securedBy) => this.#begin(request, securedBy));
+  }
+
+  /** The node is drained, or is not any more; false where there is none of that name. */
+  setDrained(url: string, drained: boolean): boolean {
+    const node = this.#nodes.find((each) => each.node.url === url);
+    if (node === undefined) return false;
+    if (node.drained !== drained)
+      this.#context.onChange({ upstream: this.name, node: url, change: drained ? 'drained' : 'resumed' });
+    node.setDrained(drained);
+    this.onFree();
+    return true;
+  }
+
+  /** No timer, check or kept connection is left; what runs goes on to its end. */
+  close(): void {
+    for (const node of this.#nodes) node.close();
+    for (const request of this.#queue) this.#context.deadlines.disarm(request);
+    this.#queue.clear();
+  }
+
+  readonly secured = (): ReturnType<UpstreamContext['secured']> => this.#context.secured(this.#upstream);
+
+  newTarget(standing: Standing, address: string, isNew: boolean): Target {
+    return new Target(standing, address, this.#upstream, this.#context, this, isNew);
+  }
+
+  onAddresses(): void {
+    this.#gather();
+    this.onFree();
+  }
+
+  onUnresolved(node: string, reason: string): void {
+    this.#context.onChange({ upstream: this.name, node, change: 'unresolved', reason });
+    this.onFree();
+  }
+
+  onChange(change: TargetChange): void {
+    this.#context.onChange({ upstream: this.name, ...change });
+  }
+
+  mayEject(): boolean {
+    const out = this.#targets.filter((target) => target.isEjected).length;
+    return (out + 1) * 100 <= (this.#upstream.ejection?.maxShare ?? 0) * this.#targets.length;
+  }
+
+  /** First come, first served; those no node will take do not wait any longer. */
+  onFree(): void {
+    if (this.#queue.size === 0) return;
+    for (const request of this.#queue) {
+      const target = this.#choose(request);
+      if (target === undefined && this.#mayWait()) return;
+      this.#dequeue(request);
+      if (target === undefined) request.waiter.onNoNode(this.#unavailable());
+      else this.#send(request, target);
+    }
+  }
+
+  onUnreachable(request: NodeRequest, target: Target, fault: NodeFault): void {
+    const next = request.tried === undefined ? this.#choose(request, target) : undefined;
+    request.tried = target;
+    if (next === undefined) request.waiter.onNoNode(unreachable(fault, target.url));
+    else this.#send(request, next);
+  }
+
+  onWaitedInVain(request: NodeRequest): void {
+    this.#queue.delete(request);
+    request.waiter.onNoNode(this.#unavailable());
+  }
+
+  #newNode(node: NodeAddress, isNew: boolean): UpstreamNode {
+    return new UpstreamNode(node, this.#upstream.resolveMs, this, isNew);
+  }
+
+  #gather(): void {
+    this.#targets = this.#nodes.flatMap((node) => node.targets);
+    this.#isSecure = this.#nodes.some(({ node }) => node.secure);
+  }
+
+  #begin(request: NodeRequest, securedBy: SecuredBy | undefined): void {
+    this.#securedBy = securedBy;
+    const target = this.#choose(request);
+    if (target !== undefined) this.#send(request, target);
+    else if (this.#mayWait() && this.#queue.size < QUEUE_LENGTH) this.#enqueue(request);
+    else request.waiter.onNoNode(this.#unavailable());
+  }
+
+  #send(request: NodeRequest, target: Target): void {
+    request.target = target;
+    const securedBy = target.secure ? this.#securedBy : undefined;
+    if (target.secure && securedBy === undefined) request.onConnectFault(UNSECURED);
+    else target.acquire(request, securedBy);
+  }
+
+  #choose(request: NodeRequest, except?: Target): Target | undefined {
+    const ready = this.#ready(except, request.avoid);
+    const choices = ready.length > 0 || request.avoid === undefined ? ready : this.#ready(except, undefined);
+    if (this.#upstream.balance === 'roundRobin') return nextInTurn(choices);
+    if (this.#upstream.balance === 'hash') return firstForKey(choices, request.key);
+    return lessBusyOfTwo(choices, Math.random);
+  }
+
+  #ready(except: Target | undefined, avoid: string | undefined): readonly Target[] {
+    const targets = this.#targets;
+    for (const target of targets)
+      if (!isReady(target, except, avoid)) return targets.filter((each) => isReady(each, except, avoid));
+    return targets;
+  }
+
+  /** Some node may be free in a moment, or is only just being looked up. */
+  #mayWait(): boolean {
+    return (
+      this.#targets.some((target) => target.state === 'busy') || this.#nodes.some((node) => !node.isSettled)
+    );
+  }
+
+  #enqueue(request: NodeRequest): void {
+    this.#queue.add(request);
+    this.#context.deadlines.arm(request, this.#upstream.connectMs);
+  }
+
+  #dequeue(request: NodeRequest): void {
+    this.#queue.delete(request);
+    this.#context.deadlines.disarm(request);
+  }
+
+  /** Why no node can take a request. */
+  #unavailable(): Denial {
+    if (this.#mayWait()) return deny('node', 'node-unavailable', 'Every node is busy.', { retryAfterS: 1 });
+    const resting = this.#targets.filter((target) => target.state === 'resting');
+    const back = resting.length > 0 ? resting : this.#targets;
+    const waitMs = Math.min(...back.map((target) => target.waitMs));
+    const retryAfterS = Math.max(1, Math.ceil((Number.isFinite(waitMs) ? waitMs : 0) / 1000));
+    const cause = this.#nodes.map(({ status }) => `${status.node}: ${status.state}`).join(', ');
+    return resting.length > 0
+      ? deny('node', 'breaker-open', 'Every node is resting after failures.', { cause, retryAfterS })
+      : deny('node', 'node-unavailable', 'No node can take requests.', { cause, retryAfterS });
+  }
+}
+
+function isReady(target: Target, except: Target | undefined, avoid: string | undefined): boolean {
+  return target.state === 'ready' && target !== except && target.url !== avoid;
+}
+
+/** All that a node's connections and checks are made by. */
+function treatmentOf(upstream: Upstream): string {
+  const { name, tenant, nodes, balance, hashOn, resolveMs, ...treatment } = upstream;
+  return JSON.stringify(treatment);
+}
+
+function sameTls(a: Upstream, b: Upstream): boolean {
+  return JSON.stringify(a.tls) === JSON.stringify(b.tls);
+}
+
+function unreachable(fault: NodeFault, url: string): Denial {
+  const cause = `${url}: ${fault.reason}`;
+  return fault.kind === 'timeout'
+    ? deny('node', 'node-timeout', 'No node could be connected to in time.', { cause })
+    : deny('node', 'node-unavailable', 'No node could be connected to.', { cause, retryAfterS: 1 });
+}
