@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { checkPath } from '../core/request-target.ts';
 import { minTlsVersion } from './gateway-file.ts';
-import { count, duration, percent, read } from './schema-types.ts';
+import { count, duration, percent } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -38,22 +38,22 @@ export interface StatusRange {
   readonly last: number;
 }
 
-const statusRange = read((text): StatusRange | undefined => {
+const statusRange = z.union([z.string(), z.number()]).transform((value, context): StatusRange => {
+  const text = String(value);
   const [, first, last = first] = /^([2-5][0-9]{2})(?:-([2-5][0-9]{2}))?$/.exec(text) ?? [];
   const range = { first: Number(first), last: Number(last) };
-  return range.first <= range.last ? range : undefined;
-}, 'a status like 204, or statuses like 200-299');
+  if (range.first <= range.last) return range;
+  const params = { expected: 'a status like 204, or statuses like 200-299' };
+  context.issues.push({ code: 'custom', message: `"${text}" cannot be read`, params, input: value });
+  return z.NEVER;
+});
 
 const health = z.strictObject({
   path: z
     .string()
     .refine((path) => typeof checkPath(path) !== 'string', { error: 'is no path' })
     .describe('Asked for by GET, on a connection of its own, over the same TLS as requests.'),
-  expect: z
-    .array(z.union([count(200, 599).transform((status) => ({ first: status, last: status })), statusRange]))
-    .min(1)
-    .prefault(['200-299'])
-    .describe('Statuses of a node that is well.'),
+  expect: z.array(statusRange).min(1).prefault(['200-299']).describe('Statuses of a node that is well.'),
   interval: duration(100, DAY_MS)
     .prefault('5s')
     .describe('Between two checks of a node, a tenth more or less.'),

@@ -1,0 +1,33 @@
+/** Several checks in a row change what is believed of a node; the first decides alone. */
+import t from 'tap';
+import { HealthCount } from '../../gateway/core/health-count.ts';
+
+/** What is believed after each check: `+` a good one, `-` a failed one. */
+function believed(checks: string, unhealthyAfter = 3, healthyAfter = 2): string {
+  const count = new HealthCount({ unhealthyAfter, healthyAfter });
+  const after = (check: string): string => {
+    count.count(check === '+');
+    return count.isWell ? '+' : '-';
+  };
+  return [...checks].map(after).join('');
+}
+
+t.test('a node begins well, and its first check decides alone', async (t) => {
+  t.ok(new HealthCount({ unhealthyAfter: 3, healthyAfter: 2 }).isWell);
+  t.equal(believed('-'), '-');
+  t.equal(believed('+'), '+');
+});
+
+t.test('after that it takes as many in a row as were asked for', async (t) => {
+  t.equal(believed('+--+---+-++'), '+++++' + '+---' + '-+');
+  t.equal(believed('-+-+++'), '----++');
+  t.equal(believed('+-+', 1, 1), '+-+');
+});
+
+t.test('a change is told once', async (t) => {
+  const count = new HealthCount({ unhealthyAfter: 2, healthyAfter: 1 });
+  t.same(
+    [true, false, false, false, true, true].map((isGood) => count.count(isGood)),
+    [false, false, true, false, true, false],
+  );
+});
