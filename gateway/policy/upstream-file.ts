@@ -90,7 +90,11 @@ const breaker = z.strictObject({
     .describe(
       'Failed requests of the last 10 s at which the breaker opens: also streams that break off, and statuses from 500 up. What callers break off does not count.',
     ),
-  minimumRequests: count(1, 100_000).prefault(10).describe('Fewer in 10 s never open it.'),
+  minimumRequests: count(1, 100_000)
+    .prefault(10)
+    .describe(
+      'Fewer in 10 s never open it; a stream that breaks off behind its first byte counts as one more.',
+    ),
   sleepWindow: duration(100, DAY_MS)
     .prefault('30s')
     .describe(

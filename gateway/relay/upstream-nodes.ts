@@ -107,8 +107,10 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
   /** No timer, check or kept connection is left; what runs goes on to its end. */
   close(): void {
     for (const node of this.#nodes) node.close();
-    for (const request of this.#queue) this.#context.deadlines.disarm(request);
-    this.#queue.clear();
+    for (const request of this.#queue) {
+      this.#dequeue(request);
+      request.waiter.onNoNode(deny('node', 'node-unavailable', 'No node can take requests.'));
+    }
   }
 
   readonly secured = (): ReturnType<UpstreamContext['secured']> => this.#context.secured(this.#upstream);

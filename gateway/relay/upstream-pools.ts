@@ -12,7 +12,7 @@ import type { NodeStatus } from './upstream-node.ts';
 import { type NodeChange, type UpstreamContext, UpstreamNodes } from './upstream-nodes.ts';
 
 export interface UpstreamPoolsOptions extends NodeContext {
-  readonly tls: NodeTlsContexts;
+  readonly tls: Pick<NodeTlsContexts, 'find'>;
   readonly lookup: Lookup;
   readonly onChange: (change: NodeChange) => void;
 }

@@ -11,6 +11,7 @@ import { type Authority, createAuthority, type IssuedPair } from '../../gateway/
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
 import { type Gateway, startGateway } from '../../gateway/gateway.ts';
 import { createLog } from '../../gateway/observe/log.ts';
+import type { Lookup } from '../../gateway/relay/node-resolver.ts';
 
 export const HOST = 'a.test';
 
@@ -27,6 +28,8 @@ export interface StageOptions {
   readonly upstream?: string;
   /** Off: callers are read by 'data' events, as on a Node that knows nothing else. */
   readonly readsInPlace?: boolean;
+  /** Finds the addresses of names of nodes. */
+  readonly lookup?: Lookup;
   /** Node addresses, `host:port`, or with `https://` before it. */
   readonly nodes: readonly string[];
 }
@@ -85,6 +88,7 @@ export async function setStage(t: Test, options: StageOptions): Promise<Stage> {
     version: 'test',
     log: createLog('silent'),
     ...(options.readsInPlace !== undefined && { readsInPlace: options.readsInPlace }),
+    ...(options.lookup !== undefined && { lookup: options.lookup }),
   });
   const { gateway } = outcome;
   if (gateway === undefined) throw new Error(outcome.faults.map(formatFault).join('\n'));

@@ -1,0 +1,32 @@
+/** Requests for one model go to one node, which keeps it warm, as long as that node can take them. */
+import t from 'tap';
+import { setStage } from './stage.ts';
+import { askTimes, namedNode, response } from './upstream-stage.ts';
+
+const ROUTES = `  - name: open
+    match: { methods: [GET], path: '/open/{model_id}/{stream_id}' }
+    require: none
+    upstream: sync
+`;
+
+t.test('a model keeps its node, and gets another while that one fails', async (t) => {
+  const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
+  const stage = await setStage(t, {
+    nodes: [a.address, b.address],
+    upstream: '    balance: hash\n    breaker: { minimumRequests: 2 }\n',
+    routes: ROUTES,
+  });
+  const owners = new Map<string, string>();
+  for (let model = 0; model < 12; model++) {
+    const names = new Set(await askTimes(stage, 3, `/open/model_${model}/s${model}`));
+    t.equal(names.size, 1, `model_${model}`);
+    owners.set(`/open/model_${model}/x`, [...names].join());
+  }
+  t.same([...new Set(owners.values())].sort(), ['a', 'b']);
+  for (const [path, owner] of owners)
+    t.same(await askTimes(stage, 1, path), [owner], 'the stream is no part of it');
+  a.answer = () => response('a', 500);
+  const [path = ''] = [...owners].find(([, owner]) => owner === 'a') ?? [];
+  await askTimes(stage, 40, path);
+  t.same(await askTimes(stage, 2, path), ['b', 'b'], 'the next of that model');
+});
