@@ -76,6 +76,18 @@ async function writeNodeFiles(stage: Stage, ca: string, pair: IssuedPair): Promi
   await writeFile(join(folder, 'gateway.pem'), pair.certificatePem);
 }
 
+t.test('checks of a node go over the same TLS as requests, each on a connection of its own', async (t) => {
+  const node = await secureNode(t);
+  const tls = `ca: ca.pem, cert: gateway.pem, key: gateway.key, serverName: ${NAME} }
+    health: { path: /healthz, interval: 100ms`;
+  const stage = await stageTo(t, node.address, tls);
+  while (node.seen.length < 3) await sleep(10);
+  t.match(node.received(), /^GET \/healthz HTTP\/1\.1\r\n/);
+  for (const seen of node.seen) t.match(seen, { name: NAME, shown: 'CN=gateway', alpn: 'http/1.1' });
+  const text = await (await fetch(`${stage.admin}/metrics`)).text();
+  t.match(text, /patchgate_node_up\{upstream="tenant-a\/sync",node="https:[^"]*"\} 1\n/);
+});
+
 /** Node ends such a connection without an alert. */
 const ENDED = /ALERT|ECONNRESET|closed the connection/;
 const MUTUAL = `ca: ca.pem, cert: gateway.pem, key: gateway.key, serverName: ${NAME}`;
