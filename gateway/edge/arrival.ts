@@ -9,7 +9,7 @@ import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
-import { readPeerCertificate } from './peer-certificate.ts';
+import { type KnownLeaves, readPeerCertificate } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
 import { Standing, type StandingSource } from './standing.ts';
@@ -43,6 +43,7 @@ export interface ArrivalContext extends StandingSource {
   readonly policy: () => Policy;
   readonly deadlines: Deadlines;
   readonly slots: HandshakeSlots;
+  readonly leaves: KnownLeaves;
   /** Takes one of the places an address has, for as long as the socket is open; false when it has none left. */
   readonly claimPlace: (socket: Socket, address: Address) => boolean;
   /** Called once for each arrival that sent at least one byte, before `onSecured`. */
@@ -97,7 +98,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
       socket.destroy();
       return;
     }
-    const certificate = certificateFacts(socket, shown, named, Date.now());
+    const certificate = certificateFacts(socket, shown, named, this.#context.leaves);
     if (named.rules.clientCertificates === 'require' && certificate.status !== 'verified') {
       if (certificate.status === 'absent') this.#refuse('certificate-required', 'no client certificate');
       else this.#refuse('certificate-denied', certificate.reason);
@@ -264,11 +265,12 @@ function certificateFacts(
   socket: TLSSocket,
   certificate: X509Certificate | undefined,
   named: NamedContext,
-  nowMs: number,
+  leaves: KnownLeaves,
 ): CertificateFacts {
   if (certificate === undefined) return { status: 'absent' };
   if (!socket.authorized) return { status: 'refused', reason: String(socket.authorizationError) };
-  const facts = readPeerCertificate(certificate, nowMs);
+  const nowMs = Date.now();
+  const facts = readPeerCertificate(certificate, nowMs, leaves);
   if (facts.status === 'refused') return facts;
   const { identity, tenant } = named;
   const reason =

@@ -9,6 +9,7 @@ import { type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
+import { KnownLeaves } from './peer-certificate.ts';
 import type { ServerNames } from './server-names.ts';
 import type { Standing } from './standing.ts';
 
@@ -68,6 +69,7 @@ class TlsListener implements Listener {
       policy,
       deadlines,
       slots,
+      leaves: new KnownLeaves(),
       find: (current, serverName) => serverNames.find(current, listenerOf(current, name), serverName),
       identities: () => serverNames.identities,
       claimPlace: (socket, address) => this.#claimPlace(socket, address),

@@ -26,9 +26,27 @@ interface Leaf {
   readonly facts: Omit<VerifiedCertificate, 'chain'> | RefusedCertificate;
 }
 
-/** By thumbprint, the one seen longest ago first: most handshakes are those of workers that were here before. */
-const known = new Map<string, Leaf>();
 const KNOWN_LEAVES = 1000;
+
+/** What was read of certificates: most handshakes are those of workers that were here before. */
+export class KnownLeaves {
+  /** By thumbprint, the one seen longest ago first. */
+  readonly #leaves = new Map<string, Leaf>();
+
+  recall(certificate: X509Certificate, raw: Buffer): Leaf {
+    const thumbprint = hash('sha256', raw, 'base64url');
+    const leaf = this.#leaves.get(thumbprint) ?? {
+      notBeforeMs: certificate.validFromDate.getTime(),
+      notAfterMs: certificate.validToDate.getTime(),
+      facts: readLeaf(certificate, thumbprint),
+    };
+    this.#leaves.delete(thumbprint);
+    this.#leaves.set(thumbprint, leaf);
+    const [oldest] = this.#leaves.keys();
+    if (oldest !== undefined && this.#leaves.size > KNOWN_LEAVES) this.#leaves.delete(oldest);
+    return leaf;
+  }
+}
 
 /**
  * The facts of a certificate whose chain was verified, or why it is refused. Chain verification leaves open whether
@@ -38,10 +56,11 @@ const KNOWN_LEAVES = 1000;
 export function readPeerCertificate(
   certificate: X509Certificate,
   nowMs: number,
+  known: KnownLeaves = new KnownLeaves(),
 ): VerifiedCertificate | RefusedCertificate {
   const { raw } = certificate;
   if (raw.length > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
-  const { notBeforeMs, notAfterMs, facts } = recall(certificate, raw);
+  const { notBeforeMs, notAfterMs, facts } = known.recall(certificate, raw);
   if (nowMs < notBeforeMs) return { status: 'refused', reason: 'it is not valid yet' };
   if (nowMs > notAfterMs) return { status: 'refused', reason: 'it has expired' };
   if (facts.status === 'refused') return facts;
@@ -50,20 +69,6 @@ export function readPeerCertificate(
   const bytes = chain.reduce((sum, each) => sum + each.raw.length, raw.length);
   if (bytes > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
   return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
-}
-
-function recall(certificate: X509Certificate, raw: Buffer): Leaf {
-  const thumbprint = hash('sha256', raw, 'base64url');
-  const leaf = known.get(thumbprint) ?? {
-    notBeforeMs: certificate.validFromDate.getTime(),
-    notAfterMs: certificate.validToDate.getTime(),
-    facts: readLeaf(certificate, thumbprint),
-  };
-  known.delete(thumbprint);
-  known.set(thumbprint, leaf);
-  const [oldest] = known.keys();
-  if (oldest !== undefined && known.size > KNOWN_LEAVES) known.delete(oldest);
-  return leaf;
 }
 
 function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts'] {

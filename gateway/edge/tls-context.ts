@@ -49,6 +49,7 @@ export class TlsContext {
   #period: number;
   /** Handshakes by the two ends of their connection: the server names its sockets by nothing else. */
   readonly #running = new Map<string, HandshakeWatcher>();
+  readonly #firstSeen: FirstSeen = new WeakMap();
 
   /**
    * Ticket keys follow from the secret and from all that a session stands for, so that processes which share the
@@ -59,7 +60,7 @@ export class TlsContext {
     this.#ticketKeys = (period) =>
       Buffer.from(hkdfSync('sha256', ticketSecret, '', `ticket ${period} ${stands}`, TICKET_KEY_BYTES));
     this.#period = currentPeriod();
-    this.#server = createServer(optionsFor(identity, rules, this.#ticketKeys(this.#period)));
+    this.#server = createServer(optionsFor(identity, rules, this.#ticketKeys(this.#period), this.#firstSeen));
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
     this.#server.on('tlsClientError', (error, socket) => this.#onClientError(error, socket));
   }
@@ -85,7 +86,7 @@ export class TlsContext {
   #onSecure(socket: TLSSocket): void {
     const watcher = this.#take(socket);
     if (watcher === undefined) socket.destroy();
-    else watcher.onSecure(socket, firstSeen.get(socket) ?? socket.getPeerX509Certificate());
+    else watcher.onSecure(socket, this.#firstSeen.get(socket) ?? socket.getPeerX509Certificate());
   }
 
   #onClientError(error: Error, socket: TLSSocket): void {
@@ -104,20 +105,22 @@ export class TlsContext {
 }
 
 /** Certificates of clients as they were when the handshake ended. */
-const firstSeen = new WeakMap<TLSSocket, X509Certificate>();
+type FirstSeen = WeakMap<TLSSocket, X509Certificate>;
 
 /**
  * Chooses nothing: it is the one place where the socket is at hand before Node looks at the certificate itself, which
  * from 24.21 and 26.8 on loses the chain for whoever looks later (nodejs/node#65579).
  */
-function lookFirst(this: unknown, _serverName: string, done: (error: null) => void): void {
-  if (this instanceof TLSSocket) {
-    this.prependOnceListener('secure', () => {
-      const certificate = this.getPeerX509Certificate();
-      if (certificate !== undefined) firstSeen.set(this, certificate);
-    });
-  }
-  done(null);
+function lookFirst(seen: FirstSeen): NonNullable<TlsOptions['SNICallback']> {
+  return function (this: unknown, _serverName, done): void {
+    if (this instanceof TLSSocket) {
+      this.prependOnceListener('secure', () => {
+        const certificate = this.getPeerX509Certificate();
+        if (certificate !== undefined) seen.set(this, certificate);
+      });
+    }
+    done(null);
+  };
 }
 
 function endsOf(socket: Socket): string {
@@ -129,7 +132,12 @@ function currentPeriod(): number {
   return Math.floor(Date.now() / TICKET_KEY_LIFE_MS);
 }
 
-function optionsFor(identity: ServerIdentity, rules: ContextRules, ticketKeys: Buffer): TlsOptions {
+function optionsFor(
+  identity: ServerIdentity,
+  rules: ContextRules,
+  ticketKeys: Buffer,
+  seen: FirstSeen,
+): TlsOptions {
   const asks = rules.clientCertificates !== 'none';
   return {
     cert: identity.keys.map((each) => each.chainPem),
@@ -137,7 +145,7 @@ function optionsFor(identity: ServerIdentity, rules: ContextRules, ticketKeys: B
     // Always a list: anything falsy would trust every public authority for clients.
     ca: asks ? [...(identity.clients?.pems ?? [])] : [],
     requestCert: asks,
-    ...(asks && { SNICallback: lookFirst }),
+    ...(asks && { SNICallback: lookFirst(seen) }),
     // The refusal is ours, so that it can be counted and named.
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],
