@@ -39,6 +39,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
  */
 const OWNED: ReadonlySet<string> = new Set([
   'forwarded',
+  'x-forwarded',
   'x-real-ip',
   'x-client-ip',
   'x-cluster-client-ip',
@@ -49,7 +50,8 @@ const OWNED: ReadonlySet<string> = new Set([
   'traceparent',
   'client-cert',
   'client-cert-chain',
-  'x-client-cert',
+  'remote-user',
+  'x-remote-user',
   'x-original-url',
   'x-original-host',
   'x-rewrite-url',
@@ -57,7 +59,14 @@ const OWNED: ReadonlySet<string> = new Set([
   'x-http-method-override',
   'x-method-override',
 ]);
-const OWNED_PREFIXES = ['x-forwarded-', 'x-envoy-', 'patchgate-'];
+const OWNED_PREFIXES = [
+  'x-forwarded-',
+  'x-envoy-',
+  'patchgate-',
+  'x-client-cert',
+  'x-ssl-client-',
+  'ssl-client-',
+];
 const HOP_PREFIX = 'proxy-';
 
 /** Fields a `Connection` line may not name, since removing them would remove what the gateway relies on. */

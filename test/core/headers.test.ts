@@ -138,6 +138,7 @@ const owned = [
     'X-FORWARDED-FOR',
     'X-Forwarded-Client-Cert',
     'X-Forwarded-Anything',
+    'X-Forwarded',
     'Forwarded',
     'X-Real-IP',
   ],
@@ -149,6 +150,7 @@ const owned = [
     'patchgate-admin',
     'X-Envoy-External-Address',
   ],
+  ...['X-Client-Cert-Chain', 'X-SSL-Client-Verify', 'SSL-Client-Cert', 'Remote-User', 'X-Remote-User'],
   ...[
     'True-Client-IP',
     'CF-Connecting-IP',
