@@ -28,7 +28,9 @@ const listener = z.strictObject({
   sessionResumption: z
     .enum(['bound', 'off'])
     .prefault('bound')
-    .describe('`bound`: a session resumes under its own server name only; `off`: never.'),
+    .describe(
+      '`bound`: a session resumes under its own server name only, or one of the same wildcard; `off`: never.',
+    ),
 });
 
 const limits = z.strictObject({
