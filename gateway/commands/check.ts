@@ -26,17 +26,23 @@ export const check: Command = {
     ];
     for (const doubt of doubts) terminal.warn(`warning: ${doubt}\n`);
     if (faults.length > 0) {
-      terminal.warn(`${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n`);
+      terminal.warn(`${counted(faults.length, 'fault')}\n`);
       return 1;
     }
     const routes = [...(policy?.tenants.values() ?? [])].reduce(
       (sum, tenant) => sum + tenant.routes.entries.length,
       0,
     );
-    terminal.write(`${folder}: ${policy?.tenants.size ?? 0} tenants, ${routes} routes, no fault\n`);
+    terminal.write(
+      `${folder}: ${counted(policy?.tenants.size ?? 0, 'tenant')}, ${counted(routes, 'route')}, no fault\n`,
+    );
     return 0;
   },
 };
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
 
 async function faultsOfCertificates(policy: Policy, nowMs: number): Promise<readonly PolicyFault[]> {
   const servers = await checkServerIdentities(policy, nowMs);

@@ -5,7 +5,14 @@ import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import type { Grant } from '../core/scope.ts';
 import type { Trail } from '../decide.ts';
-import { type ClaimTemplate, listenerOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
+import {
+  type AddressList,
+  type ClaimTemplate,
+  listenerOf,
+  type Policy,
+  type Route,
+  type Tenant,
+} from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
 import { describeHops, describeMatches } from './describe-addresses.ts';
 import { describeLimits } from './describe-limits.ts';
@@ -24,7 +31,7 @@ type Describe = (told: ToldRequest, decided: Decided, policy: Policy) => readonl
 
 const describers: Readonly<Partial<Record<Step, Describe>>> = {
   head: ({ method, target, fields, bodyBytes }) => [
-    `${method} ${target}, ${fields.length / 2} fields, ${bodyBytes === undefined ? 'no body' : `${bodyBytes} bytes`}`,
+    `${method} ${target}, ${fields.length / 2} field${fields.length === 2 ? '' : 's'}, ${bodyBytes === undefined ? 'no body' : `${bodyBytes} bytes`}`,
   ],
   route: (_told, { trail }) => describeRoute(trail),
   client: ({ listener }, { trail }, policy) =>
@@ -69,14 +76,17 @@ function describeAllowlist({ tenant, route, client }: Trail): readonly string[] 
   const { address } = client;
   const ofTenant = describeMatches(tenant.addresses, address);
   const ofRoute = route?.addresses === undefined ? [] : describeMatches(route.addresses, address);
-  const lists = (tenant.addresses.allow ?? []).map(({ name }) => name);
-  const asked =
-    lists.length === 0 ? [] : [`the tenant allows ${lists.join(', ')} (${tenant.places.of('allow')})`];
-  const narrower = (route?.addresses?.allow ?? []).map(({ name }) => name);
-  const narrowed =
-    narrower.length === 0 ? [] : [`the route allows ${narrower.join(', ')} (${route?.places.of('allow')})`];
+  const asked = [
+    ...named('the tenant denies', tenant.addresses.deny, tenant.places.of('deny')),
+    ...named('the tenant allows', tenant.addresses.allow, tenant.places.of('allow')),
+  ];
+  const narrowed = named('the route allows', route?.addresses?.allow, route?.places.of('allow') ?? '');
   const none = asked.length + narrowed.length === 0 ? ['no list is asked'] : [];
   return [...asked, ...ofTenant, ...narrowed, ...ofRoute, ...none];
+}
+
+function named(does: string, lists: readonly AddressList[] = [], place: string): readonly string[] {
+  return lists.length === 0 ? [] : [`${does} ${lists.map(({ name }) => name).join(', ')} (${place})`];
 }
 
 function isRequired(policy: Policy, listener: string, tenant: Tenant | undefined): boolean {

@@ -32,7 +32,7 @@ t.test('check prints every fault with its place and exits 1', async (t) => {
   const policies = join(folder, 'policies');
   t.match(await run(t, 'check', '--config', policies), {
     status: 0,
-    out: /1 tenants, 3 routes, no fault\n$/,
+    out: /1 tenant, 3 routes, no fault\n$/,
   });
   const tenant = join(policies, 'tenants', 'tenant-a.yaml');
   const text = await readFile(tenant, 'utf8');

@@ -91,6 +91,13 @@ t.test('a request is explained step by step, and what would let it pass is tried
       ].join('[\\s\\S]*'),
     ),
   });
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, text.replace('\nallow: [local]', '\nallow: [local]\ndeny: [local]'));
+  t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
+    status: 1,
+    out: / 3 allowlist +refused +the tenant denies local .*\n +the tenant allows local .*\n +deny +127\.0\.0\.0\/8 of list local/,
+  });
+  await writeFile(tenant, text);
   const refused = await explain(
     ...reader,
     '--method',
