@@ -279,7 +279,7 @@ export class Transfer
     caller.readBody(upload);
   }
 
-  /** The request is sent whole: from here the node has its time to the first byte. */
+  /** Sent whole: from here the node has its time to the first byte. */
   #awaitResponse(): void {
     this.#context.deadlines.arm(this, this.#recourse.upstream.firstByteMs);
   }
@@ -287,9 +287,8 @@ export class Transfer
   #retry(fault: NodeFault): boolean {
     const node = this.#node;
     this.#node = undefined;
-    return (
-      node !== undefined && this.#recourse.retry(this.#cargo.head, fault, node, this.#cargo.account.node)
-    );
+    const { head, account } = this.#cargo;
+    return node !== undefined && this.#recourse.retry(head, fault, node, account.node);
   }
 
   #touch(): void {

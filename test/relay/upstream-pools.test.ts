@@ -4,12 +4,14 @@ import { Deadlines } from '../../gateway/core/deadlines.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
 import type { ResponseHead } from '../../gateway/http1/response.ts';
 import type { Upstream } from '../../gateway/policy/upstream.ts';
-import type { ResponseListener } from '../../gateway/relay/node-connection.ts';
+import type { ResponseListener } from '../../gateway/relay/response-listener.ts';
 import { UpstreamPools } from '../../gateway/relay/upstream-pools.ts';
 import { namedNode, until } from '../path/upstream-stage.ts';
 import { sampleUpstream } from './sample-upstream.ts';
 
 const IDLE: ResponseListener = {
+  mayUpgrade: false,
+  onUpgrade: () => undefined,
   onResponse: () => undefined,
   onBody: () => undefined,
   onBodyEnd: () => undefined,
