@@ -1,5 +1,5 @@
 /**
- * What the documents say that the code knows better: tables of the README and the schema files of `policies/`.
+ * What the documents say that the code knows better: tables and chart of the README, and the schema files of `policies/`.
  * `npm run documents` writes them; tests hold them.
  */
 
@@ -12,8 +12,9 @@ import { accessKeys } from '../gateway/observe/access-entry.ts';
 import { metricTable } from '../gateway/observe/metric-table.ts';
 import { patchFaults } from '../gateway/patch/fault.ts';
 import { configKeys, type PolicyFileKind, policyFiles, policySchema } from '../gateway/policy/schema.ts';
+import { chart } from './bench/chart.ts';
 import { besideText, measuredRows } from './bench/measured.ts';
-import { readResults } from './bench/results.ts';
+import { chartPath, readResults } from './bench/results.ts';
 
 const root = new URL('../', import.meta.url);
 const CLAIMS = JSON.stringify({
@@ -131,6 +132,7 @@ function write(): void {
     return `<!-- example: ${name} -->\n\n${exampleText(name)}\n\n<!-- end -->`;
   });
   writeFileSync(readmePath, shown);
+  writeFileSync(chartPath, chart(readResults()));
   for (const kind of policyFiles) writeFileSync(schemaPath(kind), schemaText(kind));
 }
 

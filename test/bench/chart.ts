@@ -3,12 +3,13 @@
 import type { LoadResult, Results } from './results.ts';
 
 const WIDTH = 760;
-const LEFT = 250;
+const LEFT = 170;
 const RIGHT = 90;
 const BAR = 16;
 const GAP = 6;
-const LOAD_GAP = 22;
-const TOP = 46;
+const LOAD_GAP = 16;
+const TOP = 60;
+const TITLE = 22;
 /** The right end of the scale: twice the rival's cost. */
 const MOST = 2;
 
@@ -36,6 +37,7 @@ export function chart(results: Results): string {
   let y = TOP;
   for (const load of results.loads) {
     rows.push(`<text class="load" x="8" y="${y + 12}">${escaped(load.name)}</text>`);
+    y += TITLE;
     for (const rival of load.rivals) {
       rows.push(bar(rival, y));
       y += BAR + GAP;
