@@ -37,6 +37,7 @@ export function besideText({
   requests,
   mebibytes,
   machine,
+  busyBefore,
   cipher,
   versions,
   skipped,
@@ -54,6 +55,7 @@ export function besideText({
     `Latency at ${latency.requestsPerSecond} requests a second, half of what patchgate took (p50 / p99): ${waits.join(' · ')}.`,
     `Resident at rest, and at most for each of ${memory.streams} uploads at once: ${resident.join(' · ')}.`,
     `${date.slice(0, 10)}, rounds: ${rounds}, of ${requests} requests and streams of ${mebibytes} MiB; ${machine}, ${cipher}: ${used.join(' · ')}.`,
+    ...(busyBefore === undefined ? [] : [`Processes at work in the minute before: ${busyBefore}.`]),
     ...skipped.map((reason) => `Left out: ${reason}.`),
   ].join('\n\n');
 }

@@ -51,6 +51,8 @@ export interface Results {
   /** MiB of one stream. */
   readonly mebibytes: number;
   readonly machine: string;
+  /** Processes that wanted to run, over the minute before it began (`os.loadavg`): above a few tenths others were at work. */
+  readonly busyBefore?: number;
   readonly cipher: string;
   readonly versions: Readonly<Record<string, string>>;
   readonly skipped: readonly string[];

@@ -1,7 +1,7 @@
 /** The whole table: every load against every rival in one run. */
 
 import { writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { chart } from './chart.ts';
 import { fullLoad, resumedLoad } from './handshake-loads.ts';
 import { measureLatency, printLatency } from './latency.ts';
@@ -46,6 +46,7 @@ export async function runTable(
   cipher: string,
   options: TableOptions,
 ): Promise<Results> {
+  const [busyBefore = 0] = loadavg();
   const asGood = running.filter(({ name }) => name === 'HAProxy' || name === 'nginx');
   const memory = await measureMemory(yard, [yard.patchgate, ...asGood]);
   printMemory(memory);
@@ -65,6 +66,7 @@ export async function runTable(
     requests: options.requests,
     mebibytes: options.streamBytes / MIB,
     machine: `${cpus().length} × ${processor?.model.trim() ?? 'unknown'}`,
+    busyBefore: Number(busyBefore.toFixed(1)),
     cipher,
     versions: versionsOf(running),
     skipped,
