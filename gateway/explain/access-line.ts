@@ -6,6 +6,7 @@ import { parseAddress } from '../core/address.ts';
 import { type DenialCode, denials } from '../core/denial.ts';
 import type { CertificateFacts, ToldToken } from '../core/facts.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';
+import { HANDSHAKE_FIELDS } from '../http1/handshake.ts';
 import { accessKeys } from '../observe/access-entry.ts';
 import { describedCertificate } from './described-certificate.ts';
 import type { ToldRequest } from './told-request.ts';
@@ -49,6 +50,11 @@ const headless = z.object({ [accessKeys.decisionStep]: z.literal('head') });
 /** Methods whose requests may come without a body. */
 const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
+/** What kind of body it was is not in the log; the stream was looked at, or it was none. */
+const PATCH_FIELDS = ['Content-Type', WEIGHT_PATCH_TYPE];
+/** The status of a tunnel; its bytes are no body. */
+const SWITCHED = 101;
+
 /** Nothing for a line that tells of no head; a sentence for one that is no line of the access log. */
 export function readAccessLine(json: string): RecordedRequest | string | undefined {
   const parsed = parseJson(json);
@@ -63,7 +69,8 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
   if (peer === undefined) return `${entry[accessKeys.peerAddress]} is no address`;
   const method = entry[accessKeys.method];
   const bytes = entry[accessKeys.bytesIn];
-  const hasBody = bytes > 0 || !WITHOUT_BODY.has(method);
+  const isTunnel = entry[accessKeys.status] === SWITCHED;
+  const hasBody = !isTunnel && (bytes > 0 || !WITHOUT_BODY.has(method));
   const client = entry[accessKeys.clientAddress];
   const token = tokenOf(entry);
   const code = entry[accessKeys.denialCode];
@@ -76,8 +83,7 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
       peer,
       method,
       target: entry[accessKeys.path],
-      // What kind of body it was is not in the log; the stream was looked at, or it was none.
-      fields: hasBody ? ['Content-Type', WEIGHT_PATCH_TYPE] : [],
+      fields: isTunnel ? HANDSHAKE_FIELDS : hasBody ? PATCH_FIELDS : [],
       ...(client !== undefined && client !== peer.text && { client }),
       ...(hasBody && { bodyBytes: bytes }),
       certificate: certificateOf(entry),

@@ -4,6 +4,7 @@ import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { type Address, addressOf } from '../core/address.ts';
 import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
 import type { Trail } from '../decide.ts';
+import { HANDSHAKE_FIELDS } from '../http1/handshake.ts';
 import type { AddressList, Route, Tenant } from '../policy/policy.ts';
 import { expectedValues } from './describe-step.ts';
 import { describedCertificate } from './described-certificate.ts';
@@ -56,6 +57,7 @@ const proposals: Readonly<Partial<Record<DenialCode, Propose>>> = {
       ? undefined
       : { words: `the method ${allow.join(' or ')}`, request: { ...told, method: allow[0] } },
   'address-denied': (told, { tenant, route }) => proposeAddress(told, tenant, route),
+  'upgrade-required': (told) => proposeHandshake(told),
   'certificate-required': otherCertificate,
   'certificate-denied': otherCertificate,
   'token-missing': otherToken,
@@ -216,4 +218,14 @@ function proposePatch(told: ToldRequest): Change {
       fields: [...fields, 'Content-Type', WEIGHT_PATCH_TYPE],
     },
   };
+}
+
+function proposeHandshake(told: ToldRequest): Change {
+  const replaced = new Set(
+    HANDSHAKE_FIELDS.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()),
+  );
+  const fields = told.fields.filter(
+    (_, at) => !replaced.has(told.fields[at - (at % 2)]?.toLowerCase() ?? ''),
+  );
+  return { words: 'a WebSocket handshake', request: { ...told, fields: [...fields, ...HANDSHAKE_FIELDS] } };
 }

@@ -65,7 +65,7 @@ function itemsOfRoute(route: Route): readonly Item[] {
 }
 
 /** The rules of a route that can refuse, by the names denials give them. */
-function rulesOf({ require, addresses, certificateNames, stream }: Route): readonly string[] {
+function rulesOf({ require, addresses, certificateNames, stream, upgrade }: Route): readonly string[] {
   return [
     ...(addresses === undefined ? [] : ['allow']),
     ...(certificateNames === undefined ? [] : ['certificate.names']),
@@ -73,6 +73,7 @@ function rulesOf({ require, addresses, certificateNames, stream }: Route): reado
     ...(require?.binding === 'required' ? ['require.binding'] : []),
     ...[...(require?.claims.keys() ?? [])].map((claim) => `require.claims.${claim}`),
     ...(require?.maxEpochs === undefined ? [] : ['require.maxEpochs']),
+    ...(upgrade === undefined ? [] : ['upgrade']),
     ...(stream?.maxBytes === undefined ? [] : ['stream.maxBytes']),
     ...(stream?.format === undefined ? [] : ['stream.format']),
   ];

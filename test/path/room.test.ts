@@ -1,0 +1,125 @@
+/** What slow callers and slow nodes hold up is bounded: for each of them, and for all together. */
+import type { TLSSocket } from 'node:tls';
+import t from 'tap';
+import { until } from '../lists/servers.ts';
+import { get, KIB, MIB, pump, put, ROUTES, setYard } from './slow-yard.ts';
+import { rawNode, type Stage, setStage, sleep } from './stage.ts';
+
+t.test('fifty readers that read nothing cost two buffers each', async (t) => {
+  const readers = 50;
+  const yard = await setYard(t, 64 * MIB, {
+    routes: ROUTES,
+    upstream: `    connections: { max: ${readers} }`,
+  });
+  const sockets = await Promise.all(Array.from({ length: readers }, () => yard.connect()));
+  for (const socket of sockets) {
+    socket.pause();
+    socket.write(get('/open/x'));
+  }
+  t.ok(await until(async () => yard.nodes.length === readers));
+  await sleep(1000);
+  const held = await heldBytes(yard);
+  t.ok(held > 0, 'something is held');
+  t.ok(held <= readers * (256 + 64) * KIB, `${Math.round(held / readers / KIB)} KiB each`);
+  for (const socket of sockets) socket.destroy();
+  t.ok(await until(async () => (await heldBytes(yard)) === 0), 'nothing is held of who has gone');
+});
+
+t.test('fifty writers whose nodes read nothing cost two buffers each', async (t) => {
+  const writers = 50;
+  const yard = await setYard(t, undefined, { upstream: `    connections: { max: ${writers} }` });
+  const sockets = await Promise.all(Array.from({ length: writers }, () => yard.connect()));
+  for (const socket of sockets) {
+    socket.on('error', () => undefined);
+    socket.write(put('/open/x', 64 * MIB));
+    pump(socket, 64 * MIB);
+  }
+  t.ok(await until(async () => yard.nodes.length === writers));
+  await sleep(1500);
+  const held = await heldBytes(yard);
+  t.ok(held > 0, 'something is held');
+  t.ok(held <= writers * (1024 + 256) * KIB, `${Math.round(held / writers / KIB)} KiB each`);
+  for (const socket of sockets) socket.destroy();
+});
+
+t.test('over the bound nothing is read, and the newest streams make room for the rest', async (t) => {
+  const yard = await setYard(t, undefined, {
+    upstream: '    connections: { max: 64 }',
+    gateway: '  limits: { bufferedBytes: 4MiB }\n  timeouts: { linger: 100ms }',
+  });
+  const answers: string[] = [];
+  const sockets: TLSSocket[] = [];
+  for (let index = 0; index < 12; index++) {
+    const socket = await yard.connect();
+    sockets.push(socket);
+    answers.push('');
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => {
+      answers[index] += chunk.toString();
+    });
+    socket.write(put('/open/x', 64 * MIB));
+    pump(socket, 64 * MIB);
+    await sleep(60);
+  }
+  t.ok(await until(async () => answers.some((answer) => answer !== '')), 'some were ended');
+  t.ok(await until(async () => (await heldBytes(yard)) <= 4 * MIB));
+  const ended = answers.map((answer) => answer !== '');
+  t.equal(ended[0], false, 'the oldest goes on');
+  t.equal(ended.lastIndexOf(false) < ended.indexOf(true), true, 'the newest were ended, and no other');
+  t.match(answers.at(-1), /^HTTP\/1\.1 503 .*\r\nRetry-After: 1\r\n.*"code":"overloaded"/s);
+  t.match(await metrics(yard), /patchgate_buffer_pressure_total\{action="shed"\} [1-9]/);
+  for (const node of yard.nodes) node.resume();
+  t.ok(
+    await until(async () => (sockets[0]?.bytesWritten ?? 0) > 64 * MIB),
+    'and comes through when there is room',
+  );
+  for (const socket of sockets) socket.destroy();
+});
+
+t.test(
+  'over the bound, time that nothing is read is nobody’s: no stream is too slow or idle for it',
+  async (t) => {
+    const yard = await setYard(t, undefined, {
+      upstream: '    connections: { max: 64 }',
+      gateway: '  limits: { bufferedBytes: 1MiB }\n  timeouts: { streamIdle: 300ms, linger: 100ms }',
+    });
+    const sockets = await Promise.all(Array.from({ length: 4 }, () => yard.connect()));
+    for (const socket of sockets) {
+      socket.on('error', () => undefined);
+      socket.write(put('/paced/x', 64 * MIB));
+      pump(socket, 64 * MIB);
+    }
+    const lines = await yard.log(3);
+    for (const line of lines.slice(0, 3)) t.match(line, { 'denial.code': 'overloaded' });
+    for (const socket of sockets) socket.destroy();
+  },
+);
+
+t.test('who asks for more and more and reads nothing is not answered any further', async (t) => {
+  const size = 48 * KIB;
+  let asked = 0;
+  const node = await rawNode(t, (socket, text) => {
+    if (!text.endsWith('\r\n\r\n')) return;
+    asked += 1;
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${'x'.repeat(size)}`);
+  });
+  const yard = await setStage(t, { nodes: [node.address], routes: ROUTES });
+  const socket = await yard.connect();
+  socket.pause();
+  socket.on('error', () => undefined);
+  for (let turn = 0; turn < 1000; turn++) socket.write(get('/open/x'));
+  for (let before = -1; before !== asked; await sleep(500)) before = asked;
+  t.ok(asked < 600, `${asked} of 1000 were asked`);
+  t.ok((await heldBytes(yard)) < 400 * KIB, `${await heldBytes(yard)} bytes are held`);
+  socket.resume();
+  t.ok(await until(async () => asked === 1000), 'and goes on when it reads');
+  socket.destroy();
+});
+
+async function metrics(yard: Stage): Promise<string> {
+  return (await fetch(`${yard.admin}/metrics`)).text();
+}
+
+async function heldBytes(yard: Stage): Promise<number> {
+  return Number(/^patchgate_buffered_bytes (\d+)$/m.exec(await metrics(yard))?.[1] ?? Number.NaN);
+}

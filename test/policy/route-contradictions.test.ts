@@ -1,0 +1,63 @@
+/** Keys of a route that would do nothing, or not what they say, beside its other keys. */
+import t from 'tap';
+import { type Row, TENANT, testRows } from './fault-rows.ts';
+import { createAuthorities } from './policy-folder.ts';
+
+const READ = 'require: { scope: read }\n';
+const ROWS: readonly Row[] = [
+  [
+    'limits of nothing',
+    READ,
+    `${READ}    limits: { per: address }\n`,
+    '25:13 routes[1].limits: limits nothing (expected requests, concurrent or bytes)',
+  ],
+  [
+    'limits per subject where no token is asked for',
+    READ,
+    'require: none\n    limits: { concurrent: 4 }\n',
+    '25:13 routes[1].limits: per subject needs a token (expected per: address, model or tenant)',
+  ],
+  [
+    'limits per model on a path without one',
+    "'/v1/models/{model_id}/**' }\n    require: { scope: read }\n",
+    "'/v1/all/**' }\n    require: { scope: read }\n    limits: { requests: 60/m, per: model }\n",
+    '25:36 routes[1].limits.per: the path has no {model_id} (expected subject, address or tenant)',
+  ],
+  [
+    'limits that are none',
+    READ,
+    `${READ}    limits: { requests: 0/m, concurrent: 0, bytes: 20GiB, per: caller }\n`,
+    ...[
+      '25:25 routes[1].limits.requests: "0/m" cannot be read (expected a rate like 100/s, 6000/m, 10/h)',
+      '25:42 routes[1].limits.concurrent: is too small (expected at least 1)',
+      '25:52 routes[1].limits.bytes: "20GiB" cannot be read (expected a rate like 10KiB/s, 20GiB/d)',
+      '25:64 routes[1].limits.per: has a value that does not exist (expected subject, address, model, tenant)',
+    ],
+  ],
+  [
+    'a grace without a rate, and trailers that would frame or allow',
+    READ,
+    `${READ}    stream: { minRateGrace: 5s, trailers: [X-Sum, Content-Length, Sec-X, X-Forwarded-For] }\n`,
+    ...[
+      '25:29 routes[1].stream.minRateGrace: does nothing without minRate',
+      '25:51 routes[1].stream.trailers[1]: Content-Length may not come behind a body',
+      '25:67 routes[1].stream.trailers[2]: Sec-X may not come behind a body',
+      '25:74 routes[1].stream.trailers[3]: X-Forwarded-For may not come behind a body',
+    ],
+  ],
+  [
+    'a tunnel without an upgrade',
+    READ,
+    `${READ}    tunnel: { idle: 1m }\n`,
+    '25:13 routes[1].tunnel: does nothing without upgrade',
+  ],
+  [
+    'an upgrade of other methods than GET, with a body to look at',
+    READ,
+    `${READ}    upgrade: websocket\n    stream: { maxBytes: 1MiB }\n`,
+    '23:23 routes[1].match.methods: a WebSocket handshake is a GET (expected [GET])',
+    '26:13 routes[1].stream: a tunnel has no body to look at',
+  ],
+];
+
+testRows(t, await createAuthorities(), TENANT, ROWS);
