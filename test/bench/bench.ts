@@ -9,10 +9,12 @@ import { print } from './print.ts';
 import {
   reportAddresses,
   reportDecisions,
+  reportLongStream,
   reportManyNames,
   reportRevocation,
   reportRotation,
   reportSwaps,
+  reportUpgrades,
 } from './reports.ts';
 import { openRivals, type RivalName, type Rivals } from './rivals.ts';
 import { printLoad, runLoad } from './rounds.ts';
@@ -35,6 +37,7 @@ const { values } = parseArgs({
     mebibytes: { type: 'string', default: '256' },
     gibibytes: { type: 'string', default: '10' },
     seconds: { type: 'string', default: '60' },
+    upgrades: { type: 'string', default: '10000' },
     only: { type: 'string', default: '' },
     /** Rivals by name, separated by commas where there are several; each is quoted as it is printed. */
     against: { type: 'string', multiple: true, default: [...RIVALS] },
@@ -58,6 +61,8 @@ function wanted(name: string): boolean {
 async function reportApart(): Promise<void> {
   if (wanted('server names')) await reportManyNames();
   if (wanted('revocation')) await reportRevocation();
+  if (wanted('upgrades')) await reportUpgrades(Number(values.upgrades));
+  if (wanted('long stream')) await reportLongStream(seconds);
   if (wanted('decisions')) await reportDecisions(Math.max(rounds, 10));
   if (wanted('addresses'))
     for (const count of [100_000, 1_000_000]) await reportAddresses(count, Math.max(rounds, 10));
@@ -102,6 +107,6 @@ async function reportTogether(): Promise<void> {
   }
 }
 
-const APART = ['server names', 'revocation', 'decisions', 'addresses'];
+const APART = ['server names', 'revocation', 'upgrades', 'long stream', 'decisions', 'addresses'];
 await reportApart();
 if (!APART.some(wanted)) await reportTogether();

@@ -3,10 +3,12 @@
 import { benchAddresses, type Measured } from './addresses.ts';
 import { benchDecisions } from './decisions.ts';
 import { swapLists } from './list-swap.ts';
+import { streamAcross } from './long-stream.ts';
 import { manyNames } from './many-names.ts';
 import { print } from './print.ts';
 import { revokeHalfWay } from './revocation.ts';
 import { rotate } from './rotation.ts';
+import { abortUpgrades } from './upgrades.ts';
 import type { Yard } from './yard.ts';
 
 const MIB = 1024 * 1024;
@@ -95,4 +97,20 @@ export async function reportRevocation(): Promise<void> {
   );
   print(`                       ${body}`);
   print(`  the node             ${mib(nodeBytes)} MiB, then ${nodeEnd}`);
+}
+
+export async function reportUpgrades(count: number): Promise<void> {
+  print(`\n${count} WebSocket handshakes whose callers leave, sockets before and after`);
+  const results = await abortUpgrades(count);
+  for (const { name, socketsBefore, socketsAfter, nodeConnections } of results)
+    print(`  ${name.padEnd(21)}${socketsBefore} → ${socketsAfter}; the node has ${nodeConnections} left`);
+  if (results.length < 2) print('  http-proxy           is not installed');
+}
+
+export async function reportLongStream(seconds: number): Promise<void> {
+  const { bytes, reloads, isWhole } = await streamAcross(20, seconds);
+  const outcome = isWhole ? 'arrived whole' : 'DID NOT ARRIVE';
+  print(
+    `\na stream of ${seconds} s and ${(bytes / MIB).toFixed(0)} MiB across ${reloads} reloads ${outcome}`,
+  );
 }
