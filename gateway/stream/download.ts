@@ -103,7 +103,7 @@ export class Download implements ResponseListener {
     this.#watcher.onProgress();
     if (flows || this.held) return;
     this.held = true;
-    this.#pace?.wait(this.#caller.unsentBytes, performance.now());
+    this.#pace?.wait(performance.now());
     this.#node.pause();
     this.#watcher.onCallerBusy();
   }

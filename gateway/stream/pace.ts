@@ -30,7 +30,7 @@ export class SendingPace {
       this.#sinceMs = nowMs;
     }
     if (this.#waitedMs < this.#rule.graceMs) return false;
-    const isSlow = isBelow(this.#rule, totalBytes - this.#seenBytes, this.#waitedMs);
+    const isSlow = timeFor(this.#rule, totalBytes - this.#seenBytes) < this.#waitedMs;
     this.#waitedMs = 0;
     this.#seenBytes = totalBytes;
     return isSlow;
@@ -38,48 +38,51 @@ export class SendingPace {
 }
 
 /**
- * How fast a caller takes its answer. What it has not taken shows only when all of it is gone, so a span ends there, and
- * what is outstanding has its own time at that rate and the grace.
+ * What the system may take from a caller's connection before it takes more of the answer from us: a third of its send
+ * buffer, which Linux lets grow to 4 MiB (tcp(7), tcp_wmem), and what we have given it. So much later shows a byte.
+ */
+const UNSEEN_BYTES = 2 * 2 ** 20;
+
+/**
+ * How fast a caller takes its answer. Each byte it takes earns the time it may need at the rate; what is earned lasts for
+ * the grace, and for what is not seen to be taken, at most.
  */
 export class TakingPace {
   readonly #rule: MinRate;
+  readonly #mostMs: number;
+  /** Time that has been earned and not been waited for. */
+  #creditMs: number;
   #heldSinceMs: number | undefined;
-  #outstandingBytes = 0;
-  #waitedMs = 0;
-  #takenBytes = 0;
+  #seenBytes = 0;
 
   constructor(rule: MinRate) {
     this.#rule = rule;
+    this.#mostMs = rule.graceMs + timeFor(rule, UNSEEN_BYTES);
+    this.#creditMs = this.#mostMs;
   }
 
-  /** The caller has so many bytes to take before it gets more. */
-  wait(outstandingBytes: number, nowMs: number): void {
+  /** The caller is waited for: it has to take some before it gets more. */
+  wait(nowMs: number): void {
     this.#heldSinceMs = nowMs;
-    this.#outstandingBytes = outstandingBytes;
   }
 
-  /** It has taken them. */
   rest(nowMs: number): void {
-    if (this.#heldSinceMs === undefined) return;
-    this.#waitedMs += nowMs - this.#heldSinceMs;
-    this.#takenBytes += this.#outstandingBytes;
+    if (this.#heldSinceMs !== undefined) this.#creditMs -= nowMs - this.#heldSinceMs;
     this.#heldSinceMs = undefined;
   }
 
-  isTooSlow(nowMs: number): boolean {
-    const { graceMs } = this.#rule;
+  isTooSlow(takenBytes: number, nowMs: number): boolean {
     if (this.#heldSinceMs !== undefined) {
-      const pastGraceMs = nowMs - this.#heldSinceMs - graceMs;
-      if (pastGraceMs > 0 && isBelow(this.#rule, this.#outstandingBytes, pastGraceMs)) return true;
+      this.#creditMs -= nowMs - this.#heldSinceMs;
+      this.#heldSinceMs = nowMs;
     }
-    if (this.#waitedMs < graceMs) return false;
-    const isSlow = isBelow(this.#rule, this.#takenBytes, this.#waitedMs);
-    this.#waitedMs = 0;
-    this.#takenBytes = 0;
-    return isSlow;
+    const earnedMs = timeFor(this.#rule, takenBytes - this.#seenBytes);
+    this.#creditMs = Math.min(this.#mostMs, this.#creditMs + earnedMs);
+    this.#seenBytes = takenBytes;
+    return this.#creditMs < 0;
   }
 }
 
-function isBelow({ rate }: MinRate, bytes: number, spanMs: number): boolean {
-  return bytes * rate.perMs < rate.count * spanMs;
+function timeFor({ rate }: MinRate, bytes: number): number {
+  return (bytes * rate.perMs) / rate.count;
 }

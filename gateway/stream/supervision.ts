@@ -12,6 +12,8 @@ export interface SupervisionWatcher {
   readonly bytesIn: number;
   /** Body bytes to the caller so far. */
   readonly bytesOut: number;
+  /** Those of them that the caller's connection has taken. */
+  readonly takenBytes: number;
   /** The stream may not go on. */
   onCut(denial: Denial): void;
   /** The tunnel is as old as it may become. */
@@ -69,7 +71,8 @@ export class Supervision extends Expiring {
 
   #objection(bytesIn: number, bytesOut: number, nowMs: number): Denial | undefined {
     if (this.sending?.isTooSlow(bytesIn, nowMs)) return tooSlow('The body comes too slowly.');
-    if (this.taking?.isTooSlow(nowMs)) return tooSlow('The answer is taken too slowly.');
+    if (this.taking?.isTooSlow(this.#watcher.takenBytes, nowMs))
+      return tooSlow('The answer is taken too slowly.');
     if (this.#lease?.spend(bytesIn + bytesOut, Date.now()) === false)
       return limitDenial({ limit: 'bytes', waitMs: 0 });
     return undefined;

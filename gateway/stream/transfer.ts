@@ -100,6 +100,10 @@ export class Transfer
     return this.#download?.bytes ?? 0;
   }
 
+  get takenBytes(): number {
+    return this.bytesOut - this.#cargo.caller.unsentBytes;
+  }
+
   get unsentBytes(): number {
     return this.#node?.unsentBytes ?? 0;
   }

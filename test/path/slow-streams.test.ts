@@ -63,7 +63,7 @@ t.test('a caller that takes its answer too slowly is broken off', async (t) => {
   const socket = await yard.connect();
   socket.on('error', () => undefined);
   socket.pause();
-  socket.write(get('/paced/x'));
+  socket.write(get('/quick/x'));
   const [line] = await yard.log(1);
   t.match(line, {
     'http.response.status_code': 200,
@@ -72,6 +72,22 @@ t.test('a caller that takes its answer too slowly is broken off', async (t) => {
     ended_by: 'gateway',
   });
   t.ok(await until(async () => yard.nodes[0]?.destroyed === true), 'the node is let go');
+  socket.destroy();
+});
+
+t.test('one that takes it fast enough gets all of it, though it always has some to take', async (t) => {
+  const yard = await setYard(t, 64 * MIB);
+  const socket = await yard.connect();
+  socket.on('error', () => undefined);
+  let takenBytes = 0;
+  socket.on('data', (chunk: Buffer) => {
+    takenBytes += chunk.length;
+    socket.pause();
+    setTimeout(() => socket.resume(), 1);
+  });
+  socket.write(get('/paced/x'));
+  t.ok(await until(async () => takenBytes > 16 * MIB));
+  t.notOk(socket.destroyed);
   socket.destroy();
 });
 

@@ -13,6 +13,11 @@ export const ROUTES = `  - name: paced
     require: none
     stream: { minRate: 100KiB/s, minRateGrace: 500ms }
     upstream: sync
+  - name: quick
+    match: { methods: [GET], path: '/quick/**' }
+    require: none
+    stream: { minRate: 4MiB/s, minRateGrace: 500ms }
+    upstream: sync
   - name: open
     match: { methods: [GET, PUT], path: '/open/**' }
     require: none

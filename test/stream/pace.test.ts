@@ -35,31 +35,49 @@ t.test('time in which the node was waited for does not count', async (t) => {
   t.ok(pace.isTooSlow(0, 104_000));
 });
 
-t.test('outstanding bytes have their own time, and the grace', async (t) => {
-  const pace = new TakingPace(rule);
-  t.notOk(pace.isTooSlow(1_000_000), 'nothing is outstanding');
-  pace.wait(100, 0);
-  t.notOk(pace.isTooSlow(15_000), '100 bytes are ten seconds, and five of grace');
-  t.ok(pace.isTooSlow(15_001));
+const MIB = 2 ** 20;
+/** 1 MiB a second over 5 seconds: 7 seconds with the 2 MiB that are not seen. */
+const quick = { rate: { count: MIB, perMs: 1000 }, graceMs: 5000 };
+
+t.test('who takes nothing is waited for as long as the grace and what is not seen allow', async (t) => {
+  const pace = new TakingPace(quick);
+  t.notOk(pace.isTooSlow(0, 1_000_000), 'nobody waits for it');
+  pace.wait(0);
+  t.notOk(pace.isTooSlow(0, 7000));
+  t.ok(pace.isTooSlow(0, 7001));
 });
 
-t.test('who takes what it gets at the rate passes, who takes less does not', async (t) => {
-  for (const [perTurnMs, isSlow] of [
-    [10_000, false],
-    [10_001, true],
-  ] as const) {
-    const pace = new TakingPace(rule);
-    pace.wait(100, 0);
-    pace.rest(perTurnMs);
-    t.equal(pace.isTooSlow(perTurnMs), isSlow, `100 bytes in ${perTurnMs} ms`);
-  }
+t.test(
+  'who takes what it gets at the rate passes for ever, in lumps as well; who takes less does not',
+  async (t) => {
+    for (const [takenBytes, isSlow] of [
+      [2 * MIB, false],
+      [1.9 * MIB, true],
+    ] as const) {
+      const pace = new TakingPace(quick);
+      let slowAt = 0;
+      for (let turn = 1; turn <= 100 && slowAt === 0; turn++) {
+        pace.wait(turn * 10_000);
+        pace.rest(turn * 10_000 + 2000);
+        if (pace.isTooSlow(turn * takenBytes, turn * 10_000 + 2000)) slowAt = turn;
+      }
+      t.equal(slowAt > 0, isSlow, `${takenBytes} bytes in two seconds each`);
+    }
+  },
+);
+
+t.test('a fast beginning earns no slow end here either', async (t) => {
+  const pace = new TakingPace(quick);
+  t.notOk(pace.isTooSlow(1000 * MIB, 0));
+  pace.wait(0);
+  t.ok(pace.isTooSlow(1000 * MIB, 7001));
 });
 
 t.test('time in which nothing is outstanding does not count', async (t) => {
-  const pace = new TakingPace(rule);
+  const pace = new TakingPace(quick);
   for (let turn = 0; turn < 100; turn++) {
-    pace.wait(10, turn * 60_000);
+    pace.wait(turn * 60_000);
     pace.rest(turn * 60_000 + 900);
-    t.notOk(pace.isTooSlow(turn * 60_000 + 59_000));
+    t.notOk(pace.isTooSlow(turn * MIB, turn * 60_000 + 59_000));
   }
 });
