@@ -19,6 +19,7 @@ import {
 import { openRivals, type RivalName, type Rivals } from './rivals.ts';
 import { printLoad, runLoad } from './rounds.ts';
 import { requireSameWork, warmUp } from './same-work.ts';
+import { buildShipped } from './shipped.ts';
 import { allLoads, keep, runTable, type TableOptions, versionsOf } from './table.ts';
 import { openYard, type Yard } from './yard.ts';
 
@@ -107,6 +108,8 @@ async function reportTogether(): Promise<void> {
   }
 }
 
+buildShipped();
+print(`Node ${process.versions.node}; gateways are started as installed, from dist/, built just now`);
 const APART = ['server names', 'revocation', 'upgrades', 'long stream', 'decisions', 'addresses'];
 await reportApart();
 if (!APART.some(wanted)) await reportTogether();

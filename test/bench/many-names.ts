@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { residentBytes } from './cpu.ts';
 import { median } from './print.ts';
-import { freePort, secure, serve, stop } from './yard.ts';
+import { serve } from './shipped.ts';
+import { freePort, secure, stop } from './yard.ts';
 
 const TENANTS = 10;
 const NAMES_EACH = 1000;

@@ -9,7 +9,8 @@ import { createAuthority } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer } from '../../gateway/demo/token.ts';
 import { Caller } from './load.ts';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
-import { freePort, gatewayYaml, secure, serve, stop } from './yard.ts';
+import { serve } from './shipped.ts';
+import { freePort, gatewayYaml, secure, stop } from './yard.ts';
 
 const BYTES = 2 ** 30;
 const PIECE = Buffer.alloc(256 * 1024, 'w');

@@ -12,7 +12,8 @@ import type { ConnectionOptions } from 'node:tls';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { acceptOf } from '../../gateway/http1/handshake.ts';
 import { HOST } from './names.ts';
-import { freePort, gatewayYaml, serve, stop } from './yard.ts';
+import { serve } from './shipped.ts';
+import { freePort, gatewayYaml, stop } from './yard.ts';
 
 /** Handshakes the node never answers. */
 export const SILENT_PATH = '/feed?silent';

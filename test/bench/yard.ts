@@ -11,6 +11,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
+import { serve } from './shipped.ts';
 
 /** One proxy under measurement. */
 export interface Side {
@@ -130,20 +131,6 @@ async function startPatchgate(
   return { name: 'patchgate', pid, port };
 }
 
-/** Runs the gateway on the folder's `policies`; resolves when it is up. */
-export async function serve(
-  folder: string,
-  children: ChildProcess[],
-): Promise<{ readonly pid: number; readonly admin: string }> {
-  const child = spawn(process.execPath, ['gateway/cli.ts', 'serve', '--config', join(folder, 'policies')], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  children.push(child);
-  const text = await untilPrinted(child, 'the gateway is up');
-  const [, admin = ''] = /"admin":"([^"]+)"/.exec(text) ?? [];
-  return { pid: child.pid ?? 0, admin: `http://${admin}` };
-}
-
 export function gatewayYaml(port: number): string {
   return `gateway:
   listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
@@ -198,17 +185,6 @@ export async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return port;
-}
-
-function untilPrinted(child: ChildProcess, words: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    child.stderr?.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      if (text.includes(words)) resolve(text);
-    });
-    child.once('exit', () => reject(new Error(`ended before it said "${words}":\n${text}`)));
-  });
 }
 
 /** Resolves once the port takes connections; rejects with what the process said where it does not. */
