@@ -20,7 +20,9 @@ export interface ManyNamesResult {
   /** From the start of the process until it listens; the same with one name beside it. */
   readonly startMs: number;
   readonly startOneMs: number;
+  /** Before anybody called; the same with one name beside it. */
   readonly residentBytes: number;
+  readonly residentOneBytes: number;
   readonly loadedBefore: number;
   readonly loadedAfter: number;
   /** Medians of a handshake under a name never asked for, and under it again. */
@@ -30,6 +32,7 @@ export interface ManyNamesResult {
 
 export async function manyNames(): Promise<ManyNamesResult> {
   const one = await start(1, 1);
+  const residentOne = residentBytes(one.pid);
   await one.close();
   const many = await start(TENANTS, NAMES_EACH);
   try {
@@ -47,6 +50,7 @@ export async function manyNames(): Promise<ManyNamesResult> {
       startMs: many.startMs,
       startOneMs: one.startMs,
       residentBytes: resident,
+      residentOneBytes: residentOne,
       loadedBefore,
       loadedAfter: await many.loaded(),
       coldMs: median(cold),

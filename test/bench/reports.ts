@@ -28,7 +28,9 @@ export async function reportManyNames(): Promise<void> {
   print(
     `  start                ${found.startMs.toFixed(0)} ms; with one name ${found.startOneMs.toFixed(0)} ms`,
   );
-  print(`  resident before use  ${(found.residentBytes / MIB).toFixed(0)} MiB`);
+  print(
+    `  resident before use  ${(found.residentBytes / MIB).toFixed(0)} MiB; with one name ${(found.residentOneBytes / MIB).toFixed(0)} MiB`,
+  );
   print(`  loaded               ${found.loadedBefore} before use, ${found.loadedAfter} afterwards`);
   print(
     `  first handshake      ${found.coldMs.toFixed(2)} ms; the next one ${found.warmMs.toFixed(2)} ms (medians)`,
