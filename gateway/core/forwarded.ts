@@ -53,11 +53,14 @@ function walk(peer: Address, trusted: PrefixTree, nodes: readonly string[]): Cli
   return { address, hops };
 }
 
+/** Most nodes are an address and nothing else, and no address reads as another with a port. */
 function parseNode(text: string): Address | undefined {
+  const plain = parseAddress(text);
+  if (plain !== undefined) return plain;
   const [, bracketed, dotted, port] = NODE.exec(text) ?? [];
   if (port !== undefined && Number(port) > 65535) return undefined;
   if (bracketed !== undefined) return bracketed.includes(':') ? parseAddress(bracketed) : undefined;
-  return parseAddress(dotted ?? text);
+  return dotted === undefined ? undefined : parseAddress(dotted);
 }
 
 /** Takes spaces and tabs off both ends: `trim` would take more, and a regular expression quadratic time. */
