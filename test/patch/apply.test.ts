@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type ApplyExpectation, applyPatch } from '../../gateway/patch/apply.ts';
 import { modelDigest } from '../../gateway/patch/digest.ts';
+import { valueFormats } from '../../gateway/patch/element.ts';
 import { type PatchFault, PatchFaultError } from '../../gateway/patch/fault.ts';
 import type { OpenFields } from '../../gateway/patch/format.ts';
 import { type Frame, readPatch } from '../../gateway/patch/read.ts';
@@ -288,4 +289,14 @@ t.test('without END nothing is made, however the frames end', async (t) => {
   await t.rejects(made, { name: 'PatchFaultError', fault: { rule: 'truncated', frame: 0 } });
   await file.close();
   await nothingMade(t, base, before);
+});
+
+t.test('a computed NaN has the same bits on every processor', async (t) => {
+  const bits = (['f32', 'f16', 'bf16'] as const).map((kind) => {
+    const bytes = Buffer.alloc(4, 0xff);
+    const infinity = Number.POSITIVE_INFINITY - Number(bytes.length > 9);
+    valueFormats[kind].write(new DataView(bytes.buffer, bytes.byteOffset, 4), 0, infinity - infinity);
+    return bytes.toString('hex', 0, kind === 'f32' ? 4 : 2);
+  });
+  t.same(bits, ['0000c07f', '007e', 'c07f']);
 });
