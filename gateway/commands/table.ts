@@ -7,6 +7,7 @@ import { demo } from './demo.ts';
 import { diff } from './diff.ts';
 import { explain } from './explain.ts';
 import { node } from './node.ts';
+import { patch } from './patch.ts';
 import { push } from './push.ts';
 import { schema } from './schema.ts';
 import { serve } from './serve.ts';
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   schema,
   token,
   push,
+  patch,
   node,
   demo,
 ];

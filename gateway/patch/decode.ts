@@ -1,6 +1,6 @@
 /** Reads one frame header: everything that can be said of it without knowing the frames before it. */
 
-import { isUtf8 } from 'node:buffer';
+import { decodePatch } from './decode-patch.ts';
 import { dtypeBits, dtypes, elementCountOf } from './dtype.ts';
 import { type Violation, violation } from './fault.ts';
 import {
@@ -9,27 +9,21 @@ import {
   type Header,
   headerCrc,
   type OpenHeader,
-  type PatchHeader,
   type TensorHeader,
 } from './format.ts';
+import { noPayload, safe, text, zero } from './header-fields.ts';
 import {
   endLength,
   type FrameType,
   frameTypes,
   hardMaxPayload,
-  type IndexEncoding,
-  indexEncodings,
   magic,
   maxHeaderLength,
   maxRank,
   openLength,
-  operations,
-  padded,
   patchLength,
   readU64,
   tensorLength,
-  valueEncodings,
-  valueSizes,
   wordsFlag,
 } from './layout.ts';
 import { wordBytesOf } from './value.ts';
@@ -75,7 +69,7 @@ export function decodeHeader(bytes: Buffer): Header | Violation {
   if (bytes.readUInt32LE(28) !== headerCrc(bytes)) {
     return violation('header-crc', 'the header CRC does not match');
   }
-  if (bytes.readUInt8(5) !== 0) return violation('reserved', 'the flags are not zero');
+  if (bytes.readUInt8(5) !== 0) return violation('reserved', 'the flags are not zero', 'flags');
   const common: FrameCommon = {
     headerLength,
     payloadLength: bytes.readUInt32LE(8),
@@ -84,7 +78,7 @@ export function decodeHeader(bytes: Buffer): Header | Violation {
     payloadCrc: bytes.readUInt32LE(24),
   };
   if (!Number.isSafeInteger(common.streamOffset))
-    return violation('bounds', 'the stream offset is above 2^53-1');
+    return violation('bounds', 'the stream offset is above 2^53-1', 'stream_offset');
   return decodeOf[frameTypes[bytes.readUInt8(4)] ?? 'end'](bytes, common);
 }
 
@@ -124,22 +118,31 @@ function decodeOpen(bytes: Buffer, common: FrameCommon): OpenHeader | Violation 
 
 function openBounds(open: OpenHeader): Violation | undefined {
   if (!(open.threshold >= 0 && open.threshold < Number.POSITIVE_INFINITY)) {
-    return violation('bounds', 'the threshold is not a number from 0 up');
+    return violation('bounds', 'the threshold is not a number from 0 up', 'threshold');
   }
   if (open.totalChanged > open.totalParams) {
-    return violation('bounds', `${open.totalChanged} changes are more than ${open.totalParams} parameters`);
+    return violation(
+      'bounds',
+      `${open.totalChanged} changes are more than ${open.totalParams} parameters`,
+      'total_changed',
+    );
   }
   return open.maxPayload > hardMaxPayload
-    ? violation('payload-size', `a payload may have ${hardMaxPayload} bytes, not ${open.maxPayload}`)
+    ? violation(
+        'payload-size',
+        `a payload may have ${hardMaxPayload} bytes, not ${open.maxPayload}`,
+        'max_payload',
+      )
     : undefined;
 }
 
 function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violation {
   const rank = bytes.readUInt8(37);
-  if (rank > maxRank) return violation('bounds', `a tensor has at most ${maxRank} dimensions, not ${rank}`);
+  if (rank > maxRank)
+    return violation('bounds', `a tensor has at most ${maxRank} dimensions, not ${rank}`, 'rank');
   const code = bytes.readUInt8(36);
   const dtype = dtypes[code & ~wordsFlag];
-  if (dtype === undefined) return violation('encoding', `there is no dtype ${code}`);
+  if (dtype === undefined) return violation('encoding', `there is no dtype ${code}`, 'dtype');
   const nameAt = tensorLength + 8 * rank;
   if (nameAt > bytes.length) return violation('header-length', 'the shape does not fit into the header');
   const nameLength = bytes.readUInt16LE(38);
@@ -165,90 +168,16 @@ function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violat
 
 function tensorBounds({ dtype, words, shape, elementCount }: TensorHeader): Violation | undefined {
   if (elementCountOf(shape) !== elementCount) {
-    return violation('bounds', `the shape does not have ${elementCount} elements`);
+    return violation('bounds', `the shape does not have ${elementCount} elements`, 'element_count');
   }
   if (!words) return undefined;
   const bytes = wordBytesOf(dtype);
-  if (bytes === undefined) return violation('encoding', `${dtype} elements are not patched in words`);
-  if (shape.length !== 1) return violation('bounds', 'words have one dimension');
+  if (bytes === undefined)
+    return violation('encoding', `${dtype} elements are not patched in words`, 'dtype');
+  if (shape.length !== 1) return violation('bounds', 'words have one dimension', 'rank');
   return (elementCount * bytes * 8) % dtypeBits[dtype] === 0
     ? undefined
-    : violation('bounds', `${elementCount} words are no whole ${dtype} elements`);
-}
-
-function decodePatch(bytes: Buffer, common: FrameCommon): PatchHeader | Violation {
-  const operation = operations[bytes.readUInt8(56)];
-  const indices = indexEncodings[bytes.readUInt8(57)];
-  const values = valueEncodings[bytes.readUInt8(58)];
-  if (operation === undefined || indices === undefined || values === undefined) {
-    return violation('encoding', 'the operation, index or value encoding is unknown');
-  }
-  const patch: PatchHeader = {
-    ...common,
-    type: 'patch',
-    tensorId: bytes.readUInt32LE(32),
-    count: bytes.readUInt32LE(36),
-    firstIndex: readU64(bytes, 40),
-    lastIndex: readU64(bytes, 48),
-    operation,
-    indices,
-    values,
-    indexLength: bytes.readUInt32LE(60),
-    scale: bytes.readFloatLE(64),
-  };
-  return (
-    zero(bytes, 59, 60) ??
-    zero(bytes, 68, 72) ??
-    safe(patch.firstIndex, patch.lastIndex) ??
-    patchBounds(patch) ??
-    patchLengths(patch) ??
-    patch
-  );
-}
-
-function patchBounds(patch: PatchHeader): Violation | undefined {
-  if (patch.count === 0) return violation('bounds', 'a patch changes at least one element');
-  if (patch.lastIndex - patch.firstIndex + 1 < patch.count) {
-    return violation('bounds', `${patch.count} elements do not fit from first to last index`);
-  }
-  if (patch.values === 'i8' && !Number.isFinite(patch.scale)) {
-    return violation('bounds', 'the scale is not a finite number');
-  }
-  return undefined;
-}
-
-/** Bytes of LEB128 a number below 2^35 may take. */
-export const maxLebLength = 5;
-
-/** The fewest and the most bytes the indices of a patch can take. */
-const indexLengths: Readonly<Record<IndexEncoding, (patch: PatchHeader) => readonly [number, number]>> = {
-  gap: ({ count }) => [count - 1, maxLebLength * (count - 1)],
-  run: ({ count }) => [2, 2 * maxLebLength * count],
-  bitmap: (patch) => {
-    const bytes = Math.ceil((patch.lastIndex - patch.firstIndex + 1) / 8);
-    return [bytes, bytes];
-  },
-  range: () => [0, 0],
-};
-
-function patchLengths(patch: PatchHeader): Violation | undefined {
-  if (patch.payloadLength > hardMaxPayload) {
-    return violation(
-      'payload-size',
-      `a payload may have ${hardMaxPayload} bytes, not ${patch.payloadLength}`,
-    );
-  }
-  const [fewest, most] = indexLengths[patch.indices](patch);
-  if (patch.indexLength < fewest || patch.indexLength > most) {
-    return violation('indices', `${patch.indexLength} index bytes cannot encode this ${patch.indices} patch`);
-  }
-  if (patch.indices === 'range' && patch.count !== patch.lastIndex - patch.firstIndex + 1) {
-    return violation('indices', 'a range changes every element from first to last index');
-  }
-  const length = padded(patch.count * valueSizes[patch.values] + patch.indexLength);
-  return length === patch.payloadLength
-    ? undefined
-    : violation('bounds', `values and indices take ${length} bytes, not ${patch.payloadLength}`);
+    : violation('bounds', `${elementCount} words are no whole ${dtype} elements`, 'element_count');
 }
 
 function decodeEnd(bytes: Buffer, common: FrameCommon): EndHeader | Violation {
@@ -263,29 +192,4 @@ function decodeEnd(bytes: Buffer, common: FrameCommon): EndHeader | Violation {
     targetDigest: Buffer.from(bytes.subarray(88, 120)),
   };
   return noPayload(common) ?? safe(end.totalChanged, end.totalBytes) ?? end;
-}
-
-function noPayload(common: FrameCommon): Violation | undefined {
-  if (common.payloadLength !== 0) return violation('bounds', 'only a patch has a payload');
-  return common.payloadCrc === 0 ? undefined : violation('payload-crc', 'the CRC of no payload is 0');
-}
-
-function safe(...numbers: readonly number[]): Violation | undefined {
-  return numbers.every(Number.isSafeInteger) ? undefined : violation('bounds', 'a number is above 2^53-1');
-}
-
-function zero(bytes: Buffer, from: number, to: number): Violation | undefined {
-  for (let at = from; at < to; at++) {
-    if (bytes[at] !== 0) return violation('reserved', `byte ${at} of the header is not zero`);
-  }
-  return undefined;
-}
-
-/** UTF-8 that fills the rest of the header but for its padding, which is zero. */
-function text(bytes: Buffer, at: number, length: number): Violation | undefined {
-  if (at + padded(length) !== bytes.length) {
-    return violation('header-length', 'the name does not fill the header');
-  }
-  if (!isUtf8(bytes.subarray(at, at + length))) return violation('encoding', 'the name is not UTF-8');
-  return zero(bytes, at + length, bytes.length);
 }

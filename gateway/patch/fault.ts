@@ -43,6 +43,8 @@ export interface Violation {
   readonly rule: PatchFaultRule;
   /** One sentence that may be shown to whoever sent the stream. */
   readonly detail: string;
+  /** What is wrong in the frame: a field of its header (see header-layout.ts), or a byte of it; absent where the rule says it. */
+  readonly field?: string | number | undefined;
 }
 
 /** The first fault of a stream. A stream with a fault is never committed. */
@@ -57,17 +59,20 @@ export interface PatchFault {
   readonly frame: number;
   /** Where in the stream that frame begins, in bytes. */
   readonly offset: number;
+  /** The field or the byte of the frame that is wrong, where the rule alone does not say it. */
+  readonly field?: string | number | undefined;
 }
 
 /** Makes a fault of a violation at the given frame. */
 export function patchFault(violation: Violation, frame: number, offset: number): PatchFault {
-  const { rule, detail } = violation;
-  return { kind: 'patch-fault', rule, status: patchFaults[rule].status, detail, frame, offset };
+  const { rule, detail, field } = violation;
+  const { status } = patchFaults[rule];
+  return { kind: 'patch-fault', rule, status, detail, frame, offset, ...(field !== undefined && { field }) };
 }
 
 /** Makes a violation. */
-export function violation(rule: PatchFaultRule, detail: string): Violation {
-  return { rule, detail };
+export function violation(rule: PatchFaultRule, detail: string, field?: string | number): Violation {
+  return { rule, detail, field };
 }
 
 /** Tells a fault from whatever else is returned beside it. */

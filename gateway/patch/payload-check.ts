@@ -26,7 +26,7 @@ export class PayloadCheck {
     this.#valueBytesLeft = patch.count * valueSizes[patch.values];
     this.#indexBytesLeft = patch.indexLength;
     const wrong = this.#values?.begin(tensor, patch);
-    return wrong === undefined ? undefined : violation('content', wrong);
+    return wrong === undefined ? undefined : violation('content', wrong, 'value bytes');
   }
 
   /** The next payload bytes: `bytes` from `from` up to `to`. */
@@ -35,17 +35,17 @@ export class PayloadCheck {
     if (at > from) {
       this.#valueBytesLeft -= at - from;
       const wrong = this.#values?.take(bytes, from, at);
-      if (wrong !== undefined) return violation('content', wrong);
+      if (wrong !== undefined) return violation('content', wrong, 'value bytes');
     }
     if (at < to && this.#indexBytesLeft > 0) {
       const end = Math.min(at + this.#indexBytesLeft, to);
       this.#indexBytesLeft -= end - at;
       const wrong = this.#indices.take(bytes, at, end);
-      if (wrong !== undefined) return violation('indices', wrong);
+      if (wrong !== undefined) return violation('indices', wrong, 'index bytes');
       at = end;
     }
     for (; at < to; at++) {
-      if (bytes[at] !== 0) return violation('reserved', 'the padding of the payload is not zero');
+      if (bytes[at] !== 0) return violation('reserved', 'the padding of the payload is not zero', 'padding');
     }
     return undefined;
   }
@@ -53,6 +53,6 @@ export class PayloadCheck {
   /** The payload was taken whole. */
   finish(): Violation | undefined {
     const wrong = this.#indices.finish();
-    return wrong === undefined ? undefined : violation('indices', wrong);
+    return wrong === undefined ? undefined : violation('indices', wrong, 'index bytes');
   }
 }

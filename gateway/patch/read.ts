@@ -1,6 +1,6 @@
 /** Reads a weight-patch stream into whole frames for a receiver; every frame that comes out was verified. */
 
-import { createPatchCheck } from './check.ts';
+import { createPatchCheck, type PatchCheckMode } from './check.ts';
 import { decodeHeader, isViolation } from './decode.ts';
 import { PatchFaultError } from './fault.ts';
 import type { Header } from './format.ts';
@@ -20,11 +20,20 @@ export interface Frame {
  * after the source ended right behind it. Frames are copies, so the source may use its memory again. Holds one chunk
  * and one frame (at most 1 MiB and a header). Throws PatchFaultError on the first fault; nothing follows.
  */
-export async function* readPatch(
+export function readPatch(
   source: AsyncIterable<Buffer>,
   expectation: PatchExpectation = {},
 ): AsyncGenerator<Frame> {
-  const check = createPatchCheck('deep', expectation);
+  return readFrames(source, 'deep', expectation);
+}
+
+/** The same by another check. */
+export async function* readFrames(
+  source: AsyncIterable<Buffer>,
+  mode: PatchCheckMode,
+  expectation: PatchExpectation = {},
+): AsyncGenerator<Frame> {
+  const check = createPatchCheck(mode, expectation);
   const assembly = new FrameAssembly();
   const forward = (bytes: Buffer) => assembly.add(bytes);
   for await (const chunk of source) {

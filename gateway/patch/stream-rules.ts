@@ -134,14 +134,14 @@ export class StreamRules {
       return violation('tensor-order', `tensor ${tensor.tensorId} comes after ${this.#tensor.tensorId}`);
     }
     if (this.#tensors >= open.tensorCount) {
-      return violation('counts', `OPEN announced ${open.tensorCount} tensors`);
+      return violation('counts', `OPEN announced ${open.tensorCount} tensors`, 'tensor_id');
     }
     if (this.#params + tensor.elementCount > open.totalParams) {
-      return violation('bounds', `OPEN announced ${open.totalParams} parameters`);
+      return violation('bounds', `OPEN announced ${open.totalParams} parameters`, 'element_count');
     }
     const { tensors } = this.#expectation.content ?? {};
     if (tensors !== undefined && !tensors.some((pattern) => matchesName(pattern, tensor.name))) {
-      return violation('content', `tensor ${tensor.name} is not among those that may change`);
+      return violation('content', `tensor ${tensor.name} is not among those that may change`, 'name');
     }
     this.#tensor = tensor;
     this.#tensors += 1;
@@ -160,10 +160,18 @@ export class StreamRules {
       return violation('payload-size', `OPEN announced payloads of at most ${open.maxPayload} bytes`);
     }
     if (!carries(tensor, patch)) {
-      return violation('encoding', `${patch.values} values cannot be written to ${tensor.dtype} elements`);
+      return violation(
+        'encoding',
+        `${patch.values} values cannot be written to ${tensor.dtype} elements`,
+        'values',
+      );
     }
     if (patch.lastIndex >= tensor.elementCount) {
-      return violation('bounds', `there is no element ${patch.lastIndex} in ${tensor.elementCount}`);
+      return violation(
+        'bounds',
+        `there is no element ${patch.lastIndex} in ${tensor.elementCount}`,
+        'last_index',
+      );
     }
     if (patch.firstIndex <= this.#covered) {
       return violation(
@@ -182,26 +190,26 @@ export class StreamRules {
     const { maxChanged = 1 } = this.#expectation.content ?? {};
     if (this.#changedHere > maxChanged * elementCount) {
       const share = `${this.#changedHere} of ${elementCount} elements`;
-      return violation('content', `${share} of ${name} change, a share above ${maxChanged}`);
+      return violation('content', `${share} of ${name} change, a share above ${maxChanged}`, 'count');
     }
     return open.totalChanged !== 0 && this.#changed > open.totalChanged
-      ? violation('counts', `OPEN announced ${open.totalChanged} changes`)
+      ? violation('counts', `OPEN announced ${open.totalChanged} changes`, 'count')
       : undefined;
   }
 
   #admitEnd(end: EndHeader, open: OpenHeader): Violation | undefined {
     if (end.frameCount !== this.#frames + 1) {
-      return violation('counts', `END counts ${end.frameCount} frames of ${this.#frames + 1}`);
+      return violation('counts', `END counts ${end.frameCount} frames of ${this.#frames + 1}`, 'frame_count');
     }
     if (end.tensorCount !== this.#tensors || open.tensorCount !== this.#tensors) {
-      return violation('counts', `the stream has ${this.#tensors} tensors`);
+      return violation('counts', `the stream has ${this.#tensors} tensors`, 'tensor_count');
     }
     if (end.totalChanged !== this.#changed || ![0, this.#changed].includes(open.totalChanged)) {
-      return violation('counts', `the stream has ${this.#changed} changes`);
+      return violation('counts', `the stream has ${this.#changed} changes`, 'total_changed');
     }
     const bytes = this.#bytes + end.headerLength;
     if (end.totalBytes !== bytes) {
-      return violation('counts', `END counts ${end.totalBytes} bytes of ${bytes}`);
+      return violation('counts', `END counts ${end.totalBytes} bytes of ${bytes}`, 'total_bytes');
     }
     if (!end.chain.equals(this.#chain.digest()))
       return violation('chain', 'the chain of headers does not match');

@@ -1,0 +1,172 @@
+/** Where each field of a frame stands, by name: for people who look at bytes. */
+
+import type { PatchFaultRule } from './fault.ts';
+import {
+  commonLength,
+  type FrameType,
+  openLength,
+  patchLength,
+  tensorLength,
+  valueEncodings,
+  valueSizes,
+} from './layout.ts';
+
+/** A field: its name, where it begins in the frame, and how many bytes it has. */
+export type Field = readonly [name: string, at: number, length: number];
+
+const common: readonly Field[] = [
+  ['magic', 0, 4],
+  ['type', 4, 1],
+  ['flags', 5, 1],
+  ['header_length', 6, 2],
+  ['payload_length', 8, 4],
+  ['sequence', 12, 4],
+  ['stream_offset', 16, 8],
+  ['payload_crc', 24, 4],
+  ['header_crc', 28, 4],
+];
+
+const own: Readonly<Record<FrameType, readonly Field[]>> = {
+  open: [
+    ['stream_id', 32, 16],
+    ['base_version', 48, 8],
+    ['target_version', 56, 8],
+    ['epoch', 64, 4],
+    ['tensor_count', 68, 4],
+    ['total_params', 72, 8],
+    ['total_changed', 80, 8],
+    ['threshold', 88, 4],
+    ['max_payload', 92, 4],
+    ['base_digest', 96, 32],
+    ['model_id_length', 128, 2],
+  ],
+  tensor: [
+    ['tensor_id', 32, 4],
+    ['dtype', 36, 1],
+    ['rank', 37, 1],
+    ['name_length', 38, 2],
+    ['element_count', 40, 8],
+  ],
+  patch: [
+    ['tensor_id', 32, 4],
+    ['count', 36, 4],
+    ['first_index', 40, 8],
+    ['last_index', 48, 8],
+    ['operation', 56, 1],
+    ['indices', 57, 1],
+    ['values', 58, 1],
+    ['index_length', 60, 4],
+    ['scale', 64, 4],
+  ],
+  end: [
+    ['frame_count', 32, 4],
+    ['tensor_count', 36, 4],
+    ['total_changed', 40, 8],
+    ['total_bytes', 48, 8],
+    ['chain', 56, 32],
+    ['target_digest', 88, 32],
+  ],
+};
+
+/** The field that a rule is about, where there is only one. */
+const fieldOfRule: Readonly<Partial<Record<PatchFaultRule, string>>> = {
+  magic: 'magic',
+  type: 'type',
+  'header-length': 'header_length',
+  'header-crc': 'header_crc',
+  'payload-size': 'payload_length',
+  'stream-size': 'payload_length',
+  'payload-crc': 'payload_crc',
+  sequence: 'sequence',
+  offset: 'stream_offset',
+  base: 'base_version',
+  model: 'model_id',
+  epoch: 'epoch',
+  version: 'target_version',
+  'tensor-order': 'tensor_id',
+  overlap: 'first_index',
+  chain: 'chain',
+};
+
+/** What a fault is about, in the bytes of its frame; nothing where those are too few, or the rule is about none. */
+export function fieldOf(
+  frame: Buffer,
+  type: FrameType | undefined,
+  rule: PatchFaultRule,
+  told?: string | number,
+): Field | undefined {
+  if (typeof told === 'number') return [`byte ${told}`, told, 1];
+  const name = told ?? fieldOfRule[rule];
+  const field = fieldsOf(frame, type).find(([each]) => each === name);
+  return field !== undefined && field[1] < frame.length ? field : undefined;
+}
+
+/** The fields of a frame of that type, as far as its bytes say where they are. */
+function fieldsOf(frame: Buffer, type: FrameType | undefined): readonly Field[] {
+  if (type === undefined) return common;
+  return [...common, ...own[type], ...furtherFields(frame, type)];
+}
+
+/** Fields whose place depends on others. */
+function furtherFields(frame: Buffer, type: FrameType): readonly Field[] {
+  if (type === 'open' && frame.length >= openLength)
+    return [['model_id', openLength, frame.readUInt16LE(128)]];
+  if (type === 'tensor' && frame.length >= tensorLength) {
+    const shapeLength = 8 * frame.readUInt8(37);
+    return [
+      ['shape', tensorLength, shapeLength],
+      ['name', tensorLength + shapeLength, frame.readUInt16LE(38)],
+    ];
+  }
+  if (type !== 'patch' || frame.length < patchLength) return [];
+  const values = valueEncodings[frame.readUInt8(58)];
+  const valueLength = frame.readUInt32LE(36) * (values === undefined ? 0 : valueSizes[values]);
+  const indexLength = frame.readUInt32LE(60);
+  const paddingAt = patchLength + valueLength + indexLength;
+  return [
+    ['value bytes', patchLength, valueLength],
+    ['index bytes', patchLength + valueLength, indexLength],
+    ['padding', paddingAt, Math.max(0, patchLength + frame.readUInt32LE(8) - paddingAt)],
+  ];
+}
+
+/** Rows of a hex view to either side of what is marked. */
+const contextRows = 2;
+const rowLength = 16;
+/** Rows of a marked field that are shown; the rest are counted. */
+const mostRows = 8;
+
+/** Bytes as rows of hexadecimal and text, numbered from `base`, the header and the marked field underlined. */
+export function hexView(frame: Buffer, base: number, field: Field | undefined): readonly string[] {
+  const [name, at, length] = field ?? ['', 0, 0];
+  const from = Math.max(0, Math.floor(at / rowLength) - contextRows);
+  const rows = Math.ceil(frame.length / rowLength);
+  const lastMarked = Math.floor(Math.max(at, at + length - 1) / rowLength);
+  const shownTo = Math.min(
+    rows,
+    Math.max(lastMarked + contextRows + 1, commonLength / rowLength),
+    from + mostRows,
+  );
+  const lines: string[] = [];
+  for (let row = from; row < shownTo; row++) {
+    const bytes = frame.subarray(row * rowLength, (row + 1) * rowLength);
+    lines.push(hexRow(bytes, base + row * rowLength));
+    const marks = markRow(bytes.length, at - row * rowLength, length);
+    if (marks !== undefined) lines.push(`${' '.repeat(12)}${marks}  ${name}`);
+  }
+  if (shownTo < rows) lines.push(`${' '.repeat(12)}and ${frame.length - shownTo * rowLength} bytes more`);
+  return lines;
+}
+
+function hexRow(bytes: Buffer, offset: number): string {
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  const text = bytes.toString('latin1').replaceAll(/[^ -~]/g, '.');
+  return `${offset.toString(16).padStart(10, '0')}  ${hex.padEnd(rowLength * 3 - 1)}  |${text}|`;
+}
+
+/** Underlines the bytes from `at`, counted from the first of the row. */
+function markRow(bytes: number, at: number, length: number): string | undefined {
+  const [from, to] = [Math.max(0, at), Math.min(bytes, at + length)];
+  if (from >= to) return undefined;
+  return `${'   '.repeat(from)}${Array.from({ length: to - from }, () => '^^').join(' ')}`;
+}
