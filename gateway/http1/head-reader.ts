@@ -1,6 +1,6 @@
 /** Collects one HTTP/1.1 head after another from the bytes of a connection, however they are cut. */
 
-import { type HeadType, type Llhttp, type SpanListener, WINDOW_BYTES } from './llhttp.ts';
+import { type HeadType, type Llhttp, PART, type SpanListener, WINDOW_BYTES } from './llhttp.ts';
 
 /** A head as llhttp saw it: strict in syntax, not yet judged. */
 export interface RawHead {
@@ -40,7 +40,6 @@ export interface HeadLimits {
 
 /** A longer request target is answered 414; RFC 9112 §3 recommends supporting at least 8000 octets. */
 const TARGET_BYTES = 8192;
-const BARE_CR = /\r[^\n]/;
 const MORE: HeadProgress = { kind: 'more' };
 
 function syntaxFault(reason: string): HeadFault {
@@ -120,7 +119,7 @@ export class HeadReader {
 
   /** What llhttp lets pass: more than one space, HTTP/2's preface, HTTP/0.9, a CR in a reason phrase (RFC 9112 §3, §4). */
   #looseStartLine(): HeadFault | undefined {
-    if (BARE_CR.test(this.#text)) return syntaxFault('Expected LF after CR');
+    if (hasBareCr(this.#text)) return syntaxFault('Expected LF after CR');
     if (this.#llhttp.major(this.#parser) > 1) return syntaxFault('Unsupported HTTP version');
     if (this.#type === 'response' || this.#spans.fieldCount === 0) return undefined;
     return this.#spans.spacedOnce(this.#text)
@@ -154,29 +153,30 @@ class HeadSpans implements SpanListener {
   base = 0;
   #targetFrom = 0;
   #targetTo = 0;
-  /** Name from, name to, value from, value to; four numbers a field. */
+  /** Name from, name to, value from, value to; four numbers a field, and behind them what is left of longer heads. */
   readonly #lines: number[] = [];
-  #last: 'name' | 'value' | undefined;
+  #count = 0;
+  #last: number = PART.target;
 
   get targetLength(): number {
     return this.#targetTo - this.#targetFrom;
   }
 
   get fieldCount(): number {
-    return Math.ceil(this.#lines.length / 4);
+    return Math.ceil(this.#count / 4);
   }
 
-  onTarget(at: number, length: number): void {
-    if (this.#targetTo === 0) this.#targetFrom = this.base + at;
-    this.#targetTo = this.base + at + length;
-  }
-
-  onName(at: number, length: number): void {
-    this.#piece('name', this.base + at, this.base + at + length);
-  }
-
-  onValue(at: number, length: number): void {
-    this.#piece('value', this.base + at, this.base + at + length);
+  onSpan(part: number, at: number, length: number): void {
+    const from = this.base + at;
+    if (part === PART.target) {
+      if (this.#targetTo === 0) this.#targetFrom = from;
+      this.#targetTo = from + length;
+      return;
+    }
+    if (this.#last === part) this.#count -= 1;
+    else this.#lines[this.#count++] = from;
+    this.#lines[this.#count++] = from + length;
+    this.#last = part;
   }
 
   /** One space before the target, one behind it and then the version. */
@@ -190,7 +190,7 @@ class HeadSpans implements SpanListener {
 
   fields(text: string): string[] {
     const fields: string[] = [];
-    for (let i = 0; i < this.#lines.length; i += 2) {
+    for (let i = 0; i < this.#count; i += 2) {
       const part = text.slice(this.#lines[i], this.#lines[i + 1]);
       fields.push(i % 4 === 2 ? trimmed(part) : part);
     }
@@ -201,18 +201,16 @@ class HeadSpans implements SpanListener {
     this.base = 0;
     this.#targetFrom = 0;
     this.#targetTo = 0;
-    this.#lines.length = 0;
-    this.#last = undefined;
+    this.#count = 0;
+    this.#last = PART.target;
   }
+}
 
-  #piece(kind: 'name' | 'value', from: number, to: number): void {
-    if (this.#last === kind) {
-      this.#lines[this.#lines.length - 1] = to;
-      return;
-    }
-    this.#last = kind;
-    this.#lines.push(from, to);
-  }
+/** A CR that no LF follows. */
+function hasBareCr(text: string): boolean {
+  let at = text.indexOf('\r');
+  while (at >= 0 && (at + 1 === text.length || text[at + 1] === '\n')) at = text.indexOf('\r', at + 1);
+  return at >= 0;
 }
 
 /** Without the spaces and tabs around a field value (RFC 9110 §5.5), which llhttp leaves at its end. */

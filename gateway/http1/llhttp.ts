@@ -33,11 +33,13 @@ interface Exports {
   llhttp_get_http_minor(parser: number): number;
 }
 
+/** The parts of a head that llhttp tells the places of. */
+export const PART = { target: 0, name: 1, value: 2 } as const;
+
 /** Hears where the parts of a head lie, as offsets into the bytes of the running `execute`. */
 export interface SpanListener {
-  onTarget(at: number, length: number): void;
-  onName(at: number, length: number): void;
-  onValue(at: number, length: number): void;
+  /** `part` is one of `PART`. */
+  onSpan(part: number, at: number, length: number): void;
 }
 
 /** How far `execute` came: through all bytes, to the end of the head, or to the byte that breaks the grammar. */
@@ -61,9 +63,9 @@ export class Llhttp {
     );
     const ignore = (): number => 0;
     const imports = {
-      wasm_on_url: (_: number, at: number, length: number) => this.#span('onTarget', at, length),
-      wasm_on_header_field: (_: number, at: number, length: number) => this.#span('onName', at, length),
-      wasm_on_header_value: (_: number, at: number, length: number) => this.#span('onValue', at, length),
+      wasm_on_url: (_: number, at: number, length: number) => this.#span(PART.target, at, length),
+      wasm_on_header_field: (_: number, at: number, length: number) => this.#span(PART.name, at, length),
+      wasm_on_header_value: (_: number, at: number, length: number) => this.#span(PART.value, at, length),
       wasm_on_headers_complete: () => PAUSED,
       wasm_on_message_begin: ignore,
       wasm_on_status: ignore,
@@ -135,8 +137,8 @@ export class Llhttp {
     return this.#window;
   }
 
-  #span(event: keyof SpanListener, at: number, length: number): number {
-    this.#listener?.[event](at - this.#windowAt, length);
+  #span(part: number, at: number, length: number): number {
+    this.#listener?.onSpan(part, at - this.#windowAt, length);
     return 0;
   }
 

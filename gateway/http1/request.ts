@@ -17,15 +17,18 @@ interface Singletons {
   expect?: string;
 }
 
-/** Field names are compared in lower case; this is the set of those read here. */
-const SINGLETONS: ReadonlySet<string> = new Set([
+const SINGLETONS = [
   'host',
   'content-length',
   'transfer-encoding',
   'content-type',
   'authorization',
   'expect',
-]);
+] as const satisfies readonly (keyof Singletons)[];
+/** No two of them are of one length: it tells which of them a name may be. */
+const BY_LENGTH = Array.from({ length: 18 }, (_, length) =>
+  SINGLETONS.find((name) => name.length === length),
+);
 
 const HOST = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?$/i;
 const ABSOLUTE = /^https?:\/\/([^/?#]*)([/?].*)?$/i;
@@ -88,11 +91,11 @@ function bad(problem: string): Denial {
 /** Fills `found`; answers with the name of a field that came twice. */
 function collectSingletons(fields: readonly string[], found: Singletons): string | undefined {
   for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i]?.toLowerCase() ?? '';
-    if (!SINGLETONS.has(name)) continue;
-    const key = name as keyof Singletons;
-    if (found[key] !== undefined) return name;
-    found[key] = fields[i + 1] ?? '';
+    const name = fields[i] ?? '';
+    const known = BY_LENGTH[name.length];
+    if (known === undefined || name.toLowerCase() !== known) continue;
+    if (found[known] !== undefined) return known;
+    found[known] = fields[i + 1] ?? '';
   }
   return undefined;
 }
