@@ -84,9 +84,10 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#listener = listener;
   }
 
-  /** Lets the body of the running call flow into the sink. */
+  /** Lets the body of the running call flow into the sink; what was written before leaves first: a caller may wait for it. */
   readBody(sink: BodySink): void {
     this.#sink = sink;
+    this.#output.flush();
     this.resumeBody();
   }
 
@@ -122,14 +123,23 @@ export class CallerConnection extends Expiring implements InputListener {
     return ofCaller + Math.max(this.#listener.unsentBytes, this.#input.memoryBytes);
   }
 
-  /** Adds to the answer; `onWritten` is called when the bytes are not needed any more. False: wait for `onCallerDrain`. */
+  /**
+   * Adds to the answer; what is small waits for `flush` or `finish`. `onWritten` is called when the bytes are not needed
+   * any more. False: wait for `onCallerDrain`.
+   */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     return this.#output.write(bytes, onWritten);
+  }
+
+  /** Nothing more is written for now. */
+  flush(): void {
+    this.#output.flush();
   }
 
   /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */
   finish(mayReuse: boolean): void {
     this.#listener = undefined;
+    this.#output.flush();
     if (!mayReuse || !this.#body.done) {
       this.#close();
       return;

@@ -1,4 +1,4 @@
-/** What goes to a caller: small pieces of one turn leave in one TLS record, large ones as they are. */
+/** What goes to a caller: small pieces leave together, in one TLS record, large ones as they are. */
 
 import type { Socket } from 'node:net';
 
@@ -16,32 +16,39 @@ export class CallerOutput {
   }
 
   /**
-   * `onWritten` is called when the bytes are not needed any more. Text is Latin-1, and nobody hears of it. False: wait for
-   * 'drain'.
+   * Text is Latin-1, and nobody hears of it. What is small leaves with the next `flush`, or before. `onWritten` is called
+   * when the bytes are not needed any more. False: wait for 'drain'.
    */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     if (bytes.length >= LARGE_BYTES) return this.#writeAlone(bytes, onWritten);
     if (!this.#corked) {
       this.#corked = true;
       this.#socket.cork();
-      setImmediate(this.#letGo);
     }
     if (typeof bytes === 'string') {
       this.#text += bytes;
-      if (this.#text.length >= LARGE_BYTES) this.#flush();
+      if (this.#text.length >= LARGE_BYTES) this.#writeText();
       return !this.#socket.writableNeedDrain;
     }
-    this.#flush();
+    this.#writeText();
     return this.#socket.write(bytes, onWritten);
   }
 
   /** Ends the connection behind all that was written; `onEnded` is called once it has left. */
   end(onEnded: () => void): void {
-    this.#flush();
+    this.#writeText();
     this.#socket.end(onEnded);
   }
 
-  #flush(): void {
+  /** Whoever writes says when nothing more comes for now: a timer for each write would cost more than the write. */
+  flush(): void {
+    if (!this.#corked) return;
+    this.#writeText();
+    this.#corked = false;
+    this.#socket.uncork();
+  }
+
+  #writeText(): void {
     if (this.#text === '') return;
     this.#socket.write(this.#text, 'latin1');
     this.#text = '';
@@ -49,16 +56,10 @@ export class CallerOutput {
 
   /** Several buffers together would be copied into one; a large one by itself is not. */
   #writeAlone(bytes: Buffer | string, onWritten: (() => void) | undefined): boolean {
-    this.#flush();
+    this.#writeText();
     if (this.#corked) this.#socket.uncork();
     const flows = this.#socket.write(bytes, 'latin1', onWritten);
     if (this.#corked) this.#socket.cork();
     return flows;
   }
-
-  readonly #letGo = (): void => {
-    this.#corked = false;
-    this.#flush();
-    this.#socket.uncork();
-  };
 }

@@ -49,6 +49,8 @@ export class HealthProbe extends Expiring implements ConnectionOwner, ResponseLi
 
   onUpgrade(): void {}
 
+  onReadEnd(): void {}
+
   onBody(): void {}
 
   onBodyEnd(): void {}

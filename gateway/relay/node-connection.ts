@@ -177,6 +177,7 @@ export class NodeConnection extends Expiring {
       if (next === undefined) return;
       at = next;
     }
+    this.#listener?.onReadEnd();
   }
 
   /** Reads one head, or on in the body; nothing means the connection was given up. */

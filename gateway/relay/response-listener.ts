@@ -17,6 +17,8 @@ export interface ResponseListener extends BodySink {
   onResponse(head: ResponseHead): void;
   /** 101: from here on every byte of the connection goes to `onBody`, until it closes. */
   onUpgrade(head: ResponseHead): void;
+  /** All that was read so far was told. */
+  onReadEnd(): void;
   /** The node reads again after `write` answered false. */
   onNodeDrain(): void;
   /** The connection is lost for this request. */

@@ -108,6 +108,10 @@ export class Download implements ResponseListener {
     this.#watcher.onCallerBusy();
   }
 
+  onReadEnd(): void {
+    if (!this.#stopped) this.#caller.flush();
+  }
+
   onBodyEnd(trailers: readonly string[]): void {
     if (this.#stopped) return;
     this.#stopped = true;

@@ -12,6 +12,7 @@ import { sampleUpstream } from './sample-upstream.ts';
 const IDLE: ResponseListener = {
   mayUpgrade: false,
   onUpgrade: () => undefined,
+  onReadEnd: () => undefined,
   onResponse: () => undefined,
   onBody: () => undefined,
   onBodyEnd: () => undefined,
