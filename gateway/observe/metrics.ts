@@ -107,7 +107,8 @@ class RegistryMetrics implements Metrics {
   readonly #registry = new Registry();
   readonly #tallies: Readonly<Record<TallyName, Tally>>;
   readonly #duration: Histogram<'route'>;
-  readonly #routes = new Map<string, RouteCells>();
+  /** By tenant, then by route. */
+  readonly #routes = new Map<string, Map<string, RouteCells>>();
   readonly #forwarded: { readonly passed: Cell; readonly copied: Cell };
   readonly #backpressure: { readonly caller: Cell; readonly node: Cell };
 
@@ -160,11 +161,10 @@ class RegistryMetrics implements Metrics {
   }
 
   route(tenant: string, route: string): RouteMetrics {
-    const key = `${tenant}\0${route}`;
-    const known = this.#routes.get(key);
+    const known = this.#routes.get(tenant)?.get(route);
     if (known !== undefined) return known;
     const made = new RouteCells(tenant, route, this.#tallies, this.#duration);
-    this.#routes.set(key, made);
+    this.#routes.set(tenant, (this.#routes.get(tenant) ?? new Map()).set(route, made));
     return made;
   }
 
@@ -261,7 +261,6 @@ class RouteCells implements RouteMetrics {
   readonly #tenant: string;
   readonly #route: string;
   readonly #tallies: Readonly<Record<TallyName, Tally>>;
-  readonly #requests = new Map<string, Cell>();
   readonly #active: Cell;
   readonly #bytesIn: Cell;
   readonly #bytesOut: Cell;
@@ -292,21 +291,12 @@ class RouteCells implements RouteMetrics {
   }
 
   finished(request: FinishedRequest): void {
-    const { listener, method, status } = request;
-    const key = `${status} ${method} ${listener}`;
-    const cell = this.#requests.get(key) ?? this.#requestCell(key, listener, method, status);
-    cell.value += 1;
+    const { requests } = this.#tallies;
+    const method = METHODS.has(request.method) ? request.method : 'other';
+    const code = String(request.status);
+    requests.cell(request.listener, this.#tenant, this.#route, method, code).value += 1;
     this.#duration.observe(request.durationMs / 1000);
     this.#bytesIn.value += request.bytesIn;
     this.#bytesOut.value += request.bytesOut;
-  }
-
-  #requestCell(key: string, listener: string, method: string, status: number): Cell {
-    const isKnown = METHODS.has(method);
-    const label = isKnown ? method : 'other';
-    const cell = this.#tallies.requests.cell(listener, this.#tenant, this.#route, label, String(status));
-    // Keys of unknown methods are the caller's to choose: they are not remembered.
-    if (isKnown) this.#requests.set(key, cell);
-    return cell;
   }
 }

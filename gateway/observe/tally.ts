@@ -20,10 +20,17 @@ interface Series {
   readonly labels: Record<string, string>;
 }
 
+/** A label value after another: finding a series makes no key of them. */
+class Branch {
+  readonly below = new Map<string, Branch>();
+  cell: Cell | undefined;
+}
+
 /** All series of one metric, each made once and then held by whoever feeds it. */
 export class Tally {
   readonly #labelNames: readonly string[];
-  readonly #series = new Map<string, Series>();
+  #root = new Branch();
+  readonly #series: Series[] = [];
 
   constructor(row: MetricRow, registry: Registry) {
     this.#labelNames = row.labels;
@@ -49,23 +56,35 @@ export class Tally {
 
   /** The series with these label values, in the order of the label names. Present from now on, at 0. */
   cell(...values: readonly string[]): Cell {
-    const key = values.join('\0');
-    const known = this.#series.get(key);
-    if (known !== undefined) return known.cell;
-    const labels = Object.fromEntries(this.#labelNames.map((name, i) => [name, values[i] ?? '']));
-    const cell = { value: 0 };
-    this.#series.set(key, { cell, labels });
-    return cell;
+    let branch = this.#root;
+    for (const value of values) {
+      let next = branch.below.get(value);
+      if (next === undefined) {
+        next = new Branch();
+        branch.below.set(value, next);
+      }
+      branch = next;
+    }
+    branch.cell ??= this.#begin(values);
+    return branch.cell;
   }
 
   /** Forgets every series: for metrics whose label values come and go with the policy. */
   clear(): void {
-    this.#series.clear();
+    this.#root = new Branch();
+    this.#series.length = 0;
+  }
+
+  #begin(values: readonly string[]): Cell {
+    const labels = Object.fromEntries(this.#labelNames.map((name, i) => [name, values[i] ?? '']));
+    const cell = { value: 0 };
+    this.#series.push({ cell, labels });
+    return cell;
   }
 
   #fill(metric: Filled): void {
     metric.reset();
-    for (const { labels, cell } of this.#series.values()) metric.inc(labels, cell.value);
+    for (const { labels, cell } of this.#series) metric.inc(labels, cell.value);
   }
 }
 

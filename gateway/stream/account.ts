@@ -95,7 +95,9 @@ export class Account {
     if (denial !== undefined && this.#streaming === undefined)
       metrics.decision(denial.step, 'denied', denial.code);
     this.#streaming?.streamEnded();
-    metrics.route(this.trail.tenant?.name ?? '', this.trail.route?.name ?? '').finished({
+    const route =
+      this.#streaming ?? metrics.route(this.trail.tenant?.name ?? '', this.trail.route?.name ?? '');
+    route.finished({
       listener: this.#connection.listener,
       method: this.#head?.method ?? '',
       status: ending.status,
