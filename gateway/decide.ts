@@ -30,7 +30,7 @@ export interface Admission {
   /** What a weight patch on this route must say of itself. */
   readonly patch: PatchExpectation;
   /** What would have been the answer if the route were not in shadow. */
-  readonly shadowed?: Denial;
+  readonly shadowed: Denial | undefined;
 }
 
 export type Decision = Admission | Denial;
@@ -110,15 +110,19 @@ function conclude({ routed, client, facts, trail }: Known, refused: Denial | und
   if (refused !== undefined && !routed.route.shadow) return refused;
   const refusedHead = checkLimits(routed.route, facts.head);
   if (refusedHead !== undefined) return refusedHead;
+  const { tenant, route, params, connectionOptions } = routed;
   const { certificate, token } = trail;
   return {
     kind: 'admission',
-    ...routed,
+    tenant,
+    route,
+    params,
+    connectionOptions,
     client,
     certificate,
     token,
     patch: patchExpectation(routed, token),
-    ...(refused !== undefined && { shadowed: refused }),
+    shadowed: refused,
   };
 }
 
@@ -133,11 +137,14 @@ export function verificationOf(
   return { issuer: refused.issuer ?? '', outcome: refused.code };
 }
 
+const NO_PATCH: PatchExpectation = {};
+
 /** A patch must say of itself what the path and the token say of it. */
 export function patchExpectation(
   { route, params }: Pick<Routed, 'route' | 'params'>,
   token: VerifiedToken | undefined,
 ): PatchExpectation {
+  if (route.stream?.format === undefined) return NO_PATCH;
   return {
     modelId: params['model_id'] ?? token?.modelId,
     baseVersion: versionOf(params['base_version']) ?? token?.baseVersion,

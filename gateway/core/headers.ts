@@ -85,10 +85,10 @@ export interface Provenance {
   readonly traceparent: string;
   readonly client: string;
   readonly tenant: string;
-  readonly subject?: string;
-  readonly scope?: string;
-  readonly model?: string;
-  readonly certificate?: VerifiedCertificate;
+  readonly subject?: string | undefined;
+  readonly scope?: string | undefined;
+  readonly model?: string | undefined;
+  readonly certificate?: VerifiedCertificate | undefined;
   /** The authorities above the certificate go on to the node. */
   readonly forwardCertificateChain: boolean;
   /** `Authorization` goes on to the node. */

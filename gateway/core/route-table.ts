@@ -114,7 +114,7 @@ class RouteTree<R> implements RouteTable<R> {
   }
 
   match(method: string, path: string): RouteMatch<R> {
-    const segments = path === '/' ? [] : path.slice(1).split('/');
+    const segments = segmentsOf(path);
     const search = new Search(this.entries, method, segments);
     search.visit(this.#root, 0);
     const found = this.entries[search.best];
@@ -125,6 +125,19 @@ class RouteTree<R> implements RouteTable<R> {
     const allow = new Set(known.flatMap((number) => this.entries[number]?.methods ?? []));
     return { kind: 'method', allow: [...allow] };
   }
+}
+
+/** What stands between the slashes. A path is split once a request: `split` remembers all it ever split, at a cost. */
+function segmentsOf(path: string): string[] {
+  const segments: string[] = [];
+  if (path === '/') return segments;
+  let from = 1;
+  for (let slash = path.indexOf('/', from); slash >= 0; slash = path.indexOf('/', from)) {
+    segments.push(path.slice(from, slash));
+    from = slash + 1;
+  }
+  segments.push(path.slice(from));
+  return segments;
 }
 
 /** Values that are the same become one: what a thousand routes share stays at hand. */
@@ -214,7 +227,8 @@ function paramsOf(pattern: PathPattern, segments: readonly string[]): RouteParam
   let at = 0;
   for (const part of pattern.parts) {
     if (part.kind === 'param') {
-      params[part.name] = segments.slice(at, at + part.segments).join('/');
+      const first = segments[at] ?? '';
+      params[part.name] = part.segments === 1 ? first : `${first}/${segments[at + 1]}`;
       at += part.segments;
     } else {
       at += 1;

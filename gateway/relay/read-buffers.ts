@@ -56,11 +56,15 @@ export class ReadBuffers {
 
   /** After a read of so many bytes, another buffer where this one is in use, or was filled. */
   #turn(readBytes: number): void {
-    if (readBytes === this.#current.bytes.length) this.#size = LARGE_BYTES;
+    if (readBytes === this.#current.bytes.length) this.#grow();
     else if (this.#current.users === 0) return;
-    const fits = this.#free.findLast(({ bytes }) => bytes.length === this.#size);
-    if (fits !== undefined) this.#free.splice(this.#free.indexOf(fits), 1);
-    this.#current = fits ?? this.#make();
+    this.#current = this.#free.pop() ?? this.#make();
+  }
+
+  #grow(): void {
+    if (this.#size === LARGE_BYTES) return;
+    this.#size = LARGE_BYTES;
+    this.#free.length = 0;
   }
 
   #make(): ReadBuffer {

@@ -19,7 +19,6 @@ export function upstreamText(
   traces: Traces,
 ): string {
   const { token, params, route, certificate } = admission;
-  const model = params['model_id'];
   const fields = upstreamFields(head, admission.connectionOptions, {
     requestId,
     traceparent: traces.continue(fieldValues(head.fields, 'traceparent')),
@@ -27,10 +26,10 @@ export function upstreamText(
     tenant: admission.tenant.name,
     forwardAuthorization: route.forwardAuthorization,
     forwardCertificateChain: route.forwardCertificateChain,
-    ...(token !== undefined && { subject: token.subject }),
-    ...(route.require !== undefined && { scope: route.require.scope }),
-    ...(model !== undefined && { model }),
-    ...(certificate !== undefined && { certificate }),
+    subject: token?.subject,
+    scope: route.require?.scope,
+    model: params['model_id'],
+    certificate,
   });
   return (
     `${head.method} ${head.target} HTTP/1.1${CRLF}${fields}${framingLine(head.framing, head.method)}` +

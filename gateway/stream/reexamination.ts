@@ -68,8 +68,12 @@ export class Reexamination implements Examined {
 /** When an admission has to be looked at again for the time alone: the next end after now of what it stands on. */
 function endOf({ route, tenant, token, certificate }: Admission, nowMs: number): number {
   const issuer = tenant.issuers.find(({ name }) => name === token?.issuer);
-  const ends: number[] = [];
-  if (token !== undefined) ends.push(token.expMs + (issuer?.clockSkewMs ?? 0) + route.expiryGraceMs);
-  if (certificate !== undefined) ends.push(certificate.notAfterMs + 1);
-  return Math.min(...ends.filter((endMs) => endMs > nowMs), Number.POSITIVE_INFINITY);
+  const ofToken = (token?.expMs ?? 0) + (issuer?.clockSkewMs ?? 0) + route.expiryGraceMs;
+  const ofCertificate = (certificate?.notAfterMs ?? 0) + 1;
+  return Math.min(after(nowMs, token && ofToken), after(nowMs, certificate && ofCertificate));
+}
+
+/** The end, if there is one and it is still to come. */
+function after(nowMs: number, endMs: number | undefined): number {
+  return endMs !== undefined && endMs > nowMs ? endMs : Number.POSITIVE_INFINITY;
 }

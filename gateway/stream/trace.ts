@@ -19,7 +19,8 @@ export class Traces {
     const [line] = lines;
     const [, trace, parent, flags] = (lines.length === 1 ? TRACEPARENT.exec(line ?? '') : null) ?? [];
     if (trace === undefined || trace === ZERO_TRACE || parent === ZERO_PARENT) {
-      return `00-${this.#random(TRACE_BYTES)}-${this.#random(SPAN_BYTES)}-00`;
+      const ids = this.#random(TRACE_BYTES + SPAN_BYTES);
+      return `00-${ids.slice(0, 2 * TRACE_BYTES)}-${ids.slice(2 * TRACE_BYTES)}-00`;
     }
     return `00-${trace}-${this.#random(SPAN_BYTES)}-${flags}`;
   }
