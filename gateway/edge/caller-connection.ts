@@ -6,6 +6,7 @@ import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
 import { HeadReader } from '../http1/head-reader.ts';
+import { LastHead } from '../http1/last-head.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
 import type { CallListener } from './call-listener.ts';
 import type { CallerContext } from './caller-context.ts';
@@ -29,6 +30,7 @@ export class CallerConnection extends Expiring implements InputListener {
   readonly #transport: Socket;
   readonly #context: CallerContext;
   readonly #heads: HeadReader;
+  readonly #lastHead = new LastHead(readRequest);
   readonly #input: CallerInput;
   readonly #output: CallerOutput;
   readonly #queue = new ChunkQueue();
@@ -250,7 +252,7 @@ export class CallerConnection extends Expiring implements InputListener {
     if (progress.kind === 'head') {
       this.#queue.consume(chunk, progress.end);
       if (chunk === this.#lent) this.#queue.keepRest(chunk);
-      this.#begin(readRequest(progress.head));
+      this.#begin(this.#lastHead.find(progress.head, progress.head.method));
     } else if (progress.kind === 'fault') {
       this.#begin(headDenial(progress));
     } else {

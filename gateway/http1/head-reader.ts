@@ -40,6 +40,8 @@ export interface HeadLimits {
 
 /** A longer request target is answered 414; RFC 9112 §3 recommends supporting at least 8000 octets. */
 const TARGET_BYTES = 8192;
+/** A longer head is read anew each time: what is remembered is held as long as the connection. */
+const REMEMBERED_BYTES = 2048;
 const MORE: HeadProgress = { kind: 'more' };
 
 function syntaxFault(reason: string): HeadFault {
@@ -54,6 +56,7 @@ export class HeadReader {
   readonly #parser: number;
   readonly #spans = new HeadSpans();
   #text = '';
+  #last: { readonly text: string; readonly head: RawHead } | undefined;
   #closed = false;
 
   constructor(llhttp: Llhttp, type: HeadType, limits: HeadLimits) {
@@ -68,8 +71,25 @@ export class HeadReader {
     return this.#text.length > 0;
   }
 
-  /** Reads on at `from`. After a head the next call begins the next one; after a fault the connection is lost. */
+  /**
+   * Reads on at `from`. After a head the next call begins the next one; after a fault the connection is lost. The same
+   * bytes as of the last head are answered with the same head, as an object too.
+   */
   read(chunk: Buffer, from: number): HeadProgress {
+    return this.#again(chunk, from) ?? this.#read(chunk, from);
+  }
+
+  /** Every head begins in the same state of the parser, so bytes that made a head make it again; nothing where they are others. */
+  #again(chunk: Buffer, from: number): HeadProgress | undefined {
+    const last = this.#last;
+    if (last === undefined || this.#text !== '') return undefined;
+    const end = from + last.text.length;
+    return chunk.toString('latin1', from, end) === last.text
+      ? { kind: 'head', head: last.head, end }
+      : undefined;
+  }
+
+  #read(chunk: Buffer, from: number): HeadProgress {
     let at = from;
     while (at < chunk.length) {
       const end = Math.min(chunk.length, at + WINDOW_BYTES);
@@ -139,6 +159,7 @@ export class HeadReader {
     };
     this.#llhttp.reset(this.#parser);
     this.#spans.clear();
+    this.#last = this.#text.length > REMEMBERED_BYTES ? undefined : { text: this.#text, head };
     this.#text = '';
     return head;
   }

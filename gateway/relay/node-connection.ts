@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type BodyReader, type BodySink, bodyReader, NO_TRAILERS } from '../http1/body-reader.ts';
 import { type HeadLimits, HeadReader } from '../http1/head-reader.ts';
+import { LastHead } from '../http1/last-head.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
 import type { Destination, NodeContext } from './destination.ts';
 import { JoinedWrites } from './joined-writes.ts';
@@ -29,6 +30,7 @@ export class NodeConnection extends Expiring {
   readonly #transport: Socket;
   readonly #owner: ConnectionOwner;
   readonly #heads: HeadReader;
+  readonly #lastHead = new LastHead(readResponse);
   readonly #deadlines: Deadlines;
   readonly #output: JoinedWrites;
   readonly #buffers: ReadBuffers | undefined;
@@ -194,7 +196,7 @@ export class NodeConnection extends Expiring {
     const progress = this.#heads.read(chunk, at);
     if (progress.kind === 'more') return chunk.length;
     if (progress.kind === 'fault') return this.#fail(progress.reason);
-    const head = readResponse(progress.head, this.#method);
+    const head = this.#lastHead.find(progress.head, this.#method);
     if (typeof head === 'string') return this.#fail(head);
     if (head.status === 101) return this.#upgrade(head, progress.end);
     if (head.status < 200) {

@@ -50,6 +50,35 @@ t.test('the offset behind the head is where the next head begins', async (t) => 
   reader.close();
 });
 
+t.test('the same bytes are the same head, and no others are', async (t) => {
+  const reader = new HeadReader(llhttp, 'request', limits);
+  t.teardown(() => reader.close());
+  const text = 'GET /1 HTTP/1.1\r\nHost: a\r\n\r\n';
+  const read = (bytes: string): HeadProgress => reader.read(Buffer.from(bytes, 'latin1'), 0);
+  const first = read(text);
+  const again = read(`${text}GET /2`);
+  if (first.kind !== 'head' || again.kind !== 'head') throw new Error('no heads');
+  t.equal(again.head, first.head);
+  t.equal(again.end, text.length);
+  t.match(read(text.replace('/1', '/2')), { kind: 'head', head: { target: '/2' }, end: text.length });
+  t.match(read(text), { kind: 'head', head: { target: '/1', fields: ['Host', 'a'] } });
+  t.match(read(text.slice(0, -1)), { kind: 'more' }, 'a beginning of it is no head');
+  t.match(read('\n'), { kind: 'head', head: { target: '/1' }, end: 1 });
+  t.match(read(text.replace('Host: a', 'Host: \xe1')), { kind: 'head', head: { fields: ['Host', '\xe1'] } });
+  t.match(read(text.slice(0, 10)), { kind: 'more' });
+  t.match(read(text), { kind: 'fault', rule: 'syntax' }, 'nor is it one in the middle of another');
+});
+
+t.test('after a long head the next one is read anew', async (t) => {
+  const reader = new HeadReader(llhttp, 'request', { headBytes: 32_768, headFields: 10 });
+  t.teardown(() => reader.close());
+  const long = Buffer.from(`GET / HTTP/1.1\r\nA: ${'x'.repeat(3000)}\r\n\r\n`);
+  const [first, again] = [reader.read(long, 0), reader.read(long, 0)];
+  if (first.kind !== 'head' || again.kind !== 'head') throw new Error('no heads');
+  t.not(again.head, first.head);
+  t.strictSame(again.head, first.head);
+});
+
 t.test('limits are named', async (t) => {
   const long = 'x'.repeat(3000);
   t.match(readAll(`GET / HTTP/1.1\r\nA: ${long}\r\n\r\n`, 100), { kind: 'fault', rule: 'head-too-large' });

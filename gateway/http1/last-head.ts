@@ -1,0 +1,24 @@
+/** What was found of the last head of a connection, for when the same one comes again. */
+
+import type { RawHead } from './head-reader.ts';
+
+/** Holds one head and what it was judged to be; judging must depend on the head and the method alone. */
+export class LastHead<T> {
+  readonly #judge: (raw: RawHead, method: string) => T;
+  #raw: RawHead | undefined;
+  #method = '';
+  #found: T | undefined;
+
+  constructor(judge: (raw: RawHead, method: string) => T) {
+    this.#judge = judge;
+  }
+
+  /** `method` is that of the request. The same object is the same head: that is what a `HeadReader` answers. */
+  find(raw: RawHead, method: string): T {
+    if (this.#found !== undefined && raw === this.#raw && method === this.#method) return this.#found;
+    this.#raw = raw;
+    this.#method = method;
+    this.#found = this.#judge(raw, method);
+    return this.#found;
+  }
+}
