@@ -5,6 +5,7 @@ import { checkCertificate } from './checks/certificate.ts';
 import { checkClaims } from './checks/claims.ts';
 import { checkClient } from './checks/client.ts';
 import { checkLimits } from './checks/limits.ts';
+import { readResumption } from './checks/resumption.ts';
 import { checkRoute, checkTenant, type Routed } from './checks/route.ts';
 import { checkScope } from './checks/scope.ts';
 import { checkToken } from './checks/token.ts';
@@ -110,6 +111,8 @@ function conclude({ routed, client, facts, trail }: Known, refused: Denial | und
   if (refused !== undefined && !routed.route.shadow) return refused;
   const refusedHead = checkLimits(routed.route, facts.head);
   if (refusedHead !== undefined) return refusedHead;
+  const resumeAt = readResumption(routed.route, facts.head);
+  if (isDenial(resumeAt)) return resumeAt;
   const { tenant, route, params, connectionOptions } = routed;
   const { certificate, token } = trail;
   return {
@@ -121,7 +124,7 @@ function conclude({ routed, client, facts, trail }: Known, refused: Denial | und
     client,
     certificate,
     token,
-    patch: patchExpectation(routed, token),
+    patch: patchExpectation(routed, token, resumeAt),
     shadowed: refused,
   };
 }
@@ -143,6 +146,7 @@ const NO_PATCH: PatchExpectation = {};
 export function patchExpectation(
   { route, params }: Pick<Routed, 'route' | 'params'>,
   token: VerifiedToken | undefined,
+  resumeAt?: number,
 ): PatchExpectation {
   if (route.stream?.format === undefined) return NO_PATCH;
   return {
@@ -152,6 +156,7 @@ export function patchExpectation(
     maxEpoch: token !== undefined && Number.isFinite(token.maxEpochs) ? token.maxEpochs : undefined,
     maxBytes: route.stream?.maxBytes,
     content: route.stream?.content,
+    resumeAt,
   };
 }
 

@@ -18,7 +18,7 @@ export const node: Command = {
     const from = optional(values, 'from');
     const model = optional(values, 'model') ?? (from && basename(from, '.safetensors'));
     if (from === undefined && values['model'] !== undefined) throw new UsageError('--model goes with --from');
-    const { createModel } = await import('../sync-node/model-store.ts');
+    const { createModel } = await import('../sync-node/create-model.ts');
     const { startSyncNode } = await import('../sync-node/sync-node.ts');
     if (from !== undefined && model !== undefined) await createModel(root, model, from);
     const running = await startSyncNode({ root, ...hostPort(required(values, 'listen')) });

@@ -6,7 +6,7 @@ import { formatFault } from '../core/fault.ts';
 import { type Gateway, startGateway } from '../gateway.ts';
 import { createLog } from '../observe/log.ts';
 import type { GatewayAddress } from '../push/gateway-client.ts';
-import { createModel } from '../sync-node/model-store.ts';
+import { createModel } from '../sync-node/create-model.ts';
 import { type SyncNode, startSyncNode } from '../sync-node/sync-node.ts';
 import { AUDIENCE, ISSUER, writeDemoPolicy } from './demo-policy.ts';
 import {

@@ -5,26 +5,34 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
-const version = z.number().int().nonnegative();
+const count = z.number().int().nonnegative();
+
+const modelVersion = z.strictObject({
+  digest,
+  parameters: count,
+  /** The patch that made it, for receivers that have its base; the first version has none. */
+  patch: z.strictObject({ base: count, bytes: count }).optional(),
+});
 
 const modelState = z.strictObject({
   /** The version that patches start from. */
-  version,
+  version: count,
   /** Versions on disk, by number. */
-  versions: z.record(z.string(), z.strictObject({ digest, parameters: z.number().int().nonnegative() })),
+  versions: z.record(z.string(), modelVersion),
   /** Versions that stay however old they get. */
-  published: z.array(version),
+  published: z.array(count),
   /** Streams applied, by id, with what they made: a stream sent again is answered from here. */
-  streams: z.record(z.string(), z.strictObject({ version, changed: z.number().int(), digest })),
+  streams: z.record(z.string(), z.strictObject({ version: count, changed: count, digest, bytes: count })),
 });
 
 export type ModelState = z.output<typeof modelState>;
+export type ModelVersion = z.output<typeof modelVersion>;
 
-const FILE = 'state.json';
+export const STATE_FILE = 'state.json';
 
 /** The state in a model's folder; nothing where there is no model. Throws on a file that is no state. */
 export async function readState(folder: string): Promise<ModelState | undefined> {
-  const text = await readFile(join(folder, FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readFile(join(folder, STATE_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
     throw error;
   });
@@ -33,15 +41,20 @@ export async function readState(folder: string): Promise<ModelState | undefined>
 
 /** Puts the state in place of the old one: after a crash there is the old one or the new one, whole. */
 export async function writeState(folder: string, state: ModelState): Promise<void> {
-  const temporary = join(folder, `${FILE}.new`);
+  await replaceFile(folder, STATE_FILE, JSON.stringify(state));
+}
+
+/** Writes a small file so that at any moment there is the old text or the new one. */
+export async function replaceFile(folder: string, name: string, text: string): Promise<void> {
+  const temporary = join(folder, `${name}.new`);
   const file = await open(temporary, 'w');
   try {
-    await file.writeFile(JSON.stringify(state));
+    await file.writeFile(text);
     await file.sync();
   } finally {
     await file.close();
   }
-  await rename(temporary, join(folder, FILE));
+  await rename(temporary, join(folder, name));
   await syncFolder(folder);
 }
 
@@ -53,4 +66,18 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** The state after a version was made: the latest `keep` versions stay, and the published ones. */
+export function withVersion(
+  state: ModelState,
+  made: ModelVersion & { readonly version: number },
+  keep: number,
+): ModelState {
+  const { version, ...described } = made;
+  const versions: ModelState['versions'] = { ...state.versions, [version]: described };
+  const numbers = Object.keys(versions).map(Number);
+  const kept = new Set([...numbers.sort((a, b) => a - b).slice(-keep), ...state.published]);
+  for (const number of numbers) if (!kept.has(number)) delete versions[number];
+  return { ...state, version, versions };
 }

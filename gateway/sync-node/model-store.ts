@@ -1,13 +1,22 @@
 /** Models on disk: a folder each, a file a version, a patch applied whole or not at all. */
 
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { link, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { applyPatch } from '../patch/apply.ts';
-import { modelDigest } from '../patch/digest.ts';
+import { PatchFaultError, patchFault, violation } from '../patch/fault.ts';
+import type { OpenHeader } from '../patch/format.ts';
 import { type Frame, readPatch } from '../patch/read.ts';
-import { openSafetensors, type SafetensorsFile } from '../patch/safetensors.ts';
-import { type ModelState, readState, syncFolder, writeState } from './model-state.ts';
+import { openSafetensors } from '../patch/safetensors.ts';
+import { isModelId } from './create-model.ts';
+import {
+  type ModelState,
+  readState,
+  STATE_FILE,
+  syncFolder,
+  withVersion,
+  writeState,
+} from './model-state.ts';
 
 /** What a stream made of a model. */
 export interface StreamResult {
@@ -15,65 +24,37 @@ export interface StreamResult {
   readonly changed: number;
   /** Hexadecimal. */
   readonly digest: string;
-  /** The stream had been applied before, and nothing changed now. */
-  readonly replayed: boolean;
+  /** Bytes of the stream. */
+  readonly bytes: number;
 }
 
 /** The stream is not the one its address names, or leads nowhere. */
 export class WrongStreamError extends Error {}
 
-const MODEL_ID = /^[a-z0-9_]{3,32}$/;
-const STREAM_ID = /^[0-9a-f]{32}$/;
-/** The latest versions are kept, and beside them the published ones. */
-const KEPT_VERSIONS = 3;
 /** Streams remembered, so that one sent again is recognised. */
 const KEPT_STREAMS = 1000;
+export const UPLOADS_FOLDER = 'uploads';
 
-export function isModelId(text: string): boolean {
-  return MODEL_ID.test(text);
-}
-
-export function isStreamId(text: string): boolean {
-  return STREAM_ID.test(text);
-}
-
-/** Puts a model there as version 0. Throws where there is one already. */
-export async function createModel(root: string, modelId: string, path: string): Promise<void> {
-  if (!isModelId(modelId)) throw new Error(`${modelId} is no model id`);
-  const folder = join(root, modelId);
-  if ((await readState(folder)) !== undefined) throw new Error(`there is a model ${modelId} already`);
-  await mkdir(folder, { recursive: true });
-  await copyFile(path, join(folder, '0.safetensors'));
-  const file = await open(join(folder, '0.safetensors'), 'r');
-  await file.sync();
-  await file.close();
-  const described = await describe(join(folder, '0.safetensors'));
-  await writeState(folder, { version: 0, versions: { 0: described }, published: [], streams: {} });
-}
-
-/** The models under one folder. Changes of a model happen one after another. */
+/** The models under one folder. Changes of a model happen one after another; models do not wait for each other. */
 export class ModelStore {
   readonly #root: string;
+  readonly #keep: number;
   readonly #queues = new Map<string, Promise<unknown>>();
-  /** Uploads arriving now, by their path. */
-  readonly #uploads = new Set<string>();
 
-  constructor(root: string) {
+  /** `keep`: how many of the latest versions stay beside the published ones. */
+  constructor(root: string, keep: number) {
     this.#root = root;
+    this.#keep = keep;
   }
 
-  /** Removes what a crash left behind: files no state knows of, and uploads that ended half-way. */
-  async sweep(): Promise<void> {
+  /** Removes from every model what a crash left behind. Gives back the ids of the models. */
+  async sweep(): Promise<readonly string[]> {
     await mkdir(this.#root, { recursive: true });
+    const models: string[] = [];
     for (const modelId of await readdir(this.#root)) {
-      const folder = join(this.#root, modelId);
-      const state = await readState(folder);
-      if (state === undefined) continue;
-      for (const name of await readdir(folder)) {
-        const known = name === 'state.json' || state.versions[versionIn(name) ?? ''];
-        if (!known) await rm(join(folder, name), { force: true, recursive: true });
-      }
+      if (isModelId(modelId) && (await sweepModel(join(this.#root, modelId)))) models.push(modelId);
     }
+    return models;
   }
 
   state(modelId: string): Promise<ModelState | undefined> {
@@ -85,105 +66,97 @@ export class ModelStore {
     return join(this.#folder(modelId), `${version}.safetensors`);
   }
 
-  /** Where an upload is gathered before it is looked at. */
-  uploadPath(modelId: string, streamId: string): string {
-    return join(this.#folder(modelId), 'uploads', streamId);
+  /** The stream that made a version. */
+  patchPath(modelId: string, version: number): string {
+    return join(this.#folder(modelId), `${version}.patch`);
   }
 
-  /** Takes the upload's path for one sender; nothing while another sends the same stream. Give it back. */
-  async beginUpload(modelId: string, streamId: string): Promise<string | undefined> {
-    const path = this.uploadPath(modelId, streamId);
-    if (this.#uploads.has(path)) return undefined;
-    this.#uploads.add(path);
-    await mkdir(dirname(path), { recursive: true });
-    return path;
-  }
-
-  endUpload(path: string): void {
-    this.#uploads.delete(path);
+  /** Where streams are gathered before they are applied. */
+  uploadsFolder(modelId: string): string {
+    return join(this.#folder(modelId), UPLOADS_FOLDER);
   }
 
   /**
-   * Applies an uploaded stream to the current version. Throws PatchFaultError, with the model as it was, for
-   * a stream that is not good or has another base; WrongStreamError for one of another id.
+   * Applies a stream that is whole on disk to the current version, and keeps it beside what it made. Throws
+   * PatchFaultError, with the model as it was, for one that is not good or has another base. A stream that was applied
+   * before changes nothing and gives back nothing.
    */
-  apply(modelId: string, streamId: string, upload: string): Promise<StreamResult> {
+  apply(modelId: string, streamId: string, path: string): Promise<StreamResult | undefined> {
     return this.#inTurn(modelId, async () => {
       const folder = this.#folder(modelId);
       const state = await readState(folder);
       if (state === undefined) throw new Error(`there is no model ${modelId}`);
-      const before = state.streams[streamId];
-      if (before !== undefined) return { ...before, replayed: true };
-      return this.#applyTo(folder, state, modelId, streamId, upload);
+      if (state.streams[streamId] !== undefined) return undefined;
+      try {
+        return await this.#applyTo(folder, state, { modelId, streamId, path });
+      } catch (error) {
+        await sweepModel(folder).catch(() => undefined);
+        throw error;
+      }
     });
   }
 
-  /** Pins a version; false where it is not there. */
-  publish(modelId: string, version: number): Promise<boolean> {
+  /** Pins a version, once however often; gives it back, or nothing where it is not there. */
+  publish(modelId: string, version: number): Promise<ModelState['versions'][string] | undefined> {
     return this.#inTurn(modelId, async () => {
       const state = await this.state(modelId);
-      if (state?.versions[version] === undefined) return false;
-      const published = [...new Set([...state.published, version])];
-      await writeState(this.#folder(modelId), { ...state, published });
-      return true;
+      const described = state?.versions[version];
+      if (state === undefined || described === undefined) return undefined;
+      if (!state.published.includes(version)) {
+        const published = [...state.published, version];
+        await writeState(this.#folder(modelId), { ...state, published });
+      }
+      return described;
     });
   }
 
   async #applyTo(
     folder: string,
     state: ModelState,
-    modelId: string,
-    streamId: string,
-    upload: string,
+    {
+      modelId,
+      streamId,
+      path,
+    }: { readonly modelId: string; readonly streamId: string; readonly path: string },
   ): Promise<StreamResult> {
     const made = join(folder, `${streamId}.new`);
     await rm(made, { force: true });
     const current = state.versions[state.version];
     const base = await openSafetensors(join(folder, `${state.version}.safetensors`));
+    let bytes = 0;
     try {
-      const applied = await applyPatch(base, ofStream(streamId, readPatch(createReadStream(upload))), made, {
+      const frames = counted(readPatch(createReadStream(path)), (frame) => {
+        bytes += frame.headerBytes.length + frame.payload.length;
+        if (frame.header.type === 'open') requireStream(frame.header, streamId);
+      });
+      const applied = await applyPatch(base, frames, made, {
         modelId,
         baseVersion: state.version,
         baseDigest: current && Buffer.from(current.digest, 'hex'),
       });
       const digest = applied.digest.toString('hex');
-      const result = { version: applied.targetVersion, changed: applied.changed, digest };
+      const result = { version: applied.targetVersion, changed: applied.changed, digest, bytes };
+      await rm(join(folder, `${result.version}.patch`), { force: true });
+      await link(path, join(folder, `${result.version}.patch`));
       await rename(made, join(folder, `${result.version}.safetensors`));
       await syncFolder(folder);
-      await this.#commit(folder, state, streamId, result, current?.parameters ?? 0);
-      return { ...result, replayed: false };
+      await this.#commit(folder, state, streamId, result);
+      return result;
     } finally {
       await base.close();
     }
   }
 
   /** The new state is the commit: before it the old version counts, after it the new one. */
-  async #commit(
-    folder: string,
-    state: ModelState,
-    streamId: string,
-    result: Omit<StreamResult, 'replayed'>,
-    parameters: number,
-  ): Promise<void> {
-    const versions: ModelState['versions'] = {
-      ...state.versions,
-      [result.version]: { digest: result.digest, parameters },
-    };
-    const latest = Object.keys(versions)
-      .map(Number)
-      .sort((a, b) => a - b)
-      .slice(-KEPT_VERSIONS);
-    const kept = new Set([...latest, ...state.published]);
-    const doomed = Object.keys(versions).filter((key) => !kept.has(Number(key)));
-    for (const key of doomed) delete versions[key];
+  async #commit(folder: string, state: ModelState, streamId: string, result: StreamResult): Promise<void> {
+    const { version, digest, bytes } = result;
+    const parameters = state.versions[state.version]?.parameters ?? 0;
+    const patch = { base: state.version, bytes };
+    const next = withVersion(state, { version, digest, parameters, patch }, this.#keep);
     const streams = Object.entries({ ...state.streams, [streamId]: result }).slice(-KEPT_STREAMS);
-    await writeState(folder, {
-      version: result.version,
-      versions,
-      published: state.published,
-      streams: Object.fromEntries(streams),
-    });
-    for (const key of doomed) await rm(join(folder, `${key}.safetensors`), { force: true });
+    await writeState(folder, { ...next, streams: Object.fromEntries(streams) });
+    // What is not needed any more may stay until the next sweep: the version is made.
+    await sweepModel(folder).catch(() => undefined);
   }
 
   #folder(modelId: string): string {
@@ -199,31 +172,45 @@ export class ModelStore {
   }
 }
 
-async function describe(path: string): Promise<{ digest: string; parameters: number }> {
-  const file = await openSafetensors(path);
-  try {
-    return { digest: (await modelDigest(file)).toString('hex'), parameters: parametersOf(file) };
-  } finally {
-    await file.close();
-  }
+/** A patch for what the model does not have is known by its first frame. Throws PatchFaultError. */
+export function requireBase(open: OpenHeader, state: ModelState): void {
+  const digest = state.versions[state.version]?.digest;
+  if (open.baseVersion === state.version && open.baseDigest.toString('hex') === digest) return;
+  const detail =
+    open.baseVersion === state.version
+      ? 'the patch is for a base with another digest'
+      : `the patch is for version ${open.baseVersion}, the model is at ${state.version}`;
+  throw new PatchFaultError(patchFault(violation('base', detail), 0, 0));
 }
 
-function parametersOf(file: SafetensorsFile): number {
-  return file.tensors.reduce((sum, { elementCount }) => sum + elementCount, 0);
+/** Throws WrongStreamError. */
+export function requireStream({ streamId, baseVersion, targetVersion }: OpenHeader, asked: string): void {
+  if (streamId.toString('hex') !== asked) throw new WrongStreamError('The OPEN frame is of another stream.');
+  if (targetVersion <= baseVersion)
+    throw new WrongStreamError('The target version is not later than the base.');
+}
+
+/** Removes the files of a model that its state does not know; false where there is no model. */
+async function sweepModel(folder: string): Promise<boolean> {
+  const state = await readState(folder);
+  if (state === undefined) return false;
+  for (const name of await readdir(folder)) {
+    const known = name === STATE_FILE || name === UPLOADS_FOLDER || state.versions[versionIn(name) ?? ''];
+    if (!known) await rm(join(folder, name), { force: true, recursive: true });
+  }
+  return true;
 }
 
 function versionIn(name: string): string | undefined {
-  return /^([0-9]+)\.safetensors$/.exec(name)?.[1];
+  return /^(0|[1-9][0-9]*)\.(?:safetensors|patch)$/.exec(name)?.[1];
 }
 
-async function* ofStream(streamId: string, frames: AsyncIterable<Frame>): AsyncGenerator<Frame> {
+async function* counted(
+  frames: AsyncIterable<Frame>,
+  onFrame: (frame: Frame) => void,
+): AsyncGenerator<Frame> {
   for await (const frame of frames) {
-    if (frame.header.type === 'open') {
-      const { streamId: id, baseVersion, targetVersion } = frame.header;
-      if (id.toString('hex') !== streamId) throw new WrongStreamError('The OPEN frame is of another stream.');
-      if (targetVersion <= baseVersion)
-        throw new WrongStreamError('The target version is not later than the base.');
-    }
+    onFrame(frame);
     yield frame;
   }
 }

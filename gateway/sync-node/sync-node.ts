@@ -2,10 +2,11 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { PatchFaultError } from '../patch/fault.ts';
-import { ModelStore, WrongStreamError } from './model-store.ts';
+import { ModelStore } from './model-store.ts';
+import type { NodeParts } from './node-route.ts';
 import { problem, type Reply, send } from './reply.ts';
 import { routes } from './routes.ts';
+import { Uploads } from './uploads.ts';
 
 export interface SyncNodeOptions {
   /** Folder of the models; made where it is missing. */
@@ -13,7 +14,11 @@ export interface SyncNodeOptions {
   readonly host?: string;
   /** 0 takes any free port. */
   readonly port?: number;
+  /** How many of the latest versions of a model stay, beside the published ones; at least 1. */
+  readonly keep?: number;
 }
+
+export const DEFAULT_KEEP = 3;
 
 export interface SyncNode {
   readonly url: string;
@@ -27,12 +32,13 @@ export async function startSyncNode({
   root,
   host = '127.0.0.1',
   port = 0,
+  keep = DEFAULT_KEEP,
 }: SyncNodeOptions): Promise<SyncNode> {
-  const store = new ModelStore(root);
-  await store.sweep();
+  const parts = { store: new ModelStore(root, keep), uploads: new Uploads() };
+  await sweep(parts);
   // Uploads of weights take as long as they take: no bound on the whole of a request.
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
-    void answer(store, request, response);
+    void answer(parts, request, response);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -50,13 +56,20 @@ function close(server: Server): Promise<void> {
   });
 }
 
-async function answer(store: ModelStore, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  request.on('error', () => undefined);
-  const reply = await handle(store, request).catch(translate);
-  if (reply !== undefined && !response.destroyed) send(request, response, reply);
+async function sweep({ store, uploads }: NodeParts): Promise<void> {
+  for (const modelId of await store.sweep()) {
+    const streams = (await store.state(modelId))?.streams ?? {};
+    await uploads.tidy(store.uploadsFolder(modelId), (id) => Object.hasOwn(streams, id), Date.now());
+  }
 }
 
-async function handle(store: ModelStore, request: IncomingMessage): Promise<Reply | undefined> {
+async function answer(parts: NodeParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  request.on('error', () => undefined);
+  const reply = await handle(parts, request).catch(translate);
+  if (reply !== undefined) send(request, response, reply);
+}
+
+async function handle(parts: NodeParts, request: IncomingMessage): Promise<Reply | undefined> {
   const [path = ''] = (request.url ?? '').split('?');
   const fitting = routes.flatMap((route) => {
     const match = route.path.exec(path);
@@ -68,15 +81,20 @@ async function handle(store: ModelStore, request: IncomingMessage): Promise<Repl
     const allow = fitting.flatMap(({ route }) => route.methods).join(', ');
     return problem(405, 'This path does not take the method.', {}, { Allow: allow });
   }
-  return found.route.handle(store, request, found.params);
+  return found.route.handle(parts, request, found.params);
 }
 
-/** A fault of the patch is the sender's to mend; any other error is the node's own, and stays in it. */
+/** What the disk says when there is no more of it, or none for this process (RFC 4918 §11.5 for the status). */
+const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/** Errors of the node's own stay in it; that it has no room is worth telling. */
 function translate(error: unknown): Reply {
-  if (error instanceof PatchFaultError) {
-    const { rule, status, detail, frame, offset } = error.fault;
-    return problem(status, detail, { fault: rule, frame, offset });
-  }
-  if (error instanceof WrongStreamError) return problem(400, error.message);
-  return problem(500, 'The node failed.');
+  return NO_ROOM.has(codeOf(error))
+    ? problem(507, 'The node has no room for this; the model is as it was.')
+    : problem(500, 'The node failed.');
+}
+
+function codeOf(error: unknown): unknown {
+  if (!(error instanceof Error)) return undefined;
+  return 'code' in error ? error.code : codeOf(error.cause);
 }

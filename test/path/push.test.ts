@@ -6,7 +6,7 @@ import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { patchModel } from '../../gateway/patch/write.ts';
 import { PushError, type PushOptions, pushPatch } from '../../gateway/push/push.ts';
-import { createModel } from '../../gateway/sync-node/model-store.ts';
+import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { exchange, HOST, readPaths, setStage, sleep } from './stage.ts';
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { PushError, type PushOptions, pushPatch } from '../../gateway/push/push.ts';
-import { createModel } from '../../gateway/sync-node/model-store.ts';
+import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { changeTensor, type RandomTensor, randomTensor } from '../patch/random-model.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';

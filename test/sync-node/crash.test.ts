@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { createModel } from '../../gateway/sync-node/model-store.ts';
+import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 import { ask, put } from './asking.ts';
 import { type MadePatch, MODEL, Training } from './training.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
-import { createModel } from '../../gateway/sync-node/model-store.ts';
+import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import type { TensorPlan } from '../patch/random-model.ts';
 import { answerOf, ask, begin, patchPath, put } from './asking.ts';

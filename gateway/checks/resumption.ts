@@ -1,0 +1,22 @@
+/** Step 8, for a weight patch whose upload was cut: where it goes on. */
+
+import { type Denial, deny } from '../core/denial.ts';
+import type { RequestHead } from '../core/facts.ts';
+import { fieldValues } from '../core/headers.ts';
+import type { Route } from '../policy/policy.ts';
+
+/**
+ * The byte at which the stream goes on (`Upload-Offset` of draft-ietf-httpbis-resumable-upload); nothing for a
+ * stream from its beginning. The draft would ignore a value that is none: here it is refused, since gateway and node must
+ * never read a body in two ways.
+ */
+export function readResumption(route: Route, head: RequestHead): number | undefined | Denial {
+  if (route.stream?.format !== 'weight-patch') return undefined;
+  const values = fieldValues(head.fields, 'upload-offset');
+  const [value] = values;
+  if (value === undefined) return undefined;
+  if (values.length > 1 || !/^(?:0|[1-9][0-9]{0,14})$/.test(value)) {
+    return deny('limits', 'bad-request', 'Upload-Offset is not one plain number.', { rule: 'stream.format' });
+  }
+  return value === '0' ? undefined : Number(value);
+}
