@@ -6,6 +6,7 @@ import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { PatchFaultError } from '../patch/fault.ts';
 import type { OpenHeader } from '../patch/format.ts';
+import { commonLength, hardMaxPayload, maxHeaderLength } from '../patch/layout.ts';
 import { type Frame, readPatch } from '../patch/read.ts';
 import type { PatchExpectation } from '../patch/stream-rules.ts';
 import { replaceFile } from './model-state.ts';
@@ -60,7 +61,7 @@ export async function readStaged(path: string): Promise<Staged | undefined> {
     let offset = 0;
     let opening: Buffer = Buffer.alloc(0);
     let tensor: Buffer = Buffer.alloc(0);
-    for await (const { header, headerBytes, payload } of wholeFrames(path)) {
+    for await (const { header, headerBytes, payload } of wholeFrames(file)) {
       if (header.type === 'end') break;
       if (header.type === 'open') opening = headerBytes;
       if (header.type === 'tensor') tensor = headerBytes;
@@ -82,11 +83,25 @@ async function readNotes(path: string): Promise<UploadNotes | undefined> {
   return text === undefined ? undefined : uploadNotes.parse(JSON.parse(text));
 }
 
-async function* wholeFrames(path: string): AsyncGenerator<Frame> {
+/** The good frames up to the first that is not. */
+async function* wholeFrames(file: FileHandle): AsyncGenerator<Frame> {
   try {
-    yield* readPatch(createReadStream(path));
+    yield* readPatch(frameByFrame(file));
   } catch (error) {
     if (!(error instanceof PatchFaultError)) throw error;
+  }
+}
+
+/** A chunk a frame, so that a bad one takes none of those before it with it. */
+async function* frameByFrame(file: FileHandle): AsyncGenerator<Buffer> {
+  const memory = Buffer.allocUnsafeSlow(maxHeaderLength + hardMaxPayload);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await file.read(memory, 0, commonLength, at);
+    if (bytesRead < commonLength) return;
+    const length = Math.min(memory.readUInt16LE(6) + memory.readUInt32LE(8), memory.length);
+    const frame = await file.read(memory, 0, Math.max(length, commonLength), at);
+    yield memory.subarray(0, frame.bytesRead);
+    at += frame.bytesRead;
   }
 }
 

@@ -68,8 +68,11 @@ export class Training {
     to: number,
     baseVersion = from,
     targetVersion = baseVersion + 1,
+    streamIdBytes?: Buffer,
+    modelId = MODEL,
   ): Promise<MadePatch> {
-    const options = { modelId: MODEL, baseVersion, targetVersion, epoch: 1 };
+    const given = streamIdBytes === undefined ? {} : { streamId: streamIdBytes };
+    const options = { modelId, baseVersion, targetVersion, epoch: 1, ...given };
     const patch = await patchModel(this.pathOf(from), this.pathOf(to), options);
     const bytes = await gather(patch.stream);
     await patch.close();
