@@ -53,7 +53,7 @@ export function patchPath(streamId: string, modelId = MODEL): string {
 }
 
 /** Pushes a patch as it should be pushed. */
-export function put(url: string, patch: MadePatch): Promise<Answer> {
+export function put(url: string, patch: MadePatch, modelId = MODEL): Promise<Answer> {
   const headers = { 'content-type': weightPatchType };
-  return ask(url, 'PUT', patchPath(patch.streamId), { headers, body: patch.bytes });
+  return ask(url, 'PUT', patchPath(patch.streamId, modelId), { headers, body: patch.bytes });
 }

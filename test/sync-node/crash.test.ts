@@ -2,18 +2,21 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
-import { ask, put } from './asking.ts';
-import { type MadePatch, MODEL, Training } from './training.ts';
+import { ask, patchPath, put } from './asking.ts';
+import { patchHeaders, prologueAt } from './set-node.ts';
+import { type MadePatch, Training } from './training.ts';
 
-const kills = 15;
-const wholeFile = /^(state\.json|[0-9]+\.safetensors)$/;
-const cli = join(import.meta.dirname, '../../gateway/cli.ts');
+/** Each kill meets every model's push loop at a moment of its own: 200 in all. */
+const models = ['model_a', 'model_b', 'model_c', 'model_d'];
+const kills = Number(process.env['KILLS'] ?? 50);
+const wholeFile = /^(state\.json|uploads|[0-9]+\.(safetensors|patch))$/;
+const program = join(import.meta.dirname, 'node-process.ts');
 
 interface RunningNode {
   readonly url: string;
@@ -21,10 +24,12 @@ interface RunningNode {
   kill(): Promise<void>;
 }
 
-/** Starts `patchgate node` as a process of its own. */
-async function startNode(root: string): Promise<RunningNode> {
-  const words = [cli, 'node', '--root', root, '--listen', '127.0.0.1:0'];
-  const child = spawn(process.execPath, words, { env: {}, stdio: ['ignore', 'pipe', 'inherit'] });
+/** Starts a node as a process of its own; compiled code is kept in `cache`, or starting would take most of the time. */
+async function startNode(root: string, cache: string): Promise<RunningNode> {
+  const child = spawn(process.execPath, [program, root], {
+    env: { NODE_COMPILE_CACHE: cache },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const gone = once(child, 'exit');
   const kill = async () => {
     child.kill('SIGKILL');
@@ -38,84 +43,126 @@ async function addressOf({ stdout }: ChildProcess): Promise<string> {
   let text = '';
   for await (const part of stdout ?? []) {
     text += part;
-    const [url] = /http:\/\/[0-9.:]+/.exec(text) ?? [];
+    const [url] = /http:\/\/[0-9.:]+(?=\n)/.exec(text) ?? [];
     if (url !== undefined) return url;
   }
   throw new Error(`the node did not start: ${text}`);
 }
 
-/** Patches from each version to the next, made as they are needed. */
-class Patches {
+/** One model, its push loop, and what was confirmed of it. */
+class Loop {
+  readonly model: string;
   readonly #training: Training;
   readonly #made: MadePatch[] = [];
+  confirmed = 0;
 
-  constructor(training: Training) {
+  constructor(model: string, training: Training) {
+    this.model = model;
     this.#training = training;
   }
 
-  /** The patch that makes the version after the given one. */
-  async from(version: number): Promise<MadePatch> {
-    this.#made[version] ??= await this.#training.patch(version, await this.#training.train(version));
-    return this.#made[version];
+  /** The patch that makes the next version, made when it is first asked for. */
+  async next(): Promise<MadePatch> {
+    const base = this.confirmed;
+    this.#made[base] ??= await this.#training.patch(
+      base,
+      await this.#training.train(base),
+      base,
+      base + 1,
+      undefined,
+      this.model,
+    );
+    return this.#made[base];
   }
 
-  /** Digest of a version. */
-  digestOf(version: number): string | undefined {
-    return this.#made[version - 1]?.digest;
+  /** Pushes version after version until the node is gone. */
+  async push(url: string): Promise<void> {
+    for (;;) {
+      const { streamId, bytes } = await this.next();
+      const path = patchPath(streamId, this.model);
+      const answer = await ask(url, 'PUT', path, { headers: patchHeaders, body: bytes }).catch(
+        () => undefined,
+      );
+      if (answer === undefined) return;
+      if (answer.status !== 201) throw new Error(`answered with ${answer.status}`, { cause: answer.json });
+      this.confirmed += 1;
+    }
+  }
+
+  /** Goes on with an upload that a kill cut off; nothing where none of it is left. */
+  async goOn(url: string): Promise<number | undefined> {
+    const { streamId, bytes } = await this.next();
+    const path = patchPath(streamId, this.model);
+    const { status, headers } = await ask(url, 'HEAD', path);
+    if (status !== 204) return undefined;
+    const offset = Number(headers['upload-offset']);
+    const body = Buffer.concat([prologueAt(bytes, offset), bytes.subarray(offset)]);
+    const fields = { ...patchHeaders, 'upload-offset': String(offset) };
+    const answer = await ask(url, 'PATCH', path, { headers: fields, body });
+    this.confirmed += answer.status === 201 ? 1 : 0;
+    return answer.status;
+  }
+
+  /** Holds what the node has against what it confirmed: that, or the version whose answer was lost. */
+  async check(t: Test, url: string): Promise<void> {
+    const { json } = await ask(url, 'GET', `/v1/models/${this.model}`);
+    const version = Number(json['version']);
+    const expected = version === this.confirmed || version === this.confirmed + 1;
+    t.ok(expected, `${this.model} is at version ${version}, ${this.confirmed} was confirmed`);
+    if (version > 0) t.equal(json['digest'], this.#made[version - 1]?.digest);
+    const weights = await ask(url, 'GET', `/v1/models/${this.model}/weights`);
+    t.ok(weights.body.equals(await this.#training.read(version)), 'the weights are those of the version');
+    this.confirmed = version;
   }
 }
 
-/** Pushes version after version until the node is gone; `confirm` hears of each it confirmed. */
-async function pushOn(url: string, patches: Patches, version: number, confirm: (version: number) => void) {
-  for (let base = version; ; base++) {
-    const patch = await patches.from(base);
-    const answer = await put(url, patch).catch(() => undefined);
-    if (answer === undefined) return;
-    if (answer.status !== 201)
-      throw new Error(`a push was answered with ${answer.status}`, { cause: answer.json });
-    confirm(base + 1);
-  }
+async function setLoops(root: string, folder: string): Promise<readonly Loop[]> {
+  const loops = models.map(async (model, k) => {
+    const own = join(folder, model);
+    await mkdir(own);
+    const training = await Training.begin(own, 70 + k, [
+      ['w', 'F32', [60, 100]],
+      ['x', 'BF16', [3000]],
+    ]);
+    await createModel(root, model, training.pathOf(0));
+    return new Loop(model, training);
+  });
+  return Promise.all(loops);
 }
 
 t.test('killed while patches arrive, a node keeps what it confirmed, and every version whole', async (t) => {
   const folder = t.testdir({});
-  const training = await Training.begin(folder, 70, [
-    ['w', 'F32', [300, 400]],
-    ['x', 'BF16', [30_000]],
-  ]);
-  const root = join(folder, 'models');
-  await createModel(root, MODEL, training.pathOf(0));
-  const patches = new Patches(training);
-  const first = await patches.from(0);
+  const [root, cache] = [join(folder, 'models'), join(folder, 'compiled')];
+  const loops = await setLoops(root, folder);
   const random = new SeededRandom(71);
+  let [applied, gone] = [0, 0];
 
-  let node = await startNode(root);
+  let node = await startNode(root, cache);
   t.teardown(() => node.kill());
   const beganMs = performance.now();
-  t.equal((await put(node.url, first)).status, 201);
+  for (const loop of loops) t.equal((await put(node.url, await loop.next(), loop.model)).status, 201);
   const pushMs = performance.now() - beganMs;
-  let confirmed = 1;
+  for (const loop of loops) loop.confirmed = 1;
   for (let killed = 0; killed < kills; killed++) {
-    await patches.from(confirmed);
-    const pushing = pushOn(node.url, patches, confirmed, (version) => {
-      confirmed = version;
-    });
+    for (const loop of loops) await loop.next();
+    const pushing = loops.map((loop) => loop.push(node.url));
     await delay(random.next() * 2 * pushMs);
     await node.kill();
-    await pushing;
+    await Promise.all(pushing);
 
-    node = await startNode(root);
-    const { json } = await ask(node.url, 'GET', `/v1/models/${MODEL}`);
-    const version = Number(json['version']);
-    t.ok(
-      version === confirmed || version === confirmed + 1,
-      `version ${version}, ${confirmed} was confirmed`,
-    );
-    t.equal(json['digest'], patches.digestOf(version));
-    const weights = await ask(node.url, 'GET', `/v1/models/${MODEL}/weights`);
-    t.ok(weights.body.equals(await training.read(version)), 'the weights are those of the version');
-    const left = (await readdir(join(root, MODEL))).filter((name) => !wholeFile.test(name));
-    t.same(left, [], 'nothing half-done is left');
-    confirmed = version;
+    node = await startNode(root, cache);
+    for (const loop of loops) {
+      const before = loop.confirmed;
+      await loop.check(t, node.url);
+      applied += loop.confirmed - before;
+      const left = (await readdir(join(root, loop.model))).filter((name) => !wholeFile.test(name));
+      t.same(left, [], 'nothing half-done is left');
+      const resumed = await loop.goOn(node.url);
+      if (resumed === undefined) continue;
+      gone += 1;
+      t.equal(resumed, 201, 'what was cut off goes on');
+      await loop.check(t, node.url);
+    }
   }
+  t.comment(`${kills * loops.length} loops cut: ${applied} answers lost, ${gone} uploads gone on with`);
 });

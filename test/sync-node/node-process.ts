@@ -1,0 +1,9 @@
+/** A sync node as a process of its own: `node node-process.ts ROOT` says where it listens and stays until it is ended. */
+
+import { flushCompileCache } from 'node:module';
+import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+
+const [, , root = ''] = process.argv;
+// A killed process keeps nothing of what it compiled, and compiling is most of its start.
+flushCompileCache();
+process.stdout.write(`${(await startSyncNode({ root })).url}\n`);
