@@ -221,7 +221,8 @@ export async function patchModel(
     await Promise.all([base.close(), target.close()]);
   };
   try {
-    const { bytes, identity } = await measure(base, target, options);
+    const digests = { baseDigest: await modelDigest(base), targetDigest: await modelDigest(target) };
+    const { bytes, identity } = await measurePatch(base, diffModels(base, target), digests, options);
     const stream = {
       [Symbol.asyncIterator]: () => writePatch(identity, diffModels(base, target)),
     };
@@ -240,36 +241,39 @@ function closing(file: SafetensorsFile): (error: unknown) => Promise<never> {
   };
 }
 
-/** Writes the patch once, into nothing, to know its counts and its size. */
-async function measure(
+/** Digests of the models before and after a patch. */
+export interface PatchDigests {
+  readonly baseDigest: Buffer;
+  readonly targetDigest: Buffer;
+}
+
+/** Writes the changes once, into nothing, to know the counts and the size of their patch. */
+export async function measurePatch(
   base: SafetensorsFile,
-  target: SafetensorsFile,
-  options: ModelPatchOptions,
+  changes: Changes,
+  digests: PatchDigests,
+  options: ModelPatchOptions & { readonly threshold?: number },
 ): Promise<{ readonly identity: PatchIdentity; readonly bytes: number }> {
-  const digests = { baseDigest: await modelDigest(base), targetDigest: await modelDigest(target) };
   const totalParams = base.tensors.reduce((sum, entry) => sum + tensorFields(0, entry).elementCount, 0);
   const provisional: PatchIdentity = {
+    threshold: 0,
     ...options,
     ...digests,
     streamId: options.streamId ?? streamIdOf(options, digests),
     tensorCount: 0,
     totalParams,
     totalChanged: 0,
-    threshold: 0,
   };
   const writer = new FrameWriter();
   writer.open(provisional);
-  for await (const _frame of writeChanges(writer, diffModels(base, target))) {
+  for await (const _frame of writeChanges(writer, changes)) {
     // Only what the writer counts is of interest.
   }
   const identity = { ...provisional, tensorCount: writer.tensors, totalChanged: writer.changed };
   return { identity, bytes: writer.bytes + endLength };
 }
 
-function streamIdOf(
-  options: ModelPatchOptions,
-  digests: { readonly baseDigest: Buffer; readonly targetDigest: Buffer },
-): Buffer {
+function streamIdOf(options: ModelPatchOptions, digests: PatchDigests): Buffer {
   const { modelId, baseVersion, targetVersion, epoch } = options;
   const hash = createHash('sha256').update(digests.baseDigest).update(digests.targetDigest);
   hash.update(JSON.stringify([modelId, baseVersion, targetVersion, epoch]));

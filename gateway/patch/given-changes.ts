@@ -1,0 +1,72 @@
+/** A patch made of given changes to what a receiver has, where the model it makes is not there yet: it is written first. */
+
+import { constants } from 'node:fs';
+import { copyFile, open } from 'node:fs/promises';
+import type { TensorChange } from './diff.ts';
+import { modelDigest } from './digest.ts';
+import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
+import { TensorWriter } from './tensor-writer.ts';
+import { type ModelPatch, type ModelPatchOptions, measurePatch, writePatch } from './write.ts';
+
+/** Changes that can be gone through more than once, the same each time. */
+export type RepeatableChanges = () => AsyncIterable<TensorChange>;
+
+export interface GivenChanges {
+  /** What the receiver has. */
+  readonly base: SafetensorsFile;
+  readonly changes: RepeatableChanges;
+  /** The model they make is written there; what is there already is replaced. */
+  readonly resultPath: string;
+  /** Changes up to this size were left out, as OPEN says. */
+  readonly threshold: number;
+}
+
+/**
+ * Writes the model the changes make, for its digest, and prepares the patch that makes it. Goes through the changes
+ * twice, and once more each time the stream is iterated, in constant memory. The result is on disk when this resolves.
+ * Throws SafetensorsError and what the changes throw. `close` closes the base.
+ */
+export async function patchOfChanges(given: GivenChanges, options: ModelPatchOptions): Promise<ModelPatch> {
+  const { base, changes, resultPath, threshold } = given;
+  await writeChanged(base, changes(), resultPath);
+  const digests = { baseDigest: await modelDigest(base), targetDigest: await digestOf(resultPath) };
+  const measured = await measurePatch(base, changes(), digests, { ...options, threshold });
+  const stream = { [Symbol.asyncIterator]: () => writePatch(measured.identity, changes()) };
+  return { ...measured, changed: measured.identity.totalChanged, stream, close: () => base.close() };
+}
+
+/** The digest of a model file. Throws SafetensorsError. */
+export async function digestOf(path: string): Promise<Buffer> {
+  const file = await openSafetensors(path);
+  try {
+    return await modelDigest(file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeChanged(
+  base: SafetensorsFile,
+  changes: AsyncIterable<TensorChange>,
+  path: string,
+): Promise<void> {
+  await copyFile(base.path, path, constants.COPYFILE_FICLONE);
+  const entries = new Map(base.tensors.map((entry) => [entry.name, entry]));
+  const out = await open(path, 'r+');
+  try {
+    let current: { readonly name: string; readonly writer: TensorWriter } | undefined;
+    for await (const { tensor, indices, values, encoding, operation = 'set', scale = 1 } of changes) {
+      if (current?.name !== tensor.name) {
+        await current?.writer.flush();
+        const entry = entries.get(tensor.name);
+        if (entry === undefined) throw new RangeError(`the base has no tensor ${tensor.name}`);
+        current = { name: tensor.name, writer: new TensorWriter(out, entry) };
+      }
+      await current.writer.write(indices, values, { operation, values: encoding, scale });
+    }
+    await current?.writer.flush();
+    await out.sync();
+  } finally {
+    await out.close();
+  }
+}

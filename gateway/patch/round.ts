@@ -1,0 +1,120 @@
+/** Changes in fewer bits: values rounded to an encoding that does not hold every weight, as a receiver will have them. */
+
+import type { TensorChange } from './diff.ts';
+import { elementFormats, type NumberFormat, valueFormats } from './element.ts';
+import type { Indices } from './index-encoding.ts';
+import { type ValueEncoding, valueSizes } from './layout.ts';
+import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
+
+/** The largest value an i8 holds on both sides of 0. */
+const i8Max = 127;
+/** How much of the base is read at a time. */
+const windowBytes = 1024 * 1024;
+
+/**
+ * The same changes with f16, bf16 or i8 values. Floats are set to the nearest value of the encoding. An i8 is added: the
+ * step in 127ths of the largest of its frame, so what is left of it is smaller each time it is sent. What would not
+ * change the receiver's bits is left out, so no rounding error is sent twice. Changes whose values the encoding would not
+ * shorten, and steps of i8 that are no finite numbers, go on as they are. `base` is what the receiver has. Throws
+ * SafetensorsError.
+ */
+export async function* roundChanges(
+  base: SafetensorsFile,
+  changes: AsyncIterable<TensorChange>,
+  encoding: ValueEncoding,
+): AsyncGenerator<TensorChange> {
+  const entries = new Map(base.tensors.map((entry) => [entry.name, entry]));
+  for await (const change of changes) {
+    const entry = entries.get(change.tensor.name);
+    const element = entry && elementFormats[entry.dtype];
+    const shorter = valueSizes[encoding] < valueSizes[change.encoding];
+    const rounded =
+      entry && element && shorter ? await round({ base, entry, element }, change, encoding) : change;
+    if (rounded.indices.length > 0) yield rounded;
+  }
+}
+
+/** Where a change goes. */
+interface Receiver {
+  readonly base: SafetensorsFile;
+  readonly entry: TensorEntry;
+  readonly element: NumberFormat;
+}
+
+async function round(
+  receiver: Receiver,
+  change: TensorChange,
+  encoding: ValueEncoding,
+): Promise<TensorChange> {
+  const { element } = receiver;
+  const from = await heldValues(receiver, change.indices);
+  const to = givenValues(change, element);
+  const adds = encoding === 'i8';
+  const scale = adds ? stepScale(from, to) : 1;
+  if (!Number.isFinite(scale)) return change;
+  const [format, size] = [valueFormats[encoding], valueSizes[encoding]];
+  const values = Buffer.alloc(from.length * size);
+  const target = new DataView(values.buffer, values.byteOffset, values.length);
+  const made = new DataView(new ArrayBuffer(4));
+  const indices = new Float64Array(from.length);
+  let count = 0;
+  for (let k = 0; k < from.length; k++) {
+    const [old, now] = [from[k] as number, to[k] as number];
+    format.write(target, count * size, adds ? stepsOf(scale, old, now) : now);
+    const given = Math.fround(format.read(target, count * size) * scale);
+    element.write(made, 0, adds ? Math.fround(old + given) : given);
+    if (Object.is(element.read(made, 0), old)) continue;
+    indices[count] = change.indices[k] as number;
+    count += 1;
+  }
+  return {
+    tensor: change.tensor,
+    indices: indices.subarray(0, count),
+    values: values.subarray(0, count * size),
+    encoding,
+    operation: adds ? 'add' : 'set',
+    ...(adds && { scale }),
+  };
+}
+
+/** The 127th part of the largest step; not finite where a step is not. */
+function stepScale(from: Float64Array, to: Float64Array): number {
+  let most = 0;
+  for (let k = 0; k < from.length; k++) {
+    const step = Math.abs((to[k] as number) - (from[k] as number));
+    // NaN is above nothing, and has to win.
+    if (!(step <= most)) most = step;
+    if (!Number.isFinite(step)) break;
+  }
+  return Math.fround(most / i8Max);
+}
+
+function stepsOf(scale: number, from: number, to: number): number {
+  const steps = scale === 0 ? 0 : Math.round((to - from) / scale);
+  return Math.max(-i8Max, Math.min(i8Max, steps));
+}
+
+function givenValues({ indices, values, encoding }: TensorChange, element: NumberFormat): Float64Array {
+  const size = valueSizes[encoding];
+  const bytes = new DataView(values.buffer, values.byteOffset, values.length);
+  return Float64Array.from(indices, (_, k) => element.read(bytes, k * size));
+}
+
+/** What the receiver has of the changed elements. */
+async function heldValues({ base, entry, element }: Receiver, indices: Indices): Promise<Float64Array> {
+  const size = entry.byteLength / entry.elementCount;
+  const memory = Buffer.allocUnsafeSlow(Math.min(windowBytes, entry.byteLength));
+  const view = new DataView(memory.buffer, memory.byteOffset, memory.length);
+  const held = new Float64Array(indices.length);
+  let [start, end] = [0, 0];
+  for (let k = 0; k < indices.length; k++) {
+    const at = (indices[k] as number) * size;
+    if (at >= end) {
+      start = at;
+      end = Math.min(start + memory.length, entry.byteLength);
+      await base.readInto(entry, start, memory.subarray(0, end - start));
+    }
+    held[k] = element.read(view, at - start);
+  }
+  return held;
+}
