@@ -24,7 +24,8 @@ export const push: Command = {
   },
   async run(values, terminal) {
     const { createProgress } = await import('../push/progress.ts');
-    const { PushError, pushPatch } = await import('../push/push.ts');
+    const { pushPatch } = await import('../push/push.ts');
+    const { TransferError } = await import('../push/transfer-error.ts');
     const { write, isTerminal, columns } = terminal;
     const progress = createProgress({ write, isTerminal, columns, nowMs: () => performance.now() });
     try {
@@ -33,7 +34,7 @@ export const push: Command = {
       write(`${result.bytesSent} bytes sent for a model of ${result.modelBytes}\n`);
       return 0;
     } catch (error) {
-      if (!(error instanceof PushError)) throw error;
+      if (!(error instanceof TransferError)) throw error;
       terminal.warn(`${error.message}\n`);
       return 1;
     }

@@ -55,7 +55,7 @@ export class Trainer {
     return writeSafetensors(this.weightsPath, this.#network.tensors());
   }
 
-  /** Trains one epoch, saves it, and pushes what changed. Throws PushError. */
+  /** Trains one epoch, saves it, and pushes what changed. Throws TransferError. */
   async runEpoch(stack: Stack, token: string): Promise<EpochReport> {
     const loss = this.#network.trainEpoch(this.#documents, LEARNING_RATE);
     const basePath = this.weightsPath;

@@ -27,6 +27,13 @@ export interface GatewayAnswer {
   readonly body: Buffer;
 }
 
+/** An answer whose body is still coming; read it to its end or destroy it. */
+export interface GatewayStream extends Omit<GatewayAnswer, 'body'> {
+  readonly body: Readable;
+}
+
+export type GatewayMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
+
 /** The address cannot be read. */
 export class GatewayAddressError extends Error {
   override readonly name = 'GatewayAddressError';
@@ -65,11 +72,15 @@ export class GatewayClient {
   }
 
   /** Any status is an answer; rejects only when none comes. The body of the answer is gathered in memory. */
-  async send(
-    method: 'GET' | 'HEAD' | 'POST' | 'PUT',
-    path: string,
-    more: GatewayRequest = {},
-  ): Promise<GatewayAnswer> {
+  async send(method: GatewayMethod, path: string, more: GatewayRequest = {}): Promise<GatewayAnswer> {
+    const { status, headers, body } = await this.stream(method, path, more);
+    const parts: Buffer[] = [];
+    for await (const part of body) parts.push(part);
+    return { status, headers, body: Buffer.concat(parts) };
+  }
+
+  /** The same, with the body of the answer as it comes. */
+  async stream(method: GatewayMethod, path: string, more: GatewayRequest = {}): Promise<GatewayStream> {
     const response = await request(`${this.#origin}${path}`, {
       method,
       ...more,
@@ -80,8 +91,7 @@ export class GatewayClient {
         ...(this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
       },
     });
-    const body = Buffer.from(await response.body.arrayBuffer());
-    return { status: response.statusCode, headers: response.headers, body };
+    return { status: response.statusCode, headers: response.headers, body: response.body };
   }
 
   close(): Promise<void> {

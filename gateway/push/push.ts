@@ -1,27 +1,47 @@
 /** The pushing client: what changed between two model files, as one patch, through a gateway to a sync node. */
 
 import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { ModelDiffError } from '../patch/diff.ts';
-import { weightPatchType } from '../patch/layout.ts';
-import { SafetensorsError } from '../patch/safetensors.ts';
-import { type ModelPatch, PatchWriteError, patchModel } from '../patch/write.ts';
-import {
-  type GatewayAddress,
-  GatewayAddressError,
-  type GatewayAnswer,
-  GatewayClient,
-} from './gateway-client.ts';
+import type { ValueEncoding } from '../patch/layout.ts';
+import { type ModelPatch, type ModelPatchOptions, patchModel } from '../patch/write.ts';
+import { type Delivered, type DeliveryOptions, deliver } from './delivery.ts';
+import { type GatewayAddress, GatewayClient } from './gateway-client.ts';
+import { describeModel, type ModelDescription } from './model-description.ts';
+import { pullThrough } from './pull.ts';
+import { Shadow } from './shadow.ts';
+import { accepted, hasNow, TransferError, translated } from './transfer-error.ts';
 
-export interface PushOptions extends GatewayAddress {
-  readonly modelId: string;
-  readonly basePath: string;
+export interface PushOptions extends GatewayAddress, DeliveryOptions {
   readonly targetPath: string;
+  /** Weights that are exactly what the receiver has. Beside a shadow: what a new shadow begins with. */
+  readonly basePath?: string;
+  /** Where what the receiver has is kept from push to push; brought from there when neither is here. */
+  readonly shadowPath?: string;
+  /** Weights no further than this from what the receiver has are not sent. 0, the default, is exact. Needs a shadow. */
+  readonly threshold?: number;
+  /** Values in fewer bits than they have. Needs a shadow. */
+  readonly values?: ValueEncoding;
+  /** Puts this change on top of what others have pushed meanwhile. Needs a shadow, which then holds both. */
+  readonly rebase?: boolean;
   /** Trained epochs, for the patch to say; the token may limit them. */
   readonly epoch?: number;
-  readonly onProgress?: (sentBytes: number, totalBytes: number) => void;
-  readonly signal?: AbortSignal;
+}
+
+/** What a push is about to send. */
+export interface PushPlan {
+  readonly streamId: string;
+  readonly baseVersion: number;
+  readonly targetVersion: number;
+  /** Weights changed. */
+  readonly changed: number;
+  /** Weights of the model. */
+  readonly parameters: number;
+  /** Tensors with a change in them. */
+  readonly tensors: number;
+  /** Of the whole stream. */
+  readonly bytes: number;
+  /** Bytes of the target file: what sending the whole model would cost. */
+  readonly modelBytes: number;
 }
 
 export interface PushResult {
@@ -38,140 +58,144 @@ export interface PushResult {
   /** Of the model after the patch, hexadecimal. */
   readonly digest: string;
   readonly durationMs: number;
+  /** Where the stream was gone on with after cuts. */
+  readonly resumedAt: readonly number[];
+  /** Others had pushed meanwhile, and this change was put on top. */
+  readonly rebased: boolean;
 }
 
-/** A push that did not come to its end; the message is for people. */
-export class PushError extends Error {
-  override readonly name = 'PushError';
-  readonly status: number | undefined;
-  /** The body of the refusal, where it was problem details. */
-  readonly problem: unknown;
-
-  constructor(message: string, status?: number, problem?: unknown) {
-    super(message);
-    this.status = status;
-    this.problem = problem;
-  }
-}
-
-const metadata = z.object({
-  version: z.number().int(),
-  digest: z.string(),
-  parameters: z.number().int(),
-});
 const receipt = z.object({ version: z.number().int(), changed: z.number().int(), digest: z.string() });
 
-/** Asks what the receiver has, refuses to patch anything else, and sends the difference. Throws PushError. */
-export async function pushPatch(options: PushOptions): Promise<PushResult> {
+/** Others may push again while a change is put on top of theirs. */
+const REBASES = 5;
+
+/** Asks what the receiver has, refuses to patch anything else, and sends the difference. Throws TransferError. */
+export function pushPatch(options: PushOptions): Promise<PushResult> {
+  return withGateway(options, (gateway) => pushThrough(gateway, options));
+}
+
+/** What `pushPatch` would send; nothing is. Throws TransferError. */
+export function planPush(options: PushOptions): Promise<PushPlan> {
+  return withGateway(options, async (gateway) => {
+    const receiver = await describeModel(gateway, options.modelId, options.signal);
+    const { patch } = await prepare(gateway, options, receiver);
+    await patch.close();
+    if (options.shadowPath !== undefined) await new Shadow(options.shadowPath).drop();
+    const { streamId, baseVersion, targetVersion, tensorCount, totalParams } = patch.identity;
+    return {
+      streamId: streamId.toString('hex'),
+      baseVersion,
+      targetVersion,
+      changed: patch.changed,
+      parameters: totalParams,
+      tensors: tensorCount,
+      bytes: patch.bytes,
+      modelBytes: (await stat(options.targetPath)).size,
+    };
+  });
+}
+
+async function withGateway<T>(
+  options: PushOptions,
+  work: (gateway: GatewayClient) => Promise<T>,
+): Promise<T> {
   try {
     const gateway = new GatewayClient(options);
-    return await pushThrough(gateway, options).finally(() => gateway.close());
+    return await work(gateway).finally(() => gateway.close());
   } catch (error) {
-    if (options.signal?.aborted) throw new PushError('the push was stopped');
+    if (options.signal?.aborted) throw new TransferError('the push was stopped');
     throw translated(error);
   }
 }
 
 async function pushThrough(gateway: GatewayClient, options: PushOptions): Promise<PushResult> {
   const startedMs = performance.now();
-  const model = await gateway.send('GET', `/v1/models/${options.modelId}`, {
-    ...(options.signal && { signal: options.signal }),
-  });
-  const receiver = metadata.parse(accepted(model).body);
-  const patch = await preparePatch(options, receiver.version);
-  try {
-    requireBase(patch, receiver.digest, options.basePath);
-    const { status, body } = accepted(await sendPatch(gateway, patch, options));
+  for (let round = 0; ; round++) {
+    const receiver = await describeModel(gateway, options.modelId, options.signal);
+    const { patch, rebased } = await prepare(gateway, options, receiver);
+    const delivered = await deliver(gateway, patch, options).finally(() => patch.close());
+    if (options.rebase && round < REBASES && isOvertaken(delivered)) continue;
+    const { status, body } = accepted(delivered.answer);
+    const made = receipt.parse(body);
+    if (options.shadowPath !== undefined) await new Shadow(options.shadowPath).advance();
     return {
       status,
-      ...receipt.parse(body),
+      ...made,
       parameters: receiver.parameters,
       bytesSent: patch.bytes,
       modelBytes: (await stat(options.targetPath)).size,
       durationMs: performance.now() - startedMs,
+      resumedAt: delivered.resumedAt,
+      rebased,
     };
-  } finally {
-    await patch.close();
   }
 }
 
-function preparePatch({ basePath, targetPath, modelId, epoch = 0 }: PushOptions, version: number) {
-  return patchModel(basePath, targetPath, {
-    modelId,
-    baseVersion: version,
-    targetVersion: version + 1,
-    epoch,
+/** Somebody else's push came first. */
+function isOvertaken({ answer }: Delivered): boolean {
+  return answer.status === 409 && /"fault":"base"/.test(answer.body.toString());
+}
+
+interface Prepared {
+  readonly patch: ModelPatch;
+  readonly rebased: boolean;
+}
+
+/** The patch from what the receiver has now. */
+async function prepare(
+  gateway: GatewayClient,
+  options: PushOptions,
+  receiver: ModelDescription,
+): Promise<Prepared> {
+  const { basePath, shadowPath, targetPath, modelId, epoch = 0, threshold = 0, values } = options;
+  const { version, digest } = receiver;
+  const identity = { modelId, baseVersion: version, targetVersion: version + 1, epoch };
+  if (shadowPath === undefined) {
+    if (basePath === undefined) throw new TransferError('a base or a shadow must be given');
+    if (threshold > 0 || values !== undefined || options.rebase) {
+      throw new TransferError('a push that is not exact, or is put on top of others, needs a shadow');
+    }
+    return { patch: await exactPatch(basePath, targetPath, identity, receiver), rebased: false };
+  }
+  const shadow = new Shadow(shadowPath);
+  const precision = { threshold, values };
+  let standing = await shadow.standing(digest);
+  if (standing === 'none') {
+    if (basePath === undefined) await pullThrough(gateway, { ...quiet(options), outPath: shadowPath });
+    else await shadow.begin(basePath);
+    standing = await shadow.standing(digest);
+  }
+  if (standing === 'same') {
+    return { patch: await shadow.patchTo(targetPath, precision, identity), rebased: false };
+  }
+  if (!options.rebase)
+    throw new TransferError(`${shadowPath} is not what the receiver has${hasNow(version, digest)}`);
+  const received = await pullThrough(gateway, {
+    ...quiet(options),
+    outPath: shadow.receivedPath,
+    basePath: shadowPath,
   });
+  const onTop = { ...identity, baseVersion: received.version, targetVersion: received.version + 1 };
+  return { patch: await shadow.rebasedTo(targetPath, precision, onTop), rebased: true };
+}
+
+/** The progress is that of what is sent. */
+function quiet({ onProgress: _, ...options }: PushOptions): Omit<PushOptions, 'onProgress'> {
+  return options;
 }
 
 /** A patch against anything but what the receiver has would drift, or be refused after all was sent. */
-function requireBase(patch: ModelPatch, digest: string, basePath: string): void {
+async function exactPatch(
+  basePath: string,
+  targetPath: string,
+  identity: ModelPatchOptions,
+  { version, digest }: ModelDescription,
+): Promise<ModelPatch> {
+  const patch = await patchModel(basePath, targetPath, identity);
   const own = patch.identity.baseDigest.toString('hex');
-  if (own !== digest) {
-    throw new PushError(
-      `${basePath} is not what the receiver has: its digest is ${own}, the receiver's ${digest}`,
-    );
-  }
-}
-
-function sendPatch(gateway: GatewayClient, patch: ModelPatch, options: PushOptions): Promise<GatewayAnswer> {
-  const streamId = patch.identity.streamId.toString('hex');
-  return gateway.send('PUT', `/v1/models/${options.modelId}/patches/${streamId}`, {
-    headers: { 'content-type': weightPatchType, 'content-length': String(patch.bytes) },
-    body: Readable.from(counted(patch, options.onProgress)),
-    ...(options.signal && { signal: options.signal }),
-  });
-}
-
-/** An answer as JSON, unless it is a refusal. */
-function accepted({ status, body }: GatewayAnswer): { readonly status: number; readonly body: unknown } {
-  const value = parseJson(body.toString());
-  if (status < 300) return { status, body: value };
-  throw new PushError(refusalMessage(status, value), status, value);
-}
-
-function translated(error: unknown): unknown {
-  if (error instanceof PushError) return error;
-  if (error instanceof SafetensorsError || error instanceof ModelDiffError) {
-    return new PushError(error.message);
-  }
-  if (error instanceof PatchWriteError) {
-    return new PushError(`a model file changed while it was sent: ${error.message}`);
-  }
-  if (error instanceof GatewayAddressError) return new PushError(error.message);
-  if (error instanceof z.ZodError) return new PushError('the answer is not that of a sync node');
-  if (error instanceof Error && 'code' in error) {
-    return new PushError(
-      `the gateway cannot be reached: ${error.message || ('code' in error ? error.code : '')}`,
-    );
-  }
-  return error;
-}
-
-/** The frames, with the bytes told as they are asked for. */
-async function* counted(patch: ModelPatch, onProgress: PushOptions['onProgress']): AsyncGenerator<Buffer> {
-  let sent = 0;
-  onProgress?.(0, patch.bytes);
-  for await (const frame of patch.stream) {
-    yield frame;
-    sent += frame.length;
-    onProgress?.(sent, patch.bytes);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-const refusal = z.object({ detail: z.string(), code: z.string().optional(), fault: z.string().optional() });
-
-function refusalMessage(status: number, body: unknown): string {
-  const { success, data } = refusal.safeParse(body);
-  if (!success) return `refused with ${status}`;
-  const code = data.fault ?? data.code;
-  return `refused with ${status}${code === undefined ? '' : ` ${code}`}: ${data.detail}`;
+  if (own === digest) return patch;
+  await patch.close();
+  throw new TransferError(
+    `${basePath} is not what the receiver has: its digest is ${own}, the receiver's ${digest}${hasNow(version, digest)}`,
+  );
 }

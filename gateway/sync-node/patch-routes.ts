@@ -10,14 +10,13 @@ import type { ModelState } from './model-state.ts';
 import { requireBase, requireStream, type StreamResult, WrongStreamError } from './model-store.ts';
 import type { NodeParts, Params } from './node-route.ts';
 import { empty, json, problem, type Reply } from './reply.ts';
+import { bodyOf, endWhenQuiet, SenderGoneError } from './request-body.ts';
 import {
   beginStaged,
-  bodyOf,
   isSameStream,
   OtherStreamError,
   readStaged,
   removeStaged,
-  SenderGoneError,
   type Staged,
   stage,
 } from './staged-upload.ts';
@@ -64,9 +63,7 @@ export async function receivePatch(
   }
   const path = join(parts.store.uploadsFolder(model), stream);
   const owner = ownerOf(headers);
-  const release = await parts.uploads.take(path, owner, () => {
-    if (!request.complete) request.destroy();
-  });
+  const release = await parts.uploads.take(path, owner, () => endWhenQuiet(request));
   if (release === undefined) return problem(409, 'Somebody else is sending this stream.');
   try {
     return await take(parts, { model, stream, path, owner, offset, request });
@@ -104,7 +101,7 @@ async function gather(parts: NodeParts, delivery: Delivery, state: ModelState): 
   const staged = await readStaged(path);
   const unfit = staged === undefined ? noUpload() : unfitting(staged, delivery);
   if (staged === undefined || unfit !== undefined) return unfit ?? noUpload();
-  await stage(path, staged, bodyOf(unbroken(request)), { modelId: model }, (open) => {
+  await stage(path, staged, bodyOf(request), { modelId: model }, (open) => {
     requireStream(open, stream);
     requireBase(open, state);
   });
@@ -137,7 +134,7 @@ function unfitting(staged: Staged, { owner, offset, request }: Delivery): Reply 
 async function repeat({ model, stream, offset, request }: Delivery, applied: StreamResult): Promise<Reply> {
   const expectation = { modelId: model, ...(offset > 0 && { resumeAt: offset }) };
   const onOpen = (open: OpenHeader): void => requireStream(open, stream);
-  const body = bodyOf(unbroken(request));
+  const body = bodyOf(request);
   return (await isSameStream(body, expectation, applied.digest, onOpen))
     ? receipt(200, model, applied)
     : problem(409, 'Another stream of this id was applied.', {}, DONE);
@@ -188,9 +185,4 @@ function refusal(error: PatchFaultError | WrongStreamError, state: ModelState): 
 function contentLength({ headers }: IncomingMessage): number | undefined {
   const text = headers['content-length'];
   return text === undefined ? undefined : Number(text);
-}
-
-/** The body, whose connection stays for the answer when it is not read to its end. */
-function unbroken(request: IncomingMessage): AsyncIterable<Buffer> {
-  return request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
 }

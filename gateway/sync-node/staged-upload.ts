@@ -28,9 +28,6 @@ export interface Staged extends UploadNotes {
   readonly prologue: Buffer;
 }
 
-/** The sender is gone; what has come stays. */
-export class SenderGoneError extends Error {}
-
 /** The rest of a stream does not begin with the OPEN and TENSOR frames of the stream that is here. */
 export class OtherStreamError extends Error {}
 
@@ -162,15 +159,6 @@ async function append(file: FileHandle, { headerBytes, payload }: Frame): Promis
   const all = headerBytes.length + payload.length;
   // A short write means that the disk is full: the next one says so.
   if (bytesWritten < all) await file.appendFile(Buffer.concat(parts).subarray(bytesWritten));
-}
-
-/** The body of a request, whose sender may go away, as whole as it comes. */
-export async function* bodyOf(request: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  try {
-    yield* request;
-  } catch (error) {
-    throw new SenderGoneError('the sender is gone', { cause: error });
-  }
 }
 
 /** Holds the frames of an applied stream against what it made: another stream of the same id is no repetition. */

@@ -5,7 +5,8 @@ import t from 'tap';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { patchModel } from '../../gateway/patch/write.ts';
-import { PushError, type PushOptions, pushPatch } from '../../gateway/push/push.ts';
+import { type PushOptions, pushPatch } from '../../gateway/push/push.ts';
+import { TransferError } from '../../gateway/push/transfer-error.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { exchange, HOST, readPaths, setStage, sleep } from './stage.ts';
@@ -73,12 +74,12 @@ for (const { how, readsInPlace } of readPaths) {
 }
 
 /** The error a push ends with. */
-async function refusalOf(options: PushOptions): Promise<PushError> {
+async function refusalOf(options: PushOptions): Promise<TransferError> {
   const error = await pushPatch(options).then(
     () => undefined,
     (reason: unknown) => reason,
   );
-  if (error instanceof PushError) return error;
+  if (error instanceof TransferError) return error;
   throw new Error('the push was not refused', { cause: error });
 }
 

@@ -7,7 +7,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
-import { PushError, type PushOptions, pushPatch } from '../../gateway/push/push.ts';
+import { type PushOptions, pushPatch } from '../../gateway/push/push.ts';
+import { TransferError } from '../../gateway/push/transfer-error.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { changeTensor, type RandomTensor, randomTensor } from '../patch/random-model.ts';
@@ -29,18 +30,18 @@ async function setNode(t: Test) {
   await createModel(root, modelId, basePath);
   const node = await startSyncNode({ root });
   t.teardown(() => node.close());
-  const options: PushOptions = { to: node.url, modelId, basePath, targetPath };
+  const options = { to: node.url, modelId, basePath, targetPath } satisfies PushOptions;
   return { folder, root, base, target, options, node };
 }
 
 /** The error a push ends with. */
-async function refusalOf(options: PushOptions): Promise<PushError> {
+async function refusalOf(options: PushOptions): Promise<TransferError> {
   const error = await pushPatch(options).then(
     () => undefined,
     (reason: unknown) => reason,
   );
-  if (error instanceof PushError) return error;
-  throw new Error('the push did not end with a PushError', { cause: error });
+  if (error instanceof TransferError) return error;
+  throw new Error('the push did not end with a TransferError', { cause: error });
 }
 
 /** Elements whose bits differ. */
@@ -96,7 +97,7 @@ t.test('a base the receiver has not is told before anything is sent', async (t) 
   const error = await refusalOf({ ...options, onProgress: (sent) => told.push(sent) });
   t.match(
     error.message,
-    /^.*base\.safetensors is not what the receiver has: its digest is [0-9a-f]{64}, the/,
+    /^.*base\.safetensors is not what the receiver has: its digest is [0-9a-f]{64}, the receiver's [0-9a-f]{64}; the receiver is at version 1, digest/,
   );
   t.same(told, []);
   t.equal(error.status, undefined);

@@ -1,0 +1,156 @@
+/** Sends a patch, and goes on where the node has got to when the connection breaks. */
+
+import { Readable } from 'node:stream';
+import { endLength, frameTypes, weightPatchType } from '../patch/layout.ts';
+import type { ModelPatch } from '../patch/write.ts';
+import type { GatewayAnswer, GatewayClient, GatewayRequest } from './gateway-client.ts';
+import { isPassing, Persistence, type PersistenceOptions } from './persistence.ts';
+import { isConnectionError } from './transfer-error.ts';
+
+export interface DeliveryOptions extends PersistenceOptions {
+  readonly modelId: string;
+  /** Falls back to where the node has got to after a cut. */
+  readonly onProgress?: (sentBytes: number, totalBytes: number) => void;
+}
+
+/** The final answer, and where it was gone on from after cuts. */
+export interface Delivered {
+  readonly answer: GatewayAnswer;
+  readonly resumedAt: readonly number[];
+}
+
+/** No frame of the stream begins where the node has got to: what it has is of another one. */
+class NoSuchFrameError extends Error {}
+
+/** Resolves to the node's answer, whatever it says. Rejects with the connection's error once patience is at its end. */
+export async function deliver(
+  gateway: GatewayClient,
+  patch: ModelPatch,
+  options: DeliveryOptions,
+): Promise<Delivered> {
+  return new Delivery(gateway, patch, options).run();
+}
+
+class Delivery {
+  readonly #gateway: GatewayClient;
+  readonly #patch: ModelPatch;
+  readonly #options: DeliveryOptions;
+  readonly #path: string;
+  readonly #persistence: Persistence;
+  readonly #resumedAt: number[] = [];
+  /** The node may have something of the stream. */
+  #begun = false;
+  #offset = 0;
+
+  constructor(gateway: GatewayClient, patch: ModelPatch, options: DeliveryOptions) {
+    this.#gateway = gateway;
+    this.#patch = patch;
+    this.#options = options;
+    this.#path = `/v1/models/${options.modelId}/patches/${patch.identity.streamId.toString('hex')}`;
+    this.#persistence = new Persistence(options);
+  }
+
+  async run(): Promise<Delivered> {
+    for (;;) {
+      const outcome = await this.#try();
+      if ('answer' in outcome && this.#isFinal(outcome.answer)) {
+        return { answer: outcome.answer, resumedAt: this.#resumedAt };
+      }
+      const askedS = 'answer' in outcome ? Number(outcome.answer.headers['retry-after'] ?? 0) : 0;
+      if (await this.#persistence.again(askedS || 0)) continue;
+      if ('answer' in outcome) return { answer: outcome.answer, resumedAt: this.#resumedAt };
+      throw outcome.broken;
+    }
+  }
+
+  /** Asks how far the stream got, unless nothing was sent yet, and sends the rest. */
+  async #try(): Promise<{ readonly answer: GatewayAnswer } | { readonly broken: Error }> {
+    try {
+      if (this.#begun) this.#offset = await this.#reached();
+      this.#begun = true;
+      return { answer: await this.#sendRest() };
+    } catch (error) {
+      if (error instanceof NoSuchFrameError) this.#beginAnew();
+      else if (!isConnectionError(error) || this.#options.signal?.aborted) throw error;
+      return { broken: error };
+    }
+  }
+
+  /** An offset the node does not agree with, or an upload it has lost, is no refusal of the patch. */
+  #isFinal({ status, headers }: GatewayAnswer): boolean {
+    if (isPassing(status)) return false;
+    if (this.#offset === 0 || (status !== 404 && status !== 409)) return true;
+    if (headers['upload-offset'] === undefined) this.#beginAnew();
+    return false;
+  }
+
+  #beginAnew(): void {
+    this.#begun = false;
+    this.#offset = 0;
+  }
+
+  /** Bytes of whole frames the node has; 0 where it knows of none or does not say. */
+  async #reached(): Promise<number> {
+    const { status, headers } = await this.#gateway.send('HEAD', this.#path, this.#signal());
+    if (status !== 204) return 0;
+    const offset = Number(headers['upload-offset']);
+    if (!Number.isSafeInteger(offset) || offset < 0) return 0;
+    this.#persistence.reached(offset);
+    // An applied stream is answered for by its END alone.
+    return headers['upload-complete'] === '?1' ? this.#patch.bytes - endLength : offset;
+  }
+
+  #sendRest(): Promise<GatewayAnswer> {
+    const offset = this.#offset;
+    const total = this.#patch.bytes;
+    if (offset > 0) this.#resumedAt.push(offset);
+    const frames = offset === 0 ? this.#patch.stream : rest(this.#patch.stream, offset);
+    const headers = {
+      'content-type': weightPatchType,
+      'upload-complete': '?1',
+      ...(offset === 0 ? { 'content-length': String(total) } : { 'upload-offset': String(offset) }),
+    };
+    const body = Readable.from(this.#counted(frames, offset));
+    return this.#gateway.send(offset === 0 ? 'PUT' : 'PATCH', this.#path, {
+      headers,
+      body,
+      ...this.#signal(),
+    });
+  }
+
+  /** The frames, with the bytes told as they are asked for. */
+  async *#counted(frames: AsyncIterable<Buffer>, from: number): AsyncGenerator<Buffer> {
+    const { onProgress } = this.#options;
+    const total = this.#patch.bytes;
+    let sent = from;
+    onProgress?.(sent, total);
+    for await (const frame of frames) {
+      yield frame;
+      sent = Math.min(total, sent + frame.length);
+      onProgress?.(sent, total);
+    }
+  }
+
+  #signal(): GatewayRequest {
+    const { signal } = this.#options;
+    return signal === undefined ? {} : { signal };
+  }
+}
+
+/**
+ * The frames from `offset` on, and before them what a request that goes on begins with: OPEN, and the last TENSOR frame
+ * before that place. Throws NoSuchFrameError where no frame begins there.
+ */
+async function* rest(stream: AsyncIterable<Buffer>, offset: number): AsyncGenerator<Buffer> {
+  const prologue: { open?: Buffer; tensor?: Buffer } = {};
+  let at = 0;
+  for await (const frame of stream) {
+    if (at === offset) yield Buffer.concat([...Object.values(prologue)]);
+    else if (at < offset && at + frame.length > offset) throw new NoSuchFrameError();
+    if (at >= offset) yield frame;
+    else if (at === 0) prologue.open = frame;
+    else if (frame.readUInt8(4) === frameTypes.indexOf('tensor')) prologue.tensor = frame;
+    at += frame.length;
+  }
+  if (at <= offset) throw new NoSuchFrameError();
+}

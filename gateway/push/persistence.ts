@@ -1,0 +1,55 @@
+/** How often and how soon a transfer that was cut is tried again. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface PersistenceOptions {
+  /** Tries in a row that bring no byte further, before it is given up. */
+  readonly retries?: number;
+  /** The first pause, doubled with each. */
+  readonly pauseMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+const RETRIES = 5;
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 10_000;
+const LONGEST_ASKED_PAUSE_MS = 60_000;
+
+/** Statuses of a gateway or node that may be well again in a moment. */
+const PASSING: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
+
+export function isPassing(status: number): boolean {
+  return PASSING.has(status);
+}
+
+/** Counts the tries of one transfer. */
+export class Persistence {
+  readonly #options: PersistenceOptions;
+  #failures = 0;
+  #furthest = 0;
+
+  constructor(options: PersistenceOptions) {
+    this.#options = options;
+  }
+
+  /** Getting further wins the patience back. */
+  reached(bytes: number): void {
+    if (bytes <= this.#furthest) return;
+    this.#furthest = bytes;
+    this.#failures = 0;
+  }
+
+  /**
+   * Waits before the next try; false when there is none. Half of the pause is random, so that those who were cut off
+   * together do not come back together. `askedS` is `Retry-After`. Rejects when the transfer is stopped.
+   */
+  async again(askedS = 0): Promise<boolean> {
+    const { retries = RETRIES, pauseMs = FIRST_PAUSE_MS, signal } = this.#options;
+    if (this.#failures >= retries) return false;
+    const pause = Math.min(pauseMs * 2 ** this.#failures, LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
+    this.#failures += 1;
+    const asked = Math.min(askedS * 1000, LONGEST_ASKED_PAUSE_MS);
+    await sleep(Math.max(pause, asked), undefined, { ...(signal && { signal }) });
+    return true;
+  }
+}

@@ -1,0 +1,208 @@
+/** The pulling client: a version of a model, as the patches since the one that is here, or whole. */
+
+import { createReadStream } from 'node:fs';
+import { readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { applyPatch } from '../patch/apply.ts';
+import { PatchFaultError } from '../patch/fault.ts';
+import { digestOf } from '../patch/given-changes.ts';
+import { readPatch } from '../patch/read.ts';
+import { openSafetensors, SafetensorsError } from '../patch/safetensors.ts';
+import { type Downloaded, type DownloadOptions, download } from './download.ts';
+import { type GatewayAddress, GatewayClient } from './gateway-client.ts';
+import { describeModel, type ModelDescription } from './model-description.ts';
+import { syncFolder } from './shadow.ts';
+import { TransferError, translated } from './transfer-error.ts';
+
+export interface PullOptions extends GatewayAddress, DownloadOptions {
+  readonly modelId: string;
+  /** Where the weights go; a file that is there is replaced once the new one is whole. */
+  readonly outPath: string;
+  /** The version to bring; the current one when absent. */
+  readonly version?: number;
+  /** Weights that are here, for patches to start from. */
+  readonly basePath?: string;
+  /** The version `basePath` is said to be; found by its digest when absent. */
+  readonly since?: number;
+}
+
+export interface PullResult {
+  readonly version: number;
+  /** Hexadecimal; the file was held against it. */
+  readonly digest: string;
+  /** Patches applied; 0 where the whole came, or all was here already. */
+  readonly patches: number;
+  readonly bytesReceived: number;
+  /** Places from which a cut transfer went on. */
+  readonly resumedAt: readonly number[];
+}
+
+/** Brings the weights and puts them in place at once, verified by digest. Throws TransferError. */
+export async function pullModel(options: PullOptions): Promise<PullResult> {
+  try {
+    const gateway = new GatewayClient(options);
+    return await pullThrough(gateway, options).finally(() => gateway.close());
+  } catch (error) {
+    if (options.signal?.aborted) throw new TransferError('the pull was stopped');
+    throw translated(error);
+  }
+}
+
+/** The same over a client that stays open; its errors come as they are. */
+export async function pullThrough(gateway: GatewayClient, options: PullOptions): Promise<PullResult> {
+  const model = await describeModel(gateway, options.modelId, options.signal);
+  const { version = model.version } = options;
+  const digest = version === model.version ? model.digest : digestAt(model, version);
+  const made =
+    (await here(options, digest)) ??
+    (await bySteps(gateway, options, model, version)) ??
+    (await whole(gateway, options, version, digest));
+  return { version, digest, ...made };
+}
+
+type Made = Omit<PullResult, 'version' | 'digest'>;
+
+function digestAt({ versions }: ModelDescription, version: number): string {
+  const found = versions.find((each) => each.version === version);
+  if (found !== undefined) return found.digest;
+  const kept = versions.map((each) => each.version).join(', ');
+  throw new TransferError(`the receiver has no version ${version}; it has ${kept}`);
+}
+
+/** Nothing to do where the file is that version already. */
+async function here({ outPath }: PullOptions, digest: string): Promise<Made | undefined> {
+  const held = await digestAtPath(outPath);
+  return held === digest ? { patches: 0, bytesReceived: 0, resumedAt: [] } : undefined;
+}
+
+async function digestAtPath(path: string): Promise<string | undefined> {
+  try {
+    return (await digestOf(path)).toString('hex');
+  } catch (error) {
+    if (error instanceof SafetensorsError) return undefined;
+    throw error;
+  }
+}
+
+/** Applies the patches from the base to the version; nothing where they are not all to be had, or one is not good. */
+async function bySteps(
+  gateway: GatewayClient,
+  options: PullOptions,
+  model: ModelDescription,
+  version: number,
+): Promise<Made | undefined> {
+  const { basePath, outPath } = options;
+  if (basePath === undefined) return undefined;
+  const from = await baseVersion(basePath, options.since, model);
+  const steps = from === undefined ? undefined : stepsBetween(model, from, version);
+  if (steps === undefined) return undefined;
+  const temporary = (name: string): string => `${outPath}.${name}`;
+  let base = basePath;
+  const came: Downloaded[] = [];
+  try {
+    for (const [k, step] of steps.entries()) {
+      const made = temporary(`step-${k % 2}`);
+      await rm(made, { force: true });
+      came.push(await oneStep(gateway, options, { ...step, base, made, patch: temporary('patch') }));
+      base = made;
+    }
+    await inPlace(base, outPath);
+    return sum(came, steps.length);
+  } catch (error) {
+    const unfit =
+      error instanceof PatchFaultError || (error instanceof TransferError && error.status === 404);
+    if (!unfit) throw error;
+    return undefined;
+  } finally {
+    for (const name of ['step-0', 'step-1', 'patch']) await rm(temporary(name), { force: true });
+  }
+}
+
+/** A version, and the one its patch starts from. */
+interface Step {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The version a file is, by what is said of it and by its digest. */
+async function baseVersion(
+  path: string,
+  since: number | undefined,
+  { versions }: ModelDescription,
+): Promise<number | undefined> {
+  const digest = await digestAtPath(path);
+  const said = versions.find((each) => each.version === since);
+  if (said !== undefined && digest !== undefined && said.digest !== digest) {
+    throw new TransferError(`${path} is not version ${since}: its digest is ${digest}, not ${said.digest}`);
+  }
+  return versions.findLast((each) => each.digest === digest)?.version;
+}
+
+/** The patches that lead from one version to another, in order. */
+function stepsBetween({ versions }: ModelDescription, from: number, to: number): readonly Step[] | undefined {
+  const steps: Step[] = [];
+  for (let at = to; at !== from; ) {
+    const base = versions.find((each) => each.version === at)?.base;
+    if (base === undefined || base >= at) return undefined;
+    steps.unshift({ from: base, to: at });
+    at = base;
+  }
+  return steps;
+}
+
+async function oneStep(
+  gateway: GatewayClient,
+  options: PullOptions,
+  { from, to, base, made, patch }: Step & Readonly<Record<'base' | 'made' | 'patch', string>>,
+): Promise<Downloaded> {
+  await rm(patch, { force: true });
+  const path = `/v1/models/${options.modelId}/versions/${to}/patch`;
+  const came = await download(gateway, path, patch, '"none"', options);
+  const file = await openSafetensors(base);
+  const frames = readPatch(createReadStream(patch));
+  const expected = { modelId: options.modelId, baseVersion: from, targetVersion: to };
+  await applyPatch(file, frames, made, expected).finally(() => file.close());
+  return came;
+}
+
+/** Brings the whole file beside the old one; what a cut left there is gone on with, also by a later run. */
+async function whole(
+  gateway: GatewayClient,
+  options: PullOptions,
+  version: number,
+  digest: string,
+): Promise<Made> {
+  const part = `${options.outPath}.${digest.slice(0, 16)}.part`;
+  await removeParts(options.outPath, part);
+  const path = `/v1/models/${options.modelId}/versions/${version}/weights`;
+  const came = await download(gateway, path, part, `"${digest}"`, options);
+  const held = await digestAtPath(part);
+  if (held !== digest) {
+    await rm(part, { force: true });
+    throw new TransferError(`what came is not version ${version}: its digest is ${held}, not ${digest}`);
+  }
+  await inPlace(part, options.outPath);
+  return sum([came], 0);
+}
+
+/** Parts of other versions are of no use any more. */
+async function removeParts(outPath: string, kept: string): Promise<void> {
+  const folder = dirname(outPath);
+  for (const name of await readdir(folder)) {
+    const isPart = name.startsWith(`${basename(outPath)}.`) && /\.[0-9a-f]{16}\.part$/.test(name);
+    if (isPart && name !== basename(kept)) await rm(join(folder, name), { force: true });
+  }
+}
+
+async function inPlace(made: string, outPath: string): Promise<void> {
+  await rename(made, outPath);
+  await syncFolder(dirname(outPath));
+}
+
+function sum(came: readonly Downloaded[], patches: number): Made {
+  return {
+    patches,
+    bytesReceived: came.reduce((bytes, { received }) => bytes + received, 0),
+    resumedAt: came.flatMap(({ resumedAt }) => resumedAt),
+  };
+}

@@ -1,0 +1,158 @@
+/** The shadow: a file that holds what the receiver has, so that a training loop diffs against nothing else. */
+
+import { constants } from 'node:fs';
+import { access, copyFile, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { diffModels } from '../patch/diff.ts';
+import { digestOf, patchOfChanges } from '../patch/given-changes.ts';
+import type { ValueEncoding } from '../patch/layout.ts';
+import { roundChanges } from '../patch/round.ts';
+import { openSafetensors, SafetensorsError } from '../patch/safetensors.ts';
+import { type ModelPatch, type ModelPatchOptions, patchModel } from '../patch/write.ts';
+
+/** How much of a change is sent. */
+export interface Precision {
+  /** Weights that are no further than this from what the receiver has are not sent; 0 is exact. */
+  readonly threshold: number;
+  /** Values in fewer bits; absent is exact. */
+  readonly values?: ValueEncoding | undefined;
+}
+
+/** What the shadow is to the receiver. */
+export type Standing = 'same' | 'other' | 'none';
+
+/**
+ * Beside the file stands `.next` while a push is under way: what the receiver has once it says 201. Diffing against the
+ * step before instead would lose for good each change below the threshold: 500 steps of 1e-6 would be 5e-4 off.
+ */
+export class Shadow {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** What the receiver has when the push under way succeeds. */
+  get nextPath(): string {
+    return `${this.path}.next`;
+  }
+
+  /** A place for what the receiver has while the file still holds what it had. */
+  get receivedPath(): string {
+    return `${this.path}.received`;
+  }
+
+  /** Holds the file against the receiver's digest. A push whose answer was lost is found to have succeeded here. */
+  async standing(digest: string): Promise<Standing> {
+    if (await holds(this.path, digest)) return 'same';
+    if (await holds(this.nextPath, digest)) {
+      await this.advance();
+      return 'same';
+    }
+    return (await exists(this.path)) ? 'other' : 'none';
+  }
+
+  /** Begins with a copy of a file. */
+  async begin(path: string): Promise<void> {
+    await copyDurably(path, this.nextPath);
+    await this.advance();
+  }
+
+  /** The receiver has said 201: `.next` is what it has. */
+  async advance(): Promise<void> {
+    await rename(this.nextPath, this.path);
+    await rm(this.receivedPath, { force: true });
+    await syncFolder(dirname(this.path));
+  }
+
+  /** Nothing was sent: `.next` is nobody's. */
+  async drop(): Promise<void> {
+    for (const path of [this.nextPath, this.receivedPath]) await rm(path, { force: true });
+  }
+
+  /**
+   * The patch from the file to a target, with `.next` beside it. An exact one is made of a copy of the target, which may
+   * then be trained on while it is sent; for another the target must stay as it is. Throws what `patchModel` throws.
+   */
+  async patchTo(targetPath: string, precision: Precision, options: ModelPatchOptions): Promise<ModelPatch> {
+    if (precision.threshold === 0 && precision.values === undefined) {
+      await copyDurably(targetPath, this.nextPath);
+      return patchModel(this.path, this.nextPath, options);
+    }
+    return this.#patchOn(this.path, targetPath, precision, options);
+  }
+
+  /**
+   * The patch that does to `.received` what leads from the file to the target: weights this trainer changed are its own
+   * whatever others made of them, all others stay as they were received.
+   */
+  rebasedTo(targetPath: string, precision: Precision, options: ModelPatchOptions): Promise<ModelPatch> {
+    return this.#patchOn(this.receivedPath, targetPath, precision, options);
+  }
+
+  async #patchOn(
+    receiverPath: string,
+    targetPath: string,
+    { threshold, values }: Precision,
+    options: ModelPatchOptions,
+  ): Promise<ModelPatch> {
+    const files = await openAll([receiverPath, this.path, targetPath]);
+    const [receiver, before, target] = files;
+    const close = async (): Promise<void> => {
+      for (const file of files) await file.close();
+    };
+    if (receiver === undefined || before === undefined || target === undefined) throw new Error('not opened');
+    const changes = () => {
+      const exact = diffModels(before, target, { threshold });
+      return values === undefined ? exact : roundChanges(receiver, exact, values);
+    };
+    try {
+      const given = { base: receiver, changes, resultPath: this.nextPath, threshold };
+      return { ...(await patchOfChanges(given, options)), close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  }
+}
+
+async function openAll(paths: readonly string[]) {
+  const opened = await Promise.allSettled(paths.map(openSafetensors));
+  const files = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const failed = opened.find((each) => each.status === 'rejected');
+  if (failed === undefined) return files;
+  for (const file of files) await file.close();
+  throw failed.reason;
+}
+
+/** A file that is torn or not there holds nothing. */
+async function holds(path: string, digest: string): Promise<boolean> {
+  try {
+    return (await digestOf(path)).toString('hex') === digest;
+  } catch (error) {
+    if (error instanceof SafetensorsError) return false;
+    throw error;
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function copyDurably(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_FICLONE);
+  await syncAt(to);
+}
+
+/** Makes a rename in this folder outlive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  await syncAt(path);
+}
+
+async function syncAt(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  await handle.sync().finally(() => handle.close());
+}
