@@ -64,7 +64,7 @@ upstreams:
     nodes: ['${node}']
 routes:
   - name: push-patch
-    match: { methods: [PUT], path: '/v1/models/{model_id}/patches/{stream_id}' }
+    match: { methods: [PUT, PATCH, HEAD], path: '/v1/models/{model_id}/patches/{stream_id}' }
     certificate: { names: ['spiffe://${serverName}/worker-1'] }
     require: { scope: finetune, binding: required, claims: { model_id: '{model_id}' } }
     stream: { format: weight-patch, maxBytes: 1GiB, check: deep }

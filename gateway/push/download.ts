@@ -92,7 +92,7 @@ class Download {
   async #take(answer: GatewayStream, size: number): Promise<void> {
     // Nothing is missing behind the last byte: what is there is held against the digest anyway.
     if (answer.status === 416) {
-      answer.body.destroy();
+      await refusalOf(answer);
       return;
     }
     if (answer.status !== 200 && answer.status !== 206) throw await refusalOf(answer);

@@ -70,9 +70,10 @@ export class Training {
     targetVersion = baseVersion + 1,
     streamIdBytes?: Buffer,
     modelId = MODEL,
+    epoch = 1,
   ): Promise<MadePatch> {
     const given = streamIdBytes === undefined ? {} : { streamId: streamIdBytes };
-    const options = { modelId, baseVersion, targetVersion, epoch: 1, ...given };
+    const options = { modelId, baseVersion, targetVersion, epoch, ...given };
     const patch = await patchModel(this.pathOf(from), this.pathOf(to), options);
     const bytes = await gather(patch.stream);
     await patch.close();

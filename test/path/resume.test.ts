@@ -1,0 +1,243 @@
+/** An upload that was cut goes on through the gateway, through another one too, and never past what its token allows. */
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { pushPatch } from '../../gateway/push/push.ts';
+import { createModel } from '../../gateway/sync-node/create-model.ts';
+import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { cutLine } from '../push/cutting-line.ts';
+import { frameStarts, gathered, plans, prologueAt, uploadPath, wholeFrames } from '../sync-node/set-node.ts';
+import { type MadePatch, MODEL, Training } from '../sync-node/training.ts';
+import { exchange, HOST, isWhole, type Stage, setStage } from './stage.ts';
+
+const ROUTES = `  - name: push
+    match: { methods: [PUT, PATCH, HEAD], path: '/v1/models/{model_id}/patches/{stream_id}' }
+    require: { scope: finetune, claims: { model_id: '{model_id}' } }
+    stream: { format: weight-patch, maxBytes: 1MiB, check: deep }
+    upstream: sync
+  - name: weights
+    match: { methods: [GET, HEAD], path: '/v1/models/{model_id}/**' }
+    require: { scope: read }
+    upstream: sync
+`;
+
+/** A node with a model at version 0 behind a gateway, and the patch to version 1. */
+async function setNode(t: Test) {
+  const folder = t.testdir({});
+  const training = await Training.begin(folder, 75, plans);
+  const root = join(folder, 'models');
+  await createModel(root, MODEL, training.pathOf(0));
+  const node = await startSyncNode({ root });
+  t.teardown(() => node.close());
+  const patch = await training.patch(0, await training.train());
+  const stage = await setStage(t, { nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
+  return { training, root, node, patch, stage };
+}
+
+interface Request {
+  readonly method: string;
+  readonly fields?: string;
+  readonly body?: Buffer;
+  /** In place of the body's. */
+  readonly length?: number;
+  readonly claims?: Readonly<Record<string, unknown>>;
+}
+
+async function headOf(
+  stage: Stage,
+  patch: MadePatch,
+  { method, fields = '', body, length, claims }: Request,
+) {
+  const token = await stage.token({ model_id: MODEL, ...claims });
+  const framing =
+    body === undefined
+      ? ''
+      : `Content-Length: ${length ?? body.length}\r\nContent-Type: ${weightPatchType}\r\n`;
+  return (
+    `${method} /v1/models/${MODEL}/patches/${patch.streamId} HTTP/1.1\r\nHost: ${HOST}\r\n` +
+    `Authorization: Bearer ${token}\r\n${framing}${fields}\r\n`
+  );
+}
+
+/** Sends one request and gives back the whole answer. */
+async function send(stage: Stage, patch: MadePatch, request: Request): Promise<string> {
+  const socket = await stage.connect();
+  const bytes = Buffer.concat([
+    Buffer.from(await headOf(stage, patch, request)),
+    request.body ?? Buffer.alloc(0),
+  ]);
+  const answer = await exchange(socket, bytes, (text) =>
+    request.method === 'HEAD' ? text.includes('\r\n\r\n') : isWhole(text),
+  );
+  socket.destroy();
+  return answer;
+}
+
+/** The caller goes away behind so many bytes of the stream. */
+async function cutAt(stage: Stage, root: string, patch: MadePatch, cut: number): Promise<void> {
+  const socket = await stage.connect();
+  const head = await headOf(stage, patch, { method: 'PUT', body: patch.bytes });
+  socket.write(Buffer.concat([Buffer.from(head), patch.bytes.subarray(0, cut)]));
+  await gathered(root, patch.streamId, wholeFrames(patch.bytes, cut));
+  socket.destroy();
+}
+
+async function offsetAt(stage: Stage, patch: MadePatch): Promise<number> {
+  const answer = await send(stage, patch, { method: 'HEAD' });
+  return Number(/\r\nupload-offset: (\d+)\r\n/i.exec(answer)?.[1] ?? Number.NaN);
+}
+
+function restOf({ bytes }: MadePatch, offset: number): Request {
+  const body = Buffer.concat([prologueAt(bytes, offset), bytes.subarray(offset)]);
+  return { method: 'PATCH', fields: `Upload-Offset: ${offset}\r\nUpload-Complete: ?1\r\n`, body };
+}
+
+async function versionAt(url: string): Promise<number> {
+  const described = await fetch(`${url}/v1/models/${MODEL}`).then((response) => response.json());
+  return (described as { readonly version: number }).version;
+}
+
+t.test('cut at any frame, an upload goes on through a gateway that was not there before', async (t) => {
+  const { training, root, node, stage } = await setNode(t);
+  const first = await training.patch(0, 1);
+  const cuts = frameStarts(first.bytes).length - 1;
+  for (let k = 1; k <= cuts; k++) {
+    const patch = k === 1 ? first : await training.patch(k - 1, await training.train());
+    const starts = frameStarts(patch.bytes);
+    const cut = (starts[Math.min(k, starts.length - 1)] ?? 0) + 9;
+    await cutAt(stage, root, patch, cut);
+    const whole = wholeFrames(patch.bytes, cut);
+    t.equal(await offsetAt(stage, patch), whole);
+    t.match(await send(stage, patch, restOf(patch, whole)), /^HTTP\/1\.1 201 [\s\S]*upload-complete: \?1/i);
+    t.equal(await versionAt(node.url), k);
+  }
+  const last = await training.patch(cuts, await training.train());
+  const cut = frameStarts(last.bytes)[3] ?? 0;
+  await cutAt(stage, root, last, cut + 40);
+  await offsetAt(stage, last);
+  await stage.gateway.stopNow();
+  const other = await setStage(t, { nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
+  t.equal(await offsetAt(other, last), cut);
+  t.match(await send(other, last, restOf(last, cut)), /^HTTP\/1\.1 201 /);
+  const made = await readFile(join(root, MODEL, `${cuts + 1}.safetensors`));
+  t.ok(made.equals(await training.read(cuts + 1)), 'to the bit');
+});
+
+t.test('a push whose line through the gateway breaks goes on by itself', async (t) => {
+  const folder = t.testdir({});
+  const training = await Training.begin(folder, 76, [
+    ['a', 'F32', [100_000]],
+    ['b', 'F32', [100_000]],
+  ]);
+  const root = join(folder, 'models');
+  await createModel(root, MODEL, training.pathOf(0));
+  await training.train();
+  const node = await startSyncNode({ root });
+  t.teardown(() => node.close());
+  const stage = await setStage(t, { nodes: [`127.0.0.1:${node.port}`], routes: ROUTES });
+  const line = await cutLine(t, stage.port, [{ sent: 65_000 }, { sent: 5000 }, { answer: 'never' }]);
+  const result = await pushPatch({
+    to: `https://${HOST}`,
+    connectTo: { host: '127.0.0.1', port: line.port },
+    modelId: MODEL,
+    basePath: training.pathOf(0),
+    targetPath: training.pathOf(1),
+    certPem: stage.worker.certificatePem,
+    keyPem: stage.worker.privateKeyPem,
+    caPem: stage.ca,
+    token: await stage.token({ model_id: MODEL }),
+    pauseMs: 20,
+  });
+  t.match(result, { status: 201, version: 1 });
+  t.ok(line.connections() >= 3, 'the line broke twice');
+  t.ok((await readFile(join(root, MODEL, '1.safetensors'))).equals(await training.read(1)));
+});
+
+t.test('an upload that goes on is held against its token again, and against who began it', async (t) => {
+  const { training, root, node, patch, stage } = await setNode(t);
+  const cut = frameStarts(patch.bytes)[3] ?? 0;
+  await cutAt(stage, root, patch, cut);
+  t.equal(await offsetAt(stage, patch), cut);
+  const rest = restOf(patch, cut);
+  const refused: readonly (readonly [string, Request, RegExp])[] = [
+    [
+      'another version',
+      { ...rest, claims: { target_version: 7 } },
+      /^HTTP\/1\.1 403 [\s\S]*"fault":"version"/,
+    ],
+    ['read alone', { ...rest, claims: { scope: 'read' } }, /^HTTP\/1\.1 403 [\s\S]*insufficient-scope/],
+    [
+      'another model',
+      { ...rest, claims: { model_id: 'other_model' } },
+      /^HTTP\/1\.1 403 [\s\S]*claim-denied/,
+    ],
+    ['somebody else', { ...rest, claims: { sub: 'worker-2' } }, /^HTTP\/1\.1 403 [\s\S]*Somebody else began/],
+    [
+      'an offset that is none',
+      { ...rest, fields: 'Upload-Offset: 1e3\r\n' },
+      /^HTTP\/1\.1 400 [\s\S]*bad-request/,
+    ],
+    [
+      'two offsets',
+      { ...rest, fields: `Upload-Offset: ${cut}\r\nUpload-Offset: 0\r\n` },
+      /^HTTP\/1\.1 400 [\s\S]*bad-request/,
+    ],
+    [
+      'another offset than the body has',
+      { ...rest, fields: 'Upload-Offset: 900\r\n' },
+      /^HTTP\/1\.1 409 [\s\S]*"fault":"offset"/,
+    ],
+    ['no OPEN', { ...rest, body: patch.bytes.subarray(cut) }, /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/],
+    [
+      'no offset, so from the beginning',
+      { ...rest, fields: '' },
+      /^HTTP\/1\.1 409 [\s\S]*"fault":"sequence"/,
+    ],
+    [
+      'more than the route takes in all',
+      restAt(patch, 1024 * 1024),
+      /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/,
+    ],
+  ];
+  for (const [title, request, answer] of refused) {
+    t.match(await send(stage, patch, request), answer, title);
+    t.equal(await offsetAt(stage, patch), cut, 'and nothing of it is kept');
+  }
+  const late = await training.patch(0, 1, 0, 1, Buffer.from(patch.streamId, 'hex'), MODEL, 200);
+  const lie = { ...rest, body: Buffer.concat([prologueAt(late.bytes, cut), patch.bytes.subarray(cut)]) };
+  t.match(await send(stage, patch, lie), /^HTTP\/1\.1 403 [\s\S]*"fault":"epoch"/, 'a later epoch');
+  const early = await training.patch(0, 1, 0, 1, Buffer.from(patch.streamId, 'hex'), MODEL, 0);
+  const hidden = { ...rest, body: Buffer.concat([prologueAt(early.bytes, cut), patch.bytes.subarray(cut)]) };
+  t.match(
+    await send(stage, patch, hidden),
+    /^HTTP\/1\.1 409 [\s\S]*OPEN and TENSOR/,
+    'an OPEN that was not the first',
+  );
+  t.equal(await versionAt(node.url), 0);
+  t.match(await send(stage, patch, rest), /^HTTP\/1\.1 201 /);
+});
+
+t.test('no END reaches the node from a rest that is spoiled', async (t) => {
+  const { root, node, patch, stage } = await setNode(t);
+  const cut = frameStarts(patch.bytes)[3] ?? 0;
+  await cutAt(stage, root, patch, cut);
+  await offsetAt(stage, patch);
+  const rest = restOf(patch, cut);
+  const spoiled = Buffer.from(rest.body ?? '');
+  const at = spoiled.length - 130;
+  spoiled[at] = (spoiled[at] ?? 0) ^ 1;
+  t.match(
+    await send(stage, patch, { ...rest, body: spoiled }),
+    /^HTTP\/1\.1 422 [\s\S]*"fault":"payload-crc"/,
+  );
+  t.ok(await offsetAt(stage, patch), 'what was good is still there');
+  t.equal(await versionAt(node.url), 0);
+  t.ok((await readFile(uploadPath(root, patch.streamId))).length >= cut);
+});
+
+/** The rest of a stream that says it is much longer. */
+function restAt(patch: MadePatch, offset: number): Request {
+  return { ...restOf(patch, frameStarts(patch.bytes)[3] ?? 0), fields: `Upload-Offset: ${offset}\r\n` };
+}

@@ -1,0 +1,160 @@
+/** A pull brings the weights of a version, whole or as patches, and puts nothing in place that is not verified. */
+
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { pullModel } from '../../gateway/push/pull.ts';
+import { createModel } from '../../gateway/sync-node/create-model.ts';
+import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { put } from '../sync-node/asking.ts';
+import { setNode as setSmallNode } from '../sync-node/set-node.ts';
+import { MODEL, Training } from '../sync-node/training.ts';
+import { cutLine } from './cutting-line.ts';
+
+/** A node at version 3, all versions of which are there but the first. */
+async function setNode(t: Test) {
+  const set = await setSmallNode(t, 65);
+  for (let version = 0; version < 3; version++) {
+    await put(set.url, await set.training.patch(version, await set.training.train()));
+  }
+  const outPath = join(t.testdirName, 'pulled');
+  const left = async () => (await readdir(t.testdirName)).filter((name) => name.startsWith('pulled')).sort();
+  return { ...set, options: { to: set.url, modelId: MODEL, outPath, pauseMs: 1 }, outPath, left };
+}
+
+t.test('the current version is brought whole, and a second pull brings nothing', async (t) => {
+  const { options, outPath, training, left } = await setNode(t);
+  const result = await pullModel(options);
+  const weights = await training.read(3);
+  t.match(result, { version: 3, patches: 0, bytesReceived: weights.length, resumedAt: [] });
+  t.ok((await readFile(outPath)).equals(weights));
+  t.same(await left(), ['pulled']);
+  t.match(await pullModel(options), { version: 3, bytesReceived: 0 });
+});
+
+t.test('with weights that are here the patches since come, and nothing else', async (t) => {
+  const { options, outPath, training, left } = await setNode(t);
+  const base = training.pathOf(1);
+  const result = await pullModel({ ...options, basePath: base });
+  t.match(result, { version: 3, patches: 2 });
+  t.ok(result.bytesReceived < (await training.read(3)).length, `${result.bytesReceived} bytes`);
+  t.ok((await readFile(outPath)).equals(await training.read(3)), 'to the bit');
+  t.same(await left(), ['pulled']);
+  t.match(await pullModel({ ...options, outPath: `${outPath}-2`, basePath: base, since: 1, version: 2 }), {
+    version: 2,
+    patches: 1,
+  });
+});
+
+t.test('the file itself may be what patches start from', async (t) => {
+  const { options, outPath, training } = await setNode(t);
+  await writeFile(outPath, await training.read(1));
+  t.match(await pullModel({ ...options, basePath: outPath }), { patches: 2 });
+  t.ok((await readFile(outPath)).equals(await training.read(3)));
+});
+
+t.test('where patches do not lead from, the whole comes', async (t) => {
+  const { options, training, root, outPath } = await setNode(t);
+  t.match(await pullModel({ ...options, basePath: training.pathOf(0) }), { patches: 0, version: 3 });
+  await rm(outPath);
+  await rm(join(root, MODEL, '3.patch'));
+  t.match(await pullModel({ ...options, basePath: training.pathOf(1) }), { patches: 0, version: 3 });
+  await rm(outPath);
+  const spoiled = await readFile(join(root, MODEL, '2.patch'));
+  spoiled[300] = (spoiled[300] ?? 0) ^ 1;
+  await writeFile(join(root, MODEL, '2.patch'), spoiled);
+  t.match(await pullModel({ ...options, basePath: training.pathOf(1), version: 2 }), {
+    patches: 0,
+    version: 2,
+  });
+  t.ok((await readFile(outPath)).equals(await training.read(2)));
+});
+
+t.test('a version that is not there, and a base that is not what is said, are told', async (t) => {
+  const { options, training } = await setNode(t);
+  await t.rejects(pullModel({ ...options, version: 0 }), {
+    message: 'the receiver has no version 0; it has 1, 2, 3',
+  });
+  await t.rejects(pullModel({ ...options, basePath: training.pathOf(2), since: 1 }), {
+    message: /weights-2\.safetensors is not version 1: its digest is/,
+  });
+  await t.rejects(pullModel({ ...options, modelId: 'unknown_model' }), { message: /^refused with 404/ });
+});
+
+/** A node whose model is large enough to be cut at many places. */
+async function setLargeNode(t: Test) {
+  const folder = t.testdir({});
+  const training = await Training.begin(folder, 66, [['w', 'F32', [300_000]]]);
+  const root = join(folder, 'models');
+  await createModel(root, MODEL, training.pathOf(0));
+  const node = await startSyncNode({ root });
+  t.teardown(() => node.close());
+  return { node, training, outPath: join(folder, 'pulled') };
+}
+
+/** Passes answers on until so many bytes of them went through, a number a connection. */
+async function cutAnswers(t: Test, to: string, cuts: readonly number[]) {
+  const ranges: (string | undefined)[] = [];
+  const server = createServer(async (request, response) => {
+    const headers = Object.fromEntries(
+      Object.entries(request.headers).filter(([name]) => ['range', 'if-range'].includes(name)),
+    ) as Record<string, string>;
+    const answer = await fetch(`${to}${request.url}`, { headers });
+    const body = Buffer.from(await answer.arrayBuffer());
+    response.writeHead(answer.status, { 'content-length': body.length });
+    const cut = request.url?.endsWith('/weights') ? cuts[ranges.push(request.headers.range) - 1] : undefined;
+    if (cut === undefined) response.end(body);
+    else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 50));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  return { to: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, ranges };
+}
+
+t.test('a pull that is cut goes on with what is missing, in this run and in the next', async (t) => {
+  const { node, training, outPath } = await setLargeNode(t);
+  const weights = await training.read(0);
+  const line = await cutAnswers(t, node.url, [100_000, 300_000, 200_000]);
+  const options = { to: line.to, modelId: MODEL, outPath, pauseMs: 1 };
+  await t.rejects(pullModel({ ...options, retries: 0 }), { message: /cannot be reached/ });
+  await t.rejects(readFile(outPath), { code: 'ENOENT' }, 'nothing is in place before it is whole');
+  const result = await pullModel(options);
+  t.same(result.resumedAt.length, 3);
+  t.same(line.ranges[0], undefined);
+  t.same(
+    line.ranges.slice(1),
+    result.resumedAt.map((at) => `bytes=${at}-`),
+  );
+  t.equal(result.bytesReceived + (result.resumedAt[0] ?? 0), weights.length, 'no byte came twice');
+  t.ok((await readFile(outPath)).equals(weights));
+});
+
+t.test('what came wrong is not put in place', async (t) => {
+  const { node, training, outPath } = await setLargeNode(t);
+  const { digest } = (await fetch(`${node.url}/v1/models/${MODEL}`).then((each) => each.json())) as {
+    digest: string;
+  };
+  const part = `${outPath}.${digest.slice(0, 16)}.part`;
+  const spoiled = await training.read(0);
+  spoiled[spoiled.length - 1] = (spoiled.at(-1) ?? 0) ^ 1;
+  await writeFile(part, spoiled);
+  await writeFile(`${outPath}.${'0'.repeat(16)}.part`, 'of another version');
+  const options = { to: node.url, modelId: MODEL, outPath, pauseMs: 1 };
+  await t.rejects(pullModel(options), { message: /what came is not version 0: its digest is/ });
+  t.same(
+    (await readdir(t.testdirName)).filter((name) => name.startsWith('pulled')),
+    [],
+  );
+  t.match(await pullModel(options), { version: 0 }, 'and the next pull brings it anew');
+});
+
+t.test('a line that stays broken is given up', async (t) => {
+  const { node, outPath } = await setLargeNode(t);
+  const cuts = [{ answer: '"digest"' }, ...Array.from({ length: 9 }, () => ({ sent: 5 }))];
+  const line = await cutLine(t, node.port, cuts);
+  await t.rejects(pullModel({ to: line.url, modelId: MODEL, outPath, pauseMs: 1, retries: 2 }), {
+    message: /cannot be reached/,
+  });
+});
