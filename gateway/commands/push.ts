@@ -1,37 +1,42 @@
 /** `patchgate push`: the difference of two safetensors files, through a gateway, to a sync node. */
 
-import { readFile } from 'node:fs/promises';
-import type { PushOptions } from '../push/push.ts';
-import { type Command, hostPort, type OptionValues, optional, required, UsageError } from './command.ts';
+import { stat } from 'node:fs/promises';
+import type { ValueEncoding } from '../patch/layout.ts';
+import type { PushOptions, PushPlan, PushResult } from '../push/push.ts';
+import { type Command, type OptionValues, optional, required, type Terminal, UsageError } from './command.ts';
+import { GATEWAY_USAGE, gatewayAddress, gatewayOptions, wholeNumber } from './gateway-options.ts';
+
+const ENCODINGS: readonly ValueEncoding[] = ['f32', 'f16', 'bf16', 'i8'];
 
 export const push: Command = {
   name: 'push',
-  summary: 'send the weights that changed as one patch',
+  summary: 'send the weights that changed as one patch; a push that is cut goes on by itself',
   usage:
-    '--to URL --model ID --base old.safetensors --target new.safetensors\n' +
-    '                --token TOKEN|@FILE [--cert FILE --key FILE] [--ca FILE] [--epoch N] [--connect HOST:PORT]',
+    '--to URL --model ID --target new.safetensors --base old.safetensors | --shadow FILE\n' +
+    `         ${GATEWAY_USAGE} [--epoch N] [--dry-run]\n` +
+    '         with --shadow: [--threshold 1e-5] [--values f32|f16|bf16|i8] [--rebase]',
   options: {
     to: { type: 'string' },
-    model: { type: 'string' },
+    ...gatewayOptions,
     base: { type: 'string' },
     target: { type: 'string' },
-    cert: { type: 'string' },
-    key: { type: 'string' },
-    ca: { type: 'string' },
-    token: { type: 'string' },
+    shadow: { type: 'string' },
+    threshold: { type: 'string' },
+    values: { type: 'string' },
+    rebase: { type: 'boolean' },
     epoch: { type: 'string' },
-    connect: { type: 'string' },
+    'dry-run': { type: 'boolean' },
   },
   async run(values, terminal) {
-    const { createProgress } = await import('../push/progress.ts');
-    const { pushPatch } = await import('../push/push.ts');
+    const options = await pushOptions(values);
+    const { planPush, pushPatch } = await import('../push/push.ts');
     const { TransferError } = await import('../push/transfer-error.ts');
-    const { write, isTerminal, columns } = terminal;
-    const progress = createProgress({ write, isTerminal, columns, nowMs: () => performance.now() });
     try {
-      const result = await pushPatch({ ...(await pushOptions(values)), onProgress: progress });
-      write(`version ${result.version}: ${result.changed} weights changed, `);
-      write(`${result.bytesSent} bytes sent for a model of ${result.modelBytes}\n`);
+      if (values['dry-run']) await tellPlan(await planPush(options), terminal);
+      else {
+        const onProgress = await progressOf(options.targetPath, terminal);
+        await tellResult(await pushPatch({ ...options, onProgress }), options, terminal);
+      }
       return 0;
     } catch (error) {
       if (!(error instanceof TransferError)) throw error;
@@ -41,33 +46,81 @@ export const push: Command = {
   },
 };
 
-async function pushOptions(values: OptionValues): Promise<Omit<PushOptions, 'onProgress'>> {
-  const [certPem, keyPem, caPem] = await Promise.all(
-    ['cert', 'key', 'ca'].map((name) => fileOf(values, name)),
+async function progressOf(targetPath: string, { write, isTerminal, columns }: Terminal) {
+  const { createProgress } = await import('../push/progress.ts');
+  const wholeBytes = await stat(targetPath).then(
+    ({ size }) => size,
+    () => undefined,
   );
-  const token = required(values, 'token');
-  const connect = optional(values, 'connect');
-  const epoch = optional(values, 'epoch');
-  if (epoch !== undefined && !/^[0-9]{1,9}$/.test(epoch))
-    throw new UsageError('--epoch takes a whole number');
+  const nowMs = (): number => performance.now();
+  return createProgress({ write, isTerminal, columns, nowMs, ...(wholeBytes && { wholeBytes }) });
+}
+
+async function tellResult(
+  result: PushResult,
+  { shadowPath }: PushOptions,
+  { write }: Terminal,
+): Promise<void> {
+  const { formatBytes, formatShare } = await import('../push/progress.ts');
+  const { bytesSent, modelBytes, durationMs, resumedAt } = result;
+  const rate = formatBytes((bytesSent * 1000) / durationMs);
+  write(`version ${result.version}: ${result.changed} weights changed, `);
+  write(
+    `${bytesSent} bytes sent for a model of ${modelBytes} (${formatShare(bytesSent, modelBytes)}), ${rate}/s\n`,
+  );
+  for (const at of resumedAt) write(`the line broke; went on at byte ${at}\n`);
+  if (result.rebased) write(`put on top of what others had pushed: train on from ${shadowPath}\n`);
+}
+
+async function tellPlan(plan: PushPlan, { write }: Terminal): Promise<void> {
+  const { formatShare } = await import('../push/progress.ts');
+  const { bytes, modelBytes, baseVersion, targetVersion, changed, parameters, tensors } = plan;
+  write(`would send version ${targetVersion}, from ${baseVersion}: ${changed} of ${parameters} weights `);
+  write(`(${formatShare(changed, parameters)}) in ${tensors} tensors, `);
+  write(
+    `${bytes} bytes for a model of ${modelBytes} (${formatShare(bytes, modelBytes)}), stream ${plan.streamId}\n`,
+  );
+}
+
+async function pushOptions(values: OptionValues): Promise<PushOptions> {
+  const basePath = optional(values, 'base');
+  const shadowPath = optional(values, 'shadow');
+  if (basePath === undefined && shadowPath === undefined)
+    throw new UsageError('--base or --shadow is missing');
+  const epoch = wholeNumber(values, 'epoch');
+  const threshold = thresholdOf(values);
+  const encoding = encodingOf(values);
+  const rebase = values['rebase'] === true;
+  if (shadowPath === undefined && (threshold || encoding !== undefined || rebase)) {
+    throw new UsageError('--threshold, --values and --rebase go with --shadow');
+  }
   return {
-    to: required(values, 'to'),
+    ...(await gatewayAddress(values, 'to')),
     modelId: required(values, 'model'),
-    basePath: required(values, 'base'),
     targetPath: required(values, 'target'),
-    token: token.startsWith('@') ? (await readFile(token.slice(1), 'utf8')).trim() : token,
-    ...(certPem !== undefined && { certPem }),
-    ...(keyPem !== undefined && { keyPem }),
-    ...(caPem !== undefined && { caPem }),
-    ...(epoch !== undefined && { epoch: Number(epoch) }),
-    ...(connect !== undefined && { connectTo: hostPort(connect) }),
+    rebase,
+    ...(basePath !== undefined && { basePath }),
+    ...(shadowPath !== undefined && { shadowPath }),
+    ...(epoch !== undefined && { epoch }),
+    ...(threshold !== undefined && { threshold }),
+    ...(encoding !== undefined && { values: encoding }),
   };
 }
 
-async function fileOf(values: OptionValues, name: string): Promise<string | undefined> {
-  const path = optional(values, name);
-  if (path === undefined) return undefined;
-  return readFile(path, 'utf8').catch((error: unknown) => {
-    throw new UsageError(`--${name}: ${error instanceof Error ? error.message : String(error)}`);
-  });
+function thresholdOf(values: OptionValues): number | undefined {
+  const text = optional(values, 'threshold');
+  const threshold = Number(text);
+  if (text === undefined) return undefined;
+  if (text === '' || !(threshold >= 0 && Number.isFinite(threshold)))
+    throw new UsageError('--threshold takes a number from 0 on');
+  return threshold;
+}
+
+function encodingOf(values: OptionValues): ValueEncoding | undefined {
+  const text = optional(values, 'values');
+  const encoding = ENCODINGS.find((each) => each === text);
+  if (text !== undefined && encoding === undefined) {
+    throw new UsageError(`--values is one of ${ENCODINGS.join(', ')}`);
+  }
+  return encoding;
 }

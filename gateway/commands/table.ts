@@ -8,6 +8,7 @@ import { diff } from './diff.ts';
 import { explain } from './explain.ts';
 import { node } from './node.ts';
 import { patch } from './patch.ts';
+import { pull } from './pull.ts';
 import { push } from './push.ts';
 import { schema } from './schema.ts';
 import { serve } from './serve.ts';
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   token,
   push,
   patch,
+  pull,
   node,
   demo,
 ];

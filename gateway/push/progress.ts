@@ -7,6 +7,8 @@ export interface ProgressOptions {
   readonly columns: number;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
+  /** Bytes of the whole model, to say what share of it is sent. */
+  readonly wholeBytes?: number;
 }
 
 /** Told after each piece; `sent` rises to `total`. */
@@ -20,7 +22,7 @@ export function createProgress(options: ProgressOptions): Progress {
   return options.isTerminal ? createBar(options) : createLines(options);
 }
 
-function createBar({ write, columns, nowMs }: ProgressOptions): Progress {
+function createBar({ write, columns, nowMs, wholeBytes }: ProgressOptions): Progress {
   const startedMs = nowMs();
   let drawnMs = Number.NEGATIVE_INFINITY;
   let drawn = 0;
@@ -28,36 +30,49 @@ function createBar({ write, columns, nowMs }: ProgressOptions): Progress {
     const done = sent >= total;
     if (!done && nowMs() - drawnMs < REDRAW_MS) return;
     drawnMs = nowMs();
-    const bar = formatBar(sent, total, nowMs() - startedMs, columns);
+    const bar = formatBar(sent, total, nowMs() - startedMs, columns, wholeBytes);
     // A shorter bar wipes out the end of a longer one.
     write(`\r${bar.padEnd(drawn)}${done ? '\n' : ''}`);
     drawn = bar.length;
   };
 }
 
-function createLines({ write, nowMs }: ProgressOptions): Progress {
+function createLines({ write, nowMs, wholeBytes }: ProgressOptions): Progress {
   const startedMs = nowMs();
   let told = 0;
   return (sent, total) => {
     const quarter = total === 0 ? QUARTERS : Math.floor((sent / total) * QUARTERS);
     if (quarter <= told) return;
     told = quarter;
-    write(`${formatLine(sent, total, nowMs() - startedMs)}\n`);
+    write(`${formatLine(sent, total, nowMs() - startedMs, wholeBytes)}\n`);
   };
 }
 
 /** `[#####.....]  50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, as wide as the terminal at most. */
-export function formatBar(sent: number, total: number, elapsedMs: number, columns: number): string {
-  const text = ` ${formatLine(sent, total, elapsedMs)}`;
+export function formatBar(
+  sent: number,
+  total: number,
+  elapsedMs: number,
+  columns: number,
+  wholeBytes?: number,
+): string {
+  const text = ` ${formatLine(sent, total, elapsedMs, wholeBytes)}`;
   const width = Math.max(10, Math.min(40, columns - text.length - 3));
   const filled = total === 0 ? width : Math.floor((sent / total) * width);
   return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}]${text}`.slice(0, Math.max(1, columns - 1));
 }
 
-export function formatLine(sent: number, total: number, elapsedMs: number): string {
+/** ` 50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, and what share of the whole model that is where its size is known. */
+export function formatLine(sent: number, total: number, elapsedMs: number, wholeBytes?: number): string {
   const percent = total === 0 ? 100 : Math.floor((sent / total) * 100);
   const rate = elapsedMs > 0 ? `, ${formatBytes((sent * 1000) / elapsedMs)}/s` : '';
-  return `${String(percent).padStart(3)}% ${formatBytes(sent)} of ${formatBytes(total)}${rate}`;
+  const share = wholeBytes === undefined ? '' : `, ${formatShare(total, wholeBytes)} of the model`;
+  return `${String(percent).padStart(3)}% ${formatBytes(sent)} of ${formatBytes(total)}${rate}${share}`;
+}
+
+/** `9.3 %`. */
+export function formatShare(part: number, whole: number): string {
+  return `${((part / whole) * 100).toFixed(1)} %`;
 }
 
 const UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];

@@ -1,0 +1,52 @@
+/** The options of commands that call a gateway: where it is, and who calls. */
+
+import { readFile } from 'node:fs/promises';
+import type { GatewayAddress } from '../push/gateway-client.ts';
+import { hostPort, type OptionValues, optional, required, UsageError } from './command.ts';
+
+export const GATEWAY_USAGE = '--token TOKEN|@FILE [--cert FILE --key FILE] [--ca FILE] [--connect HOST:PORT]';
+
+export const gatewayOptions = {
+  model: { type: 'string' },
+  token: { type: 'string' },
+  cert: { type: 'string' },
+  key: { type: 'string' },
+  ca: { type: 'string' },
+  connect: { type: 'string' },
+} as const;
+
+/** `at` is the option that names the gateway. */
+export async function gatewayAddress(values: OptionValues, at: string): Promise<GatewayAddress> {
+  const [certPem, keyPem, caPem] = await Promise.all(
+    ['cert', 'key', 'ca'].map((name) => fileOf(values, name)),
+  );
+  const token = required(values, 'token');
+  const connect = optional(values, 'connect');
+  return {
+    to: required(values, at),
+    token: token.startsWith('@') ? (await textOf('token', token.slice(1))).trim() : token,
+    ...(certPem !== undefined && { certPem }),
+    ...(keyPem !== undefined && { keyPem }),
+    ...(caPem !== undefined && { caPem }),
+    ...(connect !== undefined && { connectTo: hostPort(connect) }),
+  };
+}
+
+async function fileOf(values: OptionValues, name: string): Promise<string | undefined> {
+  const path = optional(values, name);
+  return path === undefined ? undefined : textOf(name, path);
+}
+
+function textOf(name: string, path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    throw new UsageError(`--${name}: ${error instanceof Error ? error.message : String(error)}`);
+  });
+}
+
+/** A whole number of at most nine digits; nothing where the option is not given. */
+export function wholeNumber(values: OptionValues, name: string): number | undefined {
+  const text = optional(values, name);
+  if (text !== undefined && !/^[0-9]{1,9}$/.test(text))
+    throw new UsageError(`--${name} takes a whole number`);
+  return text === undefined ? undefined : Number(text);
+}
