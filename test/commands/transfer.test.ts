@@ -1,15 +1,12 @@
-/** `push`, `pull` and `node` as processes: what they say, and a disk that is full. */
+/** `push` and `pull` as processes: what they say of what they do, and of words they cannot use. */
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { createModel } from '../../gateway/sync-node/create-model.ts';
-import { ask, put } from '../sync-node/asking.ts';
+import t from 'tap';
+import { ask } from '../sync-node/asking.ts';
 import { setNode } from '../sync-node/set-node.ts';
-import { MODEL, Training } from '../sync-node/training.ts';
-import { cli, run } from './process.ts';
+import { MODEL } from '../sync-node/training.ts';
+import { run } from './process.ts';
 
 const token = ['--token', 'of-nobody'];
 
@@ -67,52 +64,5 @@ t.test('words that cannot be used are told, and the status is 2', async (t) => {
     const { status, err } = await run(t, ...words);
     t.equal(status, 2, words.join(' '));
     t.match(err, said);
-  }
-});
-
-/** A node whose files cannot grow beyond so many bytes: what a full disk looks like to it. */
-async function startBounded(t: Test, root: string, maxBytes: number): Promise<string> {
-  const command = `ulimit -f ${Math.floor(maxBytes / 512)}; exec "$0" "$@"`;
-  const words = [process.execPath, cli, 'node', '--root', root, '--listen', '127.0.0.1:0'];
-  const child = spawn('sh', ['-c', command, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.teardown(async () => {
-    child.kill('SIGKILL');
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  });
-  let text = '';
-  for await (const part of child.stdout) {
-    text += part;
-    const [url] = /http:\/\/[0-9.:]+/.exec(text) ?? [];
-    if (url !== undefined) return url;
-  }
-  throw new Error('the node did not start');
-}
-
-t.test('a node without room says 507, and every version is whole', async (t) => {
-  const folder = t.testdir({});
-  const training = await Training.begin(folder, 77, [['w', 'F32', [50_000]]]);
-  const root = join(folder, 'models');
-  await createModel(root, MODEL, training.pathOf(0));
-  const patch = await training.patch(0, await training.train());
-  const before = (await training.read(0)).length;
-  t.ok(patch.bytes.length < 120_000 && before > 180_000);
-  // Room for less than the stream; for the stream, not for the model; for all.
-  for (const [room, status, kept] of [
-    [8192, 507, 0],
-    [150_000, 507, 1],
-    [before + 512, 201, 0],
-  ] as const) {
-    const url = await startBounded(t, root, room);
-    const answer = await put(url, patch);
-    t.equal(answer.status, status, `room for ${room} bytes a file`);
-    const { json } = await ask(url, 'GET', `/v1/models/${MODEL}`);
-    const version = status === 201 ? 1 : 0;
-    t.equal(json['version'], version);
-    const weights = await ask(url, 'GET', `/v1/models/${MODEL}/weights`);
-    t.ok(weights.body.equals(await training.read(version)), 'to the bit');
-    const uploads = await readdir(join(root, MODEL, 'uploads'));
-    if (kept === 1) t.ok(uploads.includes(patch.streamId), 'what was sent is kept for when there is room');
-    const names = (await readdir(join(root, MODEL))).filter((name) => name.endsWith('.new'));
-    t.same(names, [], 'nothing half-made is left');
   }
 });

@@ -1,6 +1,6 @@
 /** What a stream makes of a model: the next version, whole, or nothing. */
 
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
@@ -193,3 +193,26 @@ t.test('a pipe full of pushes to one model makes its versions one after another'
     ],
   );
 });
+
+t.test(
+  'a disk that is full is 507, at the beginning and at the commit, and the model is as it was',
+  async (t) => {
+    const { url, root, training } = await setNode(t);
+    const patch = await training.patch(0, await training.train());
+    const uploads = join(root, MODEL, 'uploads');
+    const places = [join(uploads, `${patch.streamId}.json.new`), join(root, MODEL, 'state.json.new')];
+    for (const [k, place] of places.entries()) {
+      // Writing to this device fails as writing to a full disk does.
+      await symlink('/dev/full', place);
+      t.match(await put(url, patch), { status: 507, json: { detail: /no room/ } });
+      t.equal(await versionAt(url), 0);
+      const weights = await ask(url, 'GET', `/v1/models/${MODEL}/weights`);
+      t.ok(weights.body.equals(await training.read(0)), 'to the bit');
+      await rm(place, { force: true });
+      if (k === 0) continue;
+      const head = await ask(url, 'HEAD', patchPath(patch.streamId));
+      t.equal(head.headers['upload-offset'], String(patch.bytes.length - 120), 'what was sent is kept');
+    }
+    t.equal((await put(url, patch)).status, 201, 'and it works once there is room');
+  },
+);
