@@ -4,8 +4,8 @@ import { tensorFields } from './diff.ts';
 import { modelDigest } from './digest.ts';
 import { PatchFaultError, patchFault, type Violation, violation } from './fault.ts';
 import type { EndHeader, OpenHeader, PatchHeader, TensorFields } from './format.ts';
-import { decodeIndices } from './index-encoding.ts';
-import { valueSizes } from './layout.ts';
+import { decodeIndices, type Indices } from './index-encoding.ts';
+import { valueSizes, writerMaxElements } from './layout.ts';
 import { ModelCopy } from './model-copy.ts';
 import type { Frame } from './read.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
@@ -65,6 +65,8 @@ class Application {
   readonly #rules: StreamRules;
   readonly #seen = new Set<string>();
   #copy: ModelCopy | undefined;
+  /** Memory for the indices of one frame. */
+  readonly #room: Indices = new Float64Array(writerMaxElements);
   #writer: TensorWriter | undefined;
 
   constructor(base: SafetensorsFile, path: string, expectation: ApplyExpectation) {
@@ -135,7 +137,11 @@ class Application {
     const valueBytes = patch.count * valueSizes[patch.values];
     if (payload.length < valueBytes + patch.indexLength)
       return violation('bounds', 'the payload is too short');
-    const indices = decodeIndices(patch, payload.subarray(valueBytes, valueBytes + patch.indexLength));
+    const indices = decodeIndices(
+      patch,
+      payload.subarray(valueBytes, valueBytes + patch.indexLength),
+      this.#room,
+    );
     if (!(indices instanceof Float64Array)) return indices;
     await this.#writer?.write({ indices, values: payload.subarray(0, valueBytes), form: patch });
     return undefined;

@@ -1,10 +1,11 @@
 /** A patch made of given changes to what a receiver has, where the model it makes is not there yet: it is written first. */
 
-import { constants } from 'node:fs';
-import { copyFile, open } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { TensorChange } from './diff.ts';
 import { modelDigest } from './digest.ts';
-import { openSafetensors, type SafetensorsFile } from './safetensors.ts';
+import { ModelCopy } from './model-copy.ts';
+import type { SafetensorsFile } from './safetensors.ts';
+import { openModel } from './shards.ts';
 import { TensorWriter } from './tensor-writer.ts';
 import { type ModelPatch, type ModelPatchOptions, measurePatch, writePatch } from './write.ts';
 
@@ -32,12 +33,13 @@ export async function patchOfChanges(given: GivenChanges, options: ModelPatchOpt
   const digests = { baseDigest: await modelDigest(base), targetDigest: await digestOf(resultPath) };
   const measured = await measurePatch(base, changes(), digests, { ...options, threshold });
   const stream = { [Symbol.asyncIterator]: () => writePatch(measured.identity, changes()) };
-  return { ...measured, changed: measured.identity.totalChanged, stream, close: () => base.close() };
+  const { totalChanged: changed } = measured.identity;
+  return { ...measured, changed, modelBytes: base.sizeBytes, stream, close: () => base.close() };
 }
 
 /** The digest of a model file. Throws SafetensorsError. */
 export async function digestOf(path: string): Promise<Buffer> {
-  const file = await openSafetensors(path);
+  const file = await openModel(path);
   try {
     return await modelDigest(file);
   } finally {
@@ -50,9 +52,9 @@ async function writeChanged(
   changes: AsyncIterable<TensorChange>,
   path: string,
 ): Promise<void> {
-  await copyFile(base.path, path, constants.COPYFILE_FICLONE);
+  await rm(path, { recursive: true, force: true });
+  const copy = await ModelCopy.create(base, path);
   const entries = new Map(base.tensors.map((entry) => [entry.name, entry]));
-  const out = await open(path, 'r+');
   try {
     let current: { readonly name: string; readonly writer: TensorWriter } | undefined;
     for await (const { tensor, indices, values, encoding, operation = 'set', scale = 1 } of changes) {
@@ -60,13 +62,13 @@ async function writeChanged(
         await current?.writer.flush();
         const entry = entries.get(tensor.name);
         if (entry === undefined) throw new RangeError(`the base has no tensor ${tensor.name}`);
-        current = { name: tensor.name, writer: new TensorWriter(out, entry) };
+        current = { name: tensor.name, writer: new TensorWriter(copy.handleOf(entry), entry, tensor) };
       }
-      await current.writer.write(indices, values, { operation, values: encoding, scale });
+      await current.writer.write({ indices, values, form: { operation, values: encoding, scale } });
     }
     await current?.writer.flush();
-    await out.sync();
+    await copy.sync();
   } finally {
-    await out.close();
+    await copy.close();
   }
 }

@@ -119,13 +119,18 @@ function writeLeb(bytes: Buffer, at: number, value: number): number {
   return at;
 }
 
-/** Decodes the indices of a frame after holding them against its header, so that none is out of its bounds. */
-export function decodeIndices(patch: PatchFields, bytes: Buffer): Indices | Violation {
+/**
+ * Decodes the indices of a frame after holding them against its header, so that none is out of its bounds. They are
+ * put into `room` where it is large enough.
+ */
+export function decodeIndices(patch: PatchFields, bytes: Buffer, room?: Indices): Indices | Violation {
   const check = createIndexChecks()[patch.indices];
   check.begin(patch);
   const wrong = (bytes.length > 0 ? check.take(bytes, 0, bytes.length) : undefined) ?? check.finish();
   if (wrong !== undefined) return violation('indices', wrong);
-  const indices = new Float64Array(patch.count);
+  const { count } = patch;
+  const indices =
+    room === undefined || room.length < count ? new Float64Array(count) : room.subarray(0, count);
   decoders[patch.indices](patch, bytes, indices);
   return indices;
 }
@@ -146,14 +151,12 @@ function decodeGaps({ firstIndex, count }: PatchFields, bytes: Buffer, indices: 
   let index = firstIndex;
   indices[0] = index;
   for (let k = 1; k < count; k++) {
-    let gap = 0;
-    let weight = 1;
     let byte = bytes[at++] as number;
-    for (; byte >= 0x80; byte = bytes[at++] as number) {
-      gap += (byte & 0x7f) * weight;
-      weight *= 0x80;
+    index += (byte & 0x7f) + 1;
+    for (let weight = 0x80; byte >= 0x80; weight *= 0x80) {
+      byte = bytes[at++] as number;
+      index += (byte & 0x7f) * weight;
     }
-    index += gap + byte * weight + 1;
     indices[k] = index;
   }
 }

@@ -5,6 +5,7 @@ import { reportResumption } from './handshake-loads.ts';
 import { measureLatency, printLatency } from './latency.ts';
 import { MIB } from './measure.ts';
 import { measureMemory, printMemory, reportResident } from './memory.ts';
+import { reportLargeModel, reportPatches, reportWholeUpdate } from './patch-reports.ts';
 import { print } from './print.ts';
 import {
   reportAddresses,
@@ -60,6 +61,8 @@ function wanted(name: string): boolean {
 }
 
 async function reportApart(): Promise<void> {
+  if (wanted('patches')) await reportPatches(Math.max(rounds, 10));
+  if (wanted('large model')) await reportLargeModel();
   if (wanted('server names')) await reportManyNames();
   if (wanted('revocation')) await reportRevocation();
   if (wanted('upgrades')) await reportUpgrades(Number(values.upgrades));
@@ -81,6 +84,7 @@ async function reportParts(yard: Yard, { running }: Rivals): Promise<void> {
     const haproxy = running.filter(({ name }) => name === 'HAProxy');
     await reportResumption(yard, [yard.patchgate, ...haproxy], rounds);
   }
+  if (wanted('patches')) await reportWholeUpdate(yard, rounds);
   if (wanted('resident')) await reportResident(yard, Number(values.gibibytes));
   if (wanted('rotation')) await reportRotation(yard, seconds);
   if (wanted('swap')) await reportSwaps(yard, seconds);
@@ -110,6 +114,14 @@ async function reportTogether(): Promise<void> {
 
 buildShipped();
 print(`Node ${process.versions.node}; gateways are started as installed, from dist/, built just now`);
-const APART = ['server names', 'revocation', 'upgrades', 'long stream', 'decisions', 'addresses'];
+const APART = [
+  'large model',
+  'server names',
+  'revocation',
+  'upgrades',
+  'long stream',
+  'decisions',
+  'addresses',
+];
 await reportApart();
 if (!APART.some(wanted)) await reportTogether();
