@@ -68,17 +68,17 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     const before = this.#upstream;
     const known = new Map(this.#nodes.map((node) => [node.node.url, node]));
     this.#upstream = sameTls(before, upstream) ? { ...upstream, tls: before.tls } : upstream;
+    const isSame = treatmentOf(before) === treatmentOf(upstream);
     this.#nodes = upstream.nodes.map((address) => {
       const node = known.get(address.url);
+      if (node === undefined) return this.#newNode(address, true);
       known.delete(address.url);
-      if (node !== undefined) node.node = address;
-      return node ?? this.#newNode(address, true);
+      node.node = address;
+      if (before.resolveMs !== upstream.resolveMs) node.follow(upstream.resolveMs, true);
+      if (!isSame) node.renew();
+      return node;
     });
     for (const gone of known.values()) gone.close();
-    for (const node of this.#nodes) {
-      if (before.resolveMs !== upstream.resolveMs) node.follow(upstream.resolveMs, true);
-      if (treatmentOf(before) !== treatmentOf(upstream)) node.renew();
-    }
     this.onAddresses();
   }
 
