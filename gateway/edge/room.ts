@@ -23,7 +23,7 @@ export interface RoomOptions {
 const LOOK_MS = 100;
 /** For what is held to be taken, before streams are ended. */
 const PATIENCE_MS = 1000;
-/** Reading goes on below this part of the bound. */
+/** Reading goes on below this part of the bound, and streams are ended down to it: nothing stands still for longer. */
 const RELIEF = 0.8;
 
 export class Room {
@@ -48,8 +48,10 @@ export class Room {
     for (const holder of holders) heldBytes += holder.bufferedBytes;
     metrics.bufferedBytes(heldBytes);
     const limit = limitBytes();
-    if (heldBytes > limit) this.#onFull(heldBytes - limit, nowMs);
-    else if (this.#fullSinceMs !== undefined && heldBytes <= limit * RELIEF) this.#onRelief();
+    const relief = limit * RELIEF;
+    if (heldBytes > (this.#fullSinceMs === undefined ? limit : relief))
+      this.#onFull(heldBytes - relief, nowMs);
+    else if (this.#fullSinceMs !== undefined) this.#onRelief();
   }
 
   /** Told at every look, since there are new ones each time. */
@@ -69,7 +71,8 @@ export class Room {
   /** Who has come last has lost least. */
   #shed(surplusBytes: number): void {
     const { holders, metrics } = this.#options;
-    const newestFirst = [...holders].sort((a, b) => b.begunMs - a.begunMs);
+    // Of those that began in one look of the clock the last one to connect comes first.
+    const newestFirst = [...holders].toReversed().sort((a, b) => b.begunMs - a.begunMs);
     let leftBytes = surplusBytes;
     for (const holder of newestFirst) {
       if (leftBytes <= 0) return;

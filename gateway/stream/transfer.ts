@@ -177,8 +177,9 @@ export class Transfer
 
   onSwitch(head: ResponseHead): boolean {
     const node = this.#node;
+    if (node === undefined) return false;
     const cause = switchFault(this.#cargo.head, head.fields);
-    if (node === undefined || cause !== undefined) {
+    if (cause !== undefined) {
       this.#refuseNode('node-failed', 'The node switched to something else.', cause);
       return false;
     }

@@ -1,0 +1,97 @@
+/** Over the bound nobody is read; what stays over it is ended, the newest first, until there is room for the rest. */
+import t, { type Test } from 'tap';
+import type { Denial } from '../../gateway/core/denial.ts';
+import { type BufferHolder, Room } from '../../gateway/edge/room.ts';
+
+class Holder implements BufferHolder {
+  readonly begunMs: number;
+  bufferedBytes: number;
+  isHeld = false;
+  denial: Denial | undefined;
+
+  constructor(begunMs: number, bufferedBytes: number) {
+    this.begunMs = begunMs;
+    this.bufferedBytes = bufferedBytes;
+  }
+
+  makeRoom(): void {
+    this.isHeld = true;
+  }
+
+  useRoom(): void {
+    this.isHeld = false;
+  }
+
+  cut(denial: Denial): void {
+    this.denial = denial;
+    this.bufferedBytes = 0;
+  }
+}
+
+function roomFor(t: Test, limit: number, ...holders: Holder[]) {
+  const told: (string | number)[] = [];
+  const room = new Room({
+    holders: new Set(holders),
+    limitBytes: () => limit,
+    metrics: { bufferedBytes: () => undefined, bufferPressure: (action) => void told.push(action) },
+  });
+  t.teardown(() => room.close());
+  return { room, told };
+}
+
+t.test('nobody is read while too much is held, and everybody again once a fifth is free', async (t) => {
+  const [a, b] = [new Holder(1, 60), new Holder(2, 40)];
+  const { room, told } = roomFor(t, 100, a, b);
+  room.look(0);
+  t.notOk(a.isHeld, 'the bound itself is not over it');
+  b.bufferedBytes = 41;
+  room.look(100);
+  t.ok(a.isHeld && b.isHeld);
+  b.bufferedBytes = 30;
+  room.look(200);
+  t.ok(a.isHeld, 'not at once');
+  b.bufferedBytes = 20;
+  room.look(300);
+  t.notOk(a.isHeld || b.isHeld);
+  t.same(told, ['paused']);
+});
+
+t.test('what does not shrink is ended, the newest first, and no more than is needed', async (t) => {
+  const holders = [new Holder(3, 50), new Holder(1, 50), new Holder(2, 50), new Holder(9, 0)];
+  const { room, told } = roomFor(t, 100, ...holders);
+  room.look(0);
+  room.look(999);
+  t.same(told, ['paused'], 'they have a second');
+  room.look(1000);
+  t.same(
+    holders.map(({ denial }) => denial?.code),
+    ['overloaded', undefined, 'overloaded', undefined],
+    'who holds nothing frees nothing',
+  );
+  room.look(1100);
+  t.notOk(holders[1]?.isHeld);
+});
+
+t.test('of those that began together the last to connect is the newest', async (t) => {
+  const holders = [new Holder(1, 50), new Holder(1, 50), new Holder(1, 30)];
+  const { room } = roomFor(t, 100, ...holders);
+  room.look(0);
+  room.look(1000);
+  t.same(
+    holders.map(({ denial }) => denial?.code),
+    [undefined, 'overloaded', 'overloaded'],
+  );
+});
+
+t.test('nothing stands still for longer than a second, however little is over', async (t) => {
+  const [stuck, other] = [new Holder(1, 101), new Holder(2, 0)];
+  const { room } = roomFor(t, 100, stuck, other);
+  room.look(0);
+  stuck.bufferedBytes = 90;
+  room.look(500);
+  t.ok(other.isHeld);
+  room.look(1000);
+  room.look(1100);
+  t.notOk(other.isHeld);
+  t.match(stuck.denial, { code: 'overloaded', retryAfterS: 1 });
+});
