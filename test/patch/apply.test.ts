@@ -294,7 +294,8 @@ t.test('without END nothing is made, however the frames end', async (t) => {
 t.test('a computed NaN has the same bits on every processor', async (t) => {
   const bits = (['f32', 'f16', 'bf16'] as const).map((kind) => {
     const bytes = Buffer.alloc(4, 0xff);
-    const infinity = Number.POSITIVE_INFINITY - Number(bytes.length > 9);
+    // Subtracted while the test runs: a constant would be folded by the compiler, not computed by the processor.
+    const infinity = Number(process.argv.length > 0 ? 'Infinity' : kind);
     valueFormats[kind].write(new DataView(bytes.buffer, bytes.byteOffset, 4), 0, infinity - infinity);
     return bytes.toString('hex', 0, kind === 'f32' ? 4 : 2);
   });

@@ -407,7 +407,6 @@ t.test('names are names, never paths, and a name twice changes nothing', async (
   t.ok((await readFile(path)).equals(before));
 });
 
-/** A body whose header was changed after it was sealed, for good measure. */
 t.test('a header sealed by another sum is refused', async (t) => {
   const { frames } = begun().patch({}).end();
   for (const [k, frame] of frames.entries()) {
