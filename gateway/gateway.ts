@@ -128,7 +128,7 @@ export class Gateway {
       deadlines: this.#deadlines,
       tls: new NodeTlsContexts(this.#certificates.nodes),
       lookup: first.lookup,
-      onChange: (change) => log.warn(change, 'a node is thought of otherwise'),
+      onChange: (change) => log.warn(change, 'a node has changed'),
     });
     this.#pools.follow(upstreamsOf(policy));
     this.#exchanges = {

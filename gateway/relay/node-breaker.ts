@@ -38,6 +38,7 @@ export class NodeBreaker {
   #trial: object | undefined;
   #trialUntilMs = 0;
   #opened = 0;
+  #isShutDown = false;
 
   constructor(settings: BreakerSettings, windows: BreakerWindows, onChange: (state: BreakerState) => void) {
     this.#settings = settings;
@@ -88,7 +89,13 @@ export class NodeBreaker {
       .catch(() => undefined);
   }
 
-  close(): void {
+  /** Counts nothing any more, and holds no timer. */
+  shutDown(): void {
+    this.#isShutDown = true;
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#circuit?.shutdown();
     this.#circuit = undefined;
   }
@@ -97,6 +104,7 @@ export class NodeBreaker {
   #counting(request: object): CircuitBreaker<[boolean], void> | undefined {
     const isTrial = this.#trial === request;
     if (isTrial) this.#trial = undefined;
+    if (this.#isShutDown) return undefined;
     if (this.#circuit === undefined) this.#circuit = this.#make();
     return this.#circuit.closed || isTrial ? this.#circuit : undefined;
   }
@@ -121,7 +129,7 @@ export class NodeBreaker {
     });
     circuit.on('halfOpen', () => this.#onChange('half-open'));
     circuit.on('close', () => {
-      this.close();
+      this.#forget();
       this.#onChange('closed');
     });
     return circuit;

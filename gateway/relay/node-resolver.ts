@@ -20,7 +20,7 @@ export interface ResolverOptions {
   readonly lookup: Lookup;
   /** Sorted and without repetition, when they are others than before. */
   readonly onAddresses: (addresses: readonly string[]) => void;
-  /** What was found before stays. */
+  /** Once for each reason in a row; what was found before stays. */
   readonly onFault: (reason: string) => void;
 }
 
@@ -28,6 +28,7 @@ export interface ResolverOptions {
 export class NodeResolver {
   readonly #options: ResolverOptions;
   #known: readonly string[] = [];
+  #fault: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   /** The first look-up is not over yet. */
@@ -48,14 +49,21 @@ export class NodeResolver {
     const found = await find(host).catch((error: NodeJS.ErrnoException) => error.code ?? error.message);
     if (this.#closed) return;
     this.isFirst = false;
-    if (typeof found === 'string') this.#options.onFault(found);
-    else if (found.length === 0) this.#options.onFault('it has no address');
+    if (typeof found === 'string') this.#fail(found);
+    else if (found.length === 0) this.#fail('it has no address');
     else this.#take([...new Set(found)].sort().slice(0, MOST_ADDRESSES));
     const waitMs = this.#known.length === 0 ? Math.min(RETRY_MS, periodMs) : periodMs;
     this.#timer = setTimeout(() => void this.#look(), waitMs).unref();
   }
 
+  #fail(reason: string): void {
+    if (reason === this.#fault) return;
+    this.#fault = reason;
+    this.#options.onFault(reason);
+  }
+
   #take(addresses: readonly string[]): void {
+    this.#fault = undefined;
     if (addresses.join() === this.#known.join()) return;
     this.#known = addresses;
     this.#options.onAddresses(addresses);

@@ -164,7 +164,7 @@ export class Target implements Choice, NodeRecord {
   /** Takes nothing new from here on; what runs goes on to its end. */
   close(): void {
     this.#health?.close();
-    this.#breaker.close();
+    this.#breaker.shutDown();
     this.#pool.retire();
   }
 

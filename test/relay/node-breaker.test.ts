@@ -16,7 +16,7 @@ function breaker(t: Test, more: Partial<typeof settings> = {}) {
   const states: BreakerState[] = [];
   const made = new NodeBreaker({ ...settings, ...more }, windows, (state) => states.push(state));
   t.teardown(() => {
-    made.close();
+    made.shutDown();
     windows.close();
   });
   return { made, states };
@@ -144,8 +144,12 @@ t.test('closed for good it leaves no timer', async (t) => {
   const windows = new BreakerWindows();
   const some = Array.from({ length: 10 }, () => new NodeBreaker(settings, windows, () => undefined));
   for (const each of some) await tell(each, '----');
-  for (const each of some) each.close();
+  for (const each of some) {
+    each.shutDown();
+    each.failed({});
+  }
   windows.close();
+  t.ok(some.every(({ state }) => state === 'closed'));
   t.equal(timers(), before);
   t.equal(windows.turns.listenerCount('rotate'), 0);
 });
