@@ -227,3 +227,37 @@ t.test('a token is verified, one that is only told of is not', async (t) => {
       words.join(' '),
     );
 });
+
+t.test('the limits of a route are told, and what a tunnel asks for is tried', async (t) => {
+  const { folder, worker } = await writePolicy(t, '127.0.0.1:1');
+  await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
+  const policies = join(folder, 'policies');
+  const tenant = join(policies, 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  const further = `routes:
+  - name: feed
+    match: { methods: [GET], path: /feed }
+    require: none
+    upgrade: websocket
+    limits: { requests: 60/m, concurrent: 4, bytes: 20GiB/d, per: address }
+    upstream: sync
+`;
+  const edited = text.replace('routes:\n', further);
+  await writeFile(tenant, edited);
+  const line = edited.slice(0, edited.indexOf('limits:')).split('\n').length;
+  const caller = ['--peer', '127.0.0.1', '--certificate', join(folder, 'worker.pem')];
+  const told = await run(t, 'explain', '--config', policies, ...caller, '--path', '/feed');
+  t.match(told, {
+    status: 1,
+    out: new RegExp(
+      [
+        ' 8 limits +refused +a websocket handshake, and nothing else \\(.*\\)',
+        ` +60 requests a minute per address, counted by the running gateway \\(${tenant}:${line}\\)`,
+        ` +4 requests at once per address, counted by the running gateway \\(${tenant}:${line}\\)`,
+        ` +21474836480 bytes a day per address, counted by the running gateway \\(${tenant}:${line}\\)`,
+        '→ 426 upgrade-required\n',
+        'would pass with a WebSocket handshake',
+      ].join('[\\s\\S]*'),
+    ),
+  });
+});

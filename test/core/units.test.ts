@@ -1,6 +1,6 @@
 /** Durations, sizes, rates and shares have one form each; what could be read as another number is no number. */
 import t from 'tap';
-import { parseDuration, parseRate, parseShare, parseSize } from '../../gateway/core/units.ts';
+import { parseByteRate, parseDuration, parseRate, parseShare, parseSize } from '../../gateway/core/units.ts';
 
 t.test('durations', async (t) => {
   const rows = { '0s': 0, '800ms': 800, '30s': 30_000, '5m': 300_000, '1h': 3_600_000, '1d': 86_400_000 };
@@ -40,6 +40,13 @@ t.test('shares', async (t) => {
     '1e1%',
   ])
     t.equal(parseShare(text), undefined, text);
+});
+
+t.test('rates of bytes', async (t) => {
+  t.same(parseByteRate('10KiB/s'), { count: 10_240, perMs: 1000 });
+  t.same(parseByteRate('20GiB/d'), { count: 20 * 2 ** 30, perMs: 86_400_000 });
+  for (const text of ['', '0B/s', '10/s', '10KiB', '10KiB/ms', '10KiB/s/s', '1.5KiB/s', '-1B/s', ' 1B/s'])
+    t.equal(parseByteRate(text), undefined, text);
 });
 
 t.test('anything else is nothing', async (t) => {
