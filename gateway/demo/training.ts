@@ -66,6 +66,7 @@ export class Trainer {
       token,
       modelId: MODEL,
       basePath,
+      shadowPath: join(this.#folder, 'receiver.safetensors'),
       targetPath: this.weightsPath,
       epoch: this.#epoch,
     });
