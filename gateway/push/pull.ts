@@ -122,6 +122,8 @@ async function bySteps(
 interface Step {
   readonly from: number;
   readonly to: number;
+  /** Of what it makes, hexadecimal. */
+  readonly digest: string;
 }
 
 /** The version a file is, by what is said of it and by its digest. */
@@ -142,9 +144,9 @@ async function baseVersion(
 function stepsBetween({ versions }: ModelDescription, from: number, to: number): readonly Step[] | undefined {
   const steps: Step[] = [];
   for (let at = to; at !== from; ) {
-    const base = versions.find((each) => each.version === at)?.base;
-    if (base === undefined || base >= at) return undefined;
-    steps.unshift({ from: base, to: at });
+    const { base, digest } = versions.find((each) => each.version === at) ?? {};
+    if (base === undefined || digest === undefined || base >= at) return undefined;
+    steps.unshift({ from: base, to: at, digest });
     at = base;
   }
   return steps;
@@ -153,11 +155,11 @@ function stepsBetween({ versions }: ModelDescription, from: number, to: number):
 async function oneStep(
   gateway: GatewayClient,
   options: PullOptions,
-  { from, to, base, made, patch }: Step & Readonly<Record<'base' | 'made' | 'patch', string>>,
+  { from, to, digest, base, made, patch }: Step & Readonly<Record<'base' | 'made' | 'patch', string>>,
 ): Promise<Downloaded> {
   await rm(patch, { force: true });
   const path = `/v1/models/${options.modelId}/versions/${to}/patch`;
-  const came = await download(gateway, path, patch, '"none"', options);
+  const came = await download(gateway, path, patch, `"${digest}.patch"`, options);
   const file = await openSafetensors(base);
   const frames = readPatch(createReadStream(patch));
   const expected = { modelId: options.modelId, baseVersion: from, targetVersion: to };
