@@ -87,8 +87,6 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
 
   onBadBody(): void {}
 
-  onNoRoom(): void {}
-
   onRoom(): void {}
 
   onCallerGone(): void {

@@ -12,9 +12,8 @@ export interface CallListener {
   onBadBody(reason: string): void;
   /** The caller has gone, `atEnd` after all it sent was read, or lost the connection; nothing can be written any more. */
   onCallerGone(atEnd: boolean): void;
-  /** Nothing more may be read from either side, for want of room, until `onRoom`. May be told again. */
-  onNoRoom(): void;
-  onRoom(): void;
+  /** Without room nothing more may be read from either side. May be told again. */
+  onRoom(hasRoom: boolean): void;
   /** The gateway cannot go on with the call. */
   onCut(denial: Denial): void;
 }

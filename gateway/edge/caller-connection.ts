@@ -158,13 +158,9 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#transport.resetAndDestroy();
   }
 
-  /** Nothing more is read for the running call until there is room again. */
-  makeRoom(): void {
-    this.#listener?.onNoRoom();
-  }
-
-  useRoom(): void {
-    this.#listener?.onRoom();
+  /** Without room nothing more is read for the running call. */
+  setRoom(hasRoom: boolean): void {
+    this.#listener?.onRoom(hasRoom);
   }
 
   /** Ends the running call, or breaks a connection off that has none. */

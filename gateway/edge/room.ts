@@ -8,8 +8,8 @@ export interface BufferHolder {
   readonly bufferedBytes: number;
   /** When what it carries began; monotonic. */
   readonly begunMs: number;
-  makeRoom(): void;
-  useRoom(): void;
+  /** Without room nothing more is read for it. May be told again. */
+  setRoom(hasRoom: boolean): void;
   cut(denial: Denial): void;
 }
 
@@ -59,13 +59,13 @@ export class Room {
     const { holders, metrics } = this.#options;
     if (this.#fullSinceMs === undefined) metrics.bufferPressure('paused');
     this.#fullSinceMs ??= nowMs;
-    for (const holder of holders) holder.makeRoom();
+    for (const holder of holders) holder.setRoom(false);
     if (nowMs - this.#fullSinceMs >= PATIENCE_MS) this.#shed(surplusBytes);
   }
 
   #onRelief(): void {
     this.#fullSinceMs = undefined;
-    for (const holder of this.#options.holders) holder.useRoom();
+    for (const holder of this.#options.holders) holder.setRoom(true);
   }
 
   /** Who has come last has lost least. */

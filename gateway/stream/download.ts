@@ -140,15 +140,11 @@ export class Download implements ResponseListener {
   }
 
   /** Nothing more is read while there is no room for it, whatever the caller does. */
-  holdForRoom(): void {
-    this.#hasRoom = false;
-    if (!this.#stopped) this.#node.pause();
-  }
-
-  useRoom(): void {
-    if (this.#hasRoom) return;
-    this.#hasRoom = true;
-    this.#readOn();
+  setRoom(hasRoom: boolean): void {
+    if (hasRoom === this.#hasRoom) return;
+    this.#hasRoom = hasRoom;
+    if (hasRoom) this.#readOn();
+    else if (!this.#stopped) this.#node.pause();
   }
 
   #readOn(): void {

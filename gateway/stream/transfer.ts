@@ -233,18 +233,11 @@ export class Transfer
     this.#touch();
   }
 
-  onNoRoom(): void {
-    this.#hasRoom = false;
-    this.#upload?.holdForRoom();
-    this.#download?.holdForRoom();
-  }
-
-  onRoom(): void {
-    if (this.#hasRoom) return;
-    this.#hasRoom = true;
-    this.#touch();
-    this.#upload?.useRoom();
-    this.#download?.useRoom();
+  onRoom(hasRoom: boolean): void {
+    if (hasRoom && !this.#hasRoom) this.#touch();
+    this.#hasRoom = hasRoom;
+    this.#upload?.setRoom(hasRoom);
+    this.#download?.setRoom(hasRoom);
   }
 
   onCut(denial: Denial): void {

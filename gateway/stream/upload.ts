@@ -124,15 +124,11 @@ export class Upload implements BodySink {
   }
 
   /** Nothing more is read while there is no room for it, whatever the node does. */
-  holdForRoom(): void {
-    this.#hasRoom = false;
-    if (!this.held && !this.#stopped) this.#pause();
-  }
-
-  useRoom(): void {
-    if (this.#hasRoom) return;
-    this.#hasRoom = true;
-    this.#readOn();
+  setRoom(hasRoom: boolean): void {
+    if (hasRoom === this.#hasRoom) return;
+    this.#hasRoom = hasRoom;
+    if (hasRoom) this.#readOn();
+    else if (!this.held && !this.#stopped) this.#pause();
   }
 
   #pause(): void {

@@ -83,7 +83,6 @@ async function settled(closed: () => number): Promise<number> {
 
 const ignore = {
   unsentBytes: 0,
-  onNoRoom: () => undefined,
   onRoom: () => undefined,
   onCut: () => undefined,
   onCallerDrain: () => undefined,

@@ -14,12 +14,8 @@ class Holder implements BufferHolder {
     this.bufferedBytes = bufferedBytes;
   }
 
-  makeRoom(): void {
-    this.isHeld = true;
-  }
-
-  useRoom(): void {
-    this.isHeld = false;
+  setRoom(hasRoom: boolean): void {
+    this.isHeld = !hasRoom;
   }
 
   cut(denial: Denial): void {
