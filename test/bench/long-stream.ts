@@ -41,7 +41,7 @@ export async function streamAcross(reloads: number, seconds: number): Promise<Lo
       socket.write(piece);
       if (!socket.write('\r\n')) await new Promise((resolve) => socket.once('drain', resolve));
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-      if ((performance.now() - startMs) / 1000 < (done * seconds) / reloads) continue;
+      if (done === reloads || (performance.now() - startMs) / 1000 < (done * seconds) / reloads) continue;
       done += 1;
       await writeFile(yard.tenantFile, `# ${done}\n${policy}`);
       await fetch(`${yard.admin}/reload`, { method: 'POST' });
