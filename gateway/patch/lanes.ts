@@ -54,12 +54,14 @@ export function laneLimit(size: ElementSize, sign: SignForm, limit: number): Lan
 export function exceeds(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
   // In two's complement the lowest number is one further from zero than the highest: nothing is above such a limit.
   if (limit.sign === 'twos-complement' && limit.limit >= 2 ** limit.shift) return false;
-  const words = (to - from) >>> 2;
   const start = bytes.byteOffset + from;
   const skewed = start % 4;
-  const view = new Uint32Array(bytes.buffer, start - skewed, words + (skewed > 0 && words > 0 ? 1 : 0));
+  // Only words that end before `to` are looked at as such: the memory may end there.
+  const words = (skewed + to - from) >>> 2;
+  const view = new Uint32Array(bytes.buffer, start - skewed, words);
   const above = skewed === 0 ? wordsAbove(limit, view) : skewedWordsAbove(limit, view, 8 * skewed);
-  return above || (from + 4 * words < to && rest(limit, bytes, from + 4 * words, to));
+  const rest = from + 4 * (skewed === 0 ? words : Math.max(0, words - 1));
+  return above || (rest < to && restAbove(limit, bytes, rest, to));
 }
 
 function wordsAbove(limit: LaneLimit, view: Uint32Array): boolean {
@@ -102,11 +104,14 @@ function integersAbove(limit: LaneLimit, word: number): number {
   return (size & sum) | ((size | sum) & limit.topExceeds);
 }
 
-/** The last values, which do not fill a word: the missing ones are 0, which is above no limit. */
-function rest(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
-  let word = 0;
-  for (let at = to - 1; at >= from; at--) word = (word << 8) | (bytes[at] as number);
-  return wordsAbove(limit, Uint32Array.of(word));
+/** The last values, fewer than two words of them: the ones missing in the last word are 0, which is above no limit. */
+function restAbove(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
+  const words = new Uint32Array(2);
+  for (let at = from; at < to; at++) {
+    const k = (at - from) >>> 2;
+    words[k] = (words[k] as number) | ((bytes[at] as number) << (8 * ((at - from) % 4)));
+  }
+  return wordsAbove(limit, words);
 }
 
 /** The bits of one value without its sign: what a limit is held against. */

@@ -16,7 +16,8 @@ for (const size of sizes) {
       for (let round = 0; round < 5000; round++) {
         const [from, count] = [random.below(9), random.below(12)];
         const scale = 2 ** random.below(8 * size + 1);
-        const bytes = random.bytes(from + count * size + 3);
+        // The memory ends where the values do, as that of a chunk may.
+        const bytes = Buffer.from(Uint8Array.from(random.bytes(from + count * size)).buffer);
         for (let k = 0; k < count; k++) {
           const value = random.below(2) === 0 ? random.below(scale) : top - 1 - random.below(scale);
           bytes.writeUIntLE(value, from + k * size, size);
