@@ -28,7 +28,7 @@ interface RunningNode {
 async function startNode(root: string, cache: string): Promise<RunningNode> {
   const child = spawn(process.execPath, [program, root], {
     env: { NODE_COMPILE_CACHE: cache },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   const gone = once(child, 'exit');
   const kill = async () => {
