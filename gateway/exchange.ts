@@ -9,11 +9,12 @@ import type { LimitLease } from './limits/limits-backend.ts';
 import type { Policy } from './policy/policy.ts';
 import { type Refusal, refusal } from './refuse.ts';
 import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } from './stream/account.ts';
+import type { TransferContext } from './stream/cargo.ts';
 import { refusalText } from './stream/heads.ts';
 import { type JudgementContext, judge, type Leased, leaseFor } from './stream/judgement.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
 import type { RunningStreams } from './stream/running-streams.ts';
-import { Transfer, type TransferContext, type TransferWatcher } from './stream/transfer.ts';
+import { Transfer, type TransferWatcher } from './stream/transfer.ts';
 
 /** What every exchange of a gateway shares. */
 export interface ExchangeContext extends AccountContext, JudgementContext, TransferContext {

@@ -4,10 +4,11 @@ import type { Socket } from 'node:net';
 import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
-import { type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
+import type { BodySink } from '../http1/body-reader.ts';
 import { HeadReader } from '../http1/head-reader.ts';
 import { LastHead } from '../http1/last-head.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
+import { CallBody } from './call-body.ts';
 import type { CallListener } from './call-listener.ts';
 import type { CallerContext } from './caller-context.ts';
 import { CallerInput, type InputListener } from './caller-input.ts';
@@ -17,8 +18,6 @@ import type { Standing } from './standing.ts';
 
 /** Bytes read and dropped after an answer that came before the end of the body (RFC 9112 §9.6). */
 const LINGER_BYTES = 1 << 20;
-/** Bytes of later requests kept while one is being answered; beyond, the caller is not read. */
-const AHEAD_BYTES = 65536;
 
 type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 
@@ -26,19 +25,18 @@ type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 export class CallerConnection extends Expiring implements InputListener {
   /** What is known of the caller, now and under whatever policy. */
   readonly standing: Pick<Standing, 'facts' | 'under'>;
+  /** Where the bytes lie that a sink is given. */
+  readonly input: CallerInput;
   readonly #socket: Socket;
   readonly #transport: Socket;
   readonly #context: CallerContext;
   readonly #heads: HeadReader;
   readonly #lastHead = new LastHead(readRequest);
-  readonly #input: CallerInput;
   readonly #output: CallerOutput;
   readonly #queue = new ChunkQueue();
   #state: State = 'idle';
-  #body: BodyReader = bodyReader({ kind: 'none' });
+  readonly #body = new CallBody();
   #listener: CallListener | undefined;
-  #sink: BodySink | undefined;
-  #wantsBody = false;
   /** The chunk being read, where it is in memory that other connections read into as well. */
   #lent: Buffer | undefined;
   #pumping = false;
@@ -62,7 +60,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context = context;
     this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
     context.deadlines.arm(this, context.timeouts.headMs);
-    this.#input = new CallerInput(socket, context.memory, this);
+    this.input = new CallerInput(socket, context.memory, this);
     this.#output = new CallerOutput(socket);
     socket.on('drain', () => this.#onDrain());
     socket.on('end', () => this.#onEnd());
@@ -88,27 +86,27 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** Lets the body of the running call flow into the sink; what was written before leaves first: a caller may wait for it. */
   readBody(sink: BodySink): void {
-    this.#sink = sink;
+    this.#body.goTo(sink);
     this.#output.flush();
     this.resumeBody();
   }
 
   resumeBody(): void {
-    this.#wantsBody = true;
+    this.#body.isWanted = true;
     this.#pump();
-    if (this.#wantsBody) this.#socket.resume();
+    if (this.#body.isWanted) this.#socket.resume();
   }
 
   /** Holds the body back; the caller feels it as back-pressure. */
   pauseBody(): void {
-    this.#wantsBody = false;
+    this.#body.isWanted = false;
     this.#socket.pause();
   }
 
   /** From here on every byte belongs to the call. False, and nothing changes, where some came before their time. */
   openTunnel(sink: BodySink): boolean {
     if (this.#queue.bytes > 0) return false;
-    this.#body = bodyReader({ kind: 'close' });
+    this.#body.begin({ kind: 'close' });
     this.readBody(sink);
     return true;
   }
@@ -122,7 +120,7 @@ export class CallerConnection extends Expiring implements InputListener {
   get bufferedBytes(): number {
     const ofCaller = this.unsentBytes + this.#queue.bytes;
     if (this.#listener === undefined) return ofCaller;
-    return ofCaller + Math.max(this.#listener.unsentBytes, this.#input.memoryBytes);
+    return ofCaller + Math.max(this.#listener.unsentBytes, this.input.memoryBytes);
   }
 
   /**
@@ -184,17 +182,7 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** Chunks of a body that is wanted come next. */
   get streams(): boolean {
-    return this.#state === 'call' && this.#wantsBody && !this.#body.done;
-  }
-
-  /** Keeps bytes the sink was given until the answer is called; nothing where they are nobody else's anyway. */
-  hold(bytes: Buffer): (() => void) | undefined {
-    return this.#input.hold(bytes);
-  }
-
-  /** Whether bytes the sink was given were moved since they were read. */
-  isCopy(bytes: Buffer): boolean {
-    return this.#input.isCopy(bytes);
+    return this.#state === 'call' && this.#body.flows;
   }
 
   onChunk(chunk: Buffer, isLent: boolean): void {
@@ -211,7 +199,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#pump();
     if (this.#context.memory !== undefined) this.#queue.keepRest(queued);
     this.#lent = undefined;
-    if (this.#queue.bytes > AHEAD_BYTES || (this.#state === 'call' && !this.#wantsBody && !this.#body.done)) {
+    if (this.#queue.isFull || (this.#state === 'call' && this.#body.isHeld)) {
       this.#socket.pause();
     }
   }
@@ -225,7 +213,7 @@ export class CallerConnection extends Expiring implements InputListener {
   }
 
   #readsOn(): boolean {
-    if (this.#state === 'call') return this.#wantsBody && !this.#body.done;
+    if (this.#state === 'call') return this.#body.flows;
     // Whoever does not take its answers gets no further ones.
     return (this.#state === 'idle' || this.#state === 'head') && !this.#socket.writableNeedDrain;
   }
@@ -259,23 +247,17 @@ export class CallerConnection extends Expiring implements InputListener {
   }
 
   #readBody(chunk: Buffer, from: number): void {
-    if (this.#sink === undefined) throw new Error('a body flows that nobody reads');
-    const progress = this.#body.read(chunk, from, this.#sink);
-    if (typeof progress === 'number') {
-      this.#queue.consume(chunk, progress);
-    } else {
-      this.#wantsBody = false;
-      this.#listener?.onBadBody(progress.reason);
-    }
+    const progress = this.#body.read(chunk, from);
+    if (typeof progress === 'number') this.#queue.consume(chunk, progress);
+    else this.#listener?.onBadBody(progress.reason);
   }
 
   #begin(head: RequestHead | Denial): void {
     this.#context.deadlines.disarm(this);
     this.#state = 'call';
     this.begunMs = this.#context.deadlines.nowMs;
-    this.#wantsBody = false;
     // A head that cannot be trusted leaves no telling where its body ends: 'close' is never done.
-    this.#body = bodyReader(isDenial(head) ? { kind: 'close' } : head.framing);
+    this.#body.begin(isDenial(head) ? { kind: 'close' } : head.framing);
     this.#context.handle(this, head);
   }
 
@@ -304,7 +286,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#state = 'closed';
     this.#context.deadlines.disarm(this);
     this.#heads.close();
-    this.#input.close();
+    this.input.close();
     this.#queue.clear();
     const listener = this.#listener;
     this.#listener = undefined;

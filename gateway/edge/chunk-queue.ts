@@ -1,5 +1,8 @@
 /** Chunks of a connection that are not read to their end yet. */
 
+/** Bytes of later requests kept while one is being answered. */
+const AHEAD_BYTES = 65536;
+
 export class ChunkQueue {
   readonly #chunks: Buffer[] = [];
   #at = 0;
@@ -8,6 +11,11 @@ export class ChunkQueue {
   /** All that is in it, give or take what was read of the first chunk. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The caller is not read before some of it was. */
+  get isFull(): boolean {
+    return this.#bytes > AHEAD_BYTES;
   }
 
   get first(): Buffer | undefined {

@@ -2,6 +2,7 @@
 
 import { Histogram, Registry } from 'prom-client';
 import { metricTable } from './metric-table.ts';
+import { openMetricsView } from './open-metrics.ts';
 import { type Cell, Tally } from './tally.ts';
 
 /** How one exchange ended. Bytes are body bytes. */
@@ -237,24 +238,6 @@ class RegistryMetrics implements Metrics {
     const registry = isOpenMetrics ? openMetricsView(this.#registry) : this.#registry;
     return { contentType: registry.contentType, body: await registry.metrics() };
   }
-}
-
-interface Scrapeable {
-  readonly contentType: string;
-  metrics(): Promise<string>;
-}
-
-/**
- * The same metrics under OpenMetrics. The registry takes `_total` off the names it prints, and does so on the
- * metric itself: it is given objects that only inherit from the metrics, so that the next scrape finds them whole.
- */
-function openMetricsView(registry: Registry): Scrapeable {
-  const view = new Registry();
-  for (const metric of registry.getMetricsAsArray()) view.registerMetric(Object.create(metric));
-  // The types give the kind of text to the registry's own; its code takes either.
-  const either: { setContentType(type: string): void } = view;
-  either.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
-  return view;
 }
 
 class RouteCells implements RouteMetrics {

@@ -8,9 +8,8 @@ import { LastHead } from '../http1/last-head.ts';
 import { type ResponseHead, readResponse } from '../http1/response.ts';
 import type { Destination, NodeContext } from './destination.ts';
 import { JoinedWrites } from './joined-writes.ts';
-import { openNodeSocket } from './node-socket.ts';
+import { NodeSocket } from './node-socket.ts';
 import type { SecuredBy } from './node-tls.ts';
-import type { ReadBuffers } from './read-buffers.ts';
 import type { RequestWatch } from './request-watch.ts';
 import type { ConnectionOwner, NodeFault, ResponseListener } from './response-listener.ts';
 
@@ -25,15 +24,13 @@ const SURPLUS = 'bytes behind the end of the response';
 
 /** A socket that carries one request at a time; made by the pool, which is its owner. */
 export class NodeConnection extends Expiring {
+  readonly #link: NodeSocket;
   readonly #socket: Socket;
-  /** The TCP connection, below TLS if there is some: a reset is its own. */
-  readonly #transport: Socket;
   readonly #owner: ConnectionOwner;
   readonly #heads: HeadReader;
   readonly #lastHead = new LastHead(readResponse);
   readonly #deadlines: Deadlines;
   readonly #output: JoinedWrites;
-  readonly #buffers: ReadBuffers | undefined;
   #listener: ResponseListener | undefined;
   /** What the body reader writes to; the end is told by `#endResponse`. */
   readonly #sink: BodySink = {
@@ -67,14 +64,12 @@ export class NodeConnection extends Expiring {
     this.#deadlines = context.deadlines;
     this.#heads = new HeadReader(context.llhttp, 'response', HEAD_LIMITS);
     this.#deadlines.arm(this, to.connectMs);
-    const { socket, transport, buffers } = openNodeSocket(
+    this.#link = new NodeSocket(
       to,
       () => this.#onConnect(),
       (chunk) => this.#onData(chunk),
     );
-    this.#socket = socket;
-    this.#transport = transport;
-    this.#buffers = buffers;
+    this.#socket = this.#link.stream;
     this.#output = new JoinedWrites(this.#socket);
     this.#socket.on('drain', () => this.#listener?.onNodeDrain());
     this.#socket.on('end', () => this.#onEnd());
@@ -124,7 +119,7 @@ export class NodeConnection extends Expiring {
    * where they are nobody else's anyway.
    */
   hold(): (() => void) | undefined {
-    return this.#buffers?.hold();
+    return this.#link.hold();
   }
 
   pause(): void {
@@ -140,7 +135,7 @@ export class NodeConnection extends Expiring {
     if (blame === undefined) this.watch?.giveUp();
     else this.watch?.break(blame);
     this.#listener = undefined;
-    this.#breakOff();
+    this.#link.breakOff();
   }
 
   /** Sends what is written, then the end: a tunnel is over. */
@@ -263,14 +258,9 @@ export class NodeConnection extends Expiring {
     this.watch?.break(reason);
     const listener = this.#listener;
     this.#listener = undefined;
-    this.#breakOff();
+    this.#link.breakOff();
     listener?.onNodeFault(this.#fault);
     return undefined;
-  }
-
-  #breakOff(): void {
-    this.#transport.resetAndDestroy();
-    this.#socket.destroy();
   }
 
   #onEnd(): void {

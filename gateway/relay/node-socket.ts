@@ -6,31 +6,45 @@ import { ReadBuffers } from './read-buffers.ts';
 
 const BUFFER_BYTES = 1 << 20;
 
-export interface NodeSocket {
-  readonly socket: Socket;
+export class NodeSocket {
+  readonly stream: Socket;
   /** The TCP connection, below TLS if there is some: a reset is its own. */
-  readonly transport: Socket;
+  readonly #transport: Socket;
   /** Where it is read to; absent where every chunk has memory of its own. */
-  readonly buffers: ReadBuffers | undefined;
-}
+  readonly #buffers: ReadBuffers | undefined;
 
-/** Begins to connect; `onMade` is called when the node may be spoken to. */
-export function openNodeSocket(
-  { node, address, securedBy }: Destination,
-  onMade: () => void,
-  onChunk: (chunk: Buffer) => void,
-): NodeSocket {
-  // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
-  const options = { host: address, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
-  if (securedBy === undefined) {
-    const buffers = new ReadBuffers();
-    const socket = connect({ ...options, onread: buffers.onread(onChunk) });
-    socket.on('connect', onMade);
-    return { socket, transport: socket, buffers };
+  /** Begins to connect; `onMade` is called when the node may be spoken to. */
+  constructor(
+    { node, address, securedBy }: Destination,
+    onMade: () => void,
+    onChunk: (chunk: Buffer) => void,
+  ) {
+    // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
+    const options = { host: address, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
+    if (securedBy === undefined) {
+      this.#buffers = new ReadBuffers();
+      this.#transport = connect({ ...options, onread: this.#buffers.onread(onChunk) });
+      this.stream = this.#transport;
+      this.stream.on('connect', onMade);
+      return;
+    }
+    this.#transport = connect(options);
+    this.stream = securedBy.secure(this.#transport, node);
+    this.stream.on('secureConnect', onMade);
+    this.stream.on('data', onChunk);
   }
-  const transport = connect(options);
-  const socket = securedBy.secure(transport, node);
-  socket.on('secureConnect', onMade);
-  socket.on('data', onChunk);
-  return { socket, transport, buffers: undefined };
+
+  /**
+   * Keeps the bytes of the running chunk until the answer is called; unless held they are others' after it. Nothing
+   * where they are nobody else's anyway.
+   */
+  hold(): (() => void) | undefined {
+    return this.#buffers?.hold();
+  }
+
+  /** The node sees a reset. */
+  breakOff(): void {
+    this.#transport.resetAndDestroy();
+    this.stream.destroy();
+  }
 }

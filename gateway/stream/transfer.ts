@@ -1,48 +1,21 @@
 /** An admitted request under way: a node is found, the body goes up, the response comes down, or a tunnel opens. */
 
-import { type Deadlines, Expiring } from '../core/deadlines.ts';
+import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
-import type { RequestHead } from '../core/facts.ts';
-import type { Admission } from '../decide.ts';
 import type { CallListener } from '../edge/call-listener.ts';
-import type { CallerConnection } from '../edge/caller-connection.ts';
 import { switchFault } from '../http1/handshake.ts';
 import type { ResponseHead } from '../http1/response.ts';
-import type { LimitLease } from '../limits/limits-backend.ts';
-import type { Metrics } from '../observe/metrics.ts';
 import type { Refusal } from '../refuse.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import type { NodeWaiter } from '../relay/node-request.ts';
 import type { NodeFault } from '../relay/response-listener.ts';
-import type { UpstreamPools } from '../relay/upstream-pools.ts';
-import { type Account, CALLER_GONE, type EndedBy } from './account.ts';
+import { CALLER_GONE, type EndedBy } from './account.ts';
+import type { Cargo, TransferContext } from './cargo.ts';
 import { Download, type DownloadWatcher } from './download.ts';
 import { CONTINUE_TEXT, upstreamText } from './heads.ts';
 import { Recourse } from './recourse.ts';
 import { isSupervised, Supervision, type SupervisionWatcher } from './supervision.ts';
-import type { Traces } from './trace.ts';
 import { TUNNEL_RULES, Upload, type UploadWatcher, uploadRules } from './upload.ts';
-
-/** What every transfer of a gateway shares. */
-export interface TransferContext {
-  readonly pools: UpstreamPools;
-  readonly deadlines: Deadlines;
-  readonly metrics: Metrics;
-  readonly traces: Traces;
-  /** The gateway closes its connections as their calls end. */
-  readonly draining: () => boolean;
-}
-
-/** What is carried. */
-export interface Cargo {
-  readonly caller: CallerConnection;
-  readonly head: RequestHead;
-  readonly admission: Admission;
-  readonly lease: LimitLease | undefined;
-  readonly account: Account;
-  /** Without a byte in either direction. */
-  readonly streamIdleMs: number;
-}
 
 /** Hears how the transfer ends, and ends it by `stop`; may be told more than once, and is right to heed the first. */
 export interface TransferWatcher {

@@ -92,7 +92,7 @@ export class Upload implements BodySink {
     if (this.#stopped) return;
     this.bytes += bytes.length;
     this.#memory = bytes.buffer;
-    this.#isCopy = this.#caller.isCopy(bytes);
+    this.#isCopy = this.#caller.input.isCopy(bytes);
     const { maxBytes, check } = this.#rules;
     if (maxBytes !== undefined && this.bytes > maxBytes) {
       this.#deny(deny('stream', 'body-too-large', `The body is larger than ${maxBytes} bytes.`));
@@ -150,7 +150,7 @@ export class Upload implements BodySink {
     let flows: boolean;
     if (isText) flows = this.#node.write(smallChunk(bytes));
     else if (isChunk) flows = this.#writeChunk(bytes);
-    else flows = this.#node.write(bytes, this.#caller.hold(bytes));
+    else flows = this.#node.write(bytes, this.#caller.input.hold(bytes));
     if (flows || this.held) return;
     this.held = true;
     this.#pause();
@@ -159,7 +159,7 @@ export class Upload implements BodySink {
 
   #writeChunk(bytes: Buffer): boolean {
     this.#node.write(chunkStart(bytes.length));
-    this.#node.write(bytes, this.#caller.hold(bytes));
+    this.#node.write(bytes, this.#caller.input.hold(bytes));
     return this.#node.write(CRLF);
   }
 
