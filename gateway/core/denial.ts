@@ -25,8 +25,9 @@ export interface DenialRow {
 }
 
 /**
- * Every way the gateway can say no. `head-too-large` answers 414 when the request target alone is too long,
- * `patch-invalid` the status of the broken rule (WPF1: 400, 403, 409, 413 or 422).
+ * Every way the gateway can say no. `bad-request` answers 417 to an expectation that is not met and 501 to a transfer
+ * coding that is not known, `head-too-large` 414 when the request target alone is too long, `patch-invalid` the status
+ * of the broken rule (WPF1: 400, 403, 409, 413 or 422).
  */
 export const denials = {
   'bad-request': { status: 400, fault: 'caller', title: 'The request is malformed' },
@@ -78,7 +79,7 @@ export interface Denial {
   readonly rule?: string;
   /** Whose token was refused, by the issuer's name in the policy, where the token was new and says so: for the metric. */
   readonly issuer?: string;
-  /** Status in place of the table's, for the two codes that allow it. */
+  /** Status in place of the table's, for the three codes that allow it. */
   readonly status?: number;
   /** Scope to name in `WWW-Authenticate` (RFC 6750 §3). */
   readonly scope?: string;

@@ -1,6 +1,6 @@
 /** Judges a request head by RFC 9112 and by our own stricter rules, before anything is decided about it. */
 
-import { type Denial, deny } from '../core/denial.ts';
+import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { listMembers } from '../core/headers.ts';
 import { checkPath } from '../core/request-target.ts';
@@ -33,6 +33,8 @@ const BY_LENGTH = Array.from({ length: 18 }, (_, length) =>
 const HOST = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?$/i;
 const ABSOLUTE = /^https?:\/\/([^/?#]*)([/?].*)?$/i;
 const VISIBLE = /^[!-~]*$/;
+/** Transfer codings by name alone, chunked nowhere but at the end: well-formed, and none that is read here. */
+const CODINGS = /^(?:(?!chunked[ \t]*,)[a-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*(?!$)|$))+$/i;
 
 /** The denial for a head that never became one. */
 export function headDenial(fault: HeadFault): Denial {
@@ -41,7 +43,10 @@ export function headDenial(fault: HeadFault): Denial {
   return deny('head', 'head-too-large', detail, fault.rule === 'target-too-long' ? { status: 414 } : {});
 }
 
-/** The head as the rest of the gateway sees it, or why not: 400, or 405 for CONNECT and `*`. */
+/**
+ * The head as the rest of the gateway sees it, or why not: 400, or 405 for CONNECT and `*`, 417 for an expectation that is
+ * not met (RFC 9110 §10.1.1), 501 for a transfer coding that is not known (RFC 9112 §6.1).
+ */
 export function readRequest(raw: RawHead): RequestHead | Denial {
   if (raw.major !== 1 || raw.minor > 1) return bad('Only HTTP/1.0 and HTTP/1.1 are spoken here');
   const unsafe = unsafeField(raw.fields);
@@ -65,10 +70,10 @@ function assemble(raw: RawHead, found: Singletons): RequestHead | Denial {
   const shape = checkPath(path);
   if (typeof shape === 'string') return bad(shape);
   const framing = readFraming(found, minor);
-  if (typeof framing === 'string') return bad(framing);
+  if (isDenial(framing)) return framing;
   const expect = found.expect?.toLowerCase();
   if (expect !== undefined && expect !== '100-continue')
-    return bad('The only expectation met is 100-continue');
+    return bad('The only expectation met is 100-continue', 417);
   return {
     method: raw.method,
     target,
@@ -84,8 +89,8 @@ function assemble(raw: RawHead, found: Singletons): RequestHead | Denial {
   };
 }
 
-function bad(problem: string): Denial {
-  return deny('head', 'bad-request', `${problem}.`);
+function bad(problem: string, status?: 417 | 501): Denial {
+  return deny('head', 'bad-request', `${problem}.`, status === undefined ? {} : { status });
 }
 
 /** Fills `found`; answers with the name of a field that came twice. */
@@ -123,19 +128,18 @@ function pathOf(target: string): string {
 }
 
 /** The body's framing (RFC 9112 §6.3), or what is wrong with it. */
-function readFraming(found: Singletons, minor: 0 | 1): Framing | string {
+function readFraming(found: Singletons, minor: 0 | 1): Framing | Denial {
   const length = found['content-length'];
   const coding = found['transfer-encoding'];
   if (coding !== undefined) {
-    if (length !== undefined) return 'Content-Length and Transfer-Encoding exclude each other';
-    if (minor === 0) return 'Transfer-Encoding is not part of HTTP/1.0';
-    return coding.toLowerCase() === 'chunked'
-      ? { kind: 'chunked' }
-      : 'The only transfer coding read is chunked';
+    if (length !== undefined) return bad('Content-Length and Transfer-Encoding exclude each other');
+    if (minor === 0) return bad('Transfer-Encoding is not part of HTTP/1.0');
+    if (coding.toLowerCase() === 'chunked') return { kind: 'chunked' };
+    return bad('The only transfer coding read is chunked', CODINGS.test(coding) ? 501 : undefined);
   }
   if (length === undefined) return { kind: 'none' };
   const bytes = contentLength(length);
-  if (bytes === undefined) return 'Content-Length must be a plain decimal number';
+  if (bytes === undefined) return bad('Content-Length must be a plain decimal number');
   return bytes === 0 ? { kind: 'none' } : { kind: 'length', length: bytes };
 }
 
