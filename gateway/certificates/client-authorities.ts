@@ -79,6 +79,27 @@ export class ClientAuthorities {
     return this.#looksUp ? this.#lookUp(certificate, rules, nowMs, 0) : undefined;
   }
 
+  /**
+   * When the first of the lists that a certificate without objection is looked up in is due, milliseconds since the
+   * epoch: from then on there is one. Nothing where that never comes.
+   */
+  listsDueMs(certificate: X509Certificate, { crl, expiredCrl }: RevocationRules): number | undefined {
+    if (!this.#looksUp || expiredCrl === 'accept') return undefined;
+    let dueMs = Number.POSITIVE_INFINITY;
+    let issuers = this.#issuersOf(certificate);
+    for (let depth = 0; issuers.length > 0 && depth <= CHAIN_LENGTH; depth++) {
+      for (const { list } of issuers) dueMs = Math.min(dueMs, list?.nextUpdateMs ?? dueMs);
+      if (crl === 'leaf') break;
+      const above = issuers.filter((each) => !each.certificate.checkIssued(each.certificate));
+      issuers = above.flatMap((each) => this.#issuersOf(each.certificate));
+    }
+    return dueMs === Number.POSITIVE_INFINITY ? undefined : dueMs;
+  }
+
+  #issuersOf(certificate: X509Certificate): readonly ClientAuthority[] {
+    return this.authorities.filter((each) => certificate.checkIssued(each.certificate));
+  }
+
   #lookUp(
     certificate: X509Certificate,
     rules: RevocationRules,
@@ -87,7 +108,7 @@ export class ClientAuthorities {
   ): string | undefined {
     // A root vouches for itself; nobody can revoke it but by taking it out of the file.
     if (depth > 0 && certificate.checkIssued(certificate)) return undefined;
-    const issuers = this.authorities.filter((each) => certificate.checkIssued(each.certificate));
+    const issuers = this.#issuersOf(certificate);
     if (issuers.length === 0 || depth > CHAIN_LENGTH) return 'there is no revocation list of its issuer';
     for (const issuer of issuers) {
       const reason =

@@ -23,6 +23,7 @@ export function checkCertificate(
     return deny('certificate', 'certificate-required', 'A client certificate is needed here.', { rule });
   }
   if (nowMs > certificate.notAfterMs) return doesNotHold('it has expired');
+  if (nowMs > (certificate.listsDueMs ?? nowMs)) return doesNotHold('the revocation list is past its time');
   const revoked = revocation.certificates.objection(certificate);
   if (revoked !== undefined) return doesNotHold(revoked, 'tenant.revocation.certificates');
   if (names === undefined || names.some((name) => bears(certificate, name, route.matchCommonName))) {

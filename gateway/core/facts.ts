@@ -25,6 +25,8 @@ export interface VerifiedCertificate {
   readonly serialNumber: string;
   /** When it expires, milliseconds since the epoch. */
   readonly notAfterMs: number;
+  /** When a revocation list it was looked up in is past its time, where that refuses it; milliseconds since the epoch. */
+  readonly listsDueMs?: number;
   /** SHA-256 of the DER encoding, base64url: the form of `cnf.x5t#S256` (RFC 8705 §3.1). */
   readonly thumbprint: string;
   /** The same in lower-case hexadecimal. */

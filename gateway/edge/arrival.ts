@@ -9,7 +9,7 @@ import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
-import { type KnownLeaves, readPeerCertificate } from './peer-certificate.ts';
+import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
 import { Standing, type StandingSource } from './standing.ts';
@@ -276,7 +276,8 @@ function certificateFacts(
   const reason =
     identity.clients?.objection(certificate, tenant.revocation, nowMs) ??
     tenant.revocation.certificates.objection(facts);
-  return reason === undefined ? facts : { status: 'refused', reason };
+  if (reason !== undefined) return { status: 'refused', reason };
+  return lookedUp(facts, identity.clients?.listsDueMs(certificate, tenant.revocation));
 }
 
 function describe(error: unknown): string {

@@ -71,6 +71,14 @@ export function readPeerCertificate(
   return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
 }
 
+/** The facts once the certificate was looked up in revocation lists that are due then. */
+export function lookedUp(
+  { listsDueMs: _, ...facts }: VerifiedCertificate,
+  listsDueMs: number | undefined,
+): VerifiedCertificate {
+  return listsDueMs === undefined ? facts : { ...facts, listsDueMs };
+}
+
 function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts'] {
   const reason = objectionTo(certificate);
   if (reason !== undefined) return { status: 'refused', reason };

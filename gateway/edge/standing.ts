@@ -3,7 +3,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import type { Policy } from '../policy/policy.ts';
-import { issuersOf } from './peer-certificate.ts';
+import { issuersOf, lookedUp } from './peer-certificate.ts';
 import type { NamedContext } from './server-names.ts';
 
 /** Where the identity of a server name is asked for again. */
@@ -67,14 +67,18 @@ export class Standing {
   #judge({ identity, tenant }: NamedContext): void {
     const { clients, digest } = identity;
     const certificate = this.#certificate;
-    if (certificate === undefined || clients === undefined) return;
+    const first = this.#first;
+    if (certificate === undefined || clients === undefined || first.status !== 'verified') return;
     const nowMs = Date.now();
     const isTrusted =
       digest === this.#firstDigest || clients.vouchFor(certificate, issuersOf(certificate), nowMs);
     const reason = isTrusted
       ? clients.objection(certificate, tenant.revocation, nowMs)
       : 'its authority is not accepted any more';
-    const status: CertificateFacts = reason === undefined ? this.#first : { status: 'refused', reason };
+    const status: CertificateFacts =
+      reason === undefined
+        ? lookedUp(first, clients.listsDueMs(certificate, tenant.revocation))
+        : { status: 'refused', reason };
     this.facts = { ...this.facts, certificate: status };
   }
 }

@@ -1,7 +1,7 @@
 /** One admitted stream, decided again by what is in force now and from the facts of then. */
 
 import { type Denial, isDenial } from '../core/denial.ts';
-import type { RequestHead } from '../core/facts.ts';
+import type { CertificateFacts, RequestHead } from '../core/facts.ts';
 import { type Admission, type Decision, decide } from '../decide.ts';
 import type { Standing } from '../edge/standing.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -39,16 +39,18 @@ export class Reexamination implements Examined {
     this.#standing = standing;
     this.#admitted = admitted;
     this.#watcher = watcher;
-    this.examineAtMs = endOf(admitted.admission, this.#admittedMs);
+    const { admission } = admitted;
+    this.examineAtMs = endOf(admission, admission.certificate, this.#admittedMs);
   }
 
   examine(): void {
     const { head, admission } = this.#admitted;
     const policy = this.#policy();
     const nowMs = Date.now();
-    this.examineAtMs = endOf(admission, nowMs);
+    const connection = this.#standing.under(policy);
+    this.examineAtMs = endOf(admission, connection.certificate, nowMs);
     const decision = decide(policy, {
-      connection: this.#standing.under(policy),
+      connection,
       head,
       nowMs,
       tokenNowMs: Math.max(this.#admittedMs, nowMs - admission.route.expiryGraceMs),
@@ -65,12 +67,23 @@ export class Reexamination implements Examined {
   }
 }
 
-/** When an admission has to be looked at again for the time alone: the next end after now of what it stands on. */
-function endOf({ route, tenant, token, certificate }: Admission, nowMs: number): number {
+/**
+ * When an admission has to be looked at again for the time alone: the next end after now of what it stands on. The
+ * certificate is as it is known now: lists it is looked up in are replaced while the stream runs.
+ */
+function endOf(
+  { route, tenant, token }: Admission,
+  certificate: CertificateFacts | undefined,
+  nowMs: number,
+): number {
   const issuer = tenant.issuers.find(({ name }) => name === token?.issuer);
   const ofToken = (token?.expMs ?? 0) + (issuer?.clockSkewMs ?? 0) + route.expiryGraceMs;
-  const ofCertificate = (certificate?.notAfterMs ?? 0) + 1;
-  return Math.min(after(nowMs, token && ofToken), after(nowMs, certificate && ofCertificate));
+  const { notAfterMs, listsDueMs } = certificate?.status === 'verified' ? certificate : {};
+  return Math.min(
+    after(nowMs, token && ofToken),
+    after(nowMs, notAfterMs && notAfterMs + 1),
+    after(nowMs, listsDueMs && listsDueMs + 1),
+  );
 }
 
 /** The end, if there is one and it is still to come. */

@@ -204,6 +204,39 @@ t.test('a certificate that is revoked ends its streams, and its connection opens
   idle.destroy();
 });
 
+/** A whole second, as lists write their times. */
+const inSeconds = (seconds: number): Date => new Date((Math.floor(Date.now() / 1000) + seconds) * 1000);
+
+t.test('a list that is past its time ends streams and requests, as it ends handshakes', async (t) => {
+  const yard = await setYard(t);
+  const due = inSeconds(4);
+  const list = await yard.clients.revocationList([], due);
+  await replace(join(yard.folder, 'certs', HOST, 'clients.crl'), list);
+  const running = await put(yard, await yard.token());
+  const idle = await yard.connect();
+  t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
+  t.ok(Date.now() > due.getTime(), 'not before its time');
+  const [line] = await yard.log(1);
+  t.match(line, { cause: 'the revocation list is past its time' });
+  idle.write(`GET /end/vision HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+  const [chunk] = (await once(idle, 'data')) as [Buffer];
+  t.match(chunk.toString(), /^HTTP\/1\.1 403 .*certificate-denied/s, 'on a connection of before');
+  idle.destroy();
+});
+
+t.test('a list that is replaced in time ends nothing before the next one is due', async (t) => {
+  const yard = await setYard(t);
+  const file = join(yard.folder, 'certs', HOST, 'clients.crl');
+  const [first, second] = [inSeconds(4), inSeconds(7)];
+  await replace(file, await yard.clients.revocationList([], first));
+  const running = await put(yard, await yard.token());
+  await replace(file, await yard.clients.revocationList([], second));
+  await sleep(first.getTime() + 600 - Date.now());
+  t.ok(running.isOpen());
+  t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
+  t.ok(Date.now() > second.getTime());
+});
+
 t.test('an authority that is no longer accepted ends the streams of its clients', async (t) => {
   const yard = await setYard(t);
   const file = join(yard.folder, 'certs', HOST, 'clients.pem');
