@@ -157,24 +157,22 @@ function decodeGaps(
   bytes: Buffer,
   indices: Indices,
 ): string | undefined {
-  const end = bytes.length;
   let at = 0;
   let index = firstIndex;
   indices[0] = index;
   for (let k = 1; k < count; k++) {
-    if (at === end) return `there are ${k} indices, not ${count}`;
     let byte = bytes[at++] as number;
     index += (byte & 0x7f) + 1;
     for (let weight = 0x80; byte >= 0x80; weight *= 0x80) {
       if (weight === gapLimit) return 'a varint is longer than 5 bytes';
-      if (at === end) return 'the last varint is cut off';
       byte = bytes[at++] as number;
       if (byte === 0) return 'a varint is not minimal';
       index += (byte & 0x7f) * weight;
     }
     indices[k] = index;
   }
-  const isWhole = at === end && index === lastIndex;
+  // Bytes that are missing were read as nothing, and leave `at` behind the end.
+  const isWhole = at === bytes.length && index === lastIndex;
   return isWhole ? undefined : `index ${count} is ${index}, not ${lastIndex}, or not the last`;
 }
 
