@@ -5,7 +5,7 @@ import type { Facts, RequestHead } from '../core/facts.ts';
 import { listMembers, protectedOption } from '../core/headers.ts';
 import { decodePath } from '../core/request-target.ts';
 import type { RouteParams } from '../core/route-table.ts';
-import { MOST_NAME_CHARACTERS } from '../policy/name-pattern.ts';
+import { MOST_NAME_CHARACTERS } from '../policy/bounded-pattern.ts';
 import { claimOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 
 export interface Routed {

@@ -31,7 +31,7 @@ export const pull: Command = {
         onProgress,
       });
       for (const at of resumedAt) write(`went on at byte ${at}\n`);
-      const how = patches > 0 ? `in ${patches} patches ` : '';
+      const how = patches > 0 ? `in ${patches} ${patches === 1 ? 'patch' : 'patches'} ` : '';
       write(
         `version ${version}: ${bytesReceived} bytes received ${how}to ${options.outPath}, digest ${digest}\n`,
       );

@@ -8,7 +8,7 @@ import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
 import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
-import { compileNamePattern } from './name-pattern.ts';
+import { compileNamePattern } from './bounded-pattern.ts';
 import type { Tenant } from './policy.ts';
 import { readRevocations } from './revocations.ts';
 import { rulePlaces } from './rule-places.ts';

@@ -18,7 +18,7 @@ t.test('what was to be sent is told, sent, and brought back', async (t) => {
   const planned = await run(t, 'push', ...there, '--base', training.pathOf(0), '--dry-run');
   t.match(
     planned.out,
-    /^would send version 1, from 0: \d+ of 1301 weights \(\d+\.\d %\) in 2 tensors, (\d+) bytes/,
+    /^would send version 1, from 0: \d+ of 1302 weights \(\d+\.\d %\) in 3 tensors, (\d+) bytes/,
   );
   t.equal((await ask(url, 'GET', `/v1/models/${MODEL}`)).json['version'], 0, 'nothing was sent');
   const pushed = await run(t, 'push', ...there, '--shadow', at('shadow'));
@@ -35,7 +35,7 @@ t.test('what was to be sent is told, sent, and brought back', async (t) => {
   );
   t.match(
     (await run(t, 'pull', ...here, '--since', '0')).out,
-    /^version 1: \d+ bytes received in 1 patches to/m,
+    /^version 1: \d+ bytes received in 1 patch to/m,
   );
   t.ok((await readFile(at('pulled'))).equals(await training.read(1)));
   const late = await run(t, 'push', ...there, '--base', training.pathOf(0));

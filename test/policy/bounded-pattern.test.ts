@@ -1,6 +1,6 @@
 /** Patterns of names match whole words, and no word makes them slow. */
 import t from 'tap';
-import { compileNamePattern } from '../../gateway/policy/name-pattern.ts';
+import { compileNamePattern } from '../../gateway/policy/bounded-pattern.ts';
 
 const accepts = (pattern: string, word: string): boolean | string => {
   const compiled = compileNamePattern(pattern);
