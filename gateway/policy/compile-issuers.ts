@@ -1,5 +1,6 @@
 /** Token issuers with their keys. */
 
+import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { FileKeySet, type KeySet, keysReader } from './key-set.ts';
 import { followSources, type ListServers } from './list-sources.ts';
@@ -55,7 +56,9 @@ async function compileKeys(
   if (jwks !== undefined) {
     const url = jwksAddress(jwks);
     if (url === undefined)
-      return [places.at([...path, 'jwks'], `${jwks} is no address for keys`, 'https://…')];
+      return [
+        places.at([...path, 'jwks'], `${withoutCredentials(jwks)} is no address for keys`, 'https://…'),
+      ];
     if (keepMs < refreshMs) return [places.at([...path, 'keep'], 'is shorter than refresh')];
     return servers.sources.keys.remote(tenant, name, url, { refreshMs, keepMs });
   }

@@ -1,6 +1,7 @@
 /** Upstreams and their nodes. */
 
 import { dirname, resolve } from 'node:path';
+import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { type PathTemplate, parseTemplate } from '../core/path-template.ts';
 import { isServerName } from './server-name.ts';
@@ -136,7 +137,8 @@ function readNodes(
     const { url, weight } = typeof each === 'string' ? { url: each, weight: 1 } : each;
     const at = [...path, 'nodes', index, ...(typeof each === 'string' ? [] : ['url'])];
     const node = readNode(url, weight);
-    if (node === undefined) faults.push(places.at(at, `${url} is no address of a node`, NODE_FORM));
+    if (node === undefined)
+      faults.push(places.at(at, `${withoutCredentials(url)} is no address of a node`, NODE_FORM));
     else if (nodes.some((other) => isSame(other, node)))
       faults.push(places.at(at, `${url} stands here twice`));
     else nodes.push(node);

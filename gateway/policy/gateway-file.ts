@@ -1,6 +1,7 @@
 /** `gateway.yaml` as it is written: the process, its listeners, limits and times. */
 
 import { z } from 'zod';
+import { withoutCredentials } from '../core/credentials.ts';
 import { count, duration, hostPort, later, name, onlyYet, prefix, read, size } from './schema-types.ts';
 
 const HOUR_MS = 3_600_000;
@@ -90,7 +91,7 @@ export const gatewayFile = z.strictObject({
       .prefault({}),
     state: z
       .strictObject({
-        redis: read(redisAddress, 'redis://host:port or rediss://host:port').describe(
+        redis: read(redisAddress, 'redis://host:port or rediss://host:port', withoutCredentials).describe(
           'Redis, for address lists kept there.',
         ),
         prefix: later('shared limits'),
@@ -100,7 +101,7 @@ export const gatewayFile = z.strictObject({
     etcd: z
       .strictObject({
         endpoints: z
-          .array(read(httpOrigin, 'http://host:port or https://host:port'))
+          .array(read(httpOrigin, 'http://host:port or https://host:port', withoutCredentials))
           .min(1)
           .max(16)
           .describe('Members of the etcd that keeps address lists, asked in turn.'),

@@ -4,14 +4,18 @@ import { z } from 'zod';
 import { parsePrefix } from '../core/address.ts';
 import { parseByteRate, parseDuration, parseRate, parseSize } from '../core/units.ts';
 
-/** Reads text by `parse`; what it cannot read is a fault that names what was expected. */
-export function read<T>(parse: (text: string) => T | undefined, expected: string) {
+/** Reads text by `parse`; what it cannot read is a fault that names what was expected, and the text as `told`. */
+export function read<T>(
+  parse: (text: string) => T | undefined,
+  expected: string,
+  told: (text: string) => string = String,
+) {
   return z.string().transform((text, context): T => {
     const value = parse(text);
     if (value !== undefined) return value;
     context.issues.push({
       code: 'custom',
-      message: `"${text}" cannot be read`,
+      message: `"${told(text)}" cannot be read`,
       params: { expected },
       input: text,
     });

@@ -51,6 +51,15 @@ const GATEWAY_ROWS: readonly Row[] = [
     '4:16 gateway.listeners[0].address: "127.0.0.1:65536" cannot be read (expected host:port)',
   ],
   [
+    'addresses of servers, without their passwords',
+    '  admin:',
+    `  state: { redis: 'redis:/worker:s@cr/et@10.0.0.9:6379' }
+  etcd: { endpoints: ['https://root:secret@10.0.0.8:2379'] }
+  admin:`,
+    '5:19 gateway.state.redis: "…@10.0.0.9:6379" cannot be read (expected redis://host:port or rediss://host:port)',
+    '6:23 gateway.etcd.endpoints[0]: "…@10.0.0.8:2379" cannot be read (expected http://host:port or https://host:port)',
+  ],
+  [
     'two listeners with one name and one address',
     '  admin:',
     '    - { name: edge, address: 127.0.0.1:8443 }\n  admin:',

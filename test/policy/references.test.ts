@@ -161,6 +161,12 @@ const MEANING_ROWS: readonly Row[] = [
     '11:19 issuers.main.keys.jwks: http://auth.example.com/ is no address for keys (expected https://…)',
   ],
   [
+    'a password in the address of keys is not told',
+    '{ file: keys/main.jwks.json }',
+    '{ jwks: "http://us:er@auth.example.com/" }',
+    '11:19 issuers.main.keys.jwks: …@auth.example.com/ is no address for keys (expected https://…)',
+  ],
+  [
     'keys that are kept for less than the time between two fetches',
     '{ file: keys/main.jwks.json }',
     '{ jwks: https://auth.example.com/, refresh: 10m, keep: 5m }',
@@ -213,7 +219,7 @@ t.test(
       faults,
       NODES.map(
         (node, index) =>
-          `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node} is no address of a node (expected http://host:port or https://host:port)`,
+          `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node.replace(/.*@/, '…@')} is no address of a node (expected http://host:port or https://host:port)`,
       ),
     );
   },
