@@ -77,6 +77,7 @@ const PROTECTED: ReadonlySet<string> = new Set([
   'content-length',
   'transfer-encoding',
   'cookie',
+  'upload-offset',
 ]);
 
 /** What the gateway knows of the caller and tells the node. */

@@ -10,7 +10,7 @@ import { carries } from './value.ts';
 export interface ContentRules {
   /** Names one of which a tensor must fit to be changed. */
   readonly tensors?: readonly NamePattern[] | undefined;
-  /** The largest share of a tensor that may change, from 0 to 1. */
+  /** The largest share of a tensor that may change, from 0 to 1; a stream then goes on between tensors alone. */
   readonly maxChanged?: number | undefined;
   /** The largest absolute value, or with `add` the largest difference; looked at by `check: values` alone. */
   readonly maxAbs?: number | undefined;
@@ -114,6 +114,14 @@ export class StreamRules {
       );
     }
     if (leapsTo === this.#bytes) return undefined;
+    // What was passed over counts as changed too, and nobody here knows how much it was.
+    if (header.type === 'patch' && this.#expectation.content?.maxChanged !== undefined) {
+      const name = this.#tensor?.name ?? '';
+      return violation(
+        'offset',
+        `the stream was cut within ${name}, whose changes are counted together: begin it anew`,
+      );
+    }
     if (header.sequence <= this.#frames) {
       return violation(
         'sequence',

@@ -156,7 +156,9 @@ const stream = z.strictObject({
     .describe('With `check: values`: the largest absolute value (of what is added, the largest difference).'),
   maxChanged: read(parseShare, 'a share like 10% or 0.5%')
     .optional()
-    .describe('With `check: values`: the largest share of a tensor that may change, as in `10%`.'),
+    .describe(
+      'With `check: values`: the largest share of a tensor that may change, as in `10%`. An upload that was cut within a tensor begins anew.',
+    ),
   tensors: z
     .array(z.string().min(1))
     .min(1)

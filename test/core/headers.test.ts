@@ -176,7 +176,14 @@ t.test(
   'what Connection names ends here, except that it may not name what the gateway relies on',
   async (t) => {
     t.notOk(upstream(['Connection', 'x-hop, close', 'X-Hop', '1']).includes('x-hop: 1'));
-    for (const name of [...owned, 'Host', 'Authorization', 'Content-Length', 'Content-Type']) {
+    for (const name of [
+      ...owned,
+      'Host',
+      'Authorization',
+      'Content-Length',
+      'Content-Type',
+      'Upload-Offset',
+    ]) {
       t.equal(
         protectedOption(listMembers(['Connection', `close, ${name}`], 'connection')),
         name.toLowerCase(),

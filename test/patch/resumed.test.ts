@@ -107,6 +107,16 @@ for (const [title, frames, resumeAt, rule] of wrong) {
   });
 }
 
+t.test('where shares of tensors are counted, a stream goes on between tensors alone', async (t) => {
+  const content = { maxChanged: 1 };
+  for (const k of resumable) {
+    const isCutWithin = frame(k)[4] === 3 && frame(k - 1)[4] === 3;
+    const { fault, forwarded } = pass(Buffer.concat(bodyFrom(k)), { resumeAt: starts[k] ?? 0, content });
+    t.equal(fault?.rule, isCutWithin ? 'offset' : undefined, `from frame ${k}`);
+    if (isCutWithin) t.equal(forwarded.indexOf(frame(k)), -1, 'and the frame goes nowhere');
+  }
+});
+
 t.test('a frame behind those passed over has a number behind theirs', async (t) => {
   for (const sequence of [0, 1, 2]) {
     const stream = new CraftedStream()

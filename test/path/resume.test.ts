@@ -185,6 +185,11 @@ t.test('an upload that goes on is held against its token again, and against who 
       /^HTTP\/1\.1 400 [\s\S]*bad-request/,
     ],
     [
+      'an offset that Connection would take away from the node',
+      { ...rest, fields: `Upload-Offset: ${cut}\r\nConnection: upload-offset\r\n` },
+      /^HTTP\/1\.1 400 [\s\S]*bad-request/,
+    ],
+    [
       'another offset than the body has',
       { ...rest, fields: 'Upload-Offset: 900\r\n' },
       /^HTTP\/1\.1 409 [\s\S]*"fault":"offset"/,
@@ -217,6 +222,32 @@ t.test('an upload that goes on is held against its token again, and against who 
   );
   t.equal(await versionAt(node.url), 0);
   t.match(await send(stage, patch, rest), /^HTTP\/1\.1 201 /);
+});
+
+const COUNTED = ROUTES.replace(
+  'maxBytes: 1MiB, check: deep',
+  'maxBytes: 64MiB, check: values, maxChanged: 100%',
+);
+
+t.test('a share of a tensor is not passed in two halves: the upload begins anew', async (t) => {
+  const folder = t.testdir({});
+  const training = await Training.begin(folder, 77, [['a', 'I32', [2_000_000]]]);
+  const root = join(folder, 'models');
+  await createModel(root, MODEL, training.pathOf(0));
+  await training.train();
+  const node = await startSyncNode({ root });
+  t.teardown(() => node.close());
+  const stage = await setStage(t, { nodes: [`127.0.0.1:${node.port}`], routes: COUNTED });
+  const patch = await training.patch(0, 1);
+  const starts = frameStarts(patch.bytes);
+  const cut = starts.at(-2) ?? 0;
+  t.ok(starts.length > 4, `${starts.length - 3} frames of changes`);
+  await cutAt(stage, root, patch, cut + 9);
+  t.equal(await offsetAt(stage, patch), cut);
+  const refused = await send(stage, patch, restOf(patch, cut));
+  t.match(refused, /^HTTP\/1\.1 409 [\s\S]*"fault":"offset"[\s\S]*the stream was cut within a, /);
+  t.equal(await versionAt(node.url), 0);
+  t.match(await send(stage, patch, { method: 'PUT', body: patch.bytes }), /^HTTP\/1\.1 201 /);
 });
 
 t.test('no END reaches the node from a rest that is spoiled', async (t) => {
