@@ -41,12 +41,15 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     upgrades: { type: 'string', default: '10000' },
     only: { type: 'string', default: '' },
-    /** Rivals by name, separated by commas where there are several; each is quoted as it is printed. */
+    /** A rival by its name as it is printed; given once for each. */
     against: { type: 'string', multiple: true, default: [...RIVALS] },
     /** A folder in which `npm install fastify @fastify/http-proxy` was run. */
     rivals: { type: 'string', default: '.' },
   },
 });
+for (const name of values.against)
+  if (!RIVALS.some((rival) => rival === name))
+    throw new Error(`no rival is called ${name}: ${RIVALS.join('; ')}`);
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 const options: TableOptions = {
