@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer } from '../../gateway/demo/token.ts';
-import { gatewayYaml, sleep, tenantYaml, writeCertificates } from '../path/stage.ts';
+import { gatewayYaml, type StageOptions, sleep, tenantYaml, writeCertificates } from '../path/stage.ts';
 
 export const cli = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
 
@@ -41,7 +41,12 @@ export async function run(t: Test, ...args: readonly string[]) {
 }
 
 /** A policy that starts, in a folder of its own. */
-export async function writePolicy(t: Test, node: string, gateway = '') {
+export async function writePolicy(
+  t: Test,
+  node: string,
+  gateway = '',
+  more: Pick<StageOptions, 'routes' | 'upstream'> = {},
+) {
   const folder = t.testdir({});
   const servers = await createAuthority('servers');
   const clients = await createAuthority('clients');
@@ -53,14 +58,14 @@ export async function writePolicy(t: Test, node: string, gateway = '') {
   const tokens = await createTokenIssuer();
   await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
   await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml({ gateway }));
-  await writeFile(join(tenants, 'tenant-a.yaml'), tenantYaml({ nodes: [node] }));
+  await writeFile(join(tenants, 'tenant-a.yaml'), tenantYaml({ ...more, nodes: [node] }));
   const caller = {
     servername: 'a.test',
     ca: servers.certificatePem,
     cert: worker.certificatePem,
     key: worker.privateKeyPem,
   };
-  return { folder, caller, tokens, clients, worker };
+  return { folder, caller, tokens, servers, clients, worker };
 }
 
 /** The ports of a gateway that says it is up. */

@@ -183,7 +183,8 @@ export function secure(options: ConnectionOptions): Promise<TLSSocket> {
   });
 }
 
-async function readLog(file: string, lines: number): Promise<readonly Record<string, unknown>[]> {
+/** The lines of an access log, once there are so many. */
+export async function readLog(file: string, lines: number): Promise<readonly Record<string, unknown>[]> {
   for (let turns = 0; ; turns += 1) {
     const text = await readFile(file, 'utf8').catch(() => '');
     const entries = text.split('\n').filter((line) => line !== '');

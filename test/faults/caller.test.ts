@@ -1,0 +1,6 @@
+/** A caller that vanishes, wherever and however, takes its request with it and nothing else. */
+import t from 'tap';
+import { callerRows } from './caller-rows.ts';
+import { playFault } from './fault-stage.ts';
+
+for (const row of callerRows) t.test(row.fault, (t) => playFault(t, row));

@@ -1,0 +1,82 @@
+/** A caller that says what it got, and can leave in both ways there are: by an end and by a reset. */
+
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect, type TLSSocket } from 'node:tls';
+import { HOST, isWhole, type Stage } from '../path/stage.ts';
+
+export type Leave = 'FIN' | 'RST';
+
+/** What of a stage a caller needs. */
+export type Door = Pick<Stage, 'port' | 'ca' | 'worker'>;
+
+export class FaultCaller {
+  readonly #tcp: Socket;
+  readonly #tls: TLSSocket;
+  #text = '';
+  #closed = false;
+
+  private constructor(tcp: Socket, tls: TLSSocket) {
+    this.#tcp = tcp;
+    this.#tls = tls;
+    for (const socket of [tcp, tls]) socket.on('error', () => undefined);
+    tls.on('data', (chunk: Buffer) => {
+      this.#text += chunk.toString('latin1');
+    });
+    tls.on('close', () => {
+      this.#closed = true;
+    });
+  }
+
+  /** Resolves when the handshake is done. */
+  static async arrive({ port, ca, worker }: Door): Promise<FaultCaller> {
+    const tcp = connectTcp(port, '127.0.0.1');
+    const pair = { cert: worker.certificatePem, key: worker.privateKeyPem };
+    const tls = connect({ socket: tcp, servername: HOST, ca, ...pair });
+    const caller = new FaultCaller(tcp, tls);
+    await new Promise<void>((resolve, reject) => {
+      tls.once('secureConnect', resolve);
+      tls.once('close', () => reject(new Error('the handshake failed')));
+    });
+    return caller;
+  }
+
+  /** All that came. */
+  get text(): string {
+    return this.#text;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Written and not taken by the system yet. */
+  get unsentBytes(): number {
+    return this.#tls.writableLength;
+  }
+
+  send(bytes: string | Buffer): void {
+    this.#tls.write(bytes);
+  }
+
+  leave(how: Leave): void {
+    if (how === 'FIN') this.#tls.end();
+    else this.#tcp.resetAndDestroy();
+  }
+
+  /** What came of its request so far, in the words of the matrix; nothing while that is open. */
+  get got(): string | undefined {
+    const [, status] = /^HTTP\/1\.1 (\d{3}) /.exec(this.#text) ?? [];
+    if (status === undefined) return this.#closed ? 'nothing, closed' : undefined;
+    const [, code] = /"code":"([a-z-]+)"/.exec(this.#text) ?? [];
+    const isChunked = /^transfer-encoding: chunked\r$/im.test(this.#text);
+    if (isChunked ? this.#text.endsWith('\r\n0\r\n\r\n') : isWhole(this.#text))
+      return code === undefined ? `${status}, whole` : `${status} ${code}`;
+    return this.#closed ? `${status}, broken` : undefined;
+  }
+}
+
+/** A request head for the route that faults are tried on. */
+export const get = (path = '/fault/x'): string => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
+
+export const put = (framing: string, path = '/fault/x'): string =>
+  `PUT ${path} HTTP/1.1\r\nHost: ${HOST}\r\n${framing}\r\n\r\n`;

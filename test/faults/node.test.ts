@@ -1,0 +1,6 @@
+/** What a node does wrong is never taken for a good answer, and costs nobody else anything. */
+import t from 'tap';
+import { playFault } from './fault-stage.ts';
+import { nodeRows } from './node-rows.ts';
+
+for (const row of nodeRows) t.test(row.fault, (t) => playFault(t, row));
