@@ -220,12 +220,13 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
 
   /** Why no node can take a request. */
   #unavailable(): Denial {
-    if (this.#mayWait()) return deny('node', 'node-unavailable', 'Every node is busy.', { retryAfterS: 1 });
+    const cause = this.#nodes.map(({ status }) => `${status.node}: ${status.state}`).join(', ');
+    if (this.#mayWait())
+      return deny('node', 'node-unavailable', 'Every node is busy.', { cause, retryAfterS: 1 });
     const resting = this.#targets.filter((target) => target.state === 'resting');
     const back = resting.length > 0 ? resting : this.#targets;
     const waitMs = Math.min(...back.map((target) => target.waitMs));
     const retryAfterS = Math.max(1, Math.ceil((Number.isFinite(waitMs) ? waitMs : 0) / 1000));
-    const cause = this.#nodes.map(({ status }) => `${status.node}: ${status.state}`).join(', ');
     return resting.length > 0
       ? deny('node', 'breaker-open', 'Every node is resting after failures.', { cause, retryAfterS })
       : deny('node', 'node-unavailable', 'No node can take requests.', { cause, retryAfterS });

@@ -32,7 +32,10 @@ export async function accountOf({ log, admin }: Told): Promise<{ text: string; c
   const said = lines.map(
     (line) => `${line['ended_by']}, ${line['denial.code'] ?? line['http.response.status_code']}`,
   );
-  return { text: [...new Set(said)].sort().join(' or '), cause: lines[0]?.['cause'] };
+  return {
+    text: [...new Set(said)].sort().join(' or '),
+    cause: lines.find((line) => line['cause'] !== undefined)?.['cause'],
+  };
 }
 
 function handshakes(scraped: string): string {

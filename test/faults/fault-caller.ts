@@ -27,11 +27,11 @@ export class FaultCaller {
     });
   }
 
-  /** Resolves when the handshake is done. */
-  static async arrive({ port, ca, worker }: Door): Promise<FaultCaller> {
+  /** Resolves when the handshake is done, which costs little with a `session` of another caller. */
+  static async arrive({ port, ca, worker }: Door, session?: Buffer): Promise<FaultCaller> {
     const tcp = connectTcp(port, '127.0.0.1');
     const pair = { cert: worker.certificatePem, key: worker.privateKeyPem };
-    const tls = connect({ socket: tcp, servername: HOST, ca, ...pair });
+    const tls = connect({ socket: tcp, servername: HOST, ca, ...pair, ...(session && { session }) });
     const caller = new FaultCaller(tcp, tls);
     await new Promise<void>((resolve, reject) => {
       tls.once('secureConnect', resolve);
@@ -54,8 +54,18 @@ export class FaultCaller {
     return this.#tls.writableLength;
   }
 
+  /** One that others may go on with. */
+  get session(): Promise<Buffer> {
+    return new Promise((resolve) => this.#tls.once('session', resolve));
+  }
+
   send(bytes: string | Buffer): void {
     this.#tls.write(bytes);
+  }
+
+  /** Closes what is left of it. */
+  drop(): void {
+    this.#tls.destroy();
   }
 
   leave(how: Leave): void {

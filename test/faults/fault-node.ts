@@ -149,4 +149,7 @@ function run(manner: Manner): void {
   server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => tell(addressOf(server.address())));
 }
 
-if (import.meta.main) run(process.argv[2] as Manner);
+const isManner = (text: string): text is Manner => text in manners;
+
+const [, , asked = ''] = process.argv;
+if (import.meta.main && isManner(asked)) run(asked);

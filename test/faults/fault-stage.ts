@@ -11,7 +11,7 @@ import { readLog, type Stage, type StageOptions, setStage } from '../path/stage.
 import { until } from '../path/upstream-stage.ts';
 import { startBystanders, WellNode } from './bystanders.ts';
 import { accountOf, held } from './fault-account.ts';
-import { FaultCaller } from './fault-caller.ts';
+import { FaultCaller, get } from './fault-caller.ts';
 import { type FaultNode, type Manner, type NodeProcess, startNode, startNodeProcess } from './fault-node.ts';
 
 /** One row of the matrix; `caller`, `node` and `account` are what the test compares with, word for word. */
@@ -32,6 +32,8 @@ interface FaultSettings extends FaultText {
   /** What the one node does that may fail. */
   readonly manner: Manner;
   readonly settings?: Partial<StageOptions>;
+  /** The next request to the same node is served. */
+  readonly recovers?: true;
 }
 
 export interface FaultRow extends FaultSettings {
@@ -58,7 +60,7 @@ type Front = Pick<Stage, 'port' | 'admin' | 'ca' | 'worker' | 'log'>;
 
 export interface Scene<Node extends FaultNode = FaultNode> extends Front {
   readonly node: Node;
-  arrive(): Promise<FaultCaller>;
+  arrive(session?: Buffer): Promise<FaultCaller>;
   /** Sends so much and waits for what comes of it. */
   ask(bytes: string | Buffer): Promise<string>;
 }
@@ -125,9 +127,9 @@ async function startFront(t: Test, options: StageOptions): Promise<Front & { rea
 }
 
 function sceneAt<Node extends FaultNode>(t: Test, node: Node, front: Front): Scene<Node> {
-  const arrive = async (): Promise<FaultCaller> => {
-    const caller = await FaultCaller.arrive(front);
-    t.teardown(() => caller.leave('RST'));
+  const arrive = async (session?: Buffer): Promise<FaultCaller> => {
+    const caller = await FaultCaller.arrive(front, session);
+    t.teardown(() => caller.drop());
     return caller;
   };
   const ask = async (bytes: string | Buffer): Promise<string> => {
@@ -169,6 +171,7 @@ async function hold(
   const account = await accountOf(scene);
   t.equal(account.text, row.account, 'the account says');
   if (row.cause !== undefined) t.match(account.cause, row.cause);
+  if (row.recovers) t.equal(await scene.ask(get('/open/x')), '200, whole', 'the next one gets');
 }
 
 function ending({ sights }: FaultNode): FaultText['node'] {

@@ -133,12 +133,12 @@ const still: readonly NodeProcessRow[] = [
     manner: 'answers',
     apart: 'node',
     settings: HURRIED,
+    recovers: true,
     play: async ({ ask, node }) => {
       node.stop();
       const got = await ask(get());
       node.goOn();
       await until(() => node.sights.includes('reset'));
-      if ((await ask(get('/open/x'))) !== '200, whole') throw new Error('it takes no requests again');
       return got;
     },
   },
