@@ -153,7 +153,9 @@ export class CallerConnection extends Expiring implements InputListener {
   /** Ends call and connection by a reset, so that the caller sees a broken answer and not a short one. */
   abort(): void {
     this.#listener = undefined;
-    this.#transport.resetAndDestroy();
+    // While its end is on its way a socket cannot be reset, and one that was tried on never closes.
+    if (this.#state === 'closing') this.#socket.destroy();
+    else this.#transport.resetAndDestroy();
   }
 
   /** Without room nothing more is read for the running call. */

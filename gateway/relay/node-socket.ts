@@ -44,7 +44,8 @@ export class NodeSocket {
 
   /** The node sees a reset. */
   breakOff(): void {
-    this.#transport.resetAndDestroy();
+    // While its end is on its way a socket cannot be reset, and one that was tried on never closes.
+    if (!this.stream.writableEnded) this.#transport.resetAndDestroy();
     this.stream.destroy();
   }
 }

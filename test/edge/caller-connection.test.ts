@@ -262,3 +262,13 @@ t.test('broken framing and a caller that leaves are told apart', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 30));
   t.same(told, ['a chunk size is missing', 'a chunk size is missing', 'gone']);
 });
+
+t.test('a connection that is closing can be broken off, and is closed then', async (t) => {
+  const { port, closed } = await serve(t, (caller) => {
+    caller.write(answer('whole'));
+    caller.finish(false);
+    caller.abort();
+  });
+  await talk(port, (socket) => socket.write('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')).catch(() => '');
+  t.equal(await settled(closed), 1);
+});
