@@ -15,6 +15,10 @@ import { configKeys, type PolicyFileKind, policyFiles, policySchema } from '../g
 import { chart } from './bench/chart.ts';
 import { besideText, measuredRows } from './bench/measured.ts';
 import { chartPath, readResults } from './bench/results.ts';
+import { callerRows } from './faults/caller-rows.ts';
+import type { FaultText } from './faults/fault-stage.ts';
+import { nodeRows } from './faults/node-rows.ts';
+import { systemRows } from './faults/system-rows.ts';
 
 const root = new URL('../', import.meta.url);
 const CLAIMS = JSON.stringify({
@@ -43,6 +47,7 @@ export const tables: Readonly<Record<string, string>> = {
     ['fault', 'status', 'title'],
     Object.entries(patchFaults).map(([rule, { status, title }]) => [tick(rule), String(status), title]),
   ),
+  'what-breaks': faultTable([...nodeRows, ...callerRows, ...systemRows]),
   metrics: table(
     ['metric', 'type', 'labels', 'what it tells'],
     Object.values(metricTable).map(({ name, type, labels, help }) => [
@@ -65,6 +70,12 @@ export const tables: Readonly<Record<string, string>> = {
   'measured-beside': besideText(readResults()),
   'access-log': ['time', ...Object.values(accessKeys)].map(tick).join(' · '),
 };
+
+function faultTable(rows: readonly FaultText[]): string {
+  const cells = rows.map(({ fault, caller, node, account }) => [fault, caller, node, account]);
+  const once = new Map(cells.map((row) => [row.join(), row]));
+  return table(['what breaks', 'the caller gets', 'the node sees', '`ended_by`, code'], [...once.values()]);
+}
 
 function keyTable(kind: PolicyFileKind): string {
   const rows = configKeys(kind).map(({ path, required, defaultText, description }) => [

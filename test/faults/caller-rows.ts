@@ -1,4 +1,4 @@
-/** The matrix of faults, second part: where a caller can vanish, and how. */
+/** The matrix of faults, second part: where a caller can vanish, by an end of its connection and by a reset. */
 
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -25,7 +25,8 @@ function leaves(
   gotSoFar: (caller: FaultCaller, scene: Scene) => boolean | Promise<boolean>,
 ): readonly FaultRow[] {
   return WAYS.map((how) => ({
-    fault: `The caller vanishes ${where} (${how})`,
+    fault: `The caller vanishes ${where}`,
+    way: how,
     caller: GONE,
     ...row,
     play: async (scene) => {
@@ -45,7 +46,8 @@ function turnsBack(
   gotSoFar: (socket: Socket, scene: Scene) => Promise<void>,
 ): readonly FaultRow[] {
   return WAYS.map((how) => ({
-    fault: `The caller vanishes ${where} (${how})`,
+    fault: `The caller vanishes ${where}`,
+    way: how,
     caller: GONE,
     node: 'nothing',
     account: 'no request: handshake failed',
@@ -110,7 +112,7 @@ export const callerRows: readonly FaultRow[] = [
     (caller) => caller.send(`${put('Transfer-Encoding: chunked')}5\r\nbegun\r\n`),
     hasRequest,
   ),
-  ...leaves('while it is waited for the node', { manner: 'says nothing', ...LEFT }, sendsGet, hasRequest),
+  ...leaves('while the node is waited for', { manner: 'says nothing', ...LEFT }, sendsGet, hasRequest),
   ...leaves(
     'amid a response with a length',
     { manner: 'stays in a length', ...LEFT, account: 'caller, 200' },

@@ -3,4 +3,4 @@ import t from 'tap';
 import { callerRows } from './caller-rows.ts';
 import { playFault } from './fault-stage.ts';
 
-for (const row of callerRows) t.test(row.fault, (t) => playFault(t, row));
+for (const row of callerRows) t.test(`${row.fault} (${row.way})`, (t) => playFault(t, row));

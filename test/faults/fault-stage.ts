@@ -18,6 +18,8 @@ import { type FaultNode, type Manner, type NodeProcess, startNode, startNodeProc
 export interface FaultText {
   /** What breaks. */
   readonly fault: string;
+  /** One of several ways in which it does, all with the same outcome. */
+  readonly way?: string;
   /** Status and code of the problem; `broken` has no end that could be taken for one; `—` where it has gone. */
   readonly caller: string;
   /** How its connection ended for it; `—` where it is the one that ended it. */
