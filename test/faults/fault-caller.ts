@@ -79,8 +79,10 @@ export class FaultCaller {
     if (status === undefined) return this.#closed ? 'nothing, closed' : undefined;
     const [, code] = /"code":"([a-z-]+)"/.exec(this.#text) ?? [];
     const isChunked = /^transfer-encoding: chunked\r$/im.test(this.#text);
-    if (isChunked ? this.#text.endsWith('\r\n0\r\n\r\n') : isWhole(this.#text))
+    if (isChunked ? this.#text.endsWith('\r\n0\r\n\r\n') : isWhole(this.#text)) {
+      if (status === '503' && !/^retry-after: \d+\r$/im.test(this.#text)) return '503 without Retry-After';
       return code === undefined ? `${status}, whole` : `${status} ${code}`;
+    }
     return this.#closed ? `${status}, broken` : undefined;
   }
 }
