@@ -22,7 +22,10 @@ const SILENT = 1000;
 const PLACES = 4;
 /** Requests that may wait for a node. */
 const QUEUE = 1024;
-/** Twenty rounds of its places, and time for each. */
+/** Connections made at once. */
+const WAVE = 50;
+const SURPLUS = 100;
+/** What the node can answer, at its best, while a request may wait. */
 const TAKEN_IN_TIME = 100;
 const BUSY = /^http:\/\/127\.0\.0\.1:\d+: busy$/;
 const UNAVAILABLE = { caller: '503 node-unavailable', account: 'gateway, node-unavailable' } as const;
@@ -153,18 +156,8 @@ const many: readonly AnyFaultRow[] = [
     },
     play: async ({ arrive, node }) => {
       node.stop();
-      const callers: FaultCaller[] = [];
-      const first = await arrive();
-      const session = await first.session;
-      first.leave('FIN');
-      const arriveAndAsk = async (): Promise<void> => {
-        const caller = await arrive(session);
-        caller.send(get());
-        callers.push(caller);
-      };
-      for (let waves = 0; waves < 23; waves += 1) await Promise.all(Array.from({ length: 50 }, arriveAndAsk));
-      const surplus = 23 * 50 - PLACES - QUEUE;
-      await until(() => callers.filter(({ got }) => got !== undefined).length === surplus);
+      const callers = await manyAsk(arrive, PLACES + QUEUE + SURPLUS);
+      await until(() => callers.filter(({ got }) => got !== undefined).length === SURPLUS);
       const refused = new Set(callers.flatMap(({ got }) => got ?? []));
       node.goOn();
       const got = await Promise.all(callers.map(finallyGot));
@@ -228,11 +221,25 @@ const starved: readonly GatewayProcessRow[] = [
 
 export const systemRows: readonly AnyFaultRow[] = [...names, ...slow, ...many, ...starved];
 
+/** So many callers, each with its request sent; all but the first go on with its session, which costs less. */
+async function manyAsk(arrive: Scene['arrive'], count: number): Promise<readonly FaultCaller[]> {
+  const first = await arrive();
+  const session = await first.session;
+  const callers = [first];
+  while (callers.length < count) {
+    const some = Array.from({ length: Math.min(WAVE, count - callers.length) }, () => arrive(session));
+    callers.push(...(await Promise.all(some)));
+    for (const caller of callers.slice(-some.length)) caller.send(get());
+  }
+  first.send(get());
+  return callers;
+}
+
 /** So many, made a few at a time: what listens takes them in as fast. */
 async function connections(port: number, count: number): Promise<readonly Socket[]> {
   const sockets: Socket[] = [];
   while (sockets.length < count) {
-    const some = Array.from({ length: Math.min(50, count - sockets.length) }, () =>
+    const some = Array.from({ length: Math.min(WAVE, count - sockets.length) }, () =>
       connect(port, '127.0.0.1'),
     );
     for (const socket of some) socket.on('error', () => undefined).resume();
