@@ -11,8 +11,7 @@ interface Sample {
   readonly value: number;
 }
 
-/** The two streams beside the fault have their lines too, and come to an end after it. */
-const BYSTANDERS = 2;
+/** What is asked beside the fault has its lines too. */
 const BESIDE = /^\/(?:well|open)\//;
 
 /**
@@ -20,9 +19,11 @@ const BESIDE = /^\/(?:well|open)\//;
  * which say the same. Without a request: what became of the handshakes.
  */
 export async function accountOf({ log, admin }: Told): Promise<{ text: string; cause: unknown }> {
-  const lines = (await log(BYSTANDERS)).filter((line) => !BESIDE.test(String(line['url.path'])));
   const scraped = await page(admin, '/metrics');
-  const observed = samples(scraped, 'patchgate_requests_total')
+  const counted = samples(scraped, 'patchgate_requests_total');
+  const all = await log(sumOf(counted));
+  const lines = all.filter((line) => !BESIDE.test(String(line['url.path'])));
+  const observed = counted
     .filter(({ labels }) => !/route="[^"]*(?:well|open)"/.test(labels))
     .flatMap(({ labels, value }) => new Array<string>(value).fill(labelOf(labels, 'code')));
   const logged = lines.map((line) => String(line['http.response.status_code']));

@@ -17,7 +17,6 @@ const manners = {
   'takes its time': (socket: Socket) => setTimeout(() => socket.write(WHOLE), 20),
   'stays at the head': (socket: Socket) => socket.write(LENGTH_HEAD),
   'stays in a length': (socket: Socket) => socket.write(`${LENGTH_HEAD}begun`),
-  'stays in a chunk': (socket: Socket) => socket.write(`${CHUNKED_HEAD}10\r\nbegun`),
   'stays between chunks': (socket: Socket) => socket.write(`${CHUNKED_HEAD}5\r\nbegun\r\n`),
   'answers byte by byte': (socket: Socket) => drip(socket, WHOLE),
   'resets at the head': (socket: Socket) => socket.resetAndDestroy(),
