@@ -147,7 +147,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
 
   #leased(admission: Admission, leased: Leased): void {
     if (isDenial(leased)) this.#refuse(leased);
-    else if (this.#over) leased?.release(0, Date.now());
+    else if (this.#over) leased?.release(0, performance.now());
     else this.#admit(admission, leased);
   }
 
@@ -201,7 +201,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#over = true;
     if (this.#reexamination !== undefined) this.#context.streams.delete(this.#reexamination);
     this.#transfer?.stop();
-    this.#lease?.release(this.#account.bytesIn + this.#account.bytesOut, Date.now());
+    this.#lease?.release(this.#account.bytesIn + this.#account.bytesOut, performance.now());
     this.#account.close(ending);
     return true;
   }

@@ -17,6 +17,11 @@ export function checkLimits(route: Route, head: RequestHead): Denial | undefined
   if (route.upgrade !== undefined) return checkHandshake(head);
   const { maxBytes, format } = route.stream ?? {};
   const { framing } = head;
+  const budget = route.limits?.bytes;
+  if (budget !== undefined && framing.kind === 'length' && framing.length > budget.count) {
+    const detail = `The body is larger than ${budget.count} bytes, the whole budget.`;
+    return deny('limits', 'body-too-large', detail, { rule: 'limits.bytes' });
+  }
   if (maxBytes !== undefined && framing.kind === 'length' && framing.length > maxBytes) {
     return deny('limits', 'body-too-large', `The body is larger than ${maxBytes} bytes.`, {
       rule: 'stream.maxBytes',

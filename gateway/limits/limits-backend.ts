@@ -24,8 +24,8 @@ export interface LimitRefusal {
 /** A request that has its place and its part of the rate, until it is given back. */
 export interface LimitLease {
   readonly kind: 'lease';
-  /** So many body bytes have flowed so far. False: the byte budget is used up. */
-  spend(totalBytes: number, nowMs: number): boolean;
+  /** So many body bytes have flowed so far. Until there is more of the byte budget, where it is used up; else 0. */
+  spend(totalBytes: number, nowMs: number): number;
   /** The request is over, with so many body bytes in all. Called once. */
   release(totalBytes: number, nowMs: number): void;
 }
@@ -34,6 +34,9 @@ export interface LimitLease {
 export interface LimitsBackend {
   /** Label of the metric. */
   readonly name: string;
-  /** Either everything the claim asks for is taken, or nothing. Times are wall clock, milliseconds since the epoch. */
+  /**
+   * Either everything the claim asks for is taken, or nothing. Times are monotonic milliseconds: a clock that is set back
+   * keeps nobody waiting.
+   */
   claim(claim: LimitClaim, nowMs: number): LimitLease | LimitRefusal | Promise<LimitLease | LimitRefusal>;
 }

@@ -64,10 +64,10 @@ class LocalLease implements LimitLease {
     this.#paidBytes = declaredBytes;
   }
 
-  spend(totalBytes: number, nowMs: number): boolean {
-    if (this.#budget === undefined || totalBytes <= this.#paidBytes) return true;
+  spend(totalBytes: number, nowMs: number): number {
+    if (this.#budget === undefined || totalBytes <= this.#paidBytes) return 0;
     this.#settle(this.#budget, totalBytes, nowMs);
-    return this.#bytes.waitMs(this.#holder, this.#budget, 0, nowMs) === 0;
+    return this.#bytes.waitMs(this.#holder, this.#budget, 0, nowMs);
   }
 
   release(totalBytes: number, nowMs: number): void {

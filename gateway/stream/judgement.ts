@@ -50,7 +50,7 @@ export function leaseFor(
 ): Leased | Promise<Leased> {
   const claim = limitClaim(admission, head);
   if (claim === undefined) return undefined;
-  const answer = context.limits.claim(claim, Date.now());
+  const answer = context.limits.claim(claim, performance.now());
   if (!(answer instanceof Promise)) return counted(context, claim, answer);
   return answer.then(
     (given) => counted(context, claim, given),

@@ -73,9 +73,8 @@ export class Supervision extends Expiring {
     if (this.sending?.isTooSlow(bytesIn, nowMs)) return tooSlow('The body comes too slowly.');
     if (this.taking?.isTooSlow(this.#watcher.takenBytes, nowMs))
       return tooSlow('The answer is taken too slowly.');
-    if (this.#lease?.spend(bytesIn + bytesOut, Date.now()) === false)
-      return limitDenial({ limit: 'bytes', waitMs: 0 });
-    return undefined;
+    const waitMs = this.#lease?.spend(bytesIn + bytesOut, nowMs) ?? 0;
+    return waitMs > 0 ? limitDenial({ limit: 'bytes', waitMs }) : undefined;
   }
 }
 

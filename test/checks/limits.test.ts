@@ -24,6 +24,16 @@ t.test('a body that says it is too large is refused before it is sent', async (t
   t.equal(judge(route('r'), { framing: { kind: 'length', length: 1e15 } }), undefined);
 });
 
+t.test('a body that the whole budget could not pay for is too large, however long it waits', async (t) => {
+  const limits = { per: 'subject', bytes: { count: 100, perMs: 1000 } } as const;
+  const budget = route('r', { limits });
+  t.equal(judge(budget, { framing: { kind: 'length', length: 100 } }), undefined);
+  t.match(judge(budget, { framing: { kind: 'length', length: 101 } }), {
+    code: 'body-too-large',
+    rule: 'limits.bytes',
+  });
+});
+
 t.test('a route for weight patches takes nothing else', async (t) => {
   for (const type of [WEIGHT_PATCH_TYPE, WEIGHT_PATCH_TYPE.toUpperCase(), `${WEIGHT_PATCH_TYPE} ; v=1`]) {
     t.equal(judge(patches, typed(type)), undefined, type);
