@@ -29,8 +29,10 @@ export function readCertifiedKey<Name extends string>(
   const chainPem = files.text(chainName);
   const keyPem = files.text(keyName);
   if (chainPem === undefined || keyPem === undefined) {
-    if (chainPem !== undefined) files.fault(keyName, 'is missing beside its chain');
-    if (keyPem !== undefined) files.fault(chainName, 'is missing beside its key');
+    if (chainPem !== undefined && files.isAbsent(keyName))
+      files.fault(keyName, 'is missing beside its chain');
+    if (keyPem !== undefined && files.isAbsent(chainName))
+      files.fault(chainName, 'is missing beside its key');
     return undefined;
   }
   const chain = readCertificates(files, chainName, chainPem);

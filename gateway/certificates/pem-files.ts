@@ -40,6 +40,12 @@ export class PemFiles<Name extends string> {
     return this.#texts.get(name);
   }
 
+  /** It was not there, and need not have been. */
+  isAbsent(name: Name): boolean {
+    const path = this.#paths.get(name) ?? name;
+    return !this.#texts.has(name) && !this.faults.some(({ file }) => file === path);
+  }
+
   /** Takes down what is wrong with a file. */
   fault(name: Name, problem: string, expected?: string): void {
     this.faults.push(fileFault(this.#paths.get(name) ?? name, problem, expected));

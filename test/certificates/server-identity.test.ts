@@ -62,8 +62,8 @@ t.test('what is good is read whole', async (t) => {
 });
 
 const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[]][] = [
-  ['no chain', { 'chain.pem': undefined }, /^chain\.pem:1:1: cannot be read: ENOENT/, /^chain\.pem.*missing/],
-  ['no key', { 'key.pem': undefined }, /^key\.pem:1:1: cannot be read: ENOENT/, /^key\.pem.*is missing/],
+  ['no chain', { 'chain.pem': undefined }, /^chain\.pem:1:1: cannot be read: ENOENT/],
+  ['no key', { 'key.pem': undefined }, /^key\.pem:1:1: cannot be read: ENOENT/],
   ['no authority', { 'clients.pem': undefined }, /^clients\.pem:1:1: cannot be read: ENOENT/],
   ['an empty chain', { 'chain.pem': '' }, /^chain\.pem:1:1: holds something else than whole certificates/],
   ['a chain cut short', { 'chain.pem': leaf + middle.slice(0, -40) }, /^chain\.pem.*whole certificates/],
@@ -119,7 +119,8 @@ t.test(
     const chain = join(certificates, NAME, 'chain.pem');
     truncateSync(chain, 100 * 1024 * 1024);
     const found = await serverIdentitySource(certificates, NAME, true).read(Date.now());
-    t.match(found, [{ file: chain, problem: /^is larger than \d+ bytes/ }, { problem: /is missing beside/ }]);
+    t.match(found, [{ file: chain, problem: /^is larger than \d+ bytes/ }]);
+    t.equal('digest' in found || found.length, 1, 'and nothing else is said of it');
     // A minute, and with it the time a test may take, where each beginning is searched to the end of the file.
     const { faults } = await read(t, { 'clients.pem': '-----BEGIN CERTIFICATE-----\n'.repeat(70_000) });
     t.match(faults, [/^clients\.pem:1:1: holds something else than whole certificates/]);
