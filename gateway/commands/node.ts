@@ -6,7 +6,8 @@ import { type Command, hostPort, optional, required, UsageError } from './comman
 export const node: Command = {
   name: 'node',
   summary: 'run a reference sync node',
-  usage: '--root FOLDER [--listen 127.0.0.1:7001] [--model ID --from FILE.safetensors] [--keep VERSIONS]',
+  usage:
+    '--root FOLDER [--listen 127.0.0.1:7001] [--model ID --from FILE.safetensors|FOLDER] [--keep VERSIONS]',
   options: {
     root: { type: 'string' },
     listen: { type: 'string', default: '127.0.0.1:7001' },

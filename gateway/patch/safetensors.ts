@@ -234,6 +234,11 @@ async function writeTensor(handle: FileHandle, { name, dtype, shape, data }: Ten
 
 /** Makes a change of names in this folder outlive a power cut. */
 export async function syncFolder(path: string): Promise<void> {
+  await syncFile(path);
+}
+
+/** Makes what was written to this file outlive a power cut. */
+export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {
     await handle.sync();

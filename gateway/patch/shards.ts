@@ -30,6 +30,11 @@ export async function openModel(path: string): Promise<SafetensorsFile> {
   return (await exists(index)) ? openShards(index) : openSafetensors(join(path, 'model.safetensors'));
 }
 
+/** Whether the path can only be a model in a folder of its own: that folder, or an index. */
+export async function isInFolder(path: string): Promise<boolean> {
+  return path.endsWith(indexEnding) || isFolder(path);
+}
+
 async function isFolder(path: string): Promise<boolean> {
   return stat(path).then(
     (found) => found.isDirectory(),

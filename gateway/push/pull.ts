@@ -7,11 +7,10 @@ import { applyPatch } from '../patch/apply.ts';
 import { PatchFaultError } from '../patch/fault.ts';
 import { digestOf } from '../patch/given-changes.ts';
 import { readPatch } from '../patch/read.ts';
-import { openSafetensors, SafetensorsError } from '../patch/safetensors.ts';
+import { openSafetensors, SafetensorsError, syncFolder } from '../patch/safetensors.ts';
 import { type Downloaded, type DownloadOptions, download } from './download.ts';
 import { type GatewayAddress, GatewayClient } from './gateway-client.ts';
 import { describeModel, type ModelDescription } from './model-description.ts';
-import { syncFolder } from './shadow.ts';
 import { TransferError, translated } from './transfer-error.ts';
 
 export interface PullOptions extends GatewayAddress, DownloadOptions {

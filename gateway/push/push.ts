@@ -1,6 +1,5 @@
 /** The pushing client: what changed between two model files, as one patch, through a gateway to a sync node. */
 
-import { stat } from 'node:fs/promises';
 import { z } from 'zod';
 import type { ValueEncoding } from '../patch/layout.ts';
 import { type ModelPatch, type ModelPatchOptions, patchModel } from '../patch/write.ts';
@@ -12,10 +11,11 @@ import { Shadow } from './shadow.ts';
 import { accepted, hasNow, TransferError, translated } from './transfer-error.ts';
 
 export interface PushOptions extends GatewayAddress, DeliveryOptions {
+  /** A model as `openModel` takes it: a file, an index, or a folder. */
   readonly targetPath: string;
-  /** Weights that are exactly what the receiver has. Beside a shadow: what a new shadow begins with. */
+  /** Another such: weights that are exactly what the receiver has. Beside a shadow: what a new shadow begins with. */
   readonly basePath?: string;
-  /** Where what the receiver has is kept from push to push; brought from there when neither is here. */
+  /** The one file where what the receiver has is kept from push to push; brought from there when neither is here. */
   readonly shadowPath?: string;
   /** Weights no further than this from what the receiver has are not sent. 0, the default, is exact. Needs a shadow. */
   readonly threshold?: number;
@@ -40,7 +40,7 @@ export interface PushPlan {
   readonly tensors: number;
   /** Of the whole stream. */
   readonly bytes: number;
-  /** Bytes of the target file: what sending the whole model would cost. */
+  /** Bytes of the model's files: what sending it whole would cost. */
   readonly modelBytes: number;
 }
 
@@ -53,7 +53,7 @@ export interface PushResult {
   /** Weights of the model. */
   readonly parameters: number;
   readonly bytesSent: number;
-  /** Bytes of the target file: what sending the whole model would have cost. */
+  /** Bytes of the model's files: what sending it whole would have cost. */
   readonly modelBytes: number;
   /** Of the model after the patch, hexadecimal. */
   readonly digest: string;
@@ -90,7 +90,7 @@ export function planPush(options: PushOptions): Promise<PushPlan> {
       parameters: totalParams,
       tensors: tensorCount,
       bytes: patch.bytes,
-      modelBytes: (await stat(options.targetPath)).size,
+      modelBytes: patch.modelBytes,
     };
   });
 }
@@ -123,7 +123,7 @@ async function pushThrough(gateway: GatewayClient, options: PushOptions): Promis
       ...made,
       parameters: receiver.parameters,
       bytesSent: patch.bytes,
-      modelBytes: (await stat(options.targetPath)).size,
+      modelBytes: patch.modelBytes,
       durationMs: performance.now() - startedMs,
       resumedAt: delivered.resumedAt,
       rebased,

@@ -1,14 +1,16 @@
 /** The shadow: a file that holds what the receiver has, so that a training loop diffs against nothing else. */
 
-import { constants } from 'node:fs';
-import { access, copyFile, open, rename, rm } from 'node:fs/promises';
+import { access, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { diffModels } from '../patch/diff.ts';
 import { digestOf, patchOfChanges } from '../patch/given-changes.ts';
 import type { ValueEncoding } from '../patch/layout.ts';
+import { copyAsOneFile } from '../patch/one-file.ts';
 import { roundChanges } from '../patch/round.ts';
-import { openSafetensors, SafetensorsError } from '../patch/safetensors.ts';
+import { SafetensorsError, syncFolder } from '../patch/safetensors.ts';
+import { isInFolder, openModel } from '../patch/shards.ts';
 import { type ModelPatch, type ModelPatchOptions, patchModel } from '../patch/write.ts';
+import { TransferError } from './transfer-error.ts';
 
 /** How much of a change is sent. */
 export interface Precision {
@@ -44,6 +46,8 @@ export class Shadow {
 
   /** Holds the file against the receiver's digest. A push whose answer was lost is found to have succeeded here. */
   async standing(digest: string): Promise<Standing> {
+    if (await isInFolder(this.path))
+      throw new TransferError(`${this.path} cannot be a shadow: it is one file`);
     if (await holds(this.path, digest)) return 'same';
     if (await holds(this.nextPath, digest)) {
       await this.advance();
@@ -52,9 +56,9 @@ export class Shadow {
     return (await exists(this.path)) ? 'other' : 'none';
   }
 
-  /** Begins with a copy of a file. */
+  /** Begins with a copy of a model. */
   async begin(path: string): Promise<void> {
-    await copyDurably(path, this.nextPath);
+    await copyAsOneFile(path, this.nextPath);
     await this.advance();
   }
 
@@ -76,7 +80,7 @@ export class Shadow {
    */
   async patchTo(targetPath: string, precision: Precision, options: ModelPatchOptions): Promise<ModelPatch> {
     if (precision.threshold === 0 && precision.values === undefined) {
-      await copyDurably(targetPath, this.nextPath);
+      await copyAsOneFile(targetPath, this.nextPath);
       return patchModel(this.path, this.nextPath, options);
     }
     return this.#patchOn(this.path, targetPath, precision, options);
@@ -117,7 +121,7 @@ export class Shadow {
 }
 
 async function openAll(paths: readonly string[]) {
-  const opened = await Promise.allSettled(paths.map(openSafetensors));
+  const opened = await Promise.allSettled(paths.map(openModel));
   const files = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const failed = opened.find((each) => each.status === 'rejected');
   if (failed === undefined) return files;
@@ -140,19 +144,4 @@ function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function copyDurably(from: string, to: string): Promise<void> {
-  await copyFile(from, to, constants.COPYFILE_FICLONE);
-  await syncAt(to);
-}
-
-/** Makes a rename in this folder outlive a power cut. */
-export async function syncFolder(path: string): Promise<void> {
-  await syncAt(path);
-}
-
-async function syncAt(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  await handle.sync().finally(() => handle.close());
 }

@@ -1,8 +1,9 @@
 /** Puts a model under the folder of a sync node, as version 0. */
 
-import { copyFile, mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { modelDigest } from '../patch/digest.ts';
+import { copyAsOneFile } from '../patch/one-file.ts';
 import { openSafetensors } from '../patch/safetensors.ts';
 import { type ModelVersion, readState, syncFolder, writeState } from './model-state.ts';
 
@@ -12,16 +13,14 @@ export function isModelId(text: string): boolean {
   return MODEL_ID.test(text);
 }
 
-/** Throws where there is a model of this id already, or the file is no safetensors. */
+/** The model may be in several files; the node keeps one. Throws where there is a model of this id already, or `path` is no model (see `openModel`). */
 export async function createModel(root: string, modelId: string, path: string): Promise<void> {
   if (!isModelId(modelId)) throw new Error(`${modelId} is no model id`);
   const folder = join(root, modelId);
   if ((await readState(folder)) !== undefined) throw new Error(`there is a model ${modelId} already`);
   await mkdir(folder, { recursive: true });
   const weights = join(folder, '0.safetensors');
-  await copyFile(path, weights);
-  const file = await open(weights, 'r');
-  await file.sync().finally(() => file.close());
+  await copyAsOneFile(path, weights);
   const described = await describe(weights);
   await writeState(folder, { version: 0, versions: { 0: described }, published: [], streams: {} });
   await syncFolder(root);

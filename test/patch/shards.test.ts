@@ -1,5 +1,5 @@
 /** Models in several files: read as one in name order, patched, and written back as the same files. */
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { applyPatch } from '../../gateway/patch/apply.ts';
@@ -10,26 +10,9 @@ import { indexName, openModel } from '../../gateway/patch/shards.ts';
 import { patchModel } from '../../gateway/patch/write.ts';
 import { arriving, changeTensor, gather, type RandomTensor, randomTensor } from './random-model.ts';
 import { SeededRandom } from './seeded-random.ts';
+import { writeShards } from './sharded-model.ts';
 
 const identity = { modelId: 'bert_tiny', baseVersion: 4, targetVersion: 5, epoch: 3 };
-
-/** Writes tensors to the shards `shardOf` names, and their index. */
-async function writeShards(
-  folder: string,
-  tensors: readonly RandomTensor[],
-  shardOf: (tensor: RandomTensor) => number,
-): Promise<string> {
-  await mkdir(folder);
-  const fileOf = (shard: number) => `model-0000${shard}-of-00003.safetensors`;
-  for (const shard of new Set(tensors.map(shardOf))) {
-    const own = tensors.filter((tensor) => shardOf(tensor) === shard);
-    await writeSafetensors(join(folder, fileOf(shard)), own, { format: 'pt' });
-  }
-  const placed = Object.fromEntries(tensors.map((tensor) => [tensor.name, fileOf(shardOf(tensor))]));
-  const index = JSON.stringify({ metadata: { total_size: 1 }, weight_map: placed }, undefined, 2);
-  await writeFile(join(folder, indexName), index);
-  return folder;
-}
 
 const random = new SeededRandom(90);
 const plans = ['z.0', 'a.1', 'm.2', 'a.0', 'ß.0', 'k.3'].map(

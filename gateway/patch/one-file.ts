@@ -1,0 +1,36 @@
+/** A copy of a model as one file, whatever the number of files it is in. */
+
+import { constants } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
+import { type SafetensorsFile, syncFile, type TensorEntry, writeSafetensors } from './safetensors.ts';
+import { openModel } from './shards.ts';
+
+const pieceBytes = 1024 * 1024;
+
+/**
+ * Writes the model at `from` (see `openModel`) to the file `to`, which is on disk when this resolves: one file byte for
+ * byte, several as one, without what the index says beside the tensors. Throws SafetensorsError, and Node's errors of files.
+ */
+export async function copyAsOneFile(from: string, to: string): Promise<void> {
+  const model = await openModel(from);
+  try {
+    const [only, ...others] = model.parts;
+    if (only === undefined || others.length > 0) {
+      await writeSafetensors(
+        to,
+        model.tensors.map((entry) => ({ ...entry, data: piecesOf(model, entry) })),
+      );
+      return;
+    }
+    await copyFile(only.path, to, constants.COPYFILE_FICLONE);
+  } finally {
+    await model.close();
+  }
+  await syncFile(to);
+}
+
+async function* piecesOf(model: SafetensorsFile, entry: TensorEntry): AsyncIterable<Buffer> {
+  for (let at = 0; at < entry.byteLength; at += pieceBytes) {
+    yield await model.read(entry, at, Math.min(pieceBytes, entry.byteLength - at));
+  }
+}
