@@ -3,25 +3,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { cutLine } from '../push/cutting-line.ts';
 import { frameStarts, gathered, plans, prologueAt, uploadPath, wholeFrames } from '../sync-node/set-node.ts';
 import { type MadePatch, MODEL, Training } from '../sync-node/training.ts';
-import { exchange, HOST, isWhole, type Stage, setStage } from './stage.ts';
-
-const ROUTES = `  - name: push
-    match: { methods: [PUT, PATCH, HEAD], path: '/v1/models/{model_id}/patches/{stream_id}' }
-    require: { scope: finetune, claims: { model_id: '{model_id}' } }
-    stream: { format: weight-patch, maxBytes: 1MiB, check: deep }
-    upstream: sync
-  - name: weights
-    match: { methods: [GET, HEAD], path: '/v1/models/{model_id}/**' }
-    require: { scope: read }
-    upstream: sync
-`;
+import { HOST, type Stage, setStage } from './stage.ts';
+import { offsetAt, type Request, ROUTES, restOf, send, sendUntil } from './upload-caller.ts';
 
 /** A node with a model at version 0 behind a gateway, and the patch to version 1. */
 async function setNode(t: Test) {
@@ -36,62 +25,11 @@ async function setNode(t: Test) {
   return { training, root, node, patch, stage };
 }
 
-interface Request {
-  readonly method: string;
-  readonly fields?: string;
-  readonly body?: Buffer;
-  /** In place of the body's. */
-  readonly length?: number;
-  readonly claims?: Readonly<Record<string, unknown>>;
-}
-
-async function headOf(
-  stage: Stage,
-  patch: MadePatch,
-  { method, fields = '', body, length, claims }: Request,
-) {
-  const token = await stage.token({ model_id: MODEL, ...claims });
-  const framing =
-    body === undefined
-      ? ''
-      : `Content-Length: ${length ?? body.length}\r\nContent-Type: ${weightPatchType}\r\n`;
-  return (
-    `${method} /v1/models/${MODEL}/patches/${patch.streamId} HTTP/1.1\r\nHost: ${HOST}\r\n` +
-    `Authorization: Bearer ${token}\r\n${framing}${fields}\r\n`
-  );
-}
-
-/** Sends one request and gives back the whole answer. */
-async function send(stage: Stage, patch: MadePatch, request: Request): Promise<string> {
-  const socket = await stage.connect();
-  const bytes = Buffer.concat([
-    Buffer.from(await headOf(stage, patch, request)),
-    request.body ?? Buffer.alloc(0),
-  ]);
-  const answer = await exchange(socket, bytes, (text) =>
-    request.method === 'HEAD' ? text.includes('\r\n\r\n') : isWhole(text),
-  );
-  socket.destroy();
-  return answer;
-}
-
 /** The caller goes away behind so many bytes of the stream. */
 async function cutAt(stage: Stage, root: string, patch: MadePatch, cut: number): Promise<void> {
-  const socket = await stage.connect();
-  const head = await headOf(stage, patch, { method: 'PUT', body: patch.bytes });
-  socket.write(Buffer.concat([Buffer.from(head), patch.bytes.subarray(0, cut)]));
+  const socket = await sendUntil(stage, patch, cut);
   await gathered(root, patch.streamId, wholeFrames(patch.bytes, cut));
   socket.destroy();
-}
-
-async function offsetAt(stage: Stage, patch: MadePatch): Promise<number> {
-  const answer = await send(stage, patch, { method: 'HEAD' });
-  return Number(/\r\nupload-offset: (\d+)\r\n/i.exec(answer)?.[1] ?? Number.NaN);
-}
-
-function restOf({ bytes }: MadePatch, offset: number): Request {
-  const body = Buffer.concat([prologueAt(bytes, offset), bytes.subarray(offset)]);
-  return { method: 'PATCH', fields: `Upload-Offset: ${offset}\r\nUpload-Complete: ?1\r\n`, body };
 }
 
 async function versionAt(url: string): Promise<number> {
