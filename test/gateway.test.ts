@@ -9,39 +9,42 @@ import { exchange, HOST, isWhole, rawNode, setStage, sleep } from './path/stage.
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const GET = `GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
 
-t.test('a reload cuts no stream it still admits, and the next request is decided by the new policy', async (t) => {
-  const node = await rawNode(t, (socket, text) => {
-    if (text.endsWith('end')) socket.write(OK);
-  });
-  const stage = await setStage(t, { nodes: [node.address] });
-  const socket = await stage.connect();
-  let answer = '';
-  socket.on('data', (piece: Buffer) => {
-    answer += piece.toString();
-  });
-  socket.write(`PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 9\r\n\r\nbegin `);
-  while (!node.received[0]?.endsWith('begin ')) await sleep(5);
-  const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
-  const text = await readFile(file, 'utf8');
-  // The stream's node is gone, and its route takes nothing but streams like it.
-  await writeFile(
-    file,
-    text.replace('[GET, HEAD, PUT, POST, DELETE]', '[PUT]').replace(node.address, '127.0.0.1:1'),
-  );
-  t.match(await stage.gateway.reload(), { successful: true, policy: { generation: 2 } });
-  // Long enough for running streams to be decided again.
-  await sleep(100);
-  socket.write('end');
-  while (!isWhole(answer) || answer === '') await sleep(5);
-  t.match(answer, /^HTTP\/1\.1 200 OK/);
-  answer = '';
-  socket.write(GET);
-  while (!answer.endsWith('}\n')) await sleep(5);
-  t.match(answer, /"code":"method-not-allowed"/);
-  const lines = await stage.log(2);
-  t.match(lines, [{ 'policy.generation': 1 }, { 'policy.generation': 2 }]);
-  socket.destroy();
-});
+t.test(
+  'a reload cuts no stream it still admits, and the next request is decided by the new policy',
+  async (t) => {
+    const node = await rawNode(t, (socket, text) => {
+      if (text.endsWith('end')) socket.write(OK);
+    });
+    const stage = await setStage(t, { nodes: [node.address] });
+    const socket = await stage.connect();
+    let answer = '';
+    socket.on('data', (piece: Buffer) => {
+      answer += piece.toString();
+    });
+    socket.write(`PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 9\r\n\r\nbegin `);
+    while (!node.received[0]?.endsWith('begin ')) await sleep(5);
+    const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
+    const text = await readFile(file, 'utf8');
+    // The stream's node is gone, and its route takes nothing but streams like it.
+    await writeFile(
+      file,
+      text.replace('[GET, HEAD, PUT, POST, DELETE]', '[PUT]').replace(node.address, '127.0.0.1:1'),
+    );
+    t.match(await stage.gateway.reload(), { successful: true, policy: { generation: 2 } });
+    // Long enough for running streams to be decided again.
+    await sleep(100);
+    socket.write('end');
+    while (!isWhole(answer) || answer === '') await sleep(5);
+    t.match(answer, /^HTTP\/1\.1 200 OK/);
+    answer = '';
+    socket.write(GET);
+    while (!answer.endsWith('}\n')) await sleep(5);
+    t.match(answer, /"code":"method-not-allowed"/);
+    const lines = await stage.log(2);
+    t.match(lines, [{ 'policy.generation': 1 }, { 'policy.generation': 2 }]);
+    socket.destroy();
+  },
+);
 
 t.test('a faulty reload leaves the policy as it was', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));

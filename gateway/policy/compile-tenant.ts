@@ -3,12 +3,12 @@
 import type { PolicyFault } from '../core/fault.ts';
 import type { ScopeName } from '../core/scope.ts';
 import { addressRules, readAddressLists, unknownLists } from './address-lists.ts';
+import { compileNamePattern } from './bounded-pattern.ts';
 import { compileIssuers } from './compile-issuers.ts';
 import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
 import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
-import { compileNamePattern } from './bounded-pattern.ts';
 import type { Tenant } from './policy.ts';
 import { readRevocations } from './revocations.ts';
 import { rulePlaces } from './rule-places.ts';
