@@ -4,8 +4,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { modelDigest } from '../patch/digest.ts';
 import { copyAsOneFile } from '../patch/one-file.ts';
-import { openSafetensors } from '../patch/safetensors.ts';
-import { type ModelVersion, readState, syncFolder, writeState } from './model-state.ts';
+import { openSafetensors, syncFolder } from '../patch/safetensors.ts';
+import { type ModelVersion, readState, writeState } from './model-state.ts';
 
 const MODEL_ID = /^[a-z0-9_]{3,32}$/;
 

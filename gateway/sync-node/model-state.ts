@@ -3,6 +3,7 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { syncFolder } from '../patch/safetensors.ts';
 
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().nonnegative();
@@ -56,16 +57,6 @@ export async function replaceFile(folder: string, name: string, text: string): P
   }
   await rename(temporary, join(folder, name));
   await syncFolder(folder);
-}
-
-/** A rename survives a crash only once its folder is on disk. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** The state after a version was made: the latest `keep` versions stay, and the published ones. */

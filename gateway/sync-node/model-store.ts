@@ -7,16 +7,9 @@ import { applyPatch } from '../patch/apply.ts';
 import { PatchFaultError, patchFault, violation } from '../patch/fault.ts';
 import type { OpenHeader } from '../patch/format.ts';
 import { type Frame, readPatch } from '../patch/read.ts';
-import { openSafetensors } from '../patch/safetensors.ts';
+import { openSafetensors, syncFolder } from '../patch/safetensors.ts';
 import { isModelId } from './create-model.ts';
-import {
-  type ModelState,
-  readState,
-  STATE_FILE,
-  syncFolder,
-  withVersion,
-  writeState,
-} from './model-state.ts';
+import { type ModelState, readState, STATE_FILE, withVersion, writeState } from './model-state.ts';
 
 /** What a stream made of a model. */
 export interface StreamResult {
