@@ -2,7 +2,7 @@
 
 /** The largest TLS record (RFC 8446 §5.1); Node hands on no more at once. */
 export const RECORD_BYTES = 16_384;
-const SLAB_BYTES = 256 * 1024;
+const SLAB_BYTES = 128 * 1024;
 /** Slabs kept for the next stream; further ones are left to the collector. */
 const KEPT_SLABS = 32;
 

@@ -63,7 +63,11 @@ export class JoinedWrites {
     }
     this.#end = byteOffset + length;
     this.#waiting.push(onWritten);
-    if (this.#end - this.#start >= TOGETHER_BYTES) this.#flush();
+    if (this.#end - this.#start < TOGETHER_BYTES) return;
+    // What the system takes at once frees its memory for the next read.
+    this.#flush();
+    this.#socket.uncork();
+    this.#socket.cork();
   }
 
   #flush(): void {

@@ -4,7 +4,8 @@ import { connect, type Socket } from 'node:net';
 import type { Destination } from './destination.ts';
 import { ReadBuffers } from './read-buffers.ts';
 
-const BUFFER_BYTES = 1 << 20;
+/** Of more the system has its own; less, and every turn of a fast stream would wait for the next. */
+const BUFFER_BYTES = 1 << 17;
 
 export class NodeSocket {
   readonly stream: Socket;

@@ -21,7 +21,7 @@ t.test('a socket without the machinery is left alone', async (t) => {
 t.test('records lie side by side until there is no room', async (t) => {
   const slab = new RecordMemory().take();
   slab.hold();
-  for (let at = 0; at + RECORD_BYTES <= 262_144; at += 10_000) {
+  for (let at = 0; at + RECORD_BYTES <= 131_072; at += 10_000) {
     const view = slab.next();
     if (view?.byteOffset !== at) t.equal(view?.byteOffset, at);
     t.equal(view?.length, RECORD_BYTES);
