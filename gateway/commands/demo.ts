@@ -1,14 +1,23 @@
-/** `patchgate demo`: tenants, nodes, gateway and a training run on loopback. */
+/** `patchgate demo`: tenants, nodes, gateway and a training run on loopback; or what the stack of containers needs on disk. */
 
 import { fileURLToPath } from 'node:url';
-import type { Command } from './command.ts';
+import { type Command, optional, UsageError } from './command.ts';
 
 export const demo: Command = {
   name: 'demo',
-  summary: 'train a small network and push every epoch through a gateway, all on this machine',
-  usage: '[--once]',
-  options: { once: { type: 'boolean', default: false } },
+  summary:
+    'train a small network and push every epoch through a gateway, all on this machine; with --prepare: write what docker-compose.yml needs',
+  usage: '[--once] | --prepare FOLDER',
+  options: { once: { type: 'boolean', default: false }, prepare: { type: 'string' } },
   async run(values, terminal) {
+    if (values['prepare'] !== undefined) {
+      const folder = optional(values, 'prepare');
+      if (folder === '' || folder === undefined || values['once'] === true)
+        throw new UsageError('--prepare takes a folder, and goes without --once');
+      const { prepareStack } = await import('../demo/prepare-stack.ts');
+      for (const line of await prepareStack(folder)) terminal.write(`${line}\n`);
+      return 0;
+    }
     const { runDemo } = await import('../demo/story.ts');
     const stop = new AbortController();
     terminal.onSignal('SIGINT', () => stop.abort());

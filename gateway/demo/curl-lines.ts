@@ -40,6 +40,6 @@ export async function writeCurlLines(
 }
 
 /** Safe in a POSIX shell. */
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -55,12 +55,18 @@ export class Trainer {
     return writeSafetensors(this.weightsPath, this.#network.tensors());
   }
 
-  /** Trains one epoch, saves it, and pushes what changed. Throws TransferError. */
-  async runEpoch(stack: Stack, token: string): Promise<EpochReport> {
+  /** Trains one epoch and saves it. Resolves to the loss. */
+  async trainEpoch(): Promise<number> {
     const loss = this.#network.trainEpoch(this.#documents, LEARNING_RATE);
-    const basePath = this.weightsPath;
     this.#epoch += 1;
     await this.save();
+    return loss;
+  }
+
+  /** Trains one epoch, saves it, and pushes what changed. Throws TransferError. */
+  async runEpoch(stack: Stack, token: string): Promise<EpochReport> {
+    const basePath = this.weightsPath;
+    const loss = await this.trainEpoch();
     const push = await pushPatch({
       ...(await stack.addressOf('tenant-a')),
       token,

@@ -1,0 +1,102 @@
+/** What the stack of docker-compose.yml needs on disk and git never has: certificates, an issuer's keys, tokens, models. */
+
+import { randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createModel } from '../sync-node/create-model.ts';
+import { quoted } from './curl-lines.ts';
+import { AUDIENCE, ISSUER } from './demo-policy.ts';
+import {
+  type DevelopmentPki,
+  type DevelopmentTenant,
+  developmentTenants,
+  serverNameOf,
+  writeDevelopmentPki,
+} from './development-pki.ts';
+import { MODEL } from './stack.ts';
+import { createTokenIssuer } from './token.ts';
+import { Trainer } from './training.ts';
+
+/** The sync node of each tenant: nodes share nothing, so a tenant has one. */
+export const nodeNames = {
+  'tenant-a': 'sync-1',
+  'tenant-b': 'sync-2',
+} as const satisfies Record<DevelopmentTenant, string>;
+
+/** As long as a tenant lets a token live unless told otherwise. */
+const TOKEN_LIFE_S = 86_400;
+const SECRET_MODE = 0o600;
+const FOLDER_MODE = 0o700;
+const PASSWORD_BYTES = 18;
+
+/**
+ * Writes it below `folder`, or what of it is missing; tokens and the keys behind them are made anew each time, and the
+ * private half is kept nowhere. Gives back lines for a shell that use the stack.
+ */
+export async function prepareStack(folder: string): Promise<readonly string[]> {
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  for (const name of ['callers', 'etcd', 'keys', 'models', 'nodes'])
+    await mkdir(join(folder, name), { recursive: true, mode: FOLDER_MODE });
+  const pki = await writeDevelopmentPki(join(folder, 'certs'));
+  await writeTokens(folder, pki);
+  await writeModels(folder);
+  await writeNew(join(folder, 'grafana-password'), randomBytes(PASSWORD_BYTES).toString('base64url'));
+  return shellLines(folder, pki);
+}
+
+async function writeTokens(folder: string, { workers }: DevelopmentPki): Promise<void> {
+  const tokens = await createTokenIssuer();
+  for (const tenant of developmentTenants) {
+    const claims = {
+      iss: ISSUER,
+      aud: AUDIENCE,
+      sub: `worker-1.${tenant}`,
+      scope: 'read finetune',
+      model_id: MODEL,
+      cnf: { 'x5t#S256': workers[tenant].thumbprint },
+    };
+    const token = await tokens.sign(claims, { expiresInS: TOKEN_LIFE_S });
+    await writeFile(tokenPath(folder, tenant), `${token}\n`, { mode: SECRET_MODE });
+  }
+  await writeFile(join(folder, 'keys', 'main.jwks.json'), `${JSON.stringify(tokens.jwks)}\n`);
+}
+
+/** A model as it is before and after an epoch; every node begins with the first. */
+async function writeModels(folder: string): Promise<void> {
+  const trainer = new Trainer(join(folder, 'models'));
+  await trainer.save();
+  for (const node of Object.values(nodeNames))
+    await createModel(join(folder, 'nodes', node), MODEL, trainer.weightsPath).catch(unlessThere);
+  await trainer.trainEpoch();
+}
+
+function unlessThere(error: Error): void {
+  if (!error.message.startsWith('there is a model')) throw error;
+}
+
+/** A file that is there is kept: what was made with it may run. */
+async function writeNew(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { mode: SECRET_MODE, flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
+
+const tokenPath = (folder: string, tenant: DevelopmentTenant): string =>
+  join(folder, 'callers', `${tenant}.token`);
+
+function shellLines(folder: string, { caPath, workers }: DevelopmentPki): readonly string[] {
+  const { certificatePath, keyPath } = workers['tenant-a'];
+  const model = (epoch: number): string => quoted(join(folder, 'models', `epoch-${epoch}.safetensors`));
+  const caller =
+    `--model ${MODEL} --connect 127.0.0.1:8443 --token @${quoted(tokenPath(folder, 'tenant-a'))} ` +
+    `--ca ${quoted(caPath)} --cert ${quoted(certificatePath)} --key ${quoted(keyPath)}`;
+  const url = `https://${serverNameOf('tenant-a')}:8443`;
+  return [
+    '# everything, as the user who may read what was written',
+    'PATCHGATE_USER=$(id -u):$(id -g) docker compose up --build --detach --wait',
+    '# an epoch of tenant-a, through the balancer and one of the gateways',
+    `npm run patchgate -- push --to ${url} --base ${model(0)} --target ${model(1)} ${caller}`,
+    '# and back',
+    `npm run patchgate -- pull --from ${url} --out pulled.safetensors ${caller}`,
+  ];
+}
