@@ -1,4 +1,4 @@
-/** Real etcd and Redis, each on free loopback ports in a folder of its own, to be killed, paused and brought back. */
+/** Real etcd, Redis and others, each on free loopback ports in a folder of its own, to be killed, paused and brought back. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,9 +9,13 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 
 /** Why tests that need the program are left out here; false where it is, or where nothing may be left out. */
-export function skipWithout(program: string, debianPackage: string): string | false {
+export function skipWithout(
+  program: string,
+  debianPackage: string,
+  versionFlag = '--version',
+): string | false {
   try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' });
+    execFileSync(program, [versionFlag], { stdio: 'ignore' });
     return false;
   } catch {
     return process.env['CI'] === 'true' ? false : `no ${program} here: apt-get install ${debianPackage}`;
@@ -46,27 +50,31 @@ export async function startRedis(t: Test): Promise<RunningServer> {
   return startServer(t, 'redis-server', port, [...address, ...files, '--notify-keyspace-events', 'KA']);
 }
 
-async function newFolder(t: Test): Promise<string> {
+/** A folder that goes with the test. */
+export async function newFolder(t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-server-'));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
-async function startServer(
+/** `output` is called with what it prints. Ends with the test. */
+export async function startServer(
   t: Test,
   program: string,
   port: number,
   args: readonly string[],
+  output?: (text: string) => void,
 ): Promise<RunningServer> {
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
-    child = spawn(program, args, { stdio: 'ignore' });
+    child = spawn(program, args, { stdio: ['ignore', output === undefined ? 'ignore' : 'pipe', 'ignore'] });
+    child.stdout?.on('data', (piece: Buffer) => output?.(piece.toString()));
     await untilListening(port);
   };
   const kill = async (): Promise<void> => {
     const ending = child;
     child = undefined;
-    if (ending === undefined) return;
+    if (ending === undefined || ending.exitCode !== null) return;
     const exit = once(ending, 'exit');
     ending.kill('SIGKILL');
     await exit;
@@ -82,7 +90,7 @@ async function startServer(
   };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

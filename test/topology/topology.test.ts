@@ -1,0 +1,183 @@
+/** The whole stack as processes: pushes and pulls cross it, one gateway is killed under load, and Prometheus tells of it. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import t from 'tap';
+import { MODEL } from '../../gateway/demo/stack.ts';
+import { pullModel } from '../../gateway/push/pull.ts';
+import { pushPatch } from '../../gateway/push/push.ts';
+import { filledIn, queries, rules } from '../deploy/expressions.ts';
+import { skipWithout, until } from '../lists/servers.ts';
+import { sleep } from '../path/stage.ts';
+import { type Attempt, ask, beginDownload, keepAsking, workerOf } from './callers.ts';
+import { openYard, queried, type Tenant, type Yard } from './yard.ts';
+
+const skip =
+  skipWithout('redis-server', 'redis-server') ||
+  skipWithout('etcd', 'etcd-server') ||
+  skipWithout('prometheus', 'prometheus') ||
+  skipWithout('haproxy', 'haproxy', '-v');
+
+/** In the list `fleet` of tenant-a, which lives in etcd. */
+const FLEET = ['127.0.0.10', '127.0.0.11', '127.0.0.12', '127.0.0.13'];
+const STRANGER = '127.0.0.99';
+const DOWNLOADS = 8;
+/** What the stack has none of: revocation lists, keys that are fetched. */
+const NOT_HERE = ['Revocation lists: time left', "Fetches of issuers' keys"];
+
+async function put(yard: Yard, key: string): Promise<void> {
+  const body = JSON.stringify({ key: Buffer.from(key).toString('base64'), value: '' });
+  await fetch(`http://127.0.0.1:${yard.etcd.port}/v3/kv/put`, { method: 'POST', body });
+}
+
+/** The names of the gateways whose access log has a line with these. */
+function loggedBy({ gateways }: Yard, wanted: Readonly<Record<string, unknown>>): readonly string[] {
+  const matches = (line: Readonly<Record<string, unknown>>): boolean =>
+    Object.entries(wanted).every(([key, value]) => line[key] === value);
+  return gateways.filter((gateway) => gateway.log().some(matches)).map(({ name }) => name);
+}
+
+/** Alerts that are firing, by name and instance. */
+const firing = async ({ prometheus }: Yard): Promise<readonly string[]> =>
+  (await queried(prometheus, 'ALERTS{alertstate="firing"}')).map(({ metric }) =>
+    `${metric['alertname']} ${metric['instance'] ?? ''}`.trim(),
+  );
+
+t.test('the stack of docker-compose.yml on this machine', { skip, timeout: 120_000 }, async (t) => {
+  const yard = await openYard(t);
+  const { gateways, folder } = yard;
+  const [first, second] = gateways;
+  const worker = await workerOf(yard, 'tenant-a');
+  const epoch = (number: number): string => join(folder, 'models', `epoch-${number}.safetensors`);
+  const large = (number: number): string => join(folder, 'models', `large-${number}.safetensors`);
+  const nodeModel = async (tenant: Tenant, out: string): Promise<Buffer> => {
+    const outPath = join(folder, out);
+    await pullModel({ ...(await workerOf(yard, tenant)), modelId: MODEL, outPath });
+    return readFile(outPath);
+  };
+
+  await t.test('weights are pushed and pulled through balancer and gateways', async (t) => {
+    const base = { ...worker, modelId: MODEL, basePath: large(0), targetPath: large(1) };
+    t.match(await pushPatch(base), { status: 201, version: 1 });
+    t.ok((await nodeModel('tenant-a', 'pulled.safetensors')).equals(await readFile(large(1))));
+    t.ok((await nodeModel('tenant-b', 'other.safetensors')).equals(await readFile(epoch(0))));
+  });
+
+  await t.test(
+    'the client is who called the balancer, at both gateways, and lists in etcd and Redis hold',
+    async (t) => {
+      const statusOf = async (address: string): Promise<number> => (await ask(worker, address)).status;
+      const everywhere = (address: string, status: number): Promise<boolean> =>
+        until(async () => {
+          await statusOf(address);
+          const wanted = { 'client.address': address, 'http.response.status_code': status };
+          return loggedBy(yard, { ...wanted, 'network.peer.address': '127.0.0.1' }).length === 2;
+        });
+      t.equal(await statusOf(FLEET[0] ?? ''), 403);
+      await put(yard, '/patchgate/tenant-a/fleet/127.0.0.8/29');
+      t.ok(await everywhere(FLEET[0] ?? '', 200), 'both let it in once etcd has it');
+      t.equal(await statusOf(STRANGER), 403);
+      const nobody = await ask({ ...worker, certPem: '', keyPem: '' }, STRANGER);
+      t.equal(nobody.status, 0, 'without a certificate there is no answer');
+      const redis = new Redis(yard.redis.port, '127.0.0.1');
+      t.teardown(() => redis.disconnect());
+      await redis.sadd('tenant-a:blocked', '127.0.0.15');
+      t.ok(await everywhere('127.0.0.15', 403), 'both refuse what Redis blocks');
+    },
+  );
+
+  await t.test('Prometheus scrapes both, and nothing is amiss', async (t) => {
+    const up = async (): Promise<boolean> => (await queried(yard.prometheus, 'up == 1')).length === 2;
+    t.ok(await until(up));
+    t.ok(await until(async () => (await firing(yard)).length === 0), 'no alert is left of the start');
+  });
+
+  const attempts: Attempt[] = [];
+  let stopped = false;
+  const load = [...FLEET, ...FLEET].map((address) => keepAsking(worker, address, attempts, () => stopped));
+  const pushes = (async () => {
+    const other = await workerOf(yard, 'tenant-b');
+    const versions: number[] = [];
+    for (let round = 0; !stopped; round += 1) {
+      const [basePath, targetPath] = [epoch(round % 2), epoch((round + 1) % 2)];
+      versions.push((await pushPatch({ ...other, modelId: MODEL, basePath, targetPath })).version);
+      await sleep(200);
+    }
+    return versions;
+  })();
+
+  await t.test('one gateway is killed under load: only what it carried is lost', async (t) => {
+    const downloads = [];
+    for (let index = 0; index < DOWNLOADS; index += 1)
+      downloads.push(await beginDownload(worker, FLEET[index % FLEET.length] ?? ''));
+    await sleep(1000);
+    const killedMs = performance.now();
+    first.kill();
+    const wholes = await Promise.all(downloads.map(({ finish }) => finish()));
+    t.ok(await until(() => attempts.filter(({ openedMs }) => openedMs > killedMs).length > 300, 30_000));
+    const told = downloads.map((each, index) => ({ ...each.told, status: wholes[index] ? 200 : 0 }));
+    const all = [...attempts, ...told];
+    const lost = all.filter(({ status }) => status !== 200);
+    const gatewayOf = ({ address, port }: Attempt): string | undefined => yard.gatewayOf(address, port);
+    t.ok(await until(() => [...lost, ...told].every((each) => gatewayOf(each) !== undefined)));
+    t.same([...new Set(lost.map(gatewayOf))], [first.name], 'all that failed was carried by the dead one');
+    t.ok(
+      lost.every(({ openedMs }) => openedMs < killedMs),
+      'a connection opened afterwards never fails',
+    );
+    t.equal(
+      new Set(lost.map(({ address, port }) => `${address}:${port}`)).size,
+      lost.length,
+      'one a connection',
+    );
+    const outcomes = told.map((each) => `${gatewayOf(each)} ${each.status}`);
+    t.same(
+      [...new Set(outcomes)].toSorted(),
+      [`${first.name} 0`, `${second.name} 200`],
+      'downloads of the dead one are cut, those of the other are whole',
+    );
+    const small = lost.length - told.filter(({ status }) => status === 0).length;
+    t.comment(
+      `${all.length} requests, ${lost.length} lost: ${small} small ones and ${lost.length - small} downloads`,
+    );
+  });
+
+  await t.test('Prometheus sees it down, and the alert fires', async (t) => {
+    t.ok(
+      await until(async () => (await firing(yard)).includes(`GatewayDown 127.0.0.1:${first.admin}`), 20_000),
+    );
+    t.same(await firing(yard), [`GatewayDown 127.0.0.1:${first.admin}`], 'and no other');
+  });
+
+  await t.test('once it is back it takes its share, and the alert is over', async (t) => {
+    const before = first.log().length;
+    await first.restart();
+    t.ok(await until(() => first.log().length > before + 20), 'requests come to it again');
+    t.ok(await until(async () => (await firing(yard)).length === 0));
+  });
+
+  stopped = true;
+  await Promise.all(load);
+
+  await t.test('no push failed: what was cut went on through the other gateway', async (t) => {
+    const versions = await pushes;
+    t.same(
+      versions,
+      versions.map((_, index) => index + 1),
+    );
+    const last = await readFile(epoch(versions.length % 2));
+    t.ok(
+      (await nodeModel('tenant-b', 'last.safetensors')).equals(last),
+      'and the weights are the last ones pushed',
+    );
+    t.comment(`${versions.length} pushes`);
+  });
+
+  await t.test('every query of the dashboard and every rule is one Prometheus can answer', async (t) => {
+    const empty: string[] = [];
+    for (const { panel, expr } of queries)
+      if ((await queried(yard.prometheus, filledIn(expr, '20s'))).length === 0) empty.push(panel);
+    t.same(empty, NOT_HERE);
+    for (const { expr } of rules) await queried(yard.prometheus, expr);
+  });
+});
