@@ -4,11 +4,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { chmod, copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { PLAIN, runPlainly } from '../commands/plain-process.ts';
 import { ports, writePolicy } from '../commands/process.ts';
 import { newFolder, skipWithout } from '../lists/servers.ts';
 import { exchange, HOST, isWhole, rawNode, secure } from '../path/stage.ts';
 import { readText } from './deployed.ts';
-import { buildByHand, PLAIN } from './image-steps.ts';
+import { buildByHand } from './image-steps.ts';
 
 const skip =
   skipWithout('setpriv', 'util-linux') ||
@@ -45,14 +46,8 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
   const words = [...image.entrypoint, ...image.command].map(inImage).slice(1);
   const [uid = '', gid = ''] = image.user.split(':');
   const asUser = [
-    '--reuid',
-    uid,
-    '--regid',
-    gid,
-    '--clear-groups',
-    '--no-new-privs',
-    '--bounding-set',
-    '-all',
+    ...['--reuid', uid, '--regid', gid, '--clear-groups', '--no-new-privs', '--bounding-set', '-all'],
+    ...PLAIN,
   ];
   const child = spawn(
     'setpriv',
@@ -97,7 +92,7 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
     const [, ...rest] = image.healthcheck;
     const env = { ...image.environment, PATCHGATE_ADMIN: `http://127.0.0.1:${admin}` };
     try {
-      execFileSync('env', [...PLAIN, node, ...rest], { env, stdio: 'pipe' });
+      runPlainly([node, ...rest], { env });
       return 0;
     } catch (error) {
       return (error as { readonly status: number }).status;

@@ -1,8 +1,8 @@
 /** The steps of the Dockerfile done by hand, in folders: what the image will hold, without anything that runs containers. */
 
-import { execFileSync } from 'node:child_process';
 import { cp, mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { runPlainly } from '../commands/plain-process.ts';
 import { execWords, readDockerfile, repositoryPath } from './deployed.ts';
 
 /** A stage that is done. Paths in the image start at `root`. */
@@ -18,9 +18,6 @@ export interface Stage {
 interface Building extends Stage {
   readonly workingFolder: string;
 }
-
-/** Words for `env`: the runner of tests gives every process its own options for Node, which those of an image have not. */
-export const PLAIN = ['-u', 'NODE_OPTIONS'];
 
 const EMPTY = { environment: {}, user: 'root', entrypoint: [], command: [], healthcheck: [] };
 
@@ -97,9 +94,8 @@ async function copy(
 
 function run({ root, workingFolder }: Building, text: string): void {
   const PATH = `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`;
-  execFileSync('env', [...PLAIN, 'sh', '-c', text], {
+  runPlainly(['sh', '-c', text], {
     cwd: join(root, workingFolder),
     env: { ...process.env, PATH, npm_config_prefer_offline: 'true' },
-    stdio: 'pipe',
   });
 }
