@@ -89,10 +89,18 @@ t.test('the tenant the README writes has no fault', async (t) => {
 });
 
 t.test('every file and folder the documents link to is there', async (t) => {
-  for (const document of ['README.md', 'CONTRIBUTING.md']) {
+  for (const document of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md']) {
     const text = readFileSync(folder(document), 'utf8');
     for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g))
       t.ok(existsSync(folder(target)), target);
+  }
+});
+
+t.test('every claim of SECURITY.md names a test that is there under this title', async (t) => {
+  const links = [...readFileSync(folder('SECURITY.md'), 'utf8').matchAll(/\[([^\]]+)\]\((test\/[^)]+)\)/g)];
+  t.ok(links.length > 30);
+  for (const [, title = '', file = ''] of links) {
+    if (file.endsWith('.test.ts')) t.ok(readFileSync(folder(file), 'utf8').includes(title), title);
   }
 });
 
