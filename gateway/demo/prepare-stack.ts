@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createModel } from '../sync-node/create-model.ts';
+import { readState } from '../sync-node/model-state.ts';
 import { quoted } from './curl-lines.ts';
 import { AUDIENCE, ISSUER } from './demo-policy.ts';
 import {
@@ -65,13 +66,12 @@ async function writeTokens(folder: string, { workers }: DevelopmentPki): Promise
 async function writeModels(folder: string): Promise<void> {
   const trainer = new Trainer(join(folder, 'models'));
   await trainer.save();
-  for (const node of Object.values(nodeNames))
-    await createModel(join(folder, 'nodes', node), MODEL, trainer.weightsPath).catch(unlessThere);
+  for (const name of Object.values(nodeNames)) {
+    const root = join(folder, 'nodes', name);
+    const isThere = (await readState(join(root, MODEL))) !== undefined;
+    if (!isThere) await createModel(root, MODEL, trainer.weightsPath);
+  }
   await trainer.trainEpoch();
-}
-
-function unlessThere(error: Error): void {
-  if (!error.message.startsWith('there is a model')) throw error;
 }
 
 /** A file that is there is kept: what was made with it may run. */

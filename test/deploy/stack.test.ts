@@ -106,6 +106,7 @@ t.test('gateways, balancer and Prometheus agree on names, addresses and ports', 
     const [edge, watch] = [addressOf(gateway, 'edge'), addressOf(gateway, 'watch')];
     t.equal(resolved(gateway, listener.address.host), edge);
     t.equal(resolved(gateway, admin.host), watch);
+    t.equal(gateway.environment?.['PATCHGATE_ADMIN'], `http://${admin.host}:${admin.port}`);
     t.match(config, `${edge}:${listener.address.port} addr ${watch}\n`);
     t.ok(prometheus.scrape_configs[0].static_configs[0].targets.includes(`${watch}:${admin.port}`));
   }

@@ -111,8 +111,8 @@ t.test('the stack of docker-compose.yml on this machine', { skip, timeout: 120_0
     for (let index = 0; index < DOWNLOADS; index += 1)
       downloads.push(await beginDownload(worker, FLEET[index % FLEET.length] ?? ''));
     await sleep(1000);
+    await first.kill();
     const killedMs = performance.now();
-    first.kill();
     const wholes = await Promise.all(downloads.map(({ finish }) => finish()));
     t.ok(await until(() => attempts.filter(({ openedMs }) => openedMs > killedMs).length > 300, 30_000));
     const told = downloads.map((each, index) => ({ ...each.told, status: wholes[index] ? 200 : 0 }));

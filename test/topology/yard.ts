@@ -32,8 +32,8 @@ export interface RunningGateway {
   readonly name: string;
   readonly edge: number;
   readonly admin: number;
-  /** SIGKILL. */
-  kill(): void;
+  /** SIGKILL, and gone. */
+  kill(): Promise<unknown>;
   /** On the same ports, after a kill. */
   restart(): Promise<void>;
   /** Its access log so far. */
@@ -123,7 +123,10 @@ async function startGateway(t: Test, index: number, around: Surroundings): Promi
     name: `gateway-${index}`,
     edge,
     admin,
-    kill: () => void running.child.kill('SIGKILL'),
+    kill: () => {
+      running.child.kill('SIGKILL');
+      return running.ended;
+    },
     restart: async () => {
       before.push(running);
       running = start(t, ['serve', '--config', policies]);
