@@ -4,15 +4,22 @@
  */
 
 import { type KeyObject, verify } from 'node:crypto';
+import { type NameTable, NameTableBuilder } from '../core/name-table.ts';
+import { finish } from '../core/prefix-tree.ts';
+import { randomSeed } from '../lists/revoked.ts';
 import { DER, type DerElement, DerError, derElements, derOnly, derTime, serialText } from './der.ts';
 
-/** One list, its signature not yet looked at. */
-export interface RevocationList {
+/** What a list says. */
+export interface RevokedSerials {
   readonly thisUpdateMs: number;
   /** Absent where the authority does not say when the next one comes. */
   readonly nextUpdateMs?: number;
   /** Serial numbers: lower-case hexadecimal without leading zeros. */
-  readonly serials: ReadonlySet<string>;
+  readonly serials: NameTable;
+}
+
+/** One list, its signature not yet looked at. */
+export interface RevocationList extends RevokedSerials {
   /** Whether this key signed it. */
   isSignedBy(publicKey: KeyObject): boolean;
 }
@@ -71,7 +78,7 @@ function hashOf(algorithm: DerElement): string | null {
 }
 
 /** version, signature, issuer, thisUpdate, nextUpdate, revokedCertificates, extensions. */
-function readContents(tbs: DerElement, algorithm: DerElement): Omit<RevocationList, 'isSignedBy'> {
+function readContents(tbs: DerElement, algorithm: DerElement): RevokedSerials {
   const parts = [...derElements(tbs.contents)];
   if (parts[0]?.tag === DER.INTEGER && parts.shift()?.contents.toString('hex') !== VERSION_2) {
     throw new DerError('its version is not 2');
@@ -95,16 +102,16 @@ function readContents(tbs: DerElement, algorithm: DerElement): Omit<RevocationLi
 const isTime = (element: DerElement | undefined): boolean =>
   element?.tag === DER.UTC_TIME || element?.tag === DER.GENERALIZED_TIME;
 
-function readSerials(revoked: DerElement | undefined): ReadonlySet<string> {
-  const serials = new Set<string>();
+function readSerials(revoked: DerElement | undefined): NameTable {
+  const serials = new NameTableBuilder(randomSeed());
   for (const entry of revoked === undefined ? [] : derElements(revoked.contents)) {
     const [serial, date, extensions] = derElements(entry.contents);
     if (serial?.tag !== DER.INTEGER || !isTime(date))
       throw new DerError('it has an entry without number or time');
     if (extensions !== undefined) refuseCritical(extensions);
-    serials.add(serialText(serial.contents.toString('hex')));
+    serials.add(serialText(serial.contents.toString('hex')), 0);
   }
-  return serials;
+  return finish(serials.build());
 }
 
 /** A list for some of the certificates only, a difference to another list, an entry of another issuer: all critical. */

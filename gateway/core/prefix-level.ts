@@ -9,6 +9,16 @@ const MOST_ROOT_BITS = 18;
 /** No entry holds the address. */
 export const NONE = -1;
 
+/** A level as plain data. */
+export interface LevelTables {
+  /** Words of a key. */
+  readonly width: number;
+  readonly skip: number;
+  readonly rootBits: number;
+  readonly entries: Uint32Array;
+  readonly root: Uint32Array;
+}
+
 /**
  * Sorted entries and, over them, a root with a branch for each value of the bits in which the keys begin to differ. As
  * no prefix holds another, the one that may hold an address is the last whose key is not above it. An entry is its key
@@ -16,6 +26,8 @@ export const NONE = -1;
  * for its branch and for its entries.
  */
 export class PrefixLevel {
+  /** What it consists of: another one over the same tables answers alike. */
+  readonly tables: LevelTables;
   readonly #width: number;
   readonly #entries: Uint32Array;
   /** Leading bits all prefixes, and so all addresses they hold, have in common. */
@@ -24,12 +36,13 @@ export class PrefixLevel {
   /** Where the entries of each branch begin, and at the end how many there are. */
   readonly #root: Uint32Array;
 
-  private constructor(width: number, entries: Uint32Array, skip: number, rootBits: number) {
-    this.#width = width;
-    this.#entries = entries;
-    this.#skip = skip;
-    this.#rootBits = rootBits;
-    this.#root = new Uint32Array(2 ** rootBits + 1);
+  constructor(tables: LevelTables) {
+    this.tables = tables;
+    this.#width = tables.width;
+    this.#entries = tables.entries;
+    this.#skip = tables.skip;
+    this.#rootBits = tables.rootBits;
+    this.#root = tables.root;
   }
 
   /** `members` are entries of the columns, in order, none of them in another. */
@@ -50,7 +63,9 @@ export class PrefixLevel {
       Math.min(MOST_ROOT_BITS, Math.floor(Math.log2(members.length / ENTRIES_A_BRANCH))),
     );
     // The bits of a branch have to lie within the key.
-    const level = new PrefixLevel(width, entries, Math.min(skip, width * 32 - rootBits), rootBits);
+    skip = Math.min(skip, width * 32 - rootBits);
+    const root = new Uint32Array(2 ** rootBits + 1);
+    const level = new PrefixLevel({ width, skip, rootBits, entries, root });
     yield* level.#fillRoot();
     return level;
   }

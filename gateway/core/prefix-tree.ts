@@ -2,7 +2,7 @@
 
 import type { Address, Prefix } from './address.ts';
 import { PrefixColumns, STEP, type Steps } from './prefix-columns.ts';
-import { NONE, PrefixLevel } from './prefix-level.ts';
+import { type LevelTables, NONE, PrefixLevel } from './prefix-level.ts';
 
 /** The longest prefix that holds an address. */
 export interface PrefixMatch {
@@ -25,6 +25,23 @@ export interface PrefixTree {
   entries(): Iterable<PrefixEntry>;
   /** Entries left out because their prefix stood before: their number, and that of the first. The first thousand. */
   readonly repeats: readonly (readonly [number: number, first: number])[];
+  /** What it consists of, not a copy. */
+  readonly tables: TreeTables;
+}
+
+/** A tree as plain data, which another process can have: `treeOf` makes one of it without building anything. */
+export interface TreeTables {
+  readonly four: readonly LevelTables[];
+  readonly six: readonly LevelTables[];
+  /** Of IPv6 prefixes longer than 64 bits. */
+  readonly sixLong: readonly LevelTables[];
+  readonly repeats: PrefixTree['repeats'];
+}
+
+/** The tree over tables that were another's. */
+export function treeOf({ four, six, sixLong, repeats }: TreeTables): PrefixTree {
+  const levelsOf = (tables: readonly LevelTables[]) => tables.map((each) => new PrefixLevel(each));
+  return new NestedLevels(levelsOf(four), levelsOf(six), levelsOf(sixLong), repeats);
 }
 
 export interface PrefixEntry extends PrefixMatch {
@@ -138,13 +155,13 @@ class NestedLevels implements PrefixTree {
   readonly #four: readonly PrefixLevel[];
   readonly #six: readonly PrefixLevel[];
   readonly #sixLong: readonly PrefixLevel[];
-  readonly repeats: Repeats;
+  readonly repeats: PrefixTree['repeats'];
 
   constructor(
     four: readonly PrefixLevel[],
     six: readonly PrefixLevel[],
     sixLong: readonly PrefixLevel[],
-    repeats: Repeats,
+    repeats: PrefixTree['repeats'],
   ) {
     this.repeats = repeats;
     this.#four = four;
@@ -158,6 +175,16 @@ class NestedLevels implements PrefixTree {
 
   get byteLength(): number {
     return this.#all.reduce((sum, level) => sum + level.byteLength, 0);
+  }
+
+  get tables(): TreeTables {
+    const tablesOf = (levels: readonly PrefixLevel[]) => levels.map(({ tables }) => tables);
+    return {
+      four: tablesOf(this.#four),
+      six: tablesOf(this.#six),
+      sixLong: tablesOf(this.#sixLong),
+      repeats: this.repeats,
+    };
   }
 
   contains(address: Address): boolean {

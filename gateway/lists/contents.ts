@@ -4,6 +4,7 @@ import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { MOST_NUMBER, STEP, type Steps } from '../core/prefix-columns.ts';
 import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
 import { readEntry } from './entry.ts';
+import { EntryPlaces, KeyTextsBuilder } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
 export interface ListContents extends LiveContents {
@@ -12,13 +13,28 @@ export interface ListContents extends LiveContents {
   placeOf(number: number): string;
 }
 
+/** What was read of a source, as plain data but for the methods over it. */
+export interface ReadContents extends ListContents {
+  readonly places: EntryPlaces;
+}
+
+/** Of a tree and where its entries stand; `nextEndMs` is Infinity where none of them ends. */
+export function contentsOf(tree: PrefixTree, places: EntryPlaces, nextEndMs: number): ReadContents {
+  return {
+    tree,
+    places,
+    placeOf: (number) => places.of(number),
+    ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }),
+  };
+}
+
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */
 const MOST_FAULTS = 20;
 /** Lines between two looks at whether to give way. */
 const LINES = STEP >> 3;
 
 /** Reads a list written as text, one entry a line; entries that ended before `nowMs` do not count. */
-function* readText(file: string, text: string, nowMs: number): Steps<ListContents | readonly PolicyFault[]> {
+function* readText(file: string, text: string, nowMs: number): Steps<ReadContents | readonly PolicyFault[]> {
   const reading = new Reading(nowMs);
   let start = 0;
   for (let line = 1; start <= text.length; line++) {
@@ -33,7 +49,7 @@ function* readText(file: string, text: string, nowMs: number): Steps<ListContent
     start = end + 1;
     if (line % LINES === 0) yield;
   }
-  return yield* reading.finish((number) => `${file}:${number}`);
+  return yield* reading.finish(new EntryPlaces(file));
 }
 
 /** Reads entries that each have a key of their own: `place` and key tell where one stands. */
@@ -41,19 +57,20 @@ function* readKeyed(
   place: string,
   entries: ReadonlyMap<string, string>,
   nowMs: number,
-): Steps<ListContents | readonly PolicyFault[]> {
+): Steps<ReadContents | readonly PolicyFault[]> {
   const reading = new Reading(nowMs);
-  const keys: string[] = [];
+  const keys = new KeyTextsBuilder();
   for (const [key, text] of entries) {
-    const problem = reading.read(text, keys.length);
+    const problem = reading.read(text, keys.count);
     if (problem !== undefined) reading.fault(fileFault(`${place} ${key}`, problem));
-    if (keys.push(key) % LINES === 0) yield;
+    keys.add(key);
+    if (keys.count % LINES === 0) yield;
   }
-  return yield* reading.finish((number) => `${place} ${keys[number] ?? ''}`);
+  return yield* reading.finish(new EntryPlaces(place, yield* keys.build()));
 }
 
 /** Prefixes, one an entry. */
-export const prefixReader: ListReader<ListContents> = { text: readText, keyed: readKeyed };
+export const prefixReader: ListReader<ReadContents> = { text: readText, keyed: readKeyed };
 
 class Reading {
   readonly #builder = new PrefixTreeBuilder();
@@ -81,13 +98,8 @@ class Reading {
     if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
   }
 
-  *finish(placeOf: (number: number) => string): Steps<ListContents | readonly PolicyFault[]> {
+  *finish(places: EntryPlaces): Steps<ReadContents | readonly PolicyFault[]> {
     if (this.#faults.length > 0) return this.#faults;
-    const tree = yield* this.#builder.build();
-    return {
-      tree,
-      placeOf,
-      ...(this.#nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs: this.#nextEndMs }),
-    };
+    return contentsOf(yield* this.#builder.build(), places, this.#nextEndMs);
   }
 }

@@ -1,13 +1,37 @@
 /** Lists of what is revoked: certificates or tokens, one an entry, perhaps for a time. */
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
+import { type NameTable, NameTableBuilder } from '../core/name-table.ts';
 import { STEP, type Steps } from '../core/prefix-columns.ts';
 import { untilOption } from './entry.ts';
+import { EntryPlaces, KeyTextsBuilder } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
 export interface RevokedContents extends LiveContents {
-  /** Canonical entries, each with where it stands: `file:line`. */
-  readonly places: ReadonlyMap<string, string>;
+  /** Canonical entries. */
+  readonly names: NameTable;
+  /** `file:line` of the entry of that number, or what else says where it stands. */
+  placeOf(number: number): string;
+}
+
+/** What was read of a source, as plain data but for the methods over it. */
+export interface ReadRevoked extends RevokedContents {
+  readonly places: EntryPlaces;
+}
+
+/** Of entries and where they stand; `nextEndMs` is Infinity where none of them ends. */
+export function revokedOf(names: NameTable, places: EntryPlaces, nextEndMs: number): ReadRevoked {
+  return {
+    names,
+    places,
+    placeOf: (number) => places.of(number),
+    ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }),
+  };
+}
+
+/** What the hash of a table of names begins with. */
+export function randomSeed(): number {
+  return Math.floor(Math.random() * 2 ** 32);
 }
 
 /** How an entry names a certificate: by its fingerprint, or by the serial number its authority gave it. */
@@ -44,22 +68,31 @@ function revokedReader(
   parse: (text: string) => string | undefined,
   expected: string,
   what: string,
-): ListReader<RevokedContents> {
+): ListReader<ReadRevoked> {
   const read = (entry: string): Entry | string => readEntry(entry, parse, what);
   return {
-    text: (file, text, nowMs) => {
-      const lines = text.split('\n').map((line, index) => [index + 1, line] as const);
-      return readEntries(lines, read, nowMs, {
-        placeOf: (line) => `${file}:${line}`,
-        faultAt: (line, problem, column) => ({ ...fileFault(file, problem, expected), line, column }),
-      });
+    *text(file, text, nowMs) {
+      const reading = new Reading(read, nowMs);
+      for (const [index, written] of text.split('\n').entries()) {
+        const problem = reading.read(written, index + 1);
+        if (problem !== undefined) {
+          const column = written.length - written.trimStart().length + 1;
+          reading.fault({ ...fileFault(file, problem, expected), line: index + 1, column });
+        }
+        if (index % STEP === STEP - 1) yield;
+      }
+      return yield* reading.finish(new EntryPlaces(file));
     },
-    keyed: (place, entries, nowMs) => {
-      const placeOf = (key: string): string => `${place} ${key}`;
-      return readEntries([...entries], read, nowMs, {
-        placeOf,
-        faultAt: (key, problem) => fileFault(placeOf(key), problem, expected),
-      });
+    *keyed(place, entries, nowMs) {
+      const reading = new Reading(read, nowMs);
+      const keys = new KeyTextsBuilder();
+      for (const [key, written] of entries) {
+        const problem = reading.read(written, keys.count);
+        if (problem !== undefined) reading.fault(fileFault(`${place} ${key}`, problem, expected));
+        keys.add(key);
+        if (keys.count % STEP === 0) yield;
+      }
+      return yield* reading.finish(new EntryPlaces(place, yield* keys.build()));
     },
   };
 }
@@ -80,43 +113,37 @@ function readEntry(text: string, parse: (text: string) => string | undefined, wh
   return typeof untilMs === 'string' ? untilMs : { canonical, untilMs };
 }
 
-interface Told<Key> {
-  placeOf(key: Key): string;
-  faultAt(key: Key, problem: string, column: number): PolicyFault;
-}
-
-function* readEntries<Key>(
-  entries: readonly (readonly [key: Key, text: string])[],
-  read: (text: string) => Entry | string,
-  nowMs: number,
-  told: Told<Key>,
-): Steps<RevokedContents | readonly PolicyFault[]> {
-  const reading = new Reading();
-  const faults: PolicyFault[] = [];
-  for (const [at, [key, written]] of entries.entries()) {
-    const text = written.replace(COMMENT, '').trim();
-    const entry = text === '' ? undefined : read(text);
-    if (typeof entry === 'object') reading.add(entry, nowMs, told.placeOf(key));
-    else if (entry !== undefined && faults.length < MOST_FAULTS)
-      faults.push(told.faultAt(key, entry, written.indexOf(text) + 1));
-    if (at % STEP === STEP - 1) yield;
-  }
-  return faults.length > 0 ? faults : reading.contents;
-}
-
 /** The entries that count, so far. */
 class Reading {
-  readonly #places = new Map<string, string>();
+  readonly #read: (text: string) => Entry | string;
+  readonly #nowMs: number;
+  readonly #names = new NameTableBuilder(randomSeed());
+  readonly #faults: PolicyFault[] = [];
   #nextEndMs = Number.POSITIVE_INFINITY;
 
-  add({ canonical, untilMs = Number.POSITIVE_INFINITY }: Entry, nowMs: number, place: string): void {
-    if (untilMs <= nowMs) return;
-    this.#nextEndMs = Math.min(this.#nextEndMs, untilMs);
-    this.#places.set(canonical, place);
+  constructor(read: (text: string) => Entry | string, nowMs: number) {
+    this.#read = read;
+    this.#nowMs = nowMs;
   }
 
-  get contents(): RevokedContents {
-    const nextEndMs = this.#nextEndMs;
-    return { places: this.#places, ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }) };
+  /** A sentence when the text is no entry. */
+  read(written: string, number: number): string | undefined {
+    const text = written.replace(COMMENT, '').trim();
+    const entry = text === '' ? undefined : this.#read(text);
+    if (typeof entry === 'string') return entry;
+    const { canonical, untilMs = Number.POSITIVE_INFINITY } = entry ?? {};
+    if (canonical === undefined || untilMs <= this.#nowMs) return undefined;
+    this.#nextEndMs = Math.min(this.#nextEndMs, untilMs);
+    this.#names.add(canonical, number);
+    return undefined;
+  }
+
+  fault(fault: PolicyFault): void {
+    if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
+  }
+
+  *finish(places: EntryPlaces): Steps<ReadRevoked | readonly PolicyFault[]> {
+    if (this.#faults.length > 0) return this.#faults;
+    return revokedOf(yield* this.#names.build(), places, this.#nextEndMs);
   }
 }

@@ -41,8 +41,13 @@ function writtenPart(
 ): ListPart<ListContents> {
   const lines = cidrs.map((_, index) => places.at([...path, 'cidrs', index], '').line);
   const tree = buildPrefixTree(cidrs);
-  const placeOf = (number: number): string => `${places.file}:${lines[number]}`;
-  return { place: places.file, contents: { tree, placeOf }, isCurrent: true };
+  // Not of `places` themselves, which hold the whole file.
+  const { file } = places;
+  return {
+    place: file,
+    contents: { tree, placeOf: (number) => `${file}:${lines[number]}` },
+    isCurrent: true,
+  };
 }
 
 /** Faults of names at `path` that no list has. */

@@ -2,12 +2,21 @@
 
 import type { VerifiedCertificate } from '../core/facts.ts';
 import type { PolicyFault } from '../core/fault.ts';
+import { ABSENT, NameTableBuilder } from '../core/name-table.ts';
+import { finish } from '../core/prefix-tree.ts';
+import { EntryPlaces } from '../lists/entry-places.ts';
 import type { ListPart, ListReader } from '../lists/live-list.ts';
-import { type RevokedContents, revokedCertificates, revokedTokens } from '../lists/revoked.ts';
+import {
+  type RevokedContents,
+  randomSeed,
+  revokedCertificates,
+  revokedOf,
+  revokedTokens,
+} from '../lists/revoked.ts';
 import { followSources, type ListServers, type WrittenSources } from './list-sources.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { VerifiedToken } from './token-memory.ts';
-import type { Places } from './yaml-file.ts';
+import type { Path, Places } from './yaml-file.ts';
 
 /** What is revoked, and by which line. */
 class Revoked {
@@ -22,8 +31,8 @@ class Revoked {
     for (const { contents, place } of this.parts) {
       if (contents === undefined) return `the list of those revoked was never read (${place})`;
       for (const name of names) {
-        const found = contents.places.get(name);
-        if (found !== undefined) return `it was revoked by ${found}`;
+        const found = contents.names.find(name);
+        if (found !== ABSENT) return `it was revoked by ${contents.placeOf(found)}`;
       }
     }
     return undefined;
@@ -84,12 +93,16 @@ async function readParts(
 }> {
   const path = ['revocation', key];
   const { lists, faults } = await followSources(places, path, written, servers, reader);
-  const own = new Map<string, string>();
-  for (const [index, entry] of written.entries.entries()) {
-    const { file, line } = places.at([...path, 'entries', index], '');
-    own.set(entry, `${file}:${line}`);
-  }
   const parts: ListPart<RevokedContents>[] = [...lists];
-  if (own.size > 0) parts.push({ place: places.file, contents: { places: own }, isCurrent: true });
+  if (written.entries.length > 0) parts.push(writtenPart(places, [...path, 'entries'], written.entries));
   return { parts, faults };
+}
+
+/** Entries are numbered by the lines they stand on. */
+function writtenPart(places: Places, path: Path, entries: readonly string[]): ListPart<RevokedContents> {
+  const { file } = places;
+  const names = new NameTableBuilder(randomSeed());
+  for (const [index, entry] of entries.entries()) names.add(entry, places.at([...path, index], '').line);
+  const contents = revokedOf(finish(names.build()), new EntryPlaces(file), Number.POSITIVE_INFINITY);
+  return { place: file, contents, isCurrent: true };
 }

@@ -4,6 +4,7 @@ import t from 'tap';
 import { ClientAuthorities, type RevocationRules } from '../../gateway/certificates/client-authorities.ts';
 import { readRevocationLists } from '../../gateway/certificates/revocation-list.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
+import { namesOf } from '../lists/revoked-names.ts';
 import { OpensslFolder } from './openssl.ts';
 
 const strict: RevocationRules = { crl: 'chain', expiredCrl: 'refuse' };
@@ -67,7 +68,7 @@ t.test('what is cut, changed or something else is no list', async (t) => {
   const key = new X509Certificate(authority.certificatePem).publicKey;
   const [list] = read(pem);
   t.ok(list?.isSignedBy(key));
-  t.same([...(list?.serials ?? [])], [revoked.serialNumber.replace(/^0+/, '')]);
+  t.same(list && namesOf(list.serials), [revoked.serialNumber.replace(/^0+/, '')]);
   t.equal(read(pem + pem).length, 2);
   for (const text of [
     '',

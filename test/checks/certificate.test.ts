@@ -4,6 +4,7 @@ import { checkCertificate } from '../../gateway/checks/certificate.ts';
 import type { CertificateFacts } from '../../gateway/core/facts.ts';
 import { revokedCertificate } from '../../gateway/lists/revoked.ts';
 import { RevokedCertificates, RevokedTokens } from '../../gateway/policy/revocations.ts';
+import { revokedNames } from '../lists/revoked-names.ts';
 import { certificate, nowMs, route, tenant } from './situation.ts';
 
 const absent: CertificateFacts = { status: 'absent' };
@@ -84,7 +85,7 @@ t.test('a certificate on the list of revoked ones is refused, by fingerprint or 
     const certificates = new RevokedCertificates([
       {
         place: 'revoked.txt',
-        contents: { places: new Map([[revokedCertificate(entry) ?? '', 'revoked.txt:3']]) },
+        contents: revokedNames([revokedCertificate(entry) ?? ''], 'revoked.txt', 3),
         isCurrent: true,
       },
     ]);

@@ -7,6 +7,7 @@ import { FailedVerifications } from '../../gateway/policy/failed-verifications.t
 import type { KeySet } from '../../gateway/policy/key-set.ts';
 import type { Issuer, Requirement, Tenant } from '../../gateway/policy/policy.ts';
 import { RevokedTokens } from '../../gateway/policy/revocations.ts';
+import { revokedNames } from '../lists/revoked-names.ts';
 import {
   bearer,
   certificate,
@@ -417,8 +418,7 @@ t.test('a token that fails is not remembered', async (t) => {
 
 t.test('a revoked token is refused, remembered or not; a list that was never read revokes all', async (t) => {
   const revoking = (names: readonly string[] | undefined): Tenant => {
-    const contents = names && { places: new Map(names.map((name) => [name, 'x.txt:3'])) };
-    const part = { place: 'x.txt', contents, isCurrent: true };
+    const part = { place: 'x.txt', contents: names && revokedNames(names, 'x.txt', 3), isCurrent: true };
     const { revocation } = tenant([]);
     return tenant([], { revocation: { ...revocation, tokens: new RevokedTokens([part]) } });
   };
@@ -439,8 +439,7 @@ t.test('a revoked token is refused, remembered or not; a list that was never rea
   const later = revoking(['jti:j0']);
   t.equal(await outcome(token, { tenant: later }), 'ok');
   const [part] = later.revocation.tokens.parts;
-  const places = part?.contents?.places;
-  if (places instanceof Map) places.set('jti:j1', 'x.txt:4');
+  if (part !== undefined) Object.assign(part, { contents: revokedNames(['jti:j1'], 'x.txt', 4) });
   t.equal(await outcome(token, { tenant: later }), 'token-revoked', 'one that is remembered');
 });
 

@@ -170,7 +170,7 @@ t.test('lists of one server share its connections, and each hears of its own', {
   const sizes = (): readonly number[] => lists.map(({ contents }) => contents?.tree.size ?? -1);
   t.ok(await until(async () => sizes()[1] === 1));
   t.same(sizes(), [0, 1, 0]);
-  t.ok(await until(async () => revoked.contents?.places.has('jti:1') === true));
+  t.ok(await until(async () => revoked.contents?.names.has('jti:1') === true));
   registry.retain(new Set([lists[0]]));
   t.ok(await until(async () => (await client.pubsub('NUMSUB', 'b:changes'))[1] === 0));
   await client.sadd('a', '10.0.0.0/8');

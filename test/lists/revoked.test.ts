@@ -3,6 +3,7 @@ import t from 'tap';
 import { isFaults, type ListReader } from '../../gateway/lists/live-list.ts';
 import { type RevokedContents, revokedCertificates, revokedTokens } from '../../gateway/lists/revoked.ts';
 import { runSteps } from '../../gateway/lists/run-steps.ts';
+import { entriesOf } from './revoked-names.ts';
 
 const HEX = 'ab'.repeat(32);
 const NOW_MS = Date.parse('2026-11-01T00:00:00Z');
@@ -11,7 +12,7 @@ async function read(reader: ListReader<RevokedContents>, text: string) {
   const contents = await runSteps(reader.text('x.txt', text, NOW_MS), () => true);
   if (contents === undefined) throw new Error('not read');
   if (isFaults(contents)) return contents.map(({ line, column, problem }) => `${line}:${column} ${problem}`);
-  return { entries: Object.fromEntries(contents.places), nextEndMs: contents.nextEndMs };
+  return { entries: entriesOf(contents), nextEndMs: contents.nextEndMs };
 }
 
 t.test('tokens by id, by subject, by certificate', async (t) => {
