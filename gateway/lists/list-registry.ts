@@ -3,7 +3,14 @@
 import type { PolicyFault } from '../core/fault.ts';
 import { FileWatch } from '../sources/file-watch.ts';
 import { FileFeed } from './file-feed.ts';
-import { type Feed, type FollowedList, type ListReader, type LiveContents, LiveList } from './live-list.ts';
+import {
+  type Feed,
+  type FollowedList,
+  type ListPart,
+  type ListReader,
+  type LiveContents,
+  LiveList,
+} from './live-list.ts';
 import type { RedisServer } from './redis-server.ts';
 
 /** Where a list comes from; paths are absolute. */
@@ -19,16 +26,31 @@ export interface ListRegistryOptions {
   readonly onChange?: (list: FollowedList) => void;
 }
 
+/** A list by its source. */
+export interface SourceList<Contents extends LiveContents> extends ListPart<Contents>, FollowedList {}
+
 /** The lists of one kind. */
-export interface LiveLists<Contents extends LiveContents> {
+export interface SourceLists<Contents extends LiveContents> {
   /** The list of a source, followed from now on. */
-  list(source: ListSource): Promise<LiveList<Contents>>;
+  list(source: ListSource): Promise<SourceList<Contents>>;
 }
 
-export class ListRegistry {
+/** The lists of every kind, by what reads them. */
+export interface ListsByReader {
+  of<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents>;
+}
+
+/** A list as it is registered: under its reader and the `sourceKey` of its source. */
+export interface RegisteredList {
+  readonly reader: unknown;
+  readonly key: string;
+  readonly list: SourceList<LiveContents>;
+}
+
+export class ListRegistry implements ListsByReader {
   readonly #options: ListRegistryOptions;
   readonly #watch: FileWatch | undefined;
-  readonly #lists = new Set<FollowedList>();
+  readonly #lists = new Map<FollowedList, RegisteredList>();
   readonly #redis = new Map<string, RedisServer>();
   readonly #unasked = new Set<string>();
   /** Lists of one kind by the reader that makes them. */
@@ -40,8 +62,8 @@ export class ListRegistry {
   }
 
   /** The lists that this reader reads. */
-  of<Contents extends LiveContents>(reader: ListReader<Contents>): LiveLists<Contents> {
-    const known = this.#kinds.get(reader) as LiveLists<Contents> | undefined;
+  of<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents> {
+    const known = this.#kinds.get(reader) as SourceLists<Contents> | undefined;
     const kind = known ?? this.#kind(reader);
     this.#kinds.set(reader, kind);
     return kind;
@@ -49,16 +71,21 @@ export class ListRegistry {
 
   /** Ends every list that is not among these. */
   retain(lists: ReadonlySet<unknown>): void {
-    for (const list of this.#lists) {
+    for (const list of this.#lists.keys()) {
       if (lists.has(list)) continue;
       this.#lists.delete(list);
       list.close();
     }
   }
 
+  /** Every list there is. */
+  get registered(): Iterable<RegisteredList> {
+    return this.#lists.values();
+  }
+
   /** Of every list that is not what its source has. */
   get faults(): readonly PolicyFault[] {
-    return [...this.#lists].flatMap(({ faults }) => faults);
+    return [...this.#lists.keys()].flatMap(({ faults }) => faults);
   }
 
   /** Lists of other servers, which were not asked for them. */
@@ -69,7 +96,7 @@ export class ListRegistry {
   /** Looks at files without waiting to hear of their change; resolves when they are read. */
   async refresh(): Promise<void> {
     await this.#watch?.lookNow();
-    await Promise.all([...this.#lists].map((list) => list.settled()));
+    await Promise.all([...this.#lists.keys()].map((list) => list.settled()));
   }
 
   close(): void {
@@ -77,20 +104,20 @@ export class ListRegistry {
     this.#watch?.close();
   }
 
-  #kind<Contents extends LiveContents>(reader: ListReader<Contents>): LiveLists<Contents> {
+  #kind<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents> {
     const known = new Map<string, LiveList<Contents>>();
     const { onChange } = this.#options;
     const options = { reader, ...(onChange !== undefined && { onChange }) };
     return {
       list: async (source) => {
         const makeFeed = await this.#feedMaker(source);
-        const key = keyOf(source);
+        const key = sourceKey(source);
         const before = known.get(key);
         // One that was ended since begins anew.
         if (before !== undefined && this.#lists.has(before)) return before;
         const list = new LiveList(makeFeed(), options);
         known.set(key, list);
-        this.#lists.add(list);
+        this.#lists.set(list, { reader, key, list });
         return list;
       },
     };
@@ -100,7 +127,7 @@ export class ListRegistry {
   async #feedMaker(source: ListSource): Promise<() => Feed> {
     if (source.kind === 'file') return () => new FileFeed(source.path, this.#watch);
     if (this.#options.mode === 'once') {
-      const place = `${source.kind} ${source.key}`;
+      const place = placeOf(source);
       this.#unasked.add(place);
       return () => emptyFeed(place);
     }
@@ -130,7 +157,13 @@ function emptyFeed(place: string): Feed {
   };
 }
 
-function keyOf(source: ListSource): string {
+/** Where a list comes from, for people. */
+export function placeOf(source: ListSource): string {
+  return source.kind === 'file' ? source.path : `${source.kind} ${source.key}`;
+}
+
+/** Unlike that of every other source. */
+export function sourceKey(source: ListSource): string {
   if (source.kind === 'file') return `file ${source.path}`;
   return source.kind === 'etcd'
     ? `etcd ${source.endpoints.join(',')} ${source.key}`

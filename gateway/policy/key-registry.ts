@@ -10,7 +10,17 @@ export interface KeyWatcher {
   onChange(issuer: string): void;
 }
 
-export class KeyRegistry {
+export interface RemoteKeys {
+  /** The keys of a tenant's issuer, fetched from now on. */
+  remote(tenant: string, issuer: string, url: URL, settings: RemoteKeySettings): KeySet;
+}
+
+/** Unlike that of every other set. */
+export function keySetId(tenant: string, issuer: string, url: URL, settings: RemoteKeySettings): string {
+  return JSON.stringify([tenant, issuer, url.href, settings]);
+}
+
+export class KeyRegistry implements RemoteKeys {
   readonly #follows: boolean;
   readonly #watcher: KeyWatcher | undefined;
   readonly #sets = new Map<string, RemoteKeySet>();
@@ -21,9 +31,8 @@ export class KeyRegistry {
     this.#watcher = watcher;
   }
 
-  /** The keys of a tenant's issuer, fetched from now on. */
   remote(tenant: string, issuer: string, url: URL, settings: RemoteKeySettings): KeySet {
-    const key = JSON.stringify([tenant, issuer, url.href, settings]);
+    const key = keySetId(tenant, issuer, url, settings);
     const known = this.#sets.get(key);
     if (known !== undefined) return known;
     const set = new RemoteKeySet(url, {
@@ -34,6 +43,11 @@ export class KeyRegistry {
     this.#sets.set(key, set);
     if (this.#follows) set.follow();
     return set;
+  }
+
+  /** The sets there are, by `keySetId`. */
+  get sets(): ReadonlyMap<string, RemoteKeySet> {
+    return this.#sets;
   }
 
   /** Ends every set that is not among these. */

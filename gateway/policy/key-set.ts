@@ -43,6 +43,18 @@ export interface RemoteKeySetOptions extends RemoteKeySettings {
   readonly now?: () => number;
 }
 
+/** What a set of keys is at one moment. */
+export interface KeyNews {
+  readonly keys: Keys | undefined;
+  /** When they were fetched last, by the clock of the set. */
+  readonly fetchedMs: number;
+  /** Why the last attempt failed. */
+  readonly fault: string | undefined;
+}
+
+/** A token names a key they do not have, or they are old. */
+export type RenewalReason = 'unknown' | 'old';
+
 /** Asymmetric signatures, the only ones ever offered (RFC 8725 §3.1, §3.2). */
 export const signatureAlgorithms: ReadonlySet<string> = new Set([
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
@@ -59,20 +71,23 @@ const JITTER = 0.1;
 /** One generation of keys. */
 export interface Keys extends LiveContents {
   readonly find: CompactVerifyGetKey;
+  /** The JWKS they were read from. */
+  readonly text: string;
 }
 
-function readKeys(text: string): CompactVerifyGetKey | string {
+/** The keys of a JWKS, or what is wrong with it. */
+export function readKeys(text: string): Keys | string {
   const jwks = readJwks(text);
   if (typeof jwks === 'string') return jwks;
-  return jwks.keys.length === 0 ? 'it holds no key' : createLocalJWKSet(jwks);
+  return jwks.keys.length === 0 ? 'it holds no key' : { find: createLocalJWKSet(jwks), text };
 }
 
 /** Keys in a file, as the text of a JWKS. */
 export const keysReader: ListReader<Keys> = {
   // biome-ignore lint/correctness/useYield: a set of keys is read in one step
   *text(file, text) {
-    const find = readKeys(text);
-    return typeof find === 'string' ? [fileFault(file, find)] : { find };
+    const keys = readKeys(text);
+    return typeof keys === 'string' ? [fileFault(file, keys)] : keys;
   },
   // biome-ignore lint/correctness/useYield: no source of keys has them one by one
   *keyed(place) {
@@ -118,11 +133,11 @@ export class RemoteKeySet implements KeySet {
   #closed = false;
   #keys: Keys | undefined;
   #version = 0;
-  #text: string | undefined;
   #flight: Promise<string | undefined> | undefined;
   #fetchedMs = Number.NEGATIVE_INFINITY;
   #triedMs = Number.NEGATIVE_INFINITY;
   #fault: string | undefined;
+  #news: KeyNews = { keys: undefined, fetchedMs: Number.NEGATIVE_INFINITY, fault: undefined };
   #toldVersion = 0;
   #follows = false;
   #timer: NodeJS.Timeout | undefined;
@@ -144,13 +159,13 @@ export class RemoteKeySet implements KeySet {
   }
 
   async verify(jws: string, algorithms: readonly string[], mayFetch = true): Promise<Verdict> {
-    if (mayFetch) await this.#freshen();
+    if (mayFetch) await this.renew('old');
     const keys = this.#held;
     if (keys === undefined) return { kind: 'unavailable', cause: this.#fault ?? 'no keys were fetched' };
     const verdict = await verifyWith(keys, this.#version, jws, algorithms);
     if (!mayFetch || verdict.kind !== 'refused' || !verdict.unknownKey) return verdict;
-    if (!this.#mayFetch(COOLDOWN_MS)) return verdict;
-    await this.fetch();
+    if (this.quietMs('unknown') > 0) return verdict;
+    await this.renew('unknown');
     return verifyWith(this.#held ?? keys, this.#version, jws, algorithms);
   }
 
@@ -173,24 +188,35 @@ export class RemoteKeySet implements KeySet {
     return this.#now() - this.#fetchedMs < this.#options.keepMs ? this.#keys : undefined;
   }
 
-  /** Old keys are renewed behind the request's back; no keys, or very old ones, are waited for. */
-  async #freshen(): Promise<void> {
-    const ageMs = this.#now() - this.#fetchedMs;
-    const { refreshMs } = this.#options;
-    if (ageMs < refreshMs) return;
-    if (!this.#mayFetch(this.#held === undefined ? RETRY_MS : COOLDOWN_MS)) return;
+  /**
+   * Fetches, if it is time: for a key they do not have, or because they are `old`. Old keys are renewed behind the
+   * request's back; no keys, or very old ones, are waited for.
+   */
+  async renew(reason: RenewalReason): Promise<void> {
+    if (this.quietMs(reason) > 0) return;
+    const waits = reason === 'unknown' || this.#now() - this.#fetchedMs > 2 * this.#options.refreshMs;
     const flight = this.fetch();
-    if (ageMs > 2 * refreshMs) await flight;
+    if (waits) await flight;
   }
 
-  /** A flight under way can always be joined. */
-  #mayFetch(pauseMs: number): boolean {
-    return this.#flight !== undefined || this.#now() - this.#triedMs >= pauseMs;
+  /** Milliseconds for which `renew` would do nothing. A flight under way can always be joined. */
+  quietMs(reason: RenewalReason): number {
+    const nowMs = this.#now();
+    const youngMs = reason === 'old' ? this.#fetchedMs + this.#options.refreshMs - nowMs : 0;
+    if (this.#flight !== undefined) return Math.max(0, youngMs);
+    const pauseMs = reason === 'old' && this.#held === undefined ? RETRY_MS : COOLDOWN_MS;
+    return Math.max(0, youngMs, this.#triedMs + pauseMs - nowMs);
+  }
+
+  /** What the last attempt left: another object after each. */
+  get news(): KeyNews {
+    return this.#news;
   }
 
   async #attempt(): Promise<string | undefined> {
     this.#triedMs = this.#now();
-    this.#fault = await this.#renew();
+    this.#fault = await this.#read();
+    this.#news = { keys: this.#keys, fetchedMs: this.#fetchedMs, fault: this.#fault };
     if (this.#closed) return this.#fault;
     this.#options.onFetch?.(this.#fault);
     if (this.version !== this.#toldVersion) this.#options.onChange?.();
@@ -205,18 +231,16 @@ export class RemoteKeySet implements KeySet {
     this.#timer = setTimeout(() => void this.fetch(), pauseMs * (1 - JITTER * Math.random())).unref();
   }
 
-  async #renew(): Promise<string | undefined> {
+  async #read(): Promise<string | undefined> {
     this.#fetcher ??= await createFetcher();
     if (this.#closed) this.#fetcher.close();
     const text = await this.#fetcher.fetch(this.#url);
     if (typeof text !== 'string') return text.fault;
-    const find = text === this.#text ? this.#keys?.find : readKeys(text);
-    if (typeof find === 'string') return find;
+    const keys = text === this.#keys?.text ? this.#keys : readKeys(text);
+    if (typeof keys === 'string') return keys;
     this.#fetchedMs = this.#now();
-    if (find === undefined || text === this.#text) return undefined;
-    this.#text = text;
-    this.#keys = { find };
-    this.#version += 1;
+    if (keys !== this.#keys) this.#version += 1;
+    this.#keys = keys;
     return undefined;
   }
 }
@@ -228,7 +252,7 @@ async function createFetcher(): Promise<TextFetcher> {
 }
 
 /** Answers with a verdict instead of jose's errors, and of the others that odd tokens and keys make it throw. */
-async function verifyWith(
+export async function verifyWith(
   { find }: Keys,
   version: number,
   jws: string,

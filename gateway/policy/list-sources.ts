@@ -3,15 +3,15 @@
 import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 import { UNREADABLE } from '../lists/file-feed.ts';
-import type { ListSource } from '../lists/list-registry.ts';
-import type { ListReader, LiveContents, LiveList } from '../lists/live-list.ts';
+import type { ListSource, SourceList } from '../lists/list-registry.ts';
+import type { ListReader, LiveContents } from '../lists/live-list.ts';
 import type { GatewaySettings } from './policy.ts';
-import type { PolicySources } from './sources.ts';
+import type { SourcesOfPolicy } from './sources.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** What lists are read with. */
 export interface ListServers extends Pick<GatewaySettings, 'etcd' | 'redis'> {
-  readonly sources: PolicySources;
+  readonly sources: SourcesOfPolicy;
 }
 
 /** As written; any of them, or several. */
@@ -31,9 +31,9 @@ export async function followSources<Contents extends LiveContents>(
   written: WrittenSources,
   servers: ListServers,
   reader: ListReader<Contents>,
-): Promise<{ readonly lists: readonly LiveList<Contents>[]; readonly faults: readonly PolicyFault[] }> {
+): Promise<{ readonly lists: readonly SourceList<Contents>[]; readonly faults: readonly PolicyFault[] }> {
   const faults: PolicyFault[] = [];
-  const followed: LiveList<Contents>[] = [];
+  const followed: SourceList<Contents>[] = [];
   for (const source of sourcesOf(places, path, written, servers, faults)) {
     const list = await servers.sources.lists.of(reader).list(source);
     if (source.kind === 'file' || servers.sources.mode === 'once') await list.settled();

@@ -1,9 +1,9 @@
 /** What a policy follows beside its own files: lists, and the keys of token issuers. */
 
 import type { PolicyFault } from '../core/fault.ts';
-import { ListRegistry, type ListRegistryOptions } from '../lists/list-registry.ts';
+import { ListRegistry, type ListRegistryOptions, type ListsByReader } from '../lists/list-registry.ts';
 import type { ListPart } from '../lists/live-list.ts';
-import { KeyRegistry, type KeyWatcher } from './key-registry.ts';
+import { KeyRegistry, type KeyWatcher, type RemoteKeys } from './key-registry.ts';
 import type { KeySet } from './key-set.ts';
 import type { Policy } from './policy.ts';
 
@@ -15,8 +15,15 @@ export interface PolicySourcesOptions {
   readonly keys?: KeyWatcher;
 }
 
+/** Where a policy that is compiled has its lists and keys from. */
+export interface SourcesOfPolicy {
+  readonly mode: 'follow' | 'once';
+  readonly lists: ListsByReader;
+  readonly keys: RemoteKeys;
+}
+
 /** Outlives policies: what two of them name alike goes on from the one to the other. */
-export class PolicySources {
+export class PolicySources implements SourcesOfPolicy {
   readonly mode: 'follow' | 'once';
   readonly lists: ListRegistry;
   readonly keys: KeyRegistry;

@@ -4,6 +4,7 @@ import {
   type Document,
   isMap,
   isScalar,
+  isSeq,
   LineCounter,
   type Node,
   type ParsedNode,
@@ -22,6 +23,13 @@ export interface Places {
   keys(path: Path): readonly string[];
   /** A fault at the value of the path, or at the nearest one around it where there is none. */
   at(path: Path, problem: string, expected?: string): PolicyFault;
+}
+
+/** Hears of the values of a file: each begins, those within it come, and it ends. */
+export interface ValueTracer {
+  /** Key or place in the list around it, `undefined` for the whole file; the answer is what its `end` is told with. */
+  begin(step: string | number | undefined, line: number): number;
+  end(row: number): void;
 }
 
 const MAX_BYTES = 5 << 20;
@@ -70,6 +78,22 @@ export class YamlFile implements Places {
 
   at(path: Path, problem: string, expected?: string): PolicyFault {
     return this.#fault(this.#offset(path), path, problem, expected);
+  }
+
+  /** Tells of every value in its order. */
+  trace(tracer: ValueTracer): void {
+    this.#trace(this.#document.contents, undefined, 1, tracer);
+  }
+
+  /** What has no value of its own stands where the mapping around it does. */
+  #trace(node: Node | null, step: string | number | undefined, around: number, tracer: ValueTracer): void {
+    const line = node?.range ? Math.max(1, this.#lines.linePos(node.range[0]).line) : around;
+    const row = tracer.begin(step, line);
+    if (isMap(node))
+      for (const { key, value } of node.items) this.#trace(value as Node | null, String(key), line, tracer);
+    else if (isSeq(node))
+      for (const [index, item] of node.items.entries()) this.#trace(item as Node | null, index, line, tracer);
+    tracer.end(row);
   }
 
   /** A fault at a key instead of its value. */

@@ -1,0 +1,111 @@
+/** Where the values of a policy file stand, by line, without the file: a few tables, which another process can have. */
+
+import type { PolicyFault } from '../core/fault.ts';
+import { formatPath, type Path, type Places, type ValueTracer, type YamlFile } from './yaml-file.ts';
+
+/** One row for each value, in the order of the file: what stands within a value comes right behind it. */
+export interface OutlineTables {
+  readonly lines: Uint32Array;
+  /** The row behind all that stands within. */
+  readonly ends: Uint32Array;
+  /** The place in its list, or, with `NAMED`, that of its key in `names`. */
+  readonly steps: Uint32Array;
+  readonly names: readonly string[];
+}
+
+const NAMED = 2 ** 31;
+/** The row of the whole file. */
+const WHOLE = 0;
+
+export class Outline implements Places {
+  readonly file: string;
+  readonly tables: OutlineTables;
+  readonly #numbers: ReadonlyMap<string, number>;
+  /** Rows of what stands within a value, by their steps: filled as they are asked for. */
+  readonly #within = new Map<number, ReadonlyMap<number, number>>();
+
+  constructor(file: string, tables: OutlineTables) {
+    this.file = file;
+    this.tables = tables;
+    this.#numbers = new Map(tables.names.map((name, number) => [name, number]));
+  }
+
+  keys(path: Path): readonly string[] {
+    const { row, depth } = this.#find(path);
+    if (depth < path.length) return [];
+    return [...this.#rowsWithin(row).keys()].flatMap((step) =>
+      step >= NAMED ? (this.tables.names[step - NAMED] ?? []) : [],
+    );
+  }
+
+  at(path: Path, problem: string, expected?: string): PolicyFault {
+    const line = this.tables.lines[this.#find(path).row] ?? 1;
+    const place = { file: this.file, line, column: 1, path: formatPath(path) };
+    return { ...place, problem, ...(expected !== undefined && { expected }) };
+  }
+
+  /** The row of the value, or of the nearest one around it, and how far the path led. */
+  #find(path: Path): { readonly row: number; readonly depth: number } {
+    let row = WHOLE;
+    for (const [depth, step] of path.entries()) {
+      const next = this.#rowsWithin(row).get(this.#numberOf(step));
+      if (next === undefined) return { row, depth };
+      row = next;
+    }
+    return { row, depth: path.length };
+  }
+
+  #numberOf(step: string | number): number {
+    return typeof step === 'number' ? step : NAMED + (this.#numbers.get(step) ?? this.#numbers.size);
+  }
+
+  #rowsWithin(row: number): ReadonlyMap<number, number> {
+    const known = this.#within.get(row);
+    if (known !== undefined) return known;
+    const { ends, steps } = this.tables;
+    const rows = new Map<number, number>();
+    const end = ends[row] ?? 0;
+    for (let each = row + 1; each < end; each = ends[each] ?? end) rows.set(steps[each] ?? 0, each);
+    this.#within.set(row, rows);
+    return rows;
+  }
+}
+
+/** The places of a file. Their columns are not kept. */
+export function outlineOf(yaml: YamlFile): Outline {
+  const builder = new OutlineBuilder();
+  yaml.trace(builder);
+  return new Outline(yaml.file, builder.tables);
+}
+
+class OutlineBuilder implements ValueTracer {
+  readonly #lines: number[] = [];
+  readonly #ends: number[] = [];
+  readonly #steps: number[] = [];
+  readonly #names = new Map<string, number>();
+
+  begin(step: string | number | undefined, line: number): number {
+    this.#steps.push(typeof step === 'string' ? NAMED + this.#nameOf(step) : (step ?? 0));
+    this.#ends.push(0);
+    return this.#lines.push(line) - 1;
+  }
+
+  end(row: number): void {
+    this.#ends[row] = this.#lines.length;
+  }
+
+  get tables(): OutlineTables {
+    return {
+      lines: Uint32Array.from(this.#lines),
+      ends: Uint32Array.from(this.#ends),
+      steps: Uint32Array.from(this.#steps),
+      names: [...this.#names.keys()],
+    };
+  }
+
+  #nameOf(step: string): number {
+    const number = this.#names.get(step) ?? this.#names.size;
+    this.#names.set(step, number);
+    return number;
+  }
+}
