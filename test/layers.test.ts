@@ -12,7 +12,7 @@ const floors: readonly (readonly string[])[] = [
   ['lists'],
   ['policy', 'patch', 'observe', 'http1'],
   ['checks', 'certificates', 'limits'],
-  ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push'],
+  ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push', 'handoff'],
   ['stream', 'explain'],
   ['exchange.ts', 'policy-test'],
   ['gateway.ts'],

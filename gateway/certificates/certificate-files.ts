@@ -76,7 +76,7 @@ export function readClientAuthorities<Name extends string>(
 ): ClientAuthorities {
   const certificates = readAuthorities(files, authoritiesName, nowMs);
   const pem = files.text(listsName);
-  return new ClientAuthorities(
+  return ClientAuthorities.of(
     certificates,
     pem === undefined ? undefined : readLists(files, listsName, pem, certificates),
   );

@@ -18,6 +18,8 @@ export interface CertificateKeeperOptions {
   readonly log: Log;
   /** Certificates were read that are others than before. */
   readonly onChange: () => void;
+  /** Server names kept ready; those of the policy's limits unless given. */
+  readonly capacity?: () => number;
 }
 
 const REMIND_MS = 3_600_000;
@@ -35,7 +37,7 @@ export class CertificateKeeper {
   readonly #timer: NodeJS.Timeout;
   #missing: readonly PolicyFault[] = [];
 
-  constructor({ policy, log, onChange }: CertificateKeeperOptions) {
+  constructor({ policy, log, onChange, capacity }: CertificateKeeperOptions) {
     this.#policy = policy;
     this.#log = log;
     this.#onChange = onChange;
@@ -43,7 +45,10 @@ export class CertificateKeeper {
       watch: this.#watch,
       onReading: (reading: IdentityReading): void => this.#onReading(reading),
     };
-    this.servers = new IdentityStore({ ...common, capacity: () => policy().gateway.limits.serverNames });
+    this.servers = new IdentityStore({
+      ...common,
+      capacity: capacity ?? (() => policy().gateway.limits.serverNames),
+    });
     this.nodes = new IdentityStore({ ...common, capacity: () => Number.POSITIVE_INFINITY });
     this.#timer = setInterval(() => this.#remind(), REMIND_MS).unref();
   }

@@ -2,7 +2,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { serialText } from './der.ts';
-import type { RevocationList } from './revocation-list.ts';
+import type { RevocationList, RevokedSerials } from './revocation-list.ts';
 
 /** What revocation lists are asked for, and what one past its `nextUpdate` means. */
 export interface RevocationRules {
@@ -14,7 +14,7 @@ export interface RevocationRules {
 /** An authority with its newest list. */
 export interface ClientAuthority {
   readonly certificate: X509Certificate;
-  readonly list?: RevocationList;
+  readonly list?: RevokedSerials;
 }
 
 const CHAIN_LENGTH = 8;
@@ -22,16 +22,24 @@ const CHAIN_LENGTH = 8;
 export class ClientAuthorities {
   readonly authorities: readonly ClientAuthority[];
   /** There is a file of lists: from then on every certificate must be looked up in one. */
-  readonly #looksUp: boolean;
+  readonly looksUp: boolean;
+
+  constructor(authorities: readonly ClientAuthority[], looksUp: boolean) {
+    this.authorities = authorities;
+    this.looksUp = looksUp;
+  }
 
   /** Every list is signed by one of the authorities. `lists` absent: nothing is ever revoked here. */
-  constructor(certificates: readonly X509Certificate[], lists: readonly RevocationList[] | undefined) {
-    this.#looksUp = lists !== undefined;
-    this.authorities = certificates.map((certificate) => {
+  static of(
+    certificates: readonly X509Certificate[],
+    lists: readonly RevocationList[] | undefined,
+  ): ClientAuthorities {
+    const authorities = certificates.map((certificate) => {
       const own = (lists ?? []).filter((list) => list.isSignedBy(certificate.publicKey));
       const [list] = own.sort((a, b) => b.thisUpdateMs - a.thisUpdateMs);
       return { certificate, ...(list !== undefined && { list }) };
     });
+    return new ClientAuthorities(authorities, lists !== undefined);
   }
 
   /** One PEM each. */
@@ -52,7 +60,7 @@ export class ClientAuthorities {
 
   /** How many certificates are revoked, over all lists; undefined without lists. */
   get revoked(): number | undefined {
-    if (!this.#looksUp) return undefined;
+    if (!this.looksUp) return undefined;
     return this.authorities.reduce((sum, { list }) => sum + (list?.serials.size ?? 0), 0);
   }
 
@@ -76,7 +84,7 @@ export class ClientAuthorities {
 
   /** Why a certificate that chains to these authorities is refused all the same. */
   objection(certificate: X509Certificate, rules: RevocationRules, nowMs: number): string | undefined {
-    return this.#looksUp ? this.#lookUp(certificate, rules, nowMs, 0) : undefined;
+    return this.looksUp ? this.#lookUp(certificate, rules, nowMs, 0) : undefined;
   }
 
   /**
@@ -84,7 +92,7 @@ export class ClientAuthorities {
    * epoch: from then on there is one. Nothing where that never comes.
    */
   listsDueMs(certificate: X509Certificate, { crl, expiredCrl }: RevocationRules): number | undefined {
-    if (!this.#looksUp || expiredCrl === 'accept') return undefined;
+    if (!this.looksUp || expiredCrl === 'accept') return undefined;
     let dueMs = Number.POSITIVE_INFINITY;
     let issuers = this.#issuersOf(certificate);
     for (let depth = 0; issuers.length > 0 && depth <= CHAIN_LENGTH; depth++) {
@@ -131,7 +139,7 @@ function hasIssued(issuer: X509Certificate, certificate: X509Certificate, nowMs:
 }
 
 function lookUpIn(
-  list: RevocationList | undefined,
+  list: RevokedSerials | undefined,
   certificate: X509Certificate,
   { expiredCrl }: RevocationRules,
   nowMs: number,

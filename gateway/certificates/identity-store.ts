@@ -20,6 +20,14 @@ export interface IdentitySource<Identity extends Digested> {
   read(nowMs: number): Promise<Identity | readonly PolicyFault[]>;
 }
 
+/** Identities by their sources, wherever they come from. */
+export interface Identities<Identity extends Digested> {
+  /** The identity if it is there, else a promise of it; nothing while its folder has never been without fault. */
+  get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined;
+  /** Rises with every identity that is read, or replaced. */
+  readonly version: number;
+}
+
 /** What became of files that were read: for the log. */
 export interface IdentityReading {
   readonly label: string;
@@ -44,7 +52,7 @@ const PATIENCE_MS = 1000;
 const RETRY_MS = 5000;
 
 /** One read a name however many ask at once; a folder with faults answers for its own name alone. */
-export class IdentityStore<Identity extends Digested> {
+export class IdentityStore<Identity extends Digested> implements Identities<Identity> {
   readonly #options: IdentityStoreOptions;
   readonly #nowMs: () => number;
   /** The one asked for longest ago first. */
@@ -56,7 +64,6 @@ export class IdentityStore<Identity extends Digested> {
     this.#nowMs = options.nowMs ?? Date.now;
   }
 
-  /** The identity if it is there, else a promise of it; nothing while its folder has never been without fault. */
   get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined {
     const { key } = source;
     const known = this.#entries.get(key);
@@ -69,9 +76,19 @@ export class IdentityStore<Identity extends Digested> {
     return this.#nowMs() - entry.readMs < RETRY_MS ? undefined : this.#read(entry);
   }
 
-  /** Rises with every identity that is read, or replaced. */
   get version(): number {
     return this.#version;
+  }
+
+  /** What is in force for a source, without asking for it. */
+  peek(key: string): Identity | undefined {
+    return this.#entries.get(key)?.identity;
+  }
+
+  /** Nobody asks for the source any more. */
+  release(key: string): void {
+    this.#entries.get(key)?.close();
+    this.#entries.delete(key);
   }
 
   /** What is in force now. */

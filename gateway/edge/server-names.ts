@@ -1,6 +1,6 @@
 /** From a server name to the tenant that owns it and the TLS context made for it alone. */
 
-import type { IdentityStore } from '../certificates/identity-store.ts';
+import type { Identities } from '../certificates/identity-store.ts';
 import { type ServerIdentity, serverIdentitySource } from '../certificates/server-identity.ts';
 import {
   asksForClients,
@@ -27,12 +27,12 @@ export class UnusableIdentityError extends Error {}
  * their ticket keys with it, and sessions made before meet the full handshake.
  */
 export class ServerNames {
-  readonly #identities: IdentityStore<ServerIdentity>;
+  readonly #identities: Identities<ServerIdentity>;
   readonly #ticketSecret: Buffer;
   readonly #contexts = new WeakMap<ServerIdentity, Map<string, TlsContext>>();
 
   /** `ticketSecret`: 32 random bytes, the same in every process that shall resume the sessions of the others. */
-  constructor(identities: IdentityStore<ServerIdentity>, ticketSecret: Buffer) {
+  constructor(identities: Identities<ServerIdentity>, ticketSecret: Buffer) {
     this.#identities = identities;
     this.#ticketSecret = ticketSecret;
   }

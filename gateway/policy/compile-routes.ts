@@ -1,5 +1,6 @@
 /** The routes of a tenant, with the names they use resolved. */
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PolicyFault } from '../core/fault.ts';
 import { namePattern } from '../core/name-pattern.ts';
 import { paramsOf } from '../core/path-template.ts';
@@ -43,17 +44,21 @@ interface Resolved {
   readonly fallback?: Fallback;
 }
 
-export function compileRoutes(
+/** Routes compiled in one go; between two goes all other work has its turn. */
+const PIECE = 32;
+
+export async function compileRoutes(
   places: Places,
   file: TenantFile,
   lists: AddressLists,
   upstreams: ReadonlyMap<string, Upstream>,
-): { readonly routes: RouteTable<Route>; readonly faults: readonly PolicyFault[] } {
+): Promise<{ readonly routes: RouteTable<Route>; readonly faults: readonly PolicyFault[] }> {
   const faults: PolicyFault[] = [];
   const entries: RouteEntry<Route>[] = [];
   const shared = new Shared();
   const names = new Set<string>();
   for (const [index, written] of file.routes.entries()) {
+    if (index % PIECE === PIECE - 1) await nextTurn();
     const path = ['routes', index];
     if (names.has(written.name))
       faults.push(places.at([...path, 'name'], `another route is named ${written.name}`));

@@ -40,7 +40,7 @@ export async function compileTenant(
   const { faults: revocationFaults, ...revoked } = await readRevocations(places, file.revocation, servers);
   const { issuers, faults: issuerFaults } = await compileIssuers(places, file, servers);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
-  const { routes, faults: routeFaults } = compileRoutes(places, file, lists, upstreams);
+  const { routes, faults: routeFaults } = await compileRoutes(places, file, lists, upstreams);
   const modelId = compileNamePattern(file.modelId);
   const tenant: Omit<Tenant, 'digest'> = {
     name: file.tenant,

@@ -208,6 +208,11 @@ export class RemoteKeySet implements KeySet {
     return Math.max(0, youngMs, this.#triedMs + pauseMs - nowMs);
   }
 
+  get settings(): RemoteKeySettings {
+    const { refreshMs, keepMs } = this.#options;
+    return { refreshMs, keepMs };
+  }
+
   /** What the last attempt left: another object after each. */
   get news(): KeyNews {
     return this.#news;

@@ -9,8 +9,11 @@ import type { GatewaySettings } from './policy.ts';
 import type { SourcesOfPolicy } from './sources.ts';
 import type { Path, Places } from './yaml-file.ts';
 
+/** The servers of `gateway.yaml` that may have lists. */
+export type NamedServers = Pick<GatewaySettings, 'etcd' | 'redis'>;
+
 /** What lists are read with. */
-export interface ListServers extends Pick<GatewaySettings, 'etcd' | 'redis'> {
+export interface ListServers extends NamedServers {
   readonly sources: SourcesOfPolicy;
 }
 

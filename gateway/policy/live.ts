@@ -1,7 +1,7 @@
 /** The policy in force: one reference, swapped by a reload, never half. */
 
 import { inFileOrder, type PolicyFault } from '../core/fault.ts';
-import { loadPolicy } from './load.ts';
+import { type CompilationWatcher, loadPolicy } from './load.ts';
 import type { Policy } from './policy.ts';
 import type { PolicySources } from './sources.ts';
 
@@ -17,6 +17,7 @@ export class LivePolicy {
   readonly #sources: PolicySources;
   readonly #nowMs: () => number;
   readonly #onReload: (outcome: ReloadOutcome) => void;
+  readonly #onCompiled: CompilationWatcher | undefined;
   #current: Policy;
   #faults: readonly PolicyFault[] = [];
   #running: Promise<ReloadOutcome> | undefined;
@@ -29,12 +30,14 @@ export class LivePolicy {
     sources: PolicySources,
     nowMs: () => number,
     onReload: (outcome: ReloadOutcome) => void,
+    onCompiled?: CompilationWatcher,
   ) {
     this.#folder = folder;
     this.#current = policy;
     this.#sources = sources;
     this.#nowMs = nowMs;
     this.#onReload = onReload;
+    this.#onCompiled = onCompiled;
   }
 
   get current(): Policy {
@@ -71,7 +74,8 @@ export class LivePolicy {
   async #load(): Promise<ReloadOutcome> {
     const sources = this.#sources;
     await sources.refresh();
-    const read = await loadPolicy(this.#folder, this.#nowMs(), { previous: this.#current, sources });
+    const options = { previous: this.#current, sources, onCompiled: this.#onCompiled };
+    const read = await loadPolicy(this.#folder, this.#nowMs(), options);
     this.#current = read.policy ?? this.#current;
     this.#faults = read.faults;
     sources.retain(this.#current);

@@ -4,15 +4,16 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
+import { policyOf } from './assemble.ts';
 import { compileGateway } from './compile-gateway.ts';
 import { compileTenant } from './compile-tenant.ts';
-import { gatewayFile } from './gateway-file.ts';
-import type { ListServers } from './list-sources.ts';
+import { type GatewayFile, gatewayFile } from './gateway-file.ts';
+import type { ListServers, NamedServers } from './list-sources.ts';
 import { settleNames, type TenantReading } from './name-holders.ts';
 import type { GatewaySettings, Policy, Tenant } from './policy.ts';
 import { furtherFaults, readFile as readPolicyFile } from './read.ts';
 import { PolicySources } from './sources.ts';
-import { tenantFile } from './tenant-file.ts';
+import { type TenantFile, tenantFile } from './tenant-file.ts';
 import { YamlFile } from './yaml-file.ts';
 
 export interface LoadOutcome {
@@ -29,6 +30,14 @@ export interface LoadOptions {
   readonly previous?: Policy | undefined;
   /** Follows lists and keys; unless given, those in files are read once and others not at all. */
   readonly sources?: PolicySources;
+  readonly onCompiled?: CompilationWatcher | undefined;
+}
+
+/** Hears of what can be compiled again from its contents and the places of these. */
+export interface CompilationWatcher {
+  onGateway(settings: GatewaySettings, file: GatewayFile, yaml: YamlFile): void;
+  /** Of tenants that are others than before; `servers` are those of its lists. */
+  onTenant(tenant: Tenant, file: TenantFile, yaml: YamlFile, servers: NamedServers): void;
 }
 
 /**
@@ -38,7 +47,7 @@ export interface LoadOptions {
 export async function loadPolicy(
   folder: string,
   nowMs: number,
-  { previous, sources = new PolicySources({ mode: 'once' }) }: LoadOptions = {},
+  { previous, sources = new PolicySources({ mode: 'once' }), onCompiled }: LoadOptions = {},
 ): Promise<LoadOutcome> {
   const file = join(folder, 'gateway.yaml');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => error);
@@ -49,10 +58,11 @@ export async function loadPolicy(
   const found = sound === undefined ? compiled : compileGateway(sound.places, sound.contents);
   const faults: PolicyFault[] = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
   const settings = faults.length === 0 ? compiled?.settings : undefined;
+  if (settings !== undefined && contents !== undefined) onCompiled?.onGateway(settings, contents, yaml);
   const readings: TenantReading[] = [];
   const servers = { ...listServers(settings ?? previous?.gateway), sources };
   for (const name of await tenantFiles(folder, previous, faults)) {
-    readings.push(await readTenant(folder, name, servers, previous, faults));
+    readings.push(await readTenant(folder, name, servers, previous, faults, onCompiled));
   }
   const tenants = settleNames(readings, previous, faults);
   const told = { faults: inFileOrder(faults), warnings: readings.flatMap(({ warnings = [] }) => warnings) };
@@ -89,6 +99,7 @@ async function readTenant(
   servers: ListServers,
   previous: Policy | undefined,
   faults: PolicyFault[],
+  onCompiled: CompilationWatcher | undefined,
 ): Promise<TenantReading> {
   const file = join(folder, 'tenants', fileName);
   const lastGood = keepLastGood(previous, fileName);
@@ -110,6 +121,7 @@ async function readTenant(
   const digest = digestOf([text, ...compiled.texts]);
   const unchanged = lastGood?.digest === digest ? lastGood : undefined;
   const tenant = unchanged ?? Object.freeze({ ...compiled.tenant, digest });
+  if (unchanged === undefined) onCompiled?.onTenant(tenant, contents, places, servers);
   return { places, read: tenant, warnings: compiled.warnings, ...kept };
 }
 
@@ -129,16 +141,8 @@ function assemble(
   previous: Policy | undefined,
 ): Policy {
   const digest = digestOf([text, ...tenants.map((each) => each.digest)]);
-  return Object.freeze({
-    generation: digest === previous?.digest ? previous.generation : (previous?.generation ?? 0) + 1,
-    digest,
-    loadedAtMs: nowMs,
-    gateway: Object.freeze(settings),
-    tenants: new Map(tenants.map((tenant) => [tenant.name, tenant])),
-    serverNames: new Map(
-      tenants.flatMap((tenant) => tenant.serverNames.map((name) => [name, tenant] as const)),
-    ),
-  });
+  const generation = digest === previous?.digest ? previous.generation : (previous?.generation ?? 0) + 1;
+  return policyOf({ generation, digest, loadedAtMs: nowMs, gateway: settings }, tenants);
 }
 
 function digestOf(texts: readonly string[]): string {

@@ -2,7 +2,7 @@
 
 import { isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
-import type { IdentitySource, IdentityStore } from '../certificates/identity-store.ts';
+import type { Identities, IdentitySource } from '../certificates/identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
 import type { NodeAddress, NodeTls, Upstream } from '../policy/upstream.ts';
 
@@ -19,11 +19,11 @@ interface Known {
 
 /** One context an upstream, made anew when its files or its policy are others. */
 export class NodeTlsContexts {
-  readonly #identities: IdentityStore<NodeIdentity>;
+  readonly #identities: Identities<NodeIdentity>;
   readonly #known = new WeakMap<NodeTls, Known>();
   readonly #sources = new WeakMap<Upstream, IdentitySource<NodeIdentity>>();
 
-  constructor(identities: IdentityStore<NodeIdentity>) {
+  constructor(identities: Identities<NodeIdentity>) {
     this.#identities = identities;
   }
 

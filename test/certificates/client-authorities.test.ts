@@ -30,7 +30,7 @@ for (const kind of ['ec', 'rsa'] as const) {
     pki.revoke('middle', 'bad');
     const both = read(pki.list('middle') + pki.list('root'));
     const now = Date.now() + 1000;
-    const whole = new ClientAuthorities(authorities, both);
+    const whole = ClientAuthorities.of(authorities, both);
     t.equal(whole.objection(good, strict, now), undefined);
     t.equal(whole.objection(bad, strict, now), 'it was revoked');
     t.equal(whole.revoked, 1);
@@ -39,7 +39,7 @@ for (const kind of ['ec', 'rsa'] as const) {
     t.equal(whole.objection(good, { crl: 'chain', expiredCrl: 'accept' }, late), undefined);
     t.equal(whole.objection(bad, { crl: 'chain', expiredCrl: 'accept' }, late), 'it was revoked');
 
-    const leafOnly = new ClientAuthorities(authorities, both.slice(0, 1));
+    const leafOnly = ClientAuthorities.of(authorities, both.slice(0, 1));
     t.equal(
       leafOnly.objection(good, strict, now),
       'there is no revocation list of its issuer',
@@ -49,10 +49,10 @@ for (const kind of ['ec', 'rsa'] as const) {
     t.equal(leafOnly.objection(bad, { crl: 'leaf', expiredCrl: 'refuse' }, now), 'it was revoked');
 
     pki.revoke('root', 'middle');
-    const fallen = new ClientAuthorities(authorities, [...both.slice(0, 1), ...read(pki.list('root'))]);
+    const fallen = ClientAuthorities.of(authorities, [...both.slice(0, 1), ...read(pki.list('root'))]);
     t.equal(fallen.objection(good, strict, now), 'it was revoked', 'with the authority that issued it');
     t.equal(
-      new ClientAuthorities(authorities, undefined).objection(bad, strict, now),
+      ClientAuthorities.of(authorities, undefined).objection(bad, strict, now),
       undefined,
       'no file, no list',
     );

@@ -1,0 +1,170 @@
+/** The way from the control plane to one data plane: little is under way at a time, and what waits is not kept, but found again. */
+
+import { IdentityDesk, type IdentitySupply, type Outgoing } from './identity-desk.ts';
+import { Ledger, type LedgerOptions } from './ledger.ts';
+import { type Channel, type DataMessage, readDataMessage, type StoreName } from './messages.ts';
+import { messagesOf, type ParcelMessage, type PieceMessage } from './parcel.ts';
+
+export interface ControlLinkOptions extends LedgerOptions {
+  readonly channel: Channel;
+  readonly ticketSecret: Buffer;
+  /** Nothing for what no data plane may ask for. */
+  readonly find: (store: StoreName, label: string, key: string) => IdentitySupply | undefined;
+  /** This data plane does not have the identity any more. */
+  readonly onReleased: (store: StoreName, key: string) => void;
+  readonly onClosed: () => void;
+  readonly onFault: (fault: string) => void;
+}
+
+type Messages = Iterator<ParcelMessage | PieceMessage, void, void>;
+
+/** Messages that were sent and are not done with there: a data plane that stands still costs no more than these. */
+const UNDER_WAY = 8;
+/** Questions for keys that are not answered yet. */
+const MOST_QUESTIONS = 1000;
+
+export class ControlLink {
+  readonly #options: ControlLinkOptions;
+  readonly #ledger: Ledger;
+  readonly #desk: IdentityDesk;
+  readonly #answers: Outgoing[] = [];
+  #questions = 0;
+  #underWay = 0;
+  #nextId = 0;
+  /** What callers wait for, before what only is new. */
+  #urgent: Messages | undefined;
+  #news: Messages | undefined;
+  /** Something may be new since the last look began. */
+  #stale = false;
+  #generation: number | undefined;
+  #pumping = false;
+  #closed = false;
+
+  constructor(options: ControlLinkOptions) {
+    this.#options = options;
+    this.#ledger = new Ledger(options);
+    this.#desk = new IdentityDesk(options.find, () => this.#pump());
+    this.#answers.push({
+      about: { kind: 'secret' },
+      parcel: { head: options.ticketSecret, columns: [] },
+    });
+  }
+
+  /** Of the policy in force in the data plane. */
+  get generation(): number | undefined {
+    return this.#generation;
+  }
+
+  has(store: StoreName, key: string): boolean {
+    return this.#desk.has(store, key);
+  }
+
+  /** Something may be another than before. */
+  look(): void {
+    this.#stale = true;
+    this.#desk.look();
+    this.#pump();
+  }
+
+  /** Whatever comes over the channel from the data plane. Never throws. */
+  receive(received: unknown): void {
+    if (this.#closed) return;
+    const message = readDataMessage(received);
+    if (message === undefined) this.#options.onFault('a message that is none');
+    else this.#take(message);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#options.onClosed();
+    for (const { store, key } of this.#desk.clear()) this.#options.onReleased(store, key);
+  }
+
+  #take(message: DataMessage): void {
+    switch (message.kind) {
+      case 'taken':
+        this.#underWay = Math.max(0, this.#underWay - 1);
+        this.#pump();
+        break;
+      case 'in-force':
+        this.#generation = message.generation;
+        break;
+      case 'want':
+        this.#desk.want(message.store, message.label, message.key);
+        break;
+      case 'release':
+        this.#desk.release(message.store, message.key);
+        this.#options.onReleased(message.store, message.key);
+        break;
+      case 'renew':
+        void this.#renew(message);
+        break;
+    }
+  }
+
+  /** The set fetches when it thinks it is time; the keys there are then go before the answer. */
+  async #renew({ id, reason, question }: Extract<DataMessage, { kind: 'renew' }>): Promise<void> {
+    if (this.#questions >= MOST_QUESTIONS) return;
+    this.#questions += 1;
+    const set = this.#options.sources.keys.sets.get(id);
+    await set?.renew(reason);
+    // A set the policy here does not name any more: the next one is on its way.
+    const quietMs = set?.quietMs(reason) ?? 0;
+    this.#answers.push(...this.#ledger.keys(id), {
+      about: { kind: 'renewed', question, quietMs },
+      parcel: { head: undefined, columns: [] },
+    });
+    this.#pump();
+  }
+
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (!this.#closed && this.#underWay < UNDER_WAY) {
+      const message = this.#nextUrgent() ?? this.#nextNews();
+      if (message === undefined) break;
+      this.#underWay += 1;
+      try {
+        this.#options.channel.send(message);
+      } catch (error) {
+        this.#options.onFault(String(error));
+        this.close();
+      }
+    }
+    this.#pumping = false;
+  }
+
+  #nextUrgent(): ParcelMessage | PieceMessage | undefined {
+    for (;;) {
+      if (this.#urgent === undefined && this.#answers.length === 0 && !this.#desk.isDue) return undefined;
+      this.#urgent ??= this.#messages(this.#urgentParcels());
+      const { value } = this.#urgent.next();
+      if (value !== undefined) return value;
+      this.#urgent = undefined;
+    }
+  }
+
+  #nextNews(): ParcelMessage | PieceMessage | undefined {
+    for (;;) {
+      if (this.#news === undefined && !this.#stale) return undefined;
+      if (this.#news === undefined) this.#stale = false;
+      this.#news ??= this.#messages(this.#ledger.differences());
+      const { value } = this.#news.next();
+      if (value !== undefined) return value;
+      this.#news = undefined;
+    }
+  }
+
+  *#urgentParcels(): Generator<Outgoing, void, void> {
+    for (let answer = this.#answers.shift(); answer !== undefined; answer = this.#answers.shift()) {
+      if (answer.about.kind === 'renewed') this.#questions -= 1;
+      yield answer;
+    }
+    yield* this.#desk.outgoing();
+  }
+
+  *#messages(parcels: Iterable<Outgoing>): Generator<ParcelMessage | PieceMessage, void, void> {
+    for (const { about, parcel } of parcels) yield* messagesOf(this.#nextId++, about, parcel);
+  }
+}

@@ -1,0 +1,230 @@
+/** The end of a handoff in a data plane: the policy, lists, keys and certificates in force, as the control plane has them. */
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from '../certificates/node-identity.ts';
+import type { ServerIdentity } from '../certificates/server-identity.ts';
+import { policyOf } from '../policy/assemble.ts';
+import type { RenewalReason } from '../policy/key-set.ts';
+import type { Policy, Tenant } from '../policy/policy.ts';
+import { HandedIdentities } from './handed-identities.ts';
+import { HandedKeys } from './handed-keys.ts';
+import { HandedLists } from './handed-lists.ts';
+import { unpackNodeIdentity, unpackServerIdentity } from './identity-forms.ts';
+import {
+  type AboutParcel,
+  type Channel,
+  type DataMessage,
+  readAbout,
+  readParcelMessage,
+  type StoreName,
+} from './messages.ts';
+import { type Delivery, type Parcel, ParcelReceiver } from './parcel.ts';
+import { compileHandedGateway, compileHandedTenant } from './policy-forms.ts';
+
+export interface DataEndOptions {
+  readonly channel: Channel;
+  /** Another policy is in force. */
+  readonly onPolicy?: (policy: Policy) => void;
+  /** Something has changed that decisions stand on: policy, lists, keys or certificates. */
+  readonly onChange?: () => void;
+  /** A message could not be used; what was in force before still is. */
+  readonly onFault?: (fault: string) => void;
+}
+
+/** What a policy is beside its tenants, which come before it. */
+export interface PolicyHead extends Pick<Policy, 'generation' | 'digest' | 'loadedAtMs'> {
+  /** Absent when the settings are those of before. */
+  readonly gateway?: Parcel;
+  /** In their order, those that are as before as well. */
+  readonly tenants: readonly (readonly [name: string, digest: string])[];
+}
+
+export class DataEnd {
+  /** What server names show to callers. */
+  readonly servers: HandedIdentities<ServerIdentity>;
+  /** What upstreams show to nodes. */
+  readonly nodes: HandedIdentities<NodeIdentity>;
+  readonly #options: DataEndOptions;
+  readonly #receiver = new ParcelReceiver();
+  readonly #lists = new HandedLists();
+  readonly #keys = new HandedKeys((id, reason) => this.#ask(id, reason));
+  readonly #sources = { mode: 'follow', lists: this.#lists, keys: this.#keys } as const;
+  readonly #started = Promise.withResolvers<Policy>();
+  readonly #questions = new Map<number, (quietMs: number) => void>();
+  /** Compiled, and not in force yet: by name and digest. */
+  readonly #compiled = new Map<string, Tenant>();
+  #policy: Policy | undefined;
+  #ticketSecret: Buffer | undefined;
+  /** Policies are compiled one after the other. */
+  #work: Promise<void> = Promise.resolve();
+  #nextQuestion = 0;
+  #closed = false;
+
+  constructor(options: DataEndOptions) {
+    this.#options = options;
+    const send = (message: DataMessage): void => this.#send(message);
+    this.servers = new HandedIdentities({
+      store: 'servers',
+      capacity: () => this.policy.gateway.limits.serverNames,
+      unpack: unpackServerIdentity,
+      send,
+    });
+    this.nodes = new HandedIdentities({
+      store: 'nodes',
+      capacity: () => Number.POSITIVE_INFINITY,
+      unpack: unpackNodeIdentity,
+      send,
+    });
+    this.#started.promise.catch(() => undefined);
+  }
+
+  /** Resolves to the first policy in force; rejects when there comes none. */
+  get started(): Promise<Policy> {
+    return this.#started.promise;
+  }
+
+  /** The policy in force. Throws before there is one. */
+  get policy(): Policy {
+    if (this.#policy === undefined) throw new Error('no policy is in force yet');
+    return this.#policy;
+  }
+
+  /** The secret of session tickets, the same in all data planes of a gateway. Throws before the first policy. */
+  get ticketSecret(): Buffer {
+    if (this.#ticketSecret === undefined) throw new Error('there is no secret of tickets yet');
+    return this.#ticketSecret;
+  }
+
+  /** Whatever comes over the channel from the control plane. Never throws. */
+  receive(received: unknown): void {
+    if (this.#closed) return;
+    try {
+      if (this.#receive(received)) return;
+    } catch (error) {
+      this.#fault(String(error));
+    }
+    this.#send({ kind: 'taken' });
+  }
+
+  /** Whether work has begun that tells by itself when it is done. */
+  #receive(received: unknown): boolean {
+    const message = readParcelMessage(received);
+    if (message === undefined) throw new TypeError('a message that is none');
+    const delivery = this.#receiver.take(message);
+    if (delivery === undefined) return false;
+    const about = readAbout(delivery.about);
+    if (about === undefined) throw new TypeError('a parcel about nothing');
+    return this.#begins(about, delivery);
+  }
+
+  /** What is in force stays so; nothing is heard, said or waited for any more. */
+  close(): void {
+    this.#closed = true;
+    this.#started.reject(new Error('the control plane is gone'));
+    for (const answer of this.#questions.values()) answer(0);
+    this.#questions.clear();
+    this.servers.close();
+    this.nodes.close();
+  }
+
+  #begins(about: AboutParcel, parcel: Delivery): boolean {
+    switch (about.kind) {
+      case 'tenant':
+      case 'policy':
+      case 'gone':
+        this.#work = this.#work.then(() => this.#workOn(about, parcel));
+        return true;
+      case 'list':
+        this.#lists.take(about, parcel);
+        this.#options.onChange?.();
+        return false;
+      case 'keys':
+        if (this.#keys.take(about, typeof parcel.head === 'string' ? parcel.head : undefined))
+          this.#options.onChange?.();
+        return false;
+      case 'identity':
+        if (this.#takeIdentity(about.store, about.key, about.found ? parcel : undefined))
+          this.#options.onChange?.();
+        return false;
+      case 'renewed':
+        this.#answer(about.question, about.quietMs);
+        return false;
+      case 'secret':
+        this.#ticketSecret = Buffer.from(parcel.head as Uint8Array);
+        return false;
+    }
+  }
+
+  #takeIdentity(store: StoreName, key: string, parcel: Parcel | undefined): boolean {
+    return store === 'servers' ? this.servers.take(key, parcel) : this.nodes.take(key, parcel);
+  }
+
+  async #workOn(about: AboutParcel, parcel: Parcel): Promise<void> {
+    try {
+      if (about.kind === 'tenant') {
+        const tenant = await compileHandedTenant(parcel, about.digest, this.#sources);
+        this.#compiled.set(tenantId(about.name, about.digest), tenant);
+      } else if (about.kind === 'policy') {
+        await this.#putInForce(parcel.head as PolicyHead);
+      } else if (about.kind === 'gone') {
+        this.#lists.forget(about.lists);
+        this.#keys.forget(about.keys);
+      }
+    } catch (error) {
+      this.#fault(String(error));
+    }
+    this.#send({ kind: 'taken' });
+    await nextTurn();
+  }
+
+  async #putInForce({ gateway: form, tenants: named, ...head }: PolicyHead): Promise<void> {
+    const gateway = form === undefined ? this.policy.gateway : await compileHandedGateway(form);
+    const tenants = named.flatMap(([name, digest]) => this.#tenant(name, digest) ?? []);
+    const policy = policyOf({ ...head, gateway }, tenants);
+    if (this.#closed) return;
+    this.#compiled.clear();
+    this.#policy = policy;
+    this.nodes.retain(new Set(upstreamsOverTls(policy).map((upstream) => nodeIdentitySource(upstream).key)));
+    this.#started.resolve(policy);
+    this.#options.onPolicy?.(policy);
+    this.#options.onChange?.();
+    this.#send({ kind: 'in-force', generation: policy.generation });
+  }
+
+  /** One that did not change stays the same object, remembered tokens and all; one that could not be compiled as it was. */
+  #tenant(name: string, digest: string): Tenant | undefined {
+    const inForce = this.#policy?.tenants.get(name);
+    return inForce?.digest === digest ? inForce : (this.#compiled.get(tenantId(name, digest)) ?? inForce);
+  }
+
+  #ask(id: string, reason: RenewalReason): Promise<number> {
+    if (this.#closed) return Promise.resolve(0);
+    const question = this.#nextQuestion++;
+    const { promise, resolve } = Promise.withResolvers<number>();
+    this.#questions.set(question, resolve);
+    this.#send({ kind: 'renew', id, reason, question });
+    return promise;
+  }
+
+  #answer(question: number, quietMs: number): void {
+    this.#questions.get(question)?.(quietMs);
+    this.#questions.delete(question);
+  }
+
+  #send(message: DataMessage): void {
+    if (this.#closed) return;
+    try {
+      this.#options.channel.send(message);
+    } catch (error) {
+      this.#fault(String(error));
+    }
+  }
+
+  #fault(fault: string): void {
+    this.#options.onFault?.(fault);
+  }
+}
+
+function tenantId(name: string, digest: string): string {
+  return `${name} ${digest}`;
+}

@@ -1,0 +1,95 @@
+/** The identities of a data plane: asked of the control plane when they are first needed, and kept as it says from then on. */
+
+import type { Digested, Identities, IdentitySource } from '../certificates/identity-store.ts';
+import type { DataMessage, StoreName } from './messages.ts';
+import type { Parcel } from './parcel.ts';
+
+export interface HandedIdentitiesOptions<Identity> {
+  readonly store: StoreName;
+  /** Identities kept at once; the one asked for longest ago makes room. */
+  readonly capacity: () => number;
+  readonly unpack: (parcel: Parcel) => Identity;
+  readonly send: (message: DataMessage) => void;
+}
+
+/** An identity that could not be had is asked for again after so long. */
+const RETRY_MS = 5000;
+
+export class HandedIdentities<Identity extends Digested> implements Identities<Identity> {
+  readonly #options: HandedIdentitiesOptions<Identity>;
+  /** The one asked for longest ago first. */
+  readonly #entries = new Map<string, Entry<Identity>>();
+  #version = 0;
+
+  constructor(options: HandedIdentitiesOptions<Identity>) {
+    this.#options = options;
+  }
+
+  get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined {
+    const { key, label } = source;
+    const known = this.#entries.get(key);
+    const entry = known ?? new Entry<Identity>();
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    if (known === undefined) this.#makeRoom();
+    if (entry.identity !== undefined) return entry.identity;
+    if (entry.waiting !== undefined) return entry.waiting.promise;
+    if (performance.now() - entry.answeredMs < RETRY_MS) return undefined;
+    entry.waiting = Promise.withResolvers();
+    this.#options.send({ kind: 'want', store: this.#options.store, label, key });
+    return entry.waiting.promise;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Whether another identity is in force now. What was released meanwhile is not wanted any more. */
+  take(key: string, parcel: Parcel | undefined): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return false;
+    const identity = parcel && this.#options.unpack(parcel);
+    const isOther = identity !== undefined && identity.digest !== entry.identity?.digest;
+    // The same material keeps its contexts, sessions and all; what cannot be read any more stays as it was.
+    if (isOther) entry.identity = identity;
+    if (isOther) this.#version += 1;
+    entry.answer();
+    return isOther;
+  }
+
+  /** Forgets every source but these. */
+  retain(keys: ReadonlySet<string>): void {
+    for (const key of this.#entries.keys()) if (!keys.has(key)) this.#drop(key);
+  }
+
+  /** Whoever waits gets nothing. */
+  close(): void {
+    for (const entry of this.#entries.values()) entry.answer();
+    this.#entries.clear();
+  }
+
+  #makeRoom(): void {
+    for (const key of this.#entries.keys()) {
+      if (this.#entries.size <= this.#options.capacity()) return;
+      this.#drop(key);
+    }
+  }
+
+  #drop(key: string): void {
+    this.#entries.get(key)?.answer();
+    this.#entries.delete(key);
+    this.#options.send({ kind: 'release', store: this.#options.store, key });
+  }
+}
+
+class Entry<Identity> {
+  identity: Identity | undefined;
+  waiting: PromiseWithResolvers<Identity | undefined> | undefined;
+  answeredMs = Number.NEGATIVE_INFINITY;
+
+  answer(): void {
+    this.answeredMs = performance.now();
+    this.waiting?.resolve(this.identity);
+    this.waiting = undefined;
+  }
+}
