@@ -10,6 +10,7 @@ import { print } from './print.ts';
 import {
   reportAddresses,
   reportDecisions,
+  reportHandoff,
   reportLongStream,
   reportManyNames,
   reportRevocation,
@@ -71,6 +72,8 @@ async function reportApart(): Promise<void> {
   if (wanted('upgrades')) await reportUpgrades(Number(values.upgrades));
   if (wanted('long stream')) await reportLongStream(seconds);
   if (wanted('decisions')) await reportDecisions(Math.max(rounds, 10));
+  if (wanted('handoff'))
+    for (const count of [100_000, 1_000_000]) await reportHandoff(count, Math.max(rounds, 10));
   if (wanted('addresses'))
     for (const count of [100_000, 1_000_000]) await reportAddresses(count, Math.max(rounds, 10));
 }
@@ -125,6 +128,7 @@ const APART = [
   'long stream',
   'decisions',
   'addresses',
+  'handoff',
 ];
 await reportApart();
 if (!APART.some(wanted)) await reportTogether();

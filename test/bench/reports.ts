@@ -2,10 +2,11 @@
 
 import { benchAddresses, type Measured } from './addresses.ts';
 import { benchDecisions } from './decisions.ts';
+import { benchHandoff, type Handover } from './handoff.ts';
 import { swapLists } from './list-swap.ts';
 import { streamAcross } from './long-stream.ts';
 import { manyNames } from './many-names.ts';
-import { print } from './print.ts';
+import { median, print } from './print.ts';
 import { revokeHalfWay } from './revocation.ts';
 import { rotate } from './rotation.ts';
 import { abortUpgrades } from './upgrades.ts';
@@ -88,6 +89,24 @@ export async function reportDecisions(rounds: number): Promise<void> {
   );
   print(`  the token alone      ${tokenUs.toFixed(2)}`);
   print(`  noise: the first row again ${noise.toFixed(2)} ×`);
+}
+
+export async function reportHandoff(prefixes: number, rounds: number): Promise<void> {
+  const { lists, tenants, fresh, idle } = await benchHandoff(prefixes, rounds);
+  print(
+    `\nhanded to 2 workers, ${rounds} times each: ms until both have it, and the longest that one stood still`,
+  );
+  print(`                       median  worst   still: median  worst`);
+  const row = (name: string, found: readonly Handover[]): void => {
+    const columns = [found.map(({ reachMs }) => reachMs), found.map(({ pauseMs }) => pauseMs)].map((each) =>
+      [median(each), Math.max(...each)].map((ms) => ms.toFixed(1).padStart(7)).join(''),
+    );
+    print(`  ${name.padEnd(21)}${columns.join('        ')}`);
+  };
+  row(`${prefixes} prefixes`, lists);
+  row('1,000 routes', tenants);
+  row('all to a new worker', fresh);
+  row('nothing, 100 ms', idle);
 }
 
 export async function reportRevocation(): Promise<void> {

@@ -1,0 +1,152 @@
+/** A control plane on a policy folder, and data planes it hands everything to, over channels that copy as processes do. */
+
+import { deserialize, serialize } from 'node:v8';
+import type { Test } from 'tap';
+import { CertificateKeeper } from '../../gateway/certificates/certificate-keeper.ts';
+import { formatFault } from '../../gateway/core/fault.ts';
+import { ControlEnd } from '../../gateway/handoff/control-end.ts';
+import type { ControlLink } from '../../gateway/handoff/control-link.ts';
+import { DataEnd } from '../../gateway/handoff/data-end.ts';
+import { CompiledForms } from '../../gateway/handoff/policy-forms.ts';
+import { createLog } from '../../gateway/observe/log.ts';
+import { LivePolicy } from '../../gateway/policy/live.ts';
+import { loadPolicy } from '../../gateway/policy/load.ts';
+import { PolicySources } from '../../gateway/policy/sources.ts';
+
+export interface ControlStage {
+  readonly live: LivePolicy;
+  readonly sources: PolicySources;
+  readonly keeper: CertificateKeeper;
+  readonly control: ControlEnd;
+  /** Another data plane; it has the policy. */
+  attach(): Promise<DataPlane>;
+  /** Another data plane, that was told nothing yet. */
+  begin(): DataPlane;
+  /** Reads the folder again; throws for faults. */
+  reload(): Promise<void>;
+}
+
+export interface DataPlane {
+  readonly end: DataEnd;
+  readonly link: ControlLink;
+  readonly faults: string[];
+  /** Policies that came into force: their generations. */
+  readonly generations: number[];
+  changes(): number;
+  /** Messages sent to it that it has not received. */
+  waiting(): number;
+  /** Messages sent to it so far. */
+  sent(): number;
+  /** It receives nothing until it goes on. */
+  hold(): void;
+  goOn(): void;
+  close(): void;
+}
+
+export async function setControl(t: Test, policyFolder: string): Promise<ControlStage> {
+  const forms = new CompiledForms();
+  let toldTo: ControlEnd | undefined;
+  const changed = (): void => toldTo?.changed();
+  const sources = new PolicySources({
+    mode: 'follow',
+    onList: changed,
+    keys: { onFetch: changed, onChange: changed },
+  });
+  const { policy, faults } = await loadPolicy(policyFolder, Date.now(), { sources, onCompiled: forms });
+  if (policy === undefined || faults.length > 0) throw new Error(faults.map(formatFault).join('\n'));
+  const live = new LivePolicy(policyFolder, policy, sources, Date.now, changed, forms);
+  const keeper = new CertificateKeeper({
+    policy: () => live.current,
+    log: createLog('silent'),
+    onChange: () => setImmediate(changed),
+    capacity: () => Number.POSITIVE_INFINITY,
+  });
+  const control = new ControlEnd({
+    policy: () => live.current,
+    forms,
+    sources,
+    identities: keeper,
+    ticketSecret: Buffer.alloc(32, 7),
+  });
+  toldTo = control;
+  t.teardown(() => {
+    control.close();
+    keeper.close();
+    sources.close();
+  });
+  const begin = (): DataPlane => connect(t, control);
+  return {
+    live,
+    sources,
+    keeper,
+    control,
+    begin,
+    attach: async () => {
+      const plane = begin();
+      await plane.end.started;
+      return plane;
+    },
+    reload: async () => {
+      const outcome = await live.reload();
+      await keeper.refresh();
+      if (outcome.faults.length > 0) throw new Error(outcome.faults.map(formatFault).join('\n'));
+    },
+  };
+}
+
+function connect(t: Test, control: ControlEnd): DataPlane {
+  const faults: string[] = [];
+  const generations: number[] = [];
+  const waiting: Buffer[] = [];
+  let changes = 0;
+  let sent = 0;
+  let isHeld = false;
+  const deliver = (): void => {
+    const message = isHeld ? undefined : waiting.shift();
+    if (message !== undefined) end.receive(deserialize(message));
+  };
+  const end = new DataEnd({
+    channel: { send: (message) => setImmediate(() => link.receive(deserialize(serialize(message)))) },
+    onPolicy: ({ generation }) => generations.push(generation),
+    onChange: () => {
+      changes += 1;
+    },
+    onFault: (fault) => faults.push(fault),
+  });
+  const link = control.attach({
+    send: (message) => {
+      sent += 1;
+      waiting.push(serialize(message));
+      setImmediate(deliver);
+    },
+  });
+  const close = (): void => {
+    link.close();
+    end.close();
+  };
+  t.teardown(close);
+  return {
+    end,
+    link,
+    faults,
+    generations,
+    changes: () => changes,
+    waiting: () => waiting.length,
+    sent: () => sent,
+    hold: () => {
+      isHeld = true;
+    },
+    goOn: () => {
+      isHeld = false;
+      for (let left = waiting.length; left > 0; left--) setImmediate(deliver);
+    },
+    close,
+  };
+}
+
+/** Whether it comes true within a few seconds. */
+export async function until(isSo: () => boolean | undefined): Promise<boolean> {
+  for (let waits = 0; waits < 1000 && isSo() !== true; waits++)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  return isSo() === true;
+}
