@@ -45,7 +45,7 @@ interface Resolved {
 }
 
 /** Routes compiled in one go; between two goes all other work has its turn. */
-const PIECE = 32;
+const PIECE = 16;
 
 export async function compileRoutes(
   places: Places,

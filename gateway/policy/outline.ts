@@ -21,8 +21,8 @@ export class Outline implements Places {
   readonly file: string;
   readonly tables: OutlineTables;
   readonly #numbers: ReadonlyMap<string, number>;
-  /** Rows of what stands within a value, by their steps: filled as they are asked for. */
-  readonly #within = new Map<number, ReadonlyMap<number, number>>();
+  /** Rows of the members of a list, which may be many; keys are few, and looked for one after the other. */
+  readonly #members = new Map<number, readonly number[]>();
 
   constructor(file: string, tables: OutlineTables) {
     this.file = file;
@@ -31,11 +31,15 @@ export class Outline implements Places {
   }
 
   keys(path: Path): readonly string[] {
+    const { ends, steps, names } = this.tables;
     const { row, depth } = this.#find(path);
-    if (depth < path.length) return [];
-    return [...this.#rowsWithin(row).keys()].flatMap((step) =>
-      step >= NAMED ? (this.tables.names[step - NAMED] ?? []) : [],
-    );
+    const found: string[] = [];
+    const end = depth < path.length ? 0 : (ends[row] ?? 0);
+    for (let each = row + 1; each < end; each = ends[each] ?? end) {
+      const name = names[(steps[each] ?? 0) - NAMED];
+      if (name !== undefined) found.push(name);
+    }
+    return found;
   }
 
   at(path: Path, problem: string, expected?: string): PolicyFault {
@@ -47,27 +51,35 @@ export class Outline implements Places {
   /** The row of the value, or of the nearest one around it, and how far the path led. */
   #find(path: Path): { readonly row: number; readonly depth: number } {
     let row = WHOLE;
-    for (const [depth, step] of path.entries()) {
-      const next = this.#rowsWithin(row).get(this.#numberOf(step));
-      if (next === undefined) return { row, depth };
+    let depth = 0;
+    for (const step of path) {
+      const next = typeof step === 'number' ? this.#membersOf(row)[step] : this.#named(row, step);
+      if (next === undefined) break;
       row = next;
+      depth += 1;
     }
-    return { row, depth: path.length };
+    return { row, depth };
   }
 
-  #numberOf(step: string | number): number {
-    return typeof step === 'number' ? step : NAMED + (this.#numbers.get(step) ?? this.#numbers.size);
+  #named(row: number, name: string): number | undefined {
+    const { ends, steps } = this.tables;
+    const number = this.#numbers.get(name);
+    const end = number === undefined ? 0 : (ends[row] ?? 0);
+    for (let each = row + 1; each < end; each = ends[each] ?? end)
+      if (steps[each] === NAMED + (number ?? 0)) return each;
+    return undefined;
   }
 
-  #rowsWithin(row: number): ReadonlyMap<number, number> {
-    const known = this.#within.get(row);
+  #membersOf(row: number): readonly number[] {
+    const known = this.#members.get(row);
     if (known !== undefined) return known;
     const { ends, steps } = this.tables;
-    const rows = new Map<number, number>();
+    const members: number[] = [];
     const end = ends[row] ?? 0;
-    for (let each = row + 1; each < end; each = ends[each] ?? end) rows.set(steps[each] ?? 0, each);
-    this.#within.set(row, rows);
-    return rows;
+    for (let each = row + 1; each < end; each = ends[each] ?? end)
+      if ((steps[each] ?? NAMED) < NAMED) members.push(each);
+    this.#members.set(row, members);
+    return members;
   }
 }
 
