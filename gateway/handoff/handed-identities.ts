@@ -20,6 +20,7 @@ export class HandedIdentities<Identity extends Digested> implements Identities<I
   /** The one asked for longest ago first. */
   readonly #entries = new Map<string, Entry<Identity>>();
   #version = 0;
+  #closed = false;
 
   constructor(options: HandedIdentitiesOptions<Identity>) {
     this.#options = options;
@@ -34,7 +35,7 @@ export class HandedIdentities<Identity extends Digested> implements Identities<I
     if (known === undefined) this.#makeRoom();
     if (entry.identity !== undefined) return entry.identity;
     if (entry.waiting !== undefined) return entry.waiting.promise;
-    if (performance.now() - entry.answeredMs < RETRY_MS) return undefined;
+    if (this.#closed || performance.now() - entry.answeredMs < RETRY_MS) return undefined;
     entry.waiting = Promise.withResolvers();
     this.#options.send({ kind: 'want', store: this.#options.store, label, key });
     return entry.waiting.promise;
@@ -62,10 +63,10 @@ export class HandedIdentities<Identity extends Digested> implements Identities<I
     for (const key of this.#entries.keys()) if (!keys.has(key)) this.#drop(key);
   }
 
-  /** Whoever waits gets nothing. */
+  /** What is there stays; whoever waits, or asks for more, gets nothing. */
   close(): void {
+    this.#closed = true;
     for (const entry of this.#entries.values()) entry.answer();
-    this.#entries.clear();
   }
 
   #makeRoom(): void {

@@ -9,7 +9,7 @@ import {
   sourceKey,
 } from '../lists/list-registry.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
-import { formNameOf, listForms } from './list-forms.ts';
+import { formNameOf, formOf } from './list-forms.ts';
 import type { AboutList } from './messages.ts';
 import type { Parcel } from './parcel.ts';
 
@@ -34,7 +34,7 @@ export class HandedLists implements ListsByReader {
   take({ id, form, place, isCurrent, has }: AboutList, parcel: Parcel): void {
     const list = this.#list(id, place);
     if (has === 'nothing') list.contents = undefined;
-    if (has === 'contents') list.contents = listForms.get(form)?.unpack(parcel);
+    if (has === 'contents') list.contents = formOf(form).unpack(parcel);
     list.isCurrent = isCurrent;
   }
 

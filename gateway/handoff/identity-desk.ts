@@ -95,7 +95,10 @@ export class IdentityDesk {
   }
 
   async #read(wanted: Wanted): Promise<void> {
-    wanted.found = await wanted.supply?.read().catch(() => undefined);
+    const found = await wanted.supply?.read().catch(() => undefined);
+    // A look may have come first.
+    if (found !== undefined && found.digest === wanted.told) return;
+    wanted.found = found;
     this.#due.add(wanted);
     this.#onDue();
   }

@@ -8,7 +8,7 @@ import type { PolicySources } from '../policy/sources.ts';
 import type { PolicyHead } from './data-end.ts';
 import { listIdOf } from './handed-lists.ts';
 import type { Outgoing } from './identity-desk.ts';
-import { formNameOf, listForms } from './list-forms.ts';
+import { formNameOf, formOf } from './list-forms.ts';
 import type { CompiledForms } from './policy-forms.ts';
 
 export interface LedgerOptions {
@@ -67,7 +67,7 @@ export class Ledger {
     if (told !== undefined && isSame && told.isCurrent === isCurrent) return;
     this.#lists.set(id, { contents, isCurrent });
     const has = contents === undefined ? 'nothing' : isSame ? 'same' : 'contents';
-    const packed = has === 'contents' && contents !== undefined && listForms.get(form)?.pack(contents);
+    const packed = has === 'contents' && contents !== undefined && formOf(form).pack(contents);
     const about = { kind: 'list', id, form, place, isCurrent, has } as const;
     yield { about, parcel: packed || { head: undefined, columns: [] } };
   }

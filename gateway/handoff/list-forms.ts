@@ -27,7 +27,7 @@ function form<Contents extends LiveContents>(
   return { reader, pack: (contents) => pack(contents as Contents), unpack };
 }
 
-export const listForms: ReadonlyMap<string, ListForm> = new Map([
+const forms: ReadonlyMap<string, ListForm> = new Map([
   ['prefixes', form(prefixReader, packPrefixes, unpackPrefixes)],
   ['certificates', form(revokedCertificates, packRevoked, unpackRevoked)],
   ['tokens', form(revokedTokens, packRevoked, unpackRevoked)],
@@ -36,8 +36,15 @@ export const listForms: ReadonlyMap<string, ListForm> = new Map([
 
 /** The name of the form that a reader's lists have; throws for a reader that has none, which is a bug. */
 export function formNameOf(reader: unknown): string {
-  for (const [name, each] of listForms) if (each.reader === reader) return name;
+  for (const [name, each] of forms) if (each.reader === reader) return name;
   throw new Error('a kind of list that cannot be handed over');
+}
+
+/** The form of that name; throws when there is none. */
+export function formOf(name: string): ListForm {
+  const found = forms.get(name);
+  if (found === undefined) throw new TypeError(`a list of no known form: ${name}`);
+  return found;
 }
 
 /** Tables come off a parcel in the order they were put on. */
@@ -125,7 +132,7 @@ export function packNames({ tables }: NameTable, columns: Column[]): NamesHead {
   return { size, seed };
 }
 
-/** The tables over columns, from the one at `next` on. */
+/** The table over columns of its own, `NAMES_COLUMNS` of them. */
 export function unpackNames({ size, seed }: NamesHead, columns: readonly Column[]): NameTable {
   return takeNames({ size, seed }, new Tables(columns));
 }

@@ -102,10 +102,12 @@ export class ParcelReceiver {
     }
     const open = this.#open.get(message.id);
     if (open === undefined) throw new RangeError('a piece of a parcel that was not announced');
-    for (const slice of message.slices) put(open, slice);
-    if (open.missing > 0) return undefined;
+    // One with a piece that fits nowhere is given up.
     this.#open.delete(message.id);
-    return open;
+    for (const slice of message.slices) put(open, slice);
+    if (open.missing === 0) return open;
+    this.#open.set(message.id, open);
+    return undefined;
   }
 }
 

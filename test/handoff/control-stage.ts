@@ -35,6 +35,8 @@ export interface DataPlane {
   changes(): number;
   /** Messages sent to it that it has not received. */
   waiting(): number;
+  /** Identities sent to it so far. */
+  identities(): number;
   /** Messages sent to it so far. */
   sent(): number;
   /** It receives nothing until it goes on. */
@@ -58,7 +60,7 @@ export async function setControl(t: Test, policyFolder: string): Promise<Control
   const keeper = new CertificateKeeper({
     policy: () => live.current,
     log: createLog('silent'),
-    onChange: () => setImmediate(changed),
+    onChange: changed,
     capacity: () => Number.POSITIVE_INFINITY,
   });
   const control = new ControlEnd({
@@ -100,6 +102,7 @@ function connect(t: Test, control: ControlEnd): DataPlane {
   const waiting: Buffer[] = [];
   let changes = 0;
   let sent = 0;
+  let identities = 0;
   let isHeld = false;
   const deliver = (): void => {
     const message = isHeld ? undefined : waiting.shift();
@@ -116,6 +119,7 @@ function connect(t: Test, control: ControlEnd): DataPlane {
   const link = control.attach({
     send: (message) => {
       sent += 1;
+      if (isIdentity(message)) identities += 1;
       waiting.push(serialize(message));
       setImmediate(deliver);
     },
@@ -133,6 +137,7 @@ function connect(t: Test, control: ControlEnd): DataPlane {
     changes: () => changes,
     waiting: () => waiting.length,
     sent: () => sent,
+    identities: () => identities,
     hold: () => {
       isHeld = true;
     },
@@ -142,6 +147,10 @@ function connect(t: Test, control: ControlEnd): DataPlane {
     },
     close,
   };
+}
+
+function isIdentity(message: unknown): boolean {
+  return (message as { readonly about?: { readonly kind: string } }).about?.kind === 'identity';
 }
 
 /** Whether it comes true within a few seconds. */

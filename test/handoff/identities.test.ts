@@ -44,6 +44,7 @@ t.test(
       t.equal(one?.keys[0]?.keyPem, here?.keys[0]?.keyPem);
       t.same(one?.clients?.pems, here?.clients?.pems);
       t.equal(plane.end.servers.version, 1);
+      t.equal(plane.identities(), 1, 'it was sent once');
     }
   },
 );
@@ -135,6 +136,7 @@ t.test('one whose control plane is gone keeps what it has, and waits for nothing
   const waiting = identityOf(plane);
   plane.close();
   t.equal(await waiting, undefined);
+  t.equal(await identityOf(plane, 'b.example.com'), undefined);
   t.equal(plane.end.policy.generation, 1);
 });
 

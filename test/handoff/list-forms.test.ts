@@ -2,7 +2,7 @@
 import { deserialize, serialize } from 'node:v8';
 import t from 'tap';
 import { addressOf, parseAddress } from '../../gateway/core/address.ts';
-import { formNameOf, listForms } from '../../gateway/handoff/list-forms.ts';
+import { formNameOf, formOf } from '../../gateway/handoff/list-forms.ts';
 import { type Column, messagesOf, type Parcel, ParcelReceiver } from '../../gateway/handoff/parcel.ts';
 import { prefixReader, type ReadContents } from '../../gateway/lists/contents.ts';
 import { isFaults, type ListReader, type LiveContents } from '../../gateway/lists/live-list.ts';
@@ -24,8 +24,7 @@ function carried(parcel: Parcel): { readonly parcel: Parcel; readonly messages: 
 }
 
 function handed<C extends LiveContents>(reader: ListReader<C>, contents: C): C {
-  const form = listForms.get(formNameOf(reader));
-  if (form === undefined) throw new Error('no form');
+  const form = formOf(formNameOf(reader));
   return form.unpack(carried(form.pack(contents)).parcel) as C;
 }
 
