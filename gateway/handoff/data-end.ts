@@ -23,13 +23,12 @@ import { compileHandedGateway, compileHandedTenant } from './policy-forms.ts';
 
 export interface DataEndOptions {
   readonly channel: Channel;
-  /** Another policy is in force. */
-  readonly onPolicy?: (policy: Policy) => void;
-  /** Something has changed that decisions stand on: policy, lists, keys or certificates. */
-  readonly onChange?: () => void;
   /** A message could not be used; what was in force before still is. */
   readonly onFault?: (fault: string) => void;
 }
+
+/** `policy`: another one is in force; `facts`: lists, keys or certificates that running streams were admitted by. */
+export type HandedChange = 'policy' | 'facts';
 
 /** What a policy is beside its tenants, which come before it. */
 export interface PolicyHead extends Pick<Policy, 'generation' | 'digest' | 'loadedAtMs'> {
@@ -45,6 +44,7 @@ export class DataEnd {
   /** What upstreams show to nodes. */
   readonly nodes: HandedIdentities<NodeIdentity>;
   readonly #options: DataEndOptions;
+  readonly #hearers: ((change: HandedChange) => void)[] = [];
   readonly #receiver = new ParcelReceiver();
   readonly #lists = new HandedLists();
   readonly #keys = new HandedKeys((id, reason) => this.#ask(id, reason));
@@ -65,7 +65,7 @@ export class DataEnd {
     const send = (message: DataMessage): void => this.#send(message);
     this.servers = new HandedIdentities({
       store: 'servers',
-      capacity: () => this.policy.gateway.limits.serverNames,
+      capacity: () => this.policy().gateway.limits.serverNames,
       unpack: unpackServerIdentity,
       send,
     });
@@ -84,9 +84,14 @@ export class DataEnd {
   }
 
   /** The policy in force. Throws before there is one. */
-  get policy(): Policy {
+  readonly policy = (): Policy => {
     if (this.#policy === undefined) throw new Error('no policy is in force yet');
     return this.#policy;
+  };
+
+  /** Names one more who hears of every change, once it is in force. */
+  onChange(hear: (change: HandedChange) => void): void {
+    this.#hearers.push(hear);
   }
 
   /** The secret of session tickets, the same in all data planes of a gateway. Throws before the first policy. */
@@ -136,15 +141,14 @@ export class DataEnd {
         return true;
       case 'list':
         this.#lists.take(about, parcel);
-        this.#options.onChange?.();
+        this.#tell('facts');
         return false;
       case 'keys':
         if (this.#keys.take(about, typeof parcel.head === 'string' ? parcel.head : undefined))
-          this.#options.onChange?.();
+          this.#tell('facts');
         return false;
       case 'identity':
-        if (this.#takeIdentity(about.store, about.key, about.found ? parcel : undefined))
-          this.#options.onChange?.();
+        if (this.#takeIdentity(about.store, about.key, about.found ? parcel : undefined)) this.#tell('facts');
         return false;
       case 'renewed':
         this.#answer(about.question, about.quietMs);
@@ -178,7 +182,7 @@ export class DataEnd {
   }
 
   async #putInForce({ gateway: form, tenants: named, ...head }: PolicyHead): Promise<void> {
-    const gateway = form === undefined ? this.policy.gateway : await compileHandedGateway(form);
+    const gateway = form === undefined ? this.policy().gateway : await compileHandedGateway(form);
     const tenants = named.flatMap(([name, digest]) => this.#tenant(name, digest) ?? []);
     const policy = policyOf({ ...head, gateway }, tenants);
     if (this.#closed) return;
@@ -186,8 +190,7 @@ export class DataEnd {
     this.#policy = policy;
     this.nodes.retain(new Set(upstreamsOverTls(policy).map((upstream) => nodeIdentitySource(upstream).key)));
     this.#started.resolve(policy);
-    this.#options.onPolicy?.(policy);
-    this.#options.onChange?.();
+    this.#tell('policy');
     this.#send({ kind: 'in-force', generation: policy.generation });
   }
 
@@ -209,6 +212,10 @@ export class DataEnd {
   #answer(question: number, quietMs: number): void {
     this.#questions.get(question)?.(quietMs);
     this.#questions.delete(question);
+  }
+
+  #tell(change: HandedChange): void {
+    for (const hear of this.#hearers) hear(change);
   }
 
   #send(message: DataMessage): void {

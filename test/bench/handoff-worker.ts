@@ -27,12 +27,12 @@ const NOTHING: Pick<Policy, 'generation' | 'tenants'> = { generation: 0, tenants
 
 const end: DataEnd = new DataEnd({
   channel: { send },
-  onChange: () => report('has'),
   onFault: (fault) => {
     throw new Error(fault);
   },
 });
 
+end.onChange(() => report('has'));
 let policy: Policy | undefined;
 void end.started.then((first) => {
   policy = first;
@@ -40,7 +40,7 @@ void end.started.then((first) => {
 });
 
 function report(bench: HandoffReport['bench']): void {
-  const { generation, tenants } = policy === undefined ? NOTHING : end.policy;
+  const { generation, tenants } = policy === undefined ? NOTHING : end.policy();
   const lists = [...tenants.values()].flatMap((tenant) => [...tenant.lists.values()]);
   const parts = lists.flatMap((list) => list.parts);
   const prefixes = parts.reduce((sum, { contents }) => sum + (contents?.tree.size ?? 0), 0);

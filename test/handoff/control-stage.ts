@@ -110,11 +110,11 @@ function connect(t: Test, control: ControlEnd): DataPlane {
   };
   const end = new DataEnd({
     channel: { send: (message) => setImmediate(() => link.receive(deserialize(serialize(message)))) },
-    onPolicy: ({ generation }) => generations.push(generation),
-    onChange: () => {
-      changes += 1;
-    },
     onFault: (fault) => faults.push(fault),
+  });
+  end.onChange((change) => {
+    changes += 1;
+    if (change === 'policy') generations.push(end.policy().generation);
   });
   const link = control.attach({
     send: (message) => {

@@ -74,7 +74,7 @@ async function outcomeOf(policy: Policy, given: Facts): Promise<unknown> {
 }
 
 const has = (end: DataEnd, list: string, text: string): boolean | undefined => {
-  const [part] = end.policy.tenants.get('tenant-a')?.lists.get(list)?.parts ?? [];
+  const [part] = end.policy().tenants.get('tenant-a')?.lists.get(list)?.parts ?? [];
   const found = parseAddress(text);
   return found && part?.contents?.tree.contains(found);
 };
@@ -95,13 +95,13 @@ t.test('a data plane decides as the control plane would', async (t) => {
   const stage = await setControl(t, folder.path);
   const plane = await stage.attach();
   const { end } = plane;
-  t.equal(end.policy.digest, stage.live.current.digest);
-  t.equal(end.policy.generation, 1);
-  t.same([...end.policy.serverNames.keys()], [...stage.live.current.serverNames.keys()]);
+  t.equal(end.policy().digest, stage.live.current.digest);
+  t.equal(end.policy().generation, 1);
+  t.same([...end.policy().serverNames.keys()], [...stage.live.current.serverNames.keys()]);
   const found = new Set<string>();
   for (const each of await corpus(new SeededRandom(3), 400)) {
     const here = await outcomeOf(stage.live.current, each);
-    t.same(await outcomeOf(end.policy, each), here);
+    t.same(await outcomeOf(end.policy(), each), here);
     found.add(String((here as unknown[])[4]));
   }
   t.ok(found.size > 6, `${found.size} kinds of outcomes`);
@@ -113,21 +113,21 @@ t.test('a changed tenant is another object, the others stay what they are', asyn
   await folder.addTenant('tenant-b', 'b.example.com');
   const stage = await setControl(t, folder.path);
   const { end, generations, sent } = await stage.attach();
-  const before = end.policy;
+  const before = end.policy();
   const sentBefore = sent();
   await folder.edit('tenants/tenant-b.yaml', '10.1.0.1', '10.1.0.2');
   await stage.reload();
-  t.ok(await until(() => end.policy.generation === 2));
+  t.ok(await until(() => end.policy().generation === 2));
   t.equal(sent() - sentBefore, 2, 'one tenant and the policy');
-  t.equal(end.policy.tenants.get('tenant-a'), before.tenants.get('tenant-a'));
-  const upstream = end.policy.tenants.get('tenant-b')?.upstreams.get('sync');
+  t.equal(end.policy().tenants.get('tenant-a'), before.tenants.get('tenant-a'));
+  const upstream = end.policy().tenants.get('tenant-b')?.upstreams.get('sync');
   t.equal(upstream?.nodes[0]?.host, '10.1.0.2');
   t.equal(before.tenants.get('tenant-b')?.upstreams.get('sync')?.nodes[0]?.host, '10.1.0.1');
   await folder.remove('tenants/tenant-b.yaml');
   await stage.reload();
-  t.ok(await until(() => end.policy.tenants.size === 1));
+  t.ok(await until(() => end.policy().tenants.size === 1));
   t.same(generations, [1, 2, 3]);
-  t.equal(end.policy.digest, stage.live.current.digest);
+  t.equal(end.policy().digest, stage.live.current.digest);
 });
 
 t.test('settings of the gateway go along', async (t) => {
@@ -136,17 +136,17 @@ t.test('settings of the gateway go along', async (t) => {
   });
   const stage = await setControl(t, folder.path);
   const { end } = await stage.attach();
-  const [listener] = end.policy.gateway.listeners;
+  const [listener] = end.policy().gateway.listeners;
   t.ok(listener?.trustedProxies.contains(address('10.2.3.4')));
   t.same(
-    { ...end.policy.gateway, listeners: [] },
+    { ...end.policy().gateway, listeners: [] },
     { ...stage.live.current.gateway, listeners: [] },
     'all but trees of prefixes',
   );
   await folder.edit('gateway.yaml', '10.0.0.0/8', '192.168.0.0/16');
   await stage.reload();
-  t.ok(await until(() => end.policy.generation === 2));
-  t.notOk(end.policy.gateway.listeners[0]?.trustedProxies.contains(address('10.2.3.4')));
+  t.ok(await until(() => end.policy().generation === 2));
+  t.notOk(end.policy().gateway.listeners[0]?.trustedProxies.contains(address('10.2.3.4')));
 });
 
 t.test('a list that changes is another one at once, its places with it', async (t) => {
@@ -154,14 +154,14 @@ t.test('a list that changes is another one at once, its places with it', async (
   const stage = await setControl(t, folder.path);
   const planes = [await stage.attach(), await stage.attach()];
   for (const { end } of planes) t.ok(has(end, 'partners', '198.51.100.9'));
-  const tenants = planes.map(({ end }) => end.policy.tenants.get('tenant-a'));
+  const tenants = planes.map(({ end }) => end.policy().tenants.get('tenant-a'));
   const changes = planes.map((plane) => plane.changes());
   await folder.write('tenants/lists/partners.cidr', '\n\n100.64.0.0/10\n');
   await stage.sources.refresh();
   for (const [index, { end, ...plane }] of planes.entries()) {
     t.ok(await until(() => has(end, 'partners', '100.64.1.1')));
     t.notOk(has(end, 'partners', '198.51.100.9'));
-    const tenant = end.policy.tenants.get('tenant-a');
+    const tenant = end.policy().tenants.get('tenant-a');
     t.equal(tenant, tenants[index], 'the tenant is the same');
     t.ok(plane.changes() > (changes[index] ?? 0), 'running streams are looked at again');
     const contents = tenant?.lists.get('partners')?.parts[0]?.contents;
@@ -169,7 +169,7 @@ t.test('a list that changes is another one at once, its places with it', async (
   }
   await folder.write('tenants/lists/partners.cidr', 'rubbish\n');
   await stage.sources.refresh();
-  const part = () => planes[0]?.end.policy.tenants.get('tenant-a')?.lists.get('partners')?.parts[0];
+  const part = () => planes[0]?.end.policy().tenants.get('tenant-a')?.lists.get('partners')?.parts[0];
   t.ok(await until(() => part()?.isCurrent === false));
   t.ok(part()?.contents?.tree.contains(address('100.64.1.1')), 'the last good one holds');
 });
@@ -186,7 +186,7 @@ t.test('a slow data plane gets the newest of everything, and little waits for it
     t.ok(plane.waiting() <= 8, `${plane.waiting()} messages wait`);
   }
   plane.goOn();
-  t.ok(await until(() => plane.end.policy.digest === stage.live.current.digest));
+  t.ok(await until(() => plane.end.policy().digest === stage.live.current.digest));
   t.ok(has(plane.end, 'partners', '10.9.11.1'));
   t.notOk(has(plane.end, 'partners', '10.9.10.1'));
   t.ok(plane.generations.length < 6, `${plane.generations.length} policies of 13 were needed`);
@@ -235,7 +235,7 @@ t.test('messages that are none are faults, and nothing else comes of them', asyn
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const { end, link, faults } = await stage.attach();
-  const { policy } = end;
+  const policy = end.policy();
   const slice = { column: 0, at: 0, bytes: new Uint8Array(9) };
   const announced = { kind: 'parcel', id: 99, about: { kind: 'policy' }, head: 0, columns: [], slices: [] };
   const wrong = [
@@ -255,7 +255,7 @@ t.test('messages that are none are faults, and nothing else comes of them', asyn
     link.receive(message);
   for (let excess = 0; excess < 20; excess++) link.receive({ kind: 'taken' });
   t.ok(await until(() => faults.length === 9), faults.join('\n'));
-  t.equal(end.policy, policy);
+  t.equal(end.policy(), policy);
   await folder.write('tenants/lists/partners.cidr', '10.9.9.0/24\n');
   await stage.sources.refresh();
   t.ok(await until(() => has(end, 'partners', '10.9.9.1')), 'it goes on');
@@ -278,7 +278,8 @@ t.test(
     });
     const stage = await setControl(t, folder.path);
     const planes = [await stage.attach(), await stage.attach()];
-    const keysOf = ({ end }: (typeof planes)[number]) => end.policy.tenants.get('tenant-a')?.issuers[0]?.keys;
+    const keysOf = ({ end }: (typeof planes)[number]) =>
+      end.policy().tenants.get('tenant-a')?.issuers[0]?.keys;
     const verify = async (plane: (typeof planes)[number], kid: string) =>
       keysOf(plane)?.verify(await signToken({}, kid), ['ES256']);
     for (const plane of planes) t.match(await verify(plane, '1'), { kind: 'verified' });

@@ -22,7 +22,7 @@ import { type DataPlane, setControl, until } from './control-stage.ts';
 const authorities = await createAuthorities();
 
 const sourceOf = ({ end }: DataPlane, serverName = SERVER_NAME, needsClients = true) =>
-  serverIdentitySource(end.policy.gateway.certificates, serverName, needsClients);
+  serverIdentitySource(end.policy().gateway.certificates, serverName, needsClients);
 const identityOf = async (plane: DataPlane, serverName?: string): Promise<ServerIdentity | undefined> =>
   plane.end.servers.get(sourceOf(plane, serverName));
 
@@ -137,7 +137,7 @@ t.test('one whose control plane is gone keeps what it has, and waits for nothing
   plane.close();
   t.equal(await waiting, undefined);
   t.equal(await identityOf(plane, 'b.example.com'), undefined);
-  t.equal(plane.end.policy.generation, 1);
+  t.equal(plane.end.policy().generation, 1);
 });
 
 t.test('what upstreams show to their nodes', async (t) => {
@@ -156,7 +156,7 @@ t.test('what upstreams show to their nodes', async (t) => {
   const stage = await setControl(t, folder.path);
   await stage.keeper.follow();
   const plane = await stage.attach();
-  const upstream = plane.end.policy.tenants.get('tenant-a')?.upstreams.get('sync');
+  const upstream = plane.end.policy().tenants.get('tenant-a')?.upstreams.get('sync');
   if (upstream === undefined) throw new Error('no upstream');
   const contexts = new NodeTlsContexts(plane.end.nodes);
   t.ok(await contexts.find(upstream));
@@ -181,8 +181,8 @@ async function listen(t: Test, plane: DataPlane): Promise<number> {
   const names = new ServerNames(plane.end.servers, plane.end.ticketSecret);
   const server = createServer(async (socket) => {
     socket.on('error', () => undefined);
-    const [listener] = plane.end.policy.gateway.listeners;
-    const named = listener && (await names.find(plane.end.policy, listener, SERVER_NAME));
+    const [listener] = plane.end.policy().gateway.listeners;
+    const named = listener && (await names.find(plane.end.policy(), listener, SERVER_NAME));
     if (named === undefined) return socket.destroy();
     return named.tls.begin(socket, {
       onSecure: (secure) => secure.end('x'),
