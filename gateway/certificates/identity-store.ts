@@ -20,14 +20,6 @@ export interface IdentitySource<Identity extends Digested> {
   read(nowMs: number): Promise<Identity | readonly PolicyFault[]>;
 }
 
-/** Identities by their sources, wherever they come from. */
-export interface Identities<Identity extends Digested> {
-  /** The identity if it is there, else a promise of it; nothing while its folder has never been without fault. */
-  get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined;
-  /** Rises with every identity that is read, or replaced. */
-  readonly version: number;
-}
-
 /** What became of files that were read: for the log. */
 export interface IdentityReading {
   readonly label: string;
@@ -51,8 +43,11 @@ const PATIENCE_MS = 1000;
 /** A folder that gave no identity is read again when it is asked for after so long. */
 const RETRY_MS = 5000;
 
+/** Where identities are asked for. */
+export type Identities<Identity extends Digested> = Pick<IdentityStore<Identity>, 'get' | 'version'>;
+
 /** One read a name however many ask at once; a folder with faults answers for its own name alone. */
-export class IdentityStore<Identity extends Digested> implements Identities<Identity> {
+export class IdentityStore<Identity extends Digested> {
   readonly #options: IdentityStoreOptions;
   readonly #nowMs: () => number;
   /** The one asked for longest ago first. */
@@ -64,6 +59,7 @@ export class IdentityStore<Identity extends Digested> implements Identities<Iden
     this.#nowMs = options.nowMs ?? Date.now;
   }
 
+  /** The identity if it is there, else a promise of it; nothing while its folder has never been without fault. */
   get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined {
     const { key } = source;
     const known = this.#entries.get(key);
@@ -76,6 +72,7 @@ export class IdentityStore<Identity extends Digested> implements Identities<Iden
     return this.#nowMs() - entry.readMs < RETRY_MS ? undefined : this.#read(entry);
   }
 
+  /** Rises with every identity that is read, or replaced. */
   get version(): number {
     return this.#version;
   }

@@ -19,11 +19,11 @@ interface Known {
 
 /** One context an upstream, made anew when its files or its policy are others. */
 export class NodeTlsContexts {
-  readonly #identities: Identities<NodeIdentity>;
+  readonly #identities: Pick<Identities<NodeIdentity>, 'get'>;
   readonly #known = new WeakMap<NodeTls, Known>();
   readonly #sources = new WeakMap<Upstream, IdentitySource<NodeIdentity>>();
 
-  constructor(identities: Identities<NodeIdentity>) {
+  constructor(identities: Pick<Identities<NodeIdentity>, 'get'>) {
     this.#identities = identities;
   }
 
