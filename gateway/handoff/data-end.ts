@@ -196,8 +196,7 @@ export class DataEnd {
 
   /** One that did not change stays the same object, remembered tokens and all; one that could not be compiled as it was. */
   #tenant(name: string, digest: string): Tenant | undefined {
-    const inForce = this.#policy?.tenants.get(name);
-    return inForce?.digest === digest ? inForce : (this.#compiled.get(tenantId(name, digest)) ?? inForce);
+    return this.#compiled.get(tenantId(name, digest)) ?? this.#policy?.tenants.get(name);
   }
 
   #ask(id: string, reason: RenewalReason): Promise<number> {
