@@ -18,6 +18,7 @@ export interface ControlStage {
   readonly sources: PolicySources;
   readonly keeper: CertificateKeeper;
   readonly control: ControlEnd;
+  readonly forms: CompiledForms;
   /** Another data plane; it has the policy. */
   attach(): Promise<DataPlane>;
   /** Another data plane, that was told nothing yet. */
@@ -82,6 +83,7 @@ export async function setControl(t: Test, policyFolder: string): Promise<Control
     sources,
     keeper,
     control,
+    forms,
     begin,
     attach: async () => {
       const plane = begin();
