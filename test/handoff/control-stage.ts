@@ -38,6 +38,8 @@ export interface DataPlane {
   waiting(): number;
   /** Identities sent to it so far. */
   identities(): number;
+  /** How often it asked for other keys. */
+  questions(): number;
   /** Messages sent to it so far. */
   sent(): number;
   /** It receives nothing until it goes on. */
@@ -105,13 +107,19 @@ function connect(t: Test, control: ControlEnd): DataPlane {
   let changes = 0;
   let sent = 0;
   let identities = 0;
+  let questions = 0;
   let isHeld = false;
   const deliver = (): void => {
     const message = isHeld ? undefined : waiting.shift();
     if (message !== undefined) end.receive(deserialize(message));
   };
   const end = new DataEnd({
-    channel: { send: (message) => setImmediate(() => link.receive(deserialize(serialize(message)))) },
+    channel: {
+      send: (message) => {
+        if ((message as { readonly kind: string }).kind === 'renew') questions += 1;
+        setImmediate(() => link.receive(deserialize(serialize(message))));
+      },
+    },
     onFault: (fault) => faults.push(fault),
   });
   end.onChange((change) => {
@@ -140,6 +148,7 @@ function connect(t: Test, control: ControlEnd): DataPlane {
     waiting: () => waiting.length,
     sent: () => sent,
     identities: () => identities,
+    questions: () => questions,
     hold: () => {
       isHeld = true;
     },

@@ -295,6 +295,8 @@ t.test(
     );
     t.match(await verify(second, '2'), { kind: 'refused', unknownKey: true });
     t.equal(fetches, 1, 'asking in vain fetches nothing');
+    for (let again = 0; again < 20; again++) await verify(first, '2');
+    t.equal(first.questions(), 1, 'and is not done again before it could help');
     const [set] = stage.sources.keys.sets.values();
     await set?.fetch();
     for (const plane of planes) {
