@@ -1,36 +1,18 @@
-/** The composition root: builds every part, wires them, starts, reloads and drains the whole. */
+/** The composition root: builds the two planes, wires them, starts, reloads and drains the whole. */
 
 import { randomBytes } from 'node:crypto';
-import { CertificateKeeper } from './certificates/certificate-keeper.ts';
-import { Deadlines } from './core/deadlines.ts';
-import { formatFault, type PolicyFault } from './core/fault.ts';
-import { CallerConnection } from './edge/caller-connection.ts';
-import type { CallerContext } from './edge/caller-context.ts';
-import { drainConnections } from './edge/drain.ts';
-import { HandshakeSlots } from './edge/handshake-slots.ts';
-import { createListener, type Listener } from './edge/listener.ts';
-import { ownReadsWork } from './edge/own-reads.ts';
-import { RecordMemory } from './edge/record-memory.ts';
-import { Room } from './edge/room.ts';
-import { ServerNames } from './edge/server-names.ts';
-import { beginExchange, type ExchangeContext } from './exchange.ts';
-import { Llhttp } from './http1/llhttp.ts';
+import { ControlPlane, type DataPlanes } from './control-plane.ts';
+import type { PolicyFault } from './core/fault.ts';
+import { DataPlane, recordMemory } from './data-plane.ts';
 import { LocalLimits } from './limits/local-limits.ts';
-import { type AccessLog, createAccessLog } from './observe/access-log.ts';
-import { type Admin, createAdmin } from './observe/admin.ts';
+import { createAccessLog } from './observe/access-log.ts';
 import type { Log } from './observe/log.ts';
-import { createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
-import { describeLists, describePolicy } from './policy/describe.ts';
-import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
-import { loadPolicy } from './policy/load.ts';
-import { type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
-import type { PolicySources } from './policy/sources.ts';
-import { type Lookup, systemLookup } from './relay/node-resolver.ts';
-import { NodeTlsContexts } from './relay/node-tls.ts';
-import { UpstreamPools } from './relay/upstream-pools.ts';
-import { followSources } from './stream/follow-sources.ts';
-import { RunningStreams } from './stream/running-streams.ts';
-import { Traces } from './stream/trace.ts';
+import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { OwnPlane } from './own-plane.ts';
+import type { ReloadOutcome } from './policy/live.ts';
+import type { HostPort } from './policy/policy.ts';
+import { followPolicy, type PolicyFollower } from './policy-follower.ts';
+import type { Lookup } from './relay/node-resolver.ts';
 
 export interface GatewayOptions {
   readonly policyFolder: string;
@@ -48,118 +30,65 @@ export interface StartOutcome {
   readonly faults: readonly PolicyFault[];
 }
 
-/** How often time limits are looked at; they are as exact as this. */
-const SWEEP_MS = 50;
 const TICKET_SECRET_BYTES = 32;
 
 /** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
-  const metrics = createMetrics({ version: options.version });
-  const memory = options.readsInPlace !== false && (await ownReadsWork()) ? new RecordMemory() : undefined;
-  if (memory === undefined) options.log.warn({}, 'callers are read into a new buffer each time');
-  const streams = new RunningStreams();
-  const sources = followSources(options.log, metrics, streams);
-  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { sources });
-  if (policy === undefined || faults.length > 0) {
-    sources.close();
-    streams.close();
-    return { faults };
-  }
-  const { lookup = systemLookup } = options;
-  const gateway = new Gateway(options, policy, { metrics, streams, sources, memory, lookup });
+  const { policyFolder, version, log } = options;
+  const metrics = createMetrics({ version });
+  const { follower, faults } = await followPolicy({ policyFolder, log, metrics });
+  if (follower === undefined) return { faults };
+  const planes = await ownPlane(options, follower, metrics);
+  const gateway = new Gateway({ follower, planes, metrics, log });
   await gateway.start();
   return { gateway, faults };
 }
 
-/** What is there before the policy is. */
-interface FirstParts {
+async function ownPlane(
+  { log, lookup, readsInPlace = true }: GatewayOptions,
+  sources: PolicyFollower,
+  metrics: Metrics,
+): Promise<DataPlanes> {
+  const accessLog = createAccessLog({
+    file: sources.policy().gateway.accessLog,
+    onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
+  });
+  const plane = new DataPlane({
+    sources,
+    metrics,
+    limits: new LocalLimits(),
+    accessLog,
+    log,
+    ticketSecret: randomBytes(TICKET_SECRET_BYTES),
+    memory: await recordMemory(readsInPlace, log),
+    lookup,
+  });
+  return new OwnPlane(plane, metrics);
+}
+
+interface Parts {
+  readonly follower: PolicyFollower;
+  readonly planes: DataPlanes;
   readonly metrics: Metrics;
-  readonly streams: RunningStreams;
-  readonly sources: PolicySources;
-  /** Where callers are read to, if they can be. */
-  readonly memory: RecordMemory | undefined;
-  readonly lookup: Lookup;
+  readonly log: Log;
 }
 
 /** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
 export class Gateway {
   readonly #log: Log;
-  readonly #live: LivePolicy;
-  readonly #sources: PolicySources;
-  readonly #streams: RunningStreams;
-  readonly #memory: RecordMemory | undefined;
-  readonly #metrics: Metrics;
-  readonly #certificates: CertificateKeeper;
-  readonly #accessLog: AccessLog;
-  readonly #admin: Admin;
-  readonly #deadlines = new Deadlines(performance.now());
-  readonly #sweep: NodeJS.Timeout;
-  readonly #pools: UpstreamPools;
-  readonly #llhttp = new Llhttp();
-  readonly #listeners: ReadonlyMap<string, Listener>;
-  readonly #callers = new Set<CallerConnection>();
-  readonly #room: Room;
-  readonly #exchanges: ExchangeContext;
-  readonly #addresses = new Map<string, HostPort>();
+  readonly #follower: PolicyFollower;
+  readonly #planes: DataPlanes;
+  readonly #control: ControlPlane;
+  #addresses: ReadonlyMap<string, HostPort> = new Map();
   #adminAddress: HostPort | undefined;
   #draining = false;
   #stopped = false;
 
-  constructor({ policyFolder, log }: GatewayOptions, policy: Policy, first: FirstParts) {
-    this.#log = log;
-    this.#sources = first.sources;
-    this.#streams = first.streams;
-    this.#memory = first.memory;
-    this.#metrics = first.metrics;
-    this.#live = new LivePolicy(policyFolder, policy, first.sources, Date.now, (outcome) =>
-      this.#onReload(outcome),
-    );
-    this.#certificates = new CertificateKeeper({
-      policy: () => this.#live.current,
-      log,
-      onChange: () => this.#streams.examineSoon(),
-    });
-    this.#accessLog = createAccessLog({
-      file: policy.gateway.accessLog,
-      onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
-    });
-    this.#pools = new UpstreamPools({
-      llhttp: this.#llhttp,
-      deadlines: this.#deadlines,
-      tls: new NodeTlsContexts(this.#certificates.nodes),
-      lookup: first.lookup,
-      onChange: (change) => log.warn(change, 'a node has changed'),
-    });
-    this.#pools.follow(upstreamsOf(policy));
-    this.#exchanges = {
-      policy: () => this.#live.current,
-      pools: this.#pools,
-      deadlines: this.#deadlines,
-      streams: this.#streams,
-      traces: new Traces(),
-      limits: new LocalLimits(),
-      metrics: this.#metrics,
-      accessLog: this.#accessLog,
-      draining: () => this.#draining,
-    };
-    this.#room = new Room({
-      holders: this.#callers,
-      limitBytes: () => this.#live.current.gateway.limits.bufferedBytes,
-      metrics: this.#metrics,
-    });
-    this.#listeners = this.#createListeners(policy);
-    this.#admin = createAdmin({
-      address: policy.gateway.admin,
-      metricsText: (accept) => this.#metricsText(accept),
-      certificates: () => this.#certificates.summaries(),
-      policyStatus: () => this.#status(),
-      nodes: () => this.#pools.statuses,
-      setDrained: (upstream, node, drained) => this.#pools.setDrained(upstream, node, drained),
-      ready: () => !this.#draining,
-      reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
-    });
-    this.#sweep = setInterval(() => this.#deadlines.sweep(performance.now()), SWEEP_MS);
-    this.#observe(policy, true);
+  constructor(parts: Parts) {
+    this.#log = parts.log;
+    this.#follower = parts.follower;
+    this.#planes = parts.planes;
+    this.#control = new ControlPlane(parts);
   }
 
   /** Where each listener is bound, by its name. */
@@ -173,10 +102,10 @@ export class Gateway {
 
   /** Opens the listeners. Rejects, and nothing runs, when an address cannot be had. */
   async start(): Promise<void> {
-    await this.#certificates.follow();
+    await this.#follower.readCertificates();
     try {
-      for (const [name, listener] of this.#listeners) this.#addresses.set(name, await listener.listen());
-      this.#adminAddress = await this.#admin.listen();
+      this.#addresses = await this.#planes.listen();
+      this.#adminAddress = await this.#control.listen();
     } catch (error) {
       this.stopNow();
       throw error;
@@ -185,33 +114,21 @@ export class Gateway {
       [...this.#addresses].map(([name, at]) => [name, `${at.host}:${at.port}`]),
     );
     const admin = `${this.#adminAddress.host}:${this.#adminAddress.port}`;
-    this.#log.info({ listeners, admin, generation: this.#live.current.generation }, 'the gateway is up');
+    const { generation } = this.#follower.policy();
+    this.#log.info({ listeners, admin, generation }, 'the gateway is up');
   }
 
   /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */
-  async reload(): Promise<ReloadOutcome> {
-    const outcome = await this.#live.reload();
-    await this.#certificates.refresh();
-    return outcome;
+  reload(): Promise<ReloadOutcome> {
+    return this.#control.reload();
   }
 
   /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    const { drainMs, lingerMs } = this.#live.current.gateway.timeouts;
-    this.#log.info({ connections: this.#callers.size, drainMs }, 'draining');
-    await drainConnections({
-      listeners: [...this.#listeners.values()],
-      callers: this.#callers,
-      drainMs,
-      lingerMs,
-      stopped: () => this.#stopped,
-      onCut: (connections) =>
-        this.#log.warn({ connections }, 'connections are cut at the end of the drain time'),
-    });
+    await this.#planes.drain();
     this.stopNow();
-    await this.#accessLog.close();
     this.#log.info({}, 'the gateway has stopped');
   }
 
@@ -220,75 +137,7 @@ export class Gateway {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#draining = true;
-    clearInterval(this.#sweep);
-    this.#room.close();
-    for (const listener of this.#listeners.values()) {
-      void listener.stopAccepting();
-      listener.destroyAll();
-    }
-    this.#pools.close();
-    this.#certificates.close();
-    this.#sources.close();
-    this.#streams.close();
-    void this.#admin.close();
-  }
-
-  #createListeners(policy: Policy): ReadonlyMap<string, Listener> {
-    const serverNames = new ServerNames(this.#certificates.servers, randomBytes(TICKET_SECRET_BYTES));
-    const slots = new HandshakeSlots();
-    const listeners = policy.gateway.listeners.map(({ name }) => {
-      const listener = createListener({
-        name,
-        policy: () => this.#live.current,
-        serverNames,
-        slots,
-        deadlines: this.#deadlines,
-        metrics: this.#metrics,
-        onConnection: (socket, transport, standing) => {
-          this.#callers.add(new CallerConnection(socket, transport, standing, this.#callerContext()));
-        },
-        onFault: (fault) => this.#log.warn(fault, 'a connection was not accepted'),
-      });
-      return [name, listener] as const;
-    });
-    return new Map(listeners);
-  }
-
-  #callerContext(): CallerContext {
-    const { limits, timeouts } = this.#live.current.gateway;
-    return {
-      llhttp: this.#llhttp,
-      deadlines: this.#deadlines,
-      ...(this.#memory !== undefined && { memory: this.#memory }),
-      limits,
-      timeouts,
-      handle: (caller, head) => beginExchange(this.#exchanges, caller, head),
-      onClosed: (caller) => void this.#callers.delete(caller),
-    };
-  }
-
-  #onReload({ successful, policy, faults }: ReloadOutcome): void {
-    for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
-    this.#observe(policy, successful);
-    void this.#certificates.follow();
-    this.#streams.examineSoon();
-    this.#pools.follow(upstreamsOf(policy));
-    this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
-  }
-
-  #observe({ generation, loadedAtMs }: Policy, successful: boolean): void {
-    this.#metrics.policyRead(generation, successful, loadedAtMs / 1000);
-  }
-
-  #metricsText(accept?: string): Promise<MetricsText> {
-    this.#certificates.observe(this.#metrics);
-    this.#metrics.nodes(this.#pools.gauges);
-    this.#metrics.addressLists([...this.#live.current.tenants.values()].flatMap(describeLists));
-    return this.#metrics.text(accept);
-  }
-
-  #status(): object {
-    const faults = [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
-    return { ...describePolicy(this.#live.current), faults: faults.map(formatFault) };
+    this.#planes.stopNow();
+    this.#control.close();
   }
 }

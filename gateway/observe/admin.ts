@@ -12,9 +12,9 @@ export interface AdminOptions {
   /** The server names in use and their certificates: printed as JSON. */
   readonly certificates: () => readonly object[];
   /** Every upstream and its nodes: printed as JSON. */
-  readonly nodes: () => readonly object[];
+  readonly nodes: () => Promise<readonly object[]>;
   /** A drained node gets no new request; false where there is none of that name. */
-  readonly setDrained: (upstream: string, node: string, drained: boolean) => boolean;
+  readonly setDrained: (upstream: string, node: string, drained: boolean) => Promise<boolean>;
   /** False while draining and before the first policy. */
   readonly ready: () => boolean;
   /** Reloads and says what came of it: printed as JSON. */
@@ -49,7 +49,7 @@ const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/policy', { method: 'GET', answer: (_request, { policyStatus }) => json(200, policyStatus()) }],
   ['/certificates', { method: 'GET', answer: (_request, { certificates }) => json(200, certificates()) }],
   ['/reload', { method: 'POST', answer: changes(answerReload) }],
-  ['/nodes', { method: 'GET', answer: (_request, { nodes }) => json(200, nodes()) }],
+  ['/nodes', { method: 'GET', answer: async (_request, { nodes }) => json(200, await nodes()) }],
   ['/nodes/drain', { method: 'POST', answer: changes(drainAnswer(true)) }],
   ['/nodes/resume', { method: 'POST', answer: changes(drainAnswer(false)) }],
 ]);
@@ -106,12 +106,13 @@ async function answerReload(_request: IncomingMessage, options: AdminOptions): P
 }
 
 function drainAnswer(drained: boolean): Handler {
-  return ({ url = '' }, options) => {
+  return async ({ url = '' }, options) => {
     const query = new URLSearchParams(url.slice(url.indexOf('?') + 1));
     const [upstream, node] = [query.get('upstream'), query.get('node')];
     if (upstream === null || node === null)
       return json(400, { error: 'upstream and node are needed, as /nodes has them' });
-    if (!options.setDrained(upstream, node, drained)) return json(404, { error: 'there is no such node' });
+    if (!(await options.setDrained(upstream, node, drained)))
+      return json(404, { error: 'there is no such node' });
     return json(200, { upstream, node, drained });
   };
 }

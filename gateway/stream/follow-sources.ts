@@ -1,20 +1,19 @@
-/** What a policy follows while it is in force: lists and keys, whose changes are told to the log and to running streams. */
+/** What a policy follows while it is in force: lists and keys, whose changes are told to the log and to whoever stands on them. */
 
 import { formatFault } from '../core/fault.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { PolicySources } from '../policy/sources.ts';
-import type { RunningStreams } from './running-streams.ts';
 
 /** The sources a gateway loads its policy from; whoever asked for them closes them. */
-export function followSources(log: Log, metrics: Metrics, streams: RunningStreams): PolicySources {
+export function followSources(log: Log, metrics: Metrics, onChange: () => void): PolicySources {
   return new PolicySources({
     mode: 'follow',
     onList: ({ place, faults }) => {
       for (const fault of faults)
         log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
       if (faults.length === 0) log.info({ list: place }, 'a list was read');
-      streams.examineSoon();
+      onChange();
     },
     keys: {
       onFetch: (issuer, fault) => {
@@ -23,7 +22,7 @@ export function followSources(log: Log, metrics: Metrics, streams: RunningStream
       },
       onChange: (issuer) => {
         log.info({ issuer }, 'the keys of an issuer have changed');
-        streams.examineSoon();
+        onChange();
       },
     },
   });

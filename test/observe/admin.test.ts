@@ -11,8 +11,8 @@ async function admin(t: Test, ready: () => boolean = () => true) {
     metricsText: async (accept) => ({ contentType: accept ?? 'text/plain', body: 'patchgate_up 1\n' }),
     policyStatus: () => ({ generation: 3 }),
     certificates: () => [{ server_name: 'a.test' }],
-    nodes: () => [{ upstream: 'tenant-a/sync' }],
-    setDrained: (upstream, node, drained) => {
+    nodes: async () => [{ upstream: 'tenant-a/sync' }],
+    setDrained: async (upstream, node, drained) => {
       drains.push(`${upstream} ${node} ${drained}`);
       return node === 'http://n:1';
     },
@@ -98,8 +98,8 @@ t.test('an address in use is an error of the start', async (t) => {
     metricsText: async () => ({ contentType: '', body: '' }),
     policyStatus: () => ({}),
     certificates: () => [],
-    nodes: () => [],
-    setDrained: () => false,
+    nodes: async () => [],
+    setDrained: async () => false,
     ready: () => true,
     reload: async () => ({}),
   });

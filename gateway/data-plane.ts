@@ -1,0 +1,214 @@
+/** The data plane: accepts callers, decides and streams, by whatever policy and certificates it is given. */
+
+import type { Identities } from './certificates/identity-store.ts';
+import type { NodeIdentity } from './certificates/node-identity.ts';
+import type { ServerIdentity } from './certificates/server-identity.ts';
+import { Deadlines } from './core/deadlines.ts';
+import { CallerConnection } from './edge/caller-connection.ts';
+import type { CallerContext } from './edge/caller-context.ts';
+import { drainConnections } from './edge/drain.ts';
+import { HandshakeSlots } from './edge/handshake-slots.ts';
+import { createListener, type Listener } from './edge/listener.ts';
+import { ownReadsWork } from './edge/own-reads.ts';
+import { RecordMemory } from './edge/record-memory.ts';
+import { Room } from './edge/room.ts';
+import { ServerNames } from './edge/server-names.ts';
+import { beginExchange, type ExchangeContext } from './exchange.ts';
+import { Llhttp } from './http1/llhttp.ts';
+import type { LimitsBackend } from './limits/limits-backend.ts';
+import type { AccessLog } from './observe/access-log.ts';
+import type { Log } from './observe/log.ts';
+import type { Metrics, NodeState } from './observe/metrics.ts';
+import { type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
+import { type Lookup, systemLookup } from './relay/node-resolver.ts';
+import { NodeTlsContexts } from './relay/node-tls.ts';
+import { UpstreamPools, type UpstreamStatus } from './relay/upstream-pools.ts';
+import { RunningStreams } from './stream/running-streams.ts';
+import { Traces } from './stream/trace.ts';
+
+/** `policy`: the policy was read again; `facts`: something else that running streams were admitted by. */
+export type SourceChange = 'policy' | 'facts';
+
+/** What a data plane decides by, wherever it comes from. */
+export interface DataPlaneSources {
+  /** The policy in force now. */
+  readonly policy: () => Policy;
+  /** What server names show to callers. */
+  readonly servers: Identities<ServerIdentity>;
+  /** What upstreams show to nodes. */
+  readonly nodes: Identities<NodeIdentity>;
+  /** Names one more who hears of every change, once it is in force. */
+  onChange(hear: (change: SourceChange) => void): void;
+}
+
+export interface DataPlaneOptions {
+  readonly sources: DataPlaneSources;
+  readonly metrics: Metrics;
+  readonly limits: LimitsBackend;
+  /** Closed at the end of a drain. */
+  readonly accessLog: AccessLog;
+  readonly log: Log;
+  /** 32 random bytes, the same in every process that shall resume the TLS sessions of the others. */
+  readonly ticketSecret: Buffer;
+  /** Where callers are read to; absent where each read has memory of its own. */
+  readonly memory: RecordMemory | undefined;
+  /** Finds the addresses of names of nodes; the system's own way unless told otherwise. */
+  readonly lookup?: Lookup | undefined;
+}
+
+/** How often time limits are looked at; they are as exact as this. */
+const SWEEP_MS = 50;
+
+/** Memory that callers can be read into, where this Node can and it is wanted. */
+export async function recordMemory(isWanted: boolean, log: Log): Promise<RecordMemory | undefined> {
+  if (isWanted && (await ownReadsWork())) return new RecordMemory();
+  log.warn({}, 'callers are read into a new buffer each time');
+  return undefined;
+}
+
+/** It ends by `drain` or, at once, by `stopNow`. */
+export class DataPlane {
+  readonly #options: DataPlaneOptions;
+  readonly #streams = new RunningStreams();
+  readonly #deadlines = new Deadlines(performance.now());
+  readonly #sweep: NodeJS.Timeout;
+  readonly #pools: UpstreamPools;
+  readonly #llhttp = new Llhttp();
+  readonly #listeners: ReadonlyMap<string, Listener>;
+  readonly #callers = new Set<CallerConnection>();
+  readonly #room: Room;
+  readonly #exchanges: ExchangeContext;
+  #draining = false;
+  #stopped = false;
+
+  constructor(options: DataPlaneOptions) {
+    const { sources, metrics, limits, accessLog, log, lookup = systemLookup } = options;
+    this.#options = options;
+    this.#pools = new UpstreamPools({
+      llhttp: this.#llhttp,
+      deadlines: this.#deadlines,
+      tls: new NodeTlsContexts(sources.nodes),
+      lookup,
+      onChange: (change) => log.warn(change, 'a node has changed'),
+    });
+    this.#pools.follow(upstreamsOf(sources.policy()));
+    this.#exchanges = {
+      policy: sources.policy,
+      pools: this.#pools,
+      deadlines: this.#deadlines,
+      streams: this.#streams,
+      traces: new Traces(),
+      limits,
+      metrics,
+      accessLog,
+      draining: () => this.#draining,
+    };
+    this.#room = new Room({
+      holders: this.#callers,
+      limitBytes: () => sources.policy().gateway.limits.bufferedBytes,
+      metrics,
+    });
+    this.#listeners = this.#createListeners();
+    this.#sweep = setInterval(() => this.#deadlines.sweep(performance.now()), SWEEP_MS);
+    sources.onChange((change) => this.#onChange(change));
+  }
+
+  /** Opens the listeners; resolves to where each is bound, by its name. Rejects when an address cannot be had. */
+  async listen(): Promise<ReadonlyMap<string, HostPort>> {
+    const addresses = new Map<string, HostPort>();
+    for (const [name, listener] of this.#listeners) addresses.set(name, await listener.listen());
+    return addresses;
+  }
+
+  /** Every upstream and its nodes. */
+  get nodes(): readonly UpstreamStatus[] {
+    return this.#pools.statuses;
+  }
+
+  /** The same nodes as metrics tell of them. */
+  get nodeGauges(): readonly NodeState[] {
+    return this.#pools.gauges;
+  }
+
+  /** A drained node gets no new request; false where there is none of that name. */
+  setDrained(upstream: string, node: string, drained: boolean): boolean {
+    return this.#pools.setDrained(upstream, node, drained);
+  }
+
+  /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
+  async drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    const { log, sources, accessLog } = this.#options;
+    const { drainMs, lingerMs } = sources.policy().gateway.timeouts;
+    log.info({ connections: this.#callers.size, drainMs }, 'draining');
+    await drainConnections({
+      listeners: [...this.#listeners.values()],
+      callers: this.#callers,
+      drainMs,
+      lingerMs,
+      stopped: () => this.#stopped,
+      onCut: (connections) => log.warn({ connections }, 'connections are cut at the end of the drain time'),
+    });
+    this.stopNow();
+    await accessLog.close();
+  }
+
+  /** Breaks off everything. */
+  stopNow(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#draining = true;
+    clearInterval(this.#sweep);
+    this.#room.close();
+    for (const listener of this.#listeners.values()) {
+      void listener.stopAccepting();
+      listener.destroyAll();
+    }
+    this.#pools.close();
+    this.#streams.close();
+  }
+
+  #createListeners(): ReadonlyMap<string, Listener> {
+    const { sources, metrics, log, ticketSecret } = this.#options;
+    const { policy } = sources;
+    const serverNames = new ServerNames(sources.servers, ticketSecret);
+    const slots = new HandshakeSlots();
+    const listeners = policy().gateway.listeners.map(({ name }) => {
+      const listener = createListener({
+        name,
+        policy,
+        serverNames,
+        slots,
+        deadlines: this.#deadlines,
+        metrics,
+        onConnection: (socket, transport, standing) => {
+          this.#callers.add(new CallerConnection(socket, transport, standing, this.#callerContext()));
+        },
+        onFault: (fault) => log.warn(fault, 'a connection was not accepted'),
+      });
+      return [name, listener] as const;
+    });
+    return new Map(listeners);
+  }
+
+  #callerContext(): CallerContext {
+    const { sources, memory } = this.#options;
+    const { limits, timeouts } = sources.policy().gateway;
+    return {
+      llhttp: this.#llhttp,
+      deadlines: this.#deadlines,
+      ...(memory !== undefined && { memory }),
+      limits,
+      timeouts,
+      handle: (caller, head) => beginExchange(this.#exchanges, caller, head),
+      onClosed: (caller) => void this.#callers.delete(caller),
+    };
+  }
+
+  #onChange(change: SourceChange): void {
+    if (this.#stopped) return;
+    this.#streams.examineSoon();
+    if (change === 'policy') this.#pools.follow(upstreamsOf(this.#options.sources.policy()));
+  }
+}
