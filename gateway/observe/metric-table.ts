@@ -154,6 +154,12 @@ export const metricTable = {
     labels: ['listener'],
     help: 'TCP connections accepted and not closed.',
   },
+  workerRestarts: {
+    name: 'patchgate_worker_restarts_total',
+    type: 'counter',
+    labels: [],
+    help: 'Workers that ended unasked and were replaced.',
+  },
   buildInfo: {
     name: 'patchgate_build_info',
     type: 'gauge',

@@ -1,9 +1,13 @@
 /** What the gateway counts, in a registry of its own; feeding it costs additions, reading it is the scrape's work. */
 
-import { Histogram, Registry } from 'prom-client';
+import { Registry } from 'prom-client';
+import type { Cell, Cells } from './cells.ts';
+import { DurationTally } from './duration-tally.ts';
+import { type CellsByKey, MergedSeries, SeriesSender, type SeriesSnapshot } from './merged-series.ts';
 import { metricTable } from './metric-table.ts';
 import { openMetricsView } from './open-metrics.ts';
-import { type Cell, Tally } from './tally.ts';
+import { RouteCells } from './route-cells.ts';
+import { Tally } from './tally.ts';
 
 /** How one exchange ended. Bytes are body bytes. */
 export interface FinishedRequest {
@@ -88,43 +92,52 @@ export interface Metrics {
   nodes(nodes: readonly NodeState[]): void;
   /** The policy was read, at the start too; `generation` is the one in force now. */
   policyRead(generation: number, successful: boolean, atSeconds: number): void;
+  workerRestarted(): void;
+  /** What was counted here, for the metrics of another process; whatever is replaced as a whole is told otherwise. */
+  snapshot(): SeriesSnapshot;
+  /** Takes the snapshots of one other process in. */
+  merge(): MergedSeries;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
   text(accept?: string): Promise<MetricsText>;
 }
 
-const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS'.split(' '));
-
-/** Seconds: from a refused head to a stream of an hour. */
-const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600];
-
-/** Metrics with nothing counted yet. Every instance has a registry of its own. */
-export function createMetrics(options: { readonly version: string }): Metrics {
+/** Metrics with nothing counted yet. Every instance has a registry of its own; one of many goes without a version. */
+export function createMetrics(options: { readonly version?: string }): Metrics {
   return new RegistryMetrics(options.version);
 }
 
 type TallyName = Exclude<keyof typeof metricTable, 'requestDuration'>;
 
+/** Told as a whole by the one process that knows them, and never added up. */
+const REPLACED: ReadonlySet<string> = new Set<TallyName>([
+  'certificateNotAfter',
+  'crlNextUpdate',
+  'addressPrefixes',
+  'addressListCurrent',
+  'nodeUp',
+  'breakerState',
+]);
+
 class RegistryMetrics implements Metrics {
   readonly #registry = new Registry();
   readonly #tallies: Readonly<Record<TallyName, Tally>>;
-  readonly #duration: Histogram<'route'>;
+  readonly #duration: DurationTally;
+  /** What is added up over processes. */
+  readonly #summed: CellsByKey;
+  readonly #sender: SeriesSender;
   /** By tenant, then by route. */
   readonly #routes = new Map<string, Map<string, RouteCells>>();
   readonly #forwarded: { readonly passed: Cell; readonly copied: Cell };
   readonly #backpressure: { readonly caller: Cell; readonly node: Cell };
 
-  constructor(version: string) {
+  constructor(version: string | undefined) {
     const { requestDuration, ...rows } = metricTable;
     const made = Object.entries(rows).map(([key, row]) => [key, new Tally(row, this.#registry)]);
     this.#tallies = Object.fromEntries(made) as Record<TallyName, Tally>;
-    const { name, help } = requestDuration;
-    this.#duration = new Histogram({
-      name,
-      help,
-      labelNames: ['route'],
-      buckets: DURATION_BUCKETS,
-      registers: [this.#registry],
-    });
+    this.#duration = new DurationTally(requestDuration, this.#registry);
+    const summed = Object.entries(this.#tallies).filter(([key]) => !REPLACED.has(key));
+    this.#summed = new Map<string, Cells>([...summed, ['requestDuration', this.#duration]]);
+    this.#sender = new SeriesSender(this.#summed);
     const { forwardedBytes, backpressurePauses, tokenCache, policyGeneration } = this.#tallies;
     this.#forwarded = { passed: forwardedBytes.cell('passed'), copied: forwardedBytes.cell('copied') };
     this.#backpressure = { caller: backpressurePauses.cell('caller'), node: backpressurePauses.cell('node') };
@@ -134,7 +147,8 @@ class RegistryMetrics implements Metrics {
     for (const action of ['paused', 'shed']) this.#tallies.bufferPressure.cell(action);
     this.#tallies.reloadSuccessful.cell();
     this.#tallies.reloadSuccessTime.cell();
-    this.#tallies.buildInfo.cell(version).value = 1;
+    this.#tallies.workerRestarts.cell();
+    if (version !== undefined) this.#tallies.buildInfo.cell(version).value = 1;
   }
 
   connectionOpened(listener: string): void {
@@ -233,53 +247,24 @@ class RegistryMetrics implements Metrics {
     if (successful) this.#tallies.reloadSuccessTime.cell().value = atSeconds;
   }
 
+  workerRestarted(): void {
+    this.#tallies.workerRestarts.cell().value += 1;
+  }
+
+  snapshot(): SeriesSnapshot {
+    return this.#sender.snapshot();
+  }
+
+  merge(): MergedSeries {
+    const gauges = new Set(
+      Object.entries(metricTable).flatMap(([key, { type }]) => (type === 'gauge' ? [key] : [])),
+    );
+    return new MergedSeries(this.#summed, (key) => gauges.has(key));
+  }
+
   async text(accept = ''): Promise<MetricsText> {
     const isOpenMetrics = accept.includes('application/openmetrics-text');
     const registry = isOpenMetrics ? openMetricsView(this.#registry) : this.#registry;
     return { contentType: registry.contentType, body: await registry.metrics() };
-  }
-}
-
-class RouteCells implements RouteMetrics {
-  readonly #tenant: string;
-  readonly #route: string;
-  readonly #tallies: Readonly<Record<TallyName, Tally>>;
-  readonly #active: Cell;
-  readonly #bytesIn: Cell;
-  readonly #bytesOut: Cell;
-  readonly #duration: { observe(value: number): void };
-
-  constructor(
-    tenant: string,
-    route: string,
-    tallies: Readonly<Record<TallyName, Tally>>,
-    duration: Histogram<'route'>,
-  ) {
-    this.#tenant = tenant;
-    this.#route = route;
-    this.#tallies = tallies;
-    this.#active = tallies.streamsActive.cell(route);
-    this.#bytesIn = tallies.streamBytes.cell(route, 'in');
-    this.#bytesOut = tallies.streamBytes.cell(route, 'out');
-    duration.zero({ route });
-    this.#duration = duration.labels(route);
-  }
-
-  streamStarted(): void {
-    this.#active.value += 1;
-  }
-
-  streamEnded(): void {
-    this.#active.value -= 1;
-  }
-
-  finished(request: FinishedRequest): void {
-    const { requests } = this.#tallies;
-    const method = METHODS.has(request.method) ? request.method : 'other';
-    const code = String(request.status);
-    requests.cell(request.listener, this.#tenant, this.#route, method, code).value += 1;
-    this.#duration.observe(request.durationMs / 1000);
-    this.#bytesIn.value += request.bytesIn;
-    this.#bytesOut.value += request.bytesOut;
   }
 }

@@ -1,0 +1,84 @@
+/** A histogram of durations as plain numbers: a duration costs two additions, the sums are made when it is scraped. */
+
+import { Histogram, type Registry } from 'prom-client';
+import { type Cell, Cells } from './cells.ts';
+import type { MetricRow } from './tally.ts';
+
+/** Seconds: from a refused head to a stream of an hour. */
+const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600];
+const SUM = 'sum';
+
+/** The durations of one series. */
+export class Durations {
+  /** One for each bound, and one for what is above all of them. */
+  readonly #buckets: readonly Cell[];
+  readonly #sum: Cell;
+
+  constructor(buckets: readonly Cell[], sum: Cell) {
+    this.#buckets = buckets;
+    this.#sum = sum;
+  }
+
+  observe(seconds: number): void {
+    let at = 0;
+    while (at < BOUNDS.length && seconds > (BOUNDS[at] ?? 0)) at += 1;
+    const bucket = this.#buckets[at];
+    if (bucket !== undefined) bucket.value += 1;
+    this.#sum.value += seconds;
+  }
+
+  /** As Prometheus wants it: every bucket holds those below it too. */
+  lines(name: string, labels: Readonly<Record<string, string>>): readonly Line[] {
+    const lines: Line[] = [];
+    let count = 0;
+    for (const [at, bucket] of this.#buckets.entries()) {
+      count += bucket.value;
+      lines.push({
+        metricName: `${name}_bucket`,
+        labels: { le: BOUNDS[at] ?? '+Inf', ...labels },
+        value: count,
+      });
+    }
+    lines.push({ metricName: `${name}_sum`, labels, value: this.#sum.value });
+    lines.push({ metricName: `${name}_count`, labels, value: count });
+    return lines;
+  }
+}
+
+interface Line {
+  readonly metricName: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+}
+
+/** Its series are the parts of the histogram: one label more says which part. */
+export class DurationTally extends Cells {
+  constructor(row: MetricRow, registry: Registry) {
+    super();
+    const { name, help, labels } = row;
+    const metric = new Histogram({ name, help, labelNames: [...labels], registers: [registry] });
+    const values = (): readonly Line[] =>
+      this.#all().flatMap(([each, of]) => of.lines(name, named(labels, each)));
+    // The registry asks this way, where a metric of its own would add up what it was told one by one.
+    Object.assign(metric, {
+      getForPromString: async () => ({ name, help, type: 'histogram', values: values() }),
+    });
+  }
+
+  /** Present from now on, at 0. */
+  durations(...labels: readonly string[]): Durations {
+    const buckets = Array.from({ length: BOUNDS.length + 1 }, (_, at) => this.cell(...labels, String(at)));
+    return new Durations(buckets, this.cell(...labels, SUM));
+  }
+
+  #all(): readonly (readonly [readonly string[], Durations])[] {
+    return this.series.flatMap(({ labels }) => {
+      const own = labels.slice(0, -1);
+      return labels.at(-1) === SUM ? [[own, this.durations(...own)] as const] : [];
+    });
+  }
+}
+
+function named(names: readonly string[], values: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name, i) => [name, values[i] ?? '']));
+}
