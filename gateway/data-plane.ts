@@ -9,6 +9,7 @@ import type { CallerContext } from './edge/caller-context.ts';
 import { drainConnections } from './edge/drain.ts';
 import { HandshakeSlots } from './edge/handshake-slots.ts';
 import { createListener, type Listener } from './edge/listener.ts';
+import { ownLimits } from './edge/own-limits.ts';
 import { ownReadsWork } from './edge/own-reads.ts';
 import { RecordMemory } from './edge/record-memory.ts';
 import { Room } from './edge/room.ts';
@@ -19,7 +20,7 @@ import type { LimitsBackend } from './limits/limits-backend.ts';
 import type { AccessLog } from './observe/access-log.ts';
 import type { Log } from './observe/log.ts';
 import type { Metrics, NodeState } from './observe/metrics.ts';
-import { type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
+import { type GatewayLimits, type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
 import { type Lookup, systemLookup } from './relay/node-resolver.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools, type UpstreamStatus } from './relay/upstream-pools.ts';
@@ -52,6 +53,8 @@ export interface DataPlaneOptions {
   readonly ticketSecret: Buffer;
   /** Where callers are read to; absent where each read has memory of its own. */
   readonly memory: RecordMemory | undefined;
+  /** Processes that share what the gateway may hold; 1 unless told otherwise. */
+  readonly processes?: number;
   /** Finds the addresses of names of nodes; the system's own way unless told otherwise. */
   readonly lookup?: Lookup | undefined;
 }
@@ -69,6 +72,9 @@ export async function recordMemory(isWanted: boolean, log: Log): Promise<RecordM
 /** It ends by `drain` or, at once, by `stopNow`. */
 export class DataPlane {
   readonly #options: DataPlaneOptions;
+  readonly #processes: number;
+  /** What of the limits is this process's. */
+  readonly #limits: () => GatewayLimits;
   readonly #streams = new RunningStreams();
   readonly #deadlines = new Deadlines(performance.now());
   readonly #sweep: NodeJS.Timeout;
@@ -82,16 +88,19 @@ export class DataPlane {
   #stopped = false;
 
   constructor(options: DataPlaneOptions) {
-    const { sources, metrics, limits, accessLog, log, lookup = systemLookup } = options;
+    const { sources, metrics, limits, accessLog, log, lookup = systemLookup, processes = 1 } = options;
     this.#options = options;
+    this.#processes = processes;
+    this.#limits = ownLimits(sources.policy, processes);
     this.#pools = new UpstreamPools({
       llhttp: this.#llhttp,
       deadlines: this.#deadlines,
       tls: new NodeTlsContexts(sources.nodes),
       lookup,
+      processes,
       onChange: (change) => log.warn(change, 'a node has changed'),
     });
-    this.#pools.follow(upstreamsOf(sources.policy()));
+    this.#follow();
     this.#exchanges = {
       policy: sources.policy,
       pools: this.#pools,
@@ -105,7 +114,7 @@ export class DataPlane {
     };
     this.#room = new Room({
       holders: this.#callers,
-      limitBytes: () => sources.policy().gateway.limits.bufferedBytes,
+      limitBytes: () => this.#limits().bufferedBytes,
       metrics,
     });
     this.#listeners = this.#createListeners();
@@ -178,6 +187,7 @@ export class DataPlane {
       const listener = createListener({
         name,
         policy,
+        limits: this.#limits,
         serverNames,
         slots,
         deadlines: this.#deadlines,
@@ -209,6 +219,12 @@ export class DataPlane {
   #onChange(change: SourceChange): void {
     if (this.#stopped) return;
     this.#streams.examineSoon();
-    if (change === 'policy') this.#pools.follow(upstreamsOf(this.#options.sources.policy()));
+    if (change === 'policy') this.#follow();
+  }
+
+  #follow(): void {
+    const policy = this.#options.sources.policy();
+    this.#pools.follow(upstreamsOf(policy));
+    for (const { failedTokens } of policy.tenants.values()) failedTokens.divideAmong(this.#processes);
   }
 }

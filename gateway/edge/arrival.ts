@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Address } from '../core/address.ts';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
-import { listenerOf, type Policy } from '../policy/policy.ts';
+import { type GatewayLimits, listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
 import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
@@ -41,6 +41,7 @@ export interface ArrivalReport {
 export interface ArrivalContext extends StandingSource {
   readonly listener: string;
   readonly policy: () => Policy;
+  readonly limits: () => Pick<GatewayLimits, 'handshakes'>;
   readonly deadlines: Deadlines;
   readonly slots: HandshakeSlots;
   readonly leaves: KnownLeaves;
@@ -179,7 +180,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
       return;
     }
     this.#serverName = serverName;
-    this.#hasSlot = this.#context.slots.take(this.#context.policy().gateway.limits.handshakes);
+    this.#hasSlot = this.#context.slots.take(this.#context.limits().handshakes);
     if (!this.#hasSlot) {
       this.#refuse('over-limit', 'too many handshakes at once');
       return;

@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { type Address, parseAddress } from '../core/address.ts';
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
+import { type GatewayLimits, type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
@@ -24,10 +24,12 @@ export interface ListenerFault {
 }
 
 export interface ListenerOptions {
-  /** Name of the listener in the policy; its settings and the gateway's limits are read anew per connection. */
+  /** Name of the listener in the policy; its settings are read anew per connection. */
   readonly name: string;
   /** The policy in force now. */
   readonly policy: () => Policy;
+  /** What this process may hold now. */
+  readonly limits: () => GatewayLimits;
   /** May be shared by listeners. */
   readonly serverNames: ServerNames;
   /** May be shared by listeners. */
@@ -62,11 +64,12 @@ class TlsListener implements Listener {
   readonly #arrivals: ArrivalContext;
 
   constructor(options: ListenerOptions) {
-    const { name, policy, deadlines, serverNames, slots, onConnection } = options;
+    const { name, policy, limits, deadlines, serverNames, slots, onConnection } = options;
     this.#options = options;
     this.#arrivals = {
       listener: name,
       policy,
+      limits,
       deadlines,
       slots,
       leaves: new KnownLeaves(),
@@ -116,8 +119,8 @@ class TlsListener implements Listener {
       socket.destroy();
       return;
     }
-    const { name, policy, metrics } = this.#options;
-    if (!this.#limits.admit(policy().gateway.limits)) {
+    const { name, limits, metrics } = this.#options;
+    if (!this.#limits.admit(limits())) {
       socket.destroy();
       metrics.handshake('', '', false, 'over-limit');
       this.#fault({ outcome: 'over-limit', reason: 'too many connections', peer: peer.text });
@@ -135,7 +138,7 @@ class TlsListener implements Listener {
 
   /** The place is given back when the connection closes. */
   #claimPlace(socket: Socket, address: Address): boolean {
-    const claimed = this.#limits.hold(address, this.#options.policy().gateway.limits);
+    const claimed = this.#limits.hold(address, this.#options.limits());
     if (claimed) socket.once('close', () => this.#limits.letGo(address));
     return claimed;
   }

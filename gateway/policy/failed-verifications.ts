@@ -3,6 +3,7 @@
 import type { Address } from '../core/address.ts';
 import { holderOf } from '../core/address-holder.ts';
 import { CellRates } from '../core/cell-rates.ts';
+import { shareOf } from '../core/share.ts';
 import type { Rate } from '../core/units.ts';
 
 /** Addresses remembered; the one that failed longest ago makes room, and is let off early. */
@@ -10,12 +11,20 @@ const CAPACITY = 10_000;
 
 /** An address that has failed `rate.count` times at once waits, and may then fail once each `perMs / count`. */
 export class FailedVerifications {
-  readonly #rate: Rate;
+  readonly #whole: Rate;
+  #rate: Rate;
   readonly #failures: CellRates;
 
   constructor(rate: Rate, capacity = CAPACITY) {
+    this.#whole = rate;
     this.#rate = rate;
     this.#failures = new CellRates(capacity);
+  }
+
+  /** So many processes see the tokens of one address, each counting for itself. */
+  divideAmong(processes: number): void {
+    const { count, perMs } = this.#whole;
+    this.#rate = { count: shareOf(count, processes), perMs };
   }
 
   get size(): number {

@@ -1,6 +1,7 @@
 /** One address of a node: its connections, and all that decides whether it gets a request. */
 
 import { type Choice, seedOf } from '../core/balance.ts';
+import { shareOf } from '../core/share.ts';
 import type { NodeAddress, Upstream } from '../policy/upstream.ts';
 import type { NodeContext } from './destination.ts';
 import { Ejection } from './ejection.ts';
@@ -43,6 +44,8 @@ export interface TargetOwner {
 
 export interface TargetContext extends NodeContext {
   readonly windows: BreakerWindows;
+  /** Share a node with this one, each for itself. */
+  readonly processes?: number;
 }
 
 /** The weight a slow start begins with, of the whole one: a node must be asked to be seen. */
@@ -68,11 +71,12 @@ export class Target implements Choice, NodeRecord {
   constructor(
     standing: Standing,
     address: string,
-    settings: Upstream,
+    whole: Upstream,
     context: TargetContext,
     owner: TargetOwner,
     isNew: boolean,
   ) {
+    const settings = shared(whole, context.processes ?? 1);
     const { node } = standing;
     this.#standing = standing;
     this.address = address;
@@ -212,4 +216,14 @@ export class Target implements Choice, NodeRecord {
     const { url, address } = this;
     this.#owner.onChange({ node: url, address, change, ...(reason !== undefined && { reason }) });
   }
+}
+
+/** What one of so many processes may ask of a node. */
+function shared(whole: Upstream, processes: number): Upstream {
+  const { breaker, maxConnections } = whole;
+  return {
+    ...whole,
+    maxConnections: shareOf(maxConnections, processes),
+    breaker: { ...breaker, maxConcurrent: shareOf(breaker.maxConcurrent, processes) },
+  };
 }

@@ -14,6 +14,8 @@ import { type NodeChange, type UpstreamContext, UpstreamNodes } from './upstream
 export interface UpstreamPoolsOptions extends NodeContext {
   readonly tls: Pick<NodeTlsContexts, 'find'>;
   readonly lookup: Lookup;
+  /** So many share the nodes, each with pools of its own; 1 unless told otherwise. */
+  readonly processes?: number;
   readonly onChange: (change: NodeChange) => void;
 }
 
