@@ -59,6 +59,17 @@ export interface DataPlaneOptions {
   readonly lookup?: Lookup | undefined;
 }
 
+/** Where listeners are, by their names. */
+export type Addresses = ReadonlyMap<string, HostPort>;
+
+export interface ListenersBinding {
+  /** In place of the policy's addresses. */
+  readonly at?: Addresses;
+  /** See `Binding`. */
+  readonly reusePort?: boolean;
+}
+
+const NOWHERE: Addresses = new Map();
 /** How often time limits are looked at; they are as exact as this. */
 const SWEEP_MS = 50;
 
@@ -86,6 +97,7 @@ export class DataPlane {
   readonly #exchanges: ExchangeContext;
   #draining = false;
   #stopped = false;
+  #drained: Promise<void> | undefined;
 
   constructor(options: DataPlaneOptions) {
     const { sources, metrics, limits, accessLog, log, lookup = systemLookup, processes = 1 } = options;
@@ -123,9 +135,10 @@ export class DataPlane {
   }
 
   /** Opens the listeners; resolves to where each is bound, by its name. Rejects when an address cannot be had. */
-  async listen(): Promise<ReadonlyMap<string, HostPort>> {
+  async listen({ at = NOWHERE, reusePort = true }: ListenersBinding = {}): Promise<Addresses> {
     const addresses = new Map<string, HostPort>();
-    for (const [name, listener] of this.#listeners) addresses.set(name, await listener.listen());
+    for (const [name, listener] of this.#listeners)
+      addresses.set(name, await listener.listen({ address: at.get(name), reusePort }));
     return addresses;
   }
 
@@ -145,22 +158,9 @@ export class DataPlane {
   }
 
   /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
-  async drain(): Promise<void> {
-    if (this.#draining) return;
-    this.#draining = true;
-    const { log, sources, accessLog } = this.#options;
-    const { drainMs, lingerMs } = sources.policy().gateway.timeouts;
-    log.info({ connections: this.#callers.size, drainMs }, 'draining');
-    await drainConnections({
-      listeners: [...this.#listeners.values()],
-      callers: this.#callers,
-      drainMs,
-      lingerMs,
-      stopped: () => this.#stopped,
-      onCut: (connections) => log.warn({ connections }, 'connections are cut at the end of the drain time'),
-    });
-    this.stopNow();
-    await accessLog.close();
+  drain(): Promise<void> {
+    this.#drained ??= this.#drainOnce();
+    return this.#drained;
   }
 
   /** Breaks off everything. */
@@ -176,6 +176,27 @@ export class DataPlane {
     }
     this.#pools.close();
     this.#streams.close();
+  }
+
+  async #drainOnce(): Promise<void> {
+    if (!this.#stopped) await this.#endConnections();
+    this.stopNow();
+    await this.#options.accessLog.close();
+  }
+
+  async #endConnections(): Promise<void> {
+    this.#draining = true;
+    const { log, sources } = this.#options;
+    const { drainMs, lingerMs } = sources.policy().gateway.timeouts;
+    log.info({ connections: this.#callers.size, drainMs }, 'draining');
+    await drainConnections({
+      listeners: [...this.#listeners.values()],
+      callers: this.#callers,
+      drainMs,
+      lingerMs,
+      stopped: () => this.#stopped,
+      onCut: (connections) => log.warn({ connections }, 'connections are cut at the end of the drain time'),
+    });
   }
 
   #createListeners(): ReadonlyMap<string, Listener> {

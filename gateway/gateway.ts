@@ -1,11 +1,12 @@
 /** The composition root: builds the two planes, wires them, starts, reloads and drains the whole. */
 
 import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { ControlPlane, type DataPlanes } from './control-plane.ts';
 import type { PolicyFault } from './core/fault.ts';
 import { DataPlane, recordMemory } from './data-plane.ts';
 import { LocalLimits } from './limits/local-limits.ts';
-import { createAccessLog } from './observe/access-log.ts';
+import { createAccessLog, type SharedLog } from './observe/access-log.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { OwnPlane } from './own-plane.ts';
@@ -13,6 +14,8 @@ import type { ReloadOutcome } from './policy/live.ts';
 import type { HostPort } from './policy/policy.ts';
 import { followPolicy, type PolicyFollower } from './policy-follower.ts';
 import type { Lookup } from './relay/node-resolver.ts';
+import { Fleet } from './workers/fleet.ts';
+import { forkWorker } from './workers/fork.ts';
 
 export interface GatewayOptions {
   readonly policyFolder: string;
@@ -20,7 +23,7 @@ export interface GatewayOptions {
   readonly log: Log;
   /** Callers are read into memory that is there already, where this Node can; unless told otherwise they are. */
   readonly readsInPlace?: boolean;
-  /** Finds the addresses of names of nodes; the system's own way unless told otherwise. */
+  /** Finds the addresses of names of nodes, where there are no workers; the system's own way unless told otherwise. */
   readonly lookup?: Lookup;
 }
 
@@ -38,8 +41,17 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   const metrics = createMetrics({ version });
   const { follower, faults } = await followPolicy({ policyFolder, log, metrics });
   if (follower === undefined) return { faults };
-  const planes = await ownPlane(options, follower, metrics);
-  const gateway = new Gateway({ follower, planes, metrics, log });
+  const { workers } = follower.policy().gateway;
+  const processes = workers === 'auto' ? availableParallelism() : workers;
+  let fail = (_error: Error): void => undefined;
+  const failed = new Promise<Error>((resolve) => {
+    fail = resolve;
+  });
+  const planes =
+    processes === 1
+      ? await ownPlane(options, follower, metrics)
+      : fleet(options, follower, metrics, processes, (error) => fail(error));
+  const gateway = new Gateway({ follower, planes, metrics, log, failed });
   await gateway.start();
   return { gateway, faults };
 }
@@ -49,10 +61,7 @@ async function ownPlane(
   sources: PolicyFollower,
   metrics: Metrics,
 ): Promise<DataPlanes> {
-  const accessLog = createAccessLog({
-    file: sources.policy().gateway.accessLog,
-    onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
-  });
+  const accessLog = accessLogOf(sources.policy().gateway.accessLog, log);
   const plane = new DataPlane({
     sources,
     metrics,
@@ -66,15 +75,51 @@ async function ownPlane(
   return new OwnPlane(plane, metrics);
 }
 
+function fleet(
+  { policyFolder, log, readsInPlace = true }: GatewayOptions,
+  follower: PolicyFollower,
+  metrics: Metrics,
+  processes: number,
+  onGivenUp: (error: Error) => void,
+): DataPlanes {
+  const { accessLog } = follower.policy().gateway;
+  return new Fleet({
+    settings: {
+      policyFolder,
+      ticketSecret: randomBytes(TICKET_SECRET_BYTES),
+      processes,
+      readsInPlace,
+      reusePort: true,
+    },
+    fork: forkWorker,
+    metrics,
+    limits: new LocalLimits(),
+    accessLog: accessLog === '-' ? accessLogOf(accessLog, log) : undefined,
+    log,
+    onGivenUp,
+  });
+}
+
+function accessLogOf(file: string, log: Log): SharedLog {
+  return createAccessLog({
+    file,
+    onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
+  });
+}
+
 interface Parts {
   readonly follower: PolicyFollower;
   readonly planes: DataPlanes;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** Settled when the data planes cannot go on. */
+  readonly failed: Promise<Error>;
 }
 
 /** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
 export class Gateway {
+  /** Settled when the gateway cannot go on; it is stopped then. */
+  readonly failed: Promise<Error>;
   readonly #log: Log;
   readonly #follower: PolicyFollower;
   readonly #planes: DataPlanes;
@@ -89,6 +134,10 @@ export class Gateway {
     this.#follower = parts.follower;
     this.#planes = parts.planes;
     this.#control = new ControlPlane(parts);
+    this.failed = parts.failed.then((error) => {
+      this.stopNow();
+      return error;
+    });
   }
 
   /** Where each listener is bound, by its name. */

@@ -21,6 +21,10 @@ export const serve: Command = {
     if (gateway === undefined) return 1;
     terminal.onSignal('SIGHUP', () => void gateway.reload());
     return new Promise((resolve) => {
+      void gateway.failed.then((error) => {
+        terminal.warn(`patchgate: ${error.message}\n`);
+        resolve(1);
+      });
       let stopping = false;
       const stop = (): void => {
         if (stopping) gateway.stopNow();

@@ -40,6 +40,7 @@ function gatewayYaml(certificatesFolder: string): string {
       trustedProxies: [127.0.0.1/32]   # so that a made-up client can be shown
   certificates: ${JSON.stringify(certificatesFolder)}
   admin: { address: 127.0.0.1:0 }
+  workers: 1
   accessLog: { file: access.log }
 `;
 }

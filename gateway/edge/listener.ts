@@ -4,6 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Address, parseAddress } from '../core/address.ts';
 import type { Deadlines } from '../core/deadlines.ts';
+import { bind } from '../observe/bind.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { type GatewayLimits, type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
@@ -41,9 +42,17 @@ export interface ListenerOptions {
   readonly onFault?: (fault: ListenerFault) => void;
 }
 
+/** How an address is bound. */
+export interface Binding {
+  /** In place of the policy's. */
+  readonly address?: HostPort | undefined;
+  /** Other processes of this user may bind it too, and each gets a part of the connections; so it is unless told otherwise. */
+  readonly reusePort?: boolean;
+}
+
 export interface Listener {
-  /** Binds the address of the policy and resolves to the one in use; rejects when it cannot be had. */
-  listen(): Promise<HostPort>;
+  /** Binds the address of the policy, or another one, and resolves to the one in use; rejects when it cannot be had. */
+  listen(binding?: Binding): Promise<HostPort>;
   /** No further connection is accepted; those there are go on, handshakes under way included. */
   stopAccepting(): Promise<void>;
   /** Breaks off every connection accepted here, whoever owns it now. */
@@ -88,15 +97,9 @@ class TlsListener implements Listener {
     return this.#limits.total;
   }
 
-  async listen(): Promise<HostPort> {
-    const { address } = listenerOf(this.#options.policy(), this.#options.name);
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ host: address.host, port: address.port }, () => {
-        this.#server.off('error', reject);
-        resolve();
-      });
-    });
+  async listen({ address, reusePort = true }: Binding = {}): Promise<HostPort> {
+    const { host, port } = address ?? listenerOf(this.#options.policy(), this.#options.name).address;
+    await bind(this.#server, { host, port, reusePort });
     const bound = this.#server.address();
     if (bound === null || typeof bound === 'string') throw new Error('the listener has no address');
     return { host: bound.address, port: bound.port };

@@ -1,5 +1,6 @@
 /** The access log: one line a request, buffered, bounded, never in the way of a request. */
 
+import type { EventEmitter } from 'node:events';
 import { openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { destination } from 'pino';
@@ -8,8 +9,8 @@ import { type AccessEntry, AccessLines, mostBytes, writeLine } from './access-en
 export type { AccessEntry } from './access-entry.ts';
 
 export interface AccessLogOptions {
-  /** Path of a file that is appended to, or `-` for standard output. */
-  readonly file: string;
+  /** Path of a file that is appended to, or `-` for standard output; or where lines go otherwise. */
+  readonly file: string | LineOutput;
   /** A line leaves at the latest after this. */
   readonly flushMs?: number;
   /** Bytes that wait for the disk; lines beyond are dropped and counted. */
@@ -29,7 +30,14 @@ export interface AccessLog {
   readonly dropped: number;
 }
 
+/** A log that others' lines go into as well. */
+export interface SharedLog extends AccessLog {
+  /** Adds whole lines that were made elsewhere. */
+  append(lines: Uint8Array): void;
+}
+
 const STANDARD_OUTPUT = 1;
+const LINE_END = 0x0a;
 const BATCH_BYTES = 65_536;
 const FLUSH_MS = 100;
 const BUFFERED_BYTES = 8 << 20;
@@ -37,26 +45,42 @@ const CLOSE_MS = 2000;
 /** Readable by the group, as log shippers need it. */
 const FILE_MODE = 0o640;
 
-/** Opens the log; throws when the file cannot be opened, for that is a broken start. */
-export function createAccessLog(options: AccessLogOptions): AccessLog {
-  const fd = options.file === '-' ? STANDARD_OUTPUT : openSync(options.file, 'a', FILE_MODE);
-  return new BufferedLog(fd, options);
+/**
+ * Takes batches of whole lines and keeps each until it is written. Tells by 'write' how many bytes were, by 'error' that
+ * they could not be, by 'drop', before `write` returns, that it has no room for them, and by 'close' that it is done.
+ */
+export interface LineOutput extends EventEmitter {
+  write(bytes: Buffer): boolean;
+  /** Tries again what could not be written. */
+  flush(): void;
+  destroy(): void;
 }
 
-/** The types of the destination know text alone; with `contentMode: 'buffer'` it takes bytes. */
-type Output = Omit<ReturnType<typeof destination>, 'write'> & { write(bytes: Buffer): boolean };
+/** Opens the log; throws when the file cannot be opened, for that is a broken start. */
+export function createAccessLog(options: AccessLogOptions): SharedLog {
+  const { file, maxBufferedBytes } = options;
+  return new BufferedLog(typeof file === 'string' ? openLines(file, maxBufferedBytes) : file, options);
+}
+
+function openLines(file: string, maxLength = BUFFERED_BYTES): LineOutput {
+  const fd = file === '-' ? STANDARD_OUTPUT : openSync(file, 'a', FILE_MODE);
+  // With `minLength` 0 the destination would not try again after a failure.
+  const bounds = { minLength: 1, maxLength, maxWrite: BATCH_BYTES };
+  // Its types know text alone; with `contentMode: 'buffer'` it takes bytes.
+  return destination({ fd, sync: false, contentMode: 'buffer', ...bounds }) as unknown as LineOutput;
+}
 
 /**
  * Lines are written into a buffer and handed on in batches: a line costs the making of its text, and what it was made
  * of is garbage at once.
  */
-class BufferedLog implements AccessLog {
-  readonly #output: Output;
+class BufferedLog implements SharedLog {
+  readonly #output: LineOutput;
   readonly #timer: NodeJS.Timeout;
   readonly #onFault: (error: Error) => void;
   readonly #waiting: (() => void)[] = [];
   readonly #lines = new AccessLines();
-  #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  #batch: Buffer = Buffer.allocUnsafeSlow(BATCH_BYTES);
   #batchBytes = 0;
   #batchLines = 0;
   /** Handed on and not written yet; lines are counted off when all of them are. */
@@ -66,12 +90,9 @@ class BufferedLog implements AccessLog {
   #failing = false;
   #closed = false;
 
-  constructor(fd: number, options: AccessLogOptions) {
+  constructor(output: LineOutput, options: AccessLogOptions) {
     this.#onFault = options.onFault ?? (() => undefined);
-    const maxLength = options.maxBufferedBytes ?? BUFFERED_BYTES;
-    // With `minLength` 0 the destination would not try again after a failure.
-    const bounds = { minLength: 1, maxLength, maxWrite: BATCH_BYTES };
-    this.#output = destination({ fd, sync: false, contentMode: 'buffer', ...bounds }) as unknown as Output;
+    this.#output = output;
     this.#output.on('write', (bytes: number) => this.#onWritten(bytes));
     this.#output.on('error', (error: Error) => this.#onError(error));
     this.#timer = setInterval(() => this.#tick(), options.flushMs ?? FLUSH_MS).unref();
@@ -93,6 +114,20 @@ class BufferedLog implements AccessLog {
     if (needed > this.#batch.length) this.#batch = Buffer.allocUnsafeSlow(needed);
     this.#batchBytes = writeLine(pieces, this.#batch, this.#batchBytes);
     this.#batchLines += 1;
+  }
+
+  append(lines: Uint8Array): void {
+    const bytes = Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength);
+    const count = countLines(bytes);
+    if (this.#closed) {
+      this.#dropped += count;
+      return;
+    }
+    this.#handOn();
+    this.#batch = bytes;
+    this.#batchBytes = bytes.length;
+    this.#batchLines = count;
+    this.#handOn();
   }
 
   async flush(): Promise<void> {
@@ -162,4 +197,10 @@ class BufferedLog implements AccessLog {
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
+}
+
+function countLines(bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(LINE_END); at >= 0; at = bytes.indexOf(LINE_END, at + 1)) count += 1;
+  return count;
 }

@@ -2,6 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
+import { bind } from './bind.ts';
 import type { MetricsText } from './metrics.ts';
 
 export interface AdminOptions {
@@ -155,13 +156,7 @@ async function listen(
   server: Server,
   address: AdminOptions['address'],
 ): Promise<{ readonly host: string; readonly port: number }> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host: address.host, port: address.port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  await bind(server, { ...address, reusePort: true });
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new Error('the admin listener has no address');
   return { host: bound.address, port: bound.port };

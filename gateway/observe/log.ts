@@ -11,10 +11,14 @@ const STANDARD_ERROR = 2;
 
 /**
  * A log that writes to `output`, by default standard error. Lines are written synchronously: there are few, and
- * the last one before a crash matters most.
+ * the last one before a crash matters most. Every line has the `base` fields.
  */
-export function createLog(level: LogLevel, output: DestinationStream = standardError()): Log {
-  return pino({ level, base: null, messageKey: 'message', timestamp, formatters: { level: named } }, output);
+export function createLog(
+  level: LogLevel,
+  output: DestinationStream = standardError(),
+  base: Readonly<Record<string, unknown>> | null = null,
+): Log {
+  return pino({ level, base, messageKey: 'message', timestamp, formatters: { level: named } }, output);
 }
 
 function standardError(): DestinationStream {

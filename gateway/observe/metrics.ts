@@ -116,6 +116,11 @@ const REPLACED: ReadonlySet<string> = new Set<TallyName>([
   'addressListCurrent',
   'nodeUp',
   'breakerState',
+  'policyGeneration',
+  'reloadSuccessful',
+  'reloadSuccessTime',
+  'workerRestarts',
+  'buildInfo',
 ]);
 
 class RegistryMetrics implements Metrics {

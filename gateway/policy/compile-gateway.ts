@@ -19,6 +19,7 @@ export function compileGateway(
     listeners: gateway.listeners.map(compileListener),
     certificates: resolve(dirname(places.file), gateway.certificates),
     admin: gateway.admin.address,
+    workers: gateway.workers,
     limits: {
       headBytes: limits.headBytes,
       headFields: limits.headFields,

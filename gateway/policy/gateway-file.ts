@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { withoutCredentials } from '../core/credentials.ts';
-import { count, duration, hostPort, later, name, onlyYet, prefix, read, size } from './schema-types.ts';
+import { count, duration, hostPort, later, name, prefix, read, size } from './schema-types.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -83,7 +83,10 @@ export const gatewayFile = z.strictObject({
         address: hostPort.prefault('127.0.0.1:9901').describe('Metrics, health, policy, reload.'),
       })
       .prefault({}),
-    workers: onlyYet(1, 'auto and more').describe('Data-plane processes.'),
+    workers: z
+      .union([z.literal('auto'), count(1, 256)], { error: '`auto` or a number from 1 to 256' })
+      .prefault('auto')
+      .describe('Processes that take connections; `auto`: one for each core. Read at the start.'),
     limits: limits.prefault({}),
     timeouts: timeouts.prefault({}),
     accessLog: z

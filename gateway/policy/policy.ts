@@ -36,6 +36,8 @@ export interface GatewaySettings {
   /** Absolute folder with one folder per server name. */
   readonly certificates: string;
   readonly admin: HostPort;
+  /** Processes that take connections; `auto`: one for each core. */
+  readonly workers: number | 'auto';
   readonly limits: GatewayLimits;
   readonly timeouts: GatewayTimeouts;
   /** Where address lists in etcd are asked for. */

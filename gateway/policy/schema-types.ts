@@ -89,21 +89,3 @@ export function later(what: string) {
     .optional()
     .meta({ not: {} });
 }
-
-/** A key of which one value works so far. */
-export function onlyYet<T extends string | number>(value: T, others: string) {
-  return z
-    .unknown()
-    .superRefine((given, context) => {
-      if (given === value) return;
-      const message = `${String(given)} is not supported yet`;
-      context.issues.push({
-        code: 'custom',
-        message,
-        params: { expected: `${value}; ${others} come later` },
-        input: given,
-      });
-    })
-    .prefault(value)
-    .meta({ const: value });
-}

@@ -138,7 +138,7 @@ async function writePolicy(folder: string, tenants: number, namesEach: number, p
   const at = join(folder, 'policies', 'tenants');
   await mkdir(at, { recursive: true });
   const listener = `{ name: edge, address: '127.0.0.1:${port}' }`;
-  const gateway = `gateway: { listeners: [${listener}], admin: { address: 127.0.0.1:0 }, accessLog: { file: ../access.log } }\n`;
+  const gateway = `gateway: { listeners: [${listener}], admin: { address: 127.0.0.1:0 }, workers: 1, accessLog: { file: ../access.log } }\n`;
   await writeFile(join(folder, 'policies', 'gateway.yaml'), gateway);
   for (let tenant = 0; tenant < tenants; tenant++) {
     const names = Array.from({ length: namesEach }, (_, index) => nameOf(tenant * namesEach + index));

@@ -135,6 +135,7 @@ export function gatewayYaml(port: number): string {
   return `gateway:
   listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
   admin: { address: 127.0.0.1:0 }
+  workers: 1
   accessLog: { file: ../access.log }
 `;
 }

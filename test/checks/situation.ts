@@ -193,6 +193,7 @@ export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = 
       listeners: [edge],
       certificates: '/',
       admin: { host: '127.0.0.1', port: 0 },
+      workers: 1,
       limits: {
         headBytes: 0,
         headFields: 0,

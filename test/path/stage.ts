@@ -153,6 +153,7 @@ export function gatewayYaml({ gateway = '', listener = '' }: Omit<StageOptions, 
       address: 127.0.0.1:0
 ${listener}
   admin: { address: 127.0.0.1:0 }
+${gateway.includes('workers:') ? '' : '  workers: 1'}
   accessLog: { file: ../access.log }
 ${gateway}
 `;

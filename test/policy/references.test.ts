@@ -230,7 +230,7 @@ t.test('faults of all files are reported together, each once, in the order of th
     'tenants/lists/partners.cidr': `${LIST}\n  10.0.0.1/8 # a machine, not a network\n300.1.1.1\n`,
   });
   await folder.addTenant('tenant-b', 'b.example.com');
-  await folder.edit('gateway.yaml', '  admin:', '  workers: 4\n  admin:');
+  await folder.edit('gateway.yaml', '  admin:', '  workers: 0\n  admin:');
   await folder.edit(TENANT, 'tenant: tenant-a', 'colour: red\ntenant: tenant-c');
   await folder.edit(TENANT, 'allow: [offices, partners]', 'allow: [Offices, friends]');
   await folder.edit('tenants/tenant-b.yaml', 'name: weights', 'name: push-patch');
@@ -241,7 +241,7 @@ t.test('faults of all files are reported together, each once, in the order of th
     'tenants/lists/partners.cidr:7:1: 300.1.1.1 is not an address or a prefix',
   ];
   t.same(faults, [
-    'gateway.yaml:5:12 gateway.workers: 4 is not supported yet (expected 1; auto and more come later)',
+    'gateway.yaml:5:12 gateway.workers: has the wrong form (expected `auto` or a number from 1 to 256)',
     `${TENANT}:1:1 colour: there is no key colour here`,
     `${TENANT}:2:9 tenant: the file of tenant-c is named tenant-a.yaml (expected tenant-c.yaml)`,
     `${TENANT}:7:9 allow[0]: has the wrong form (expected ${NAME})`,

@@ -1,0 +1,59 @@
+/** The primary's side of the limits of one worker: claims are taken for it, and given back when it ends. */
+
+import type { LimitClaim, LimitLease, LimitsBackend } from '../limits/limits-backend.ts';
+import type { FromWorker, PrimaryEnd } from './messages.ts';
+
+interface Held {
+  readonly lease: LimitLease;
+  totalBytes: number;
+}
+
+type Asked = Extract<FromWorker, { kind: 'claim' | 'spend' | 'release' }>;
+
+export class LimitDesk {
+  readonly #limits: LimitsBackend;
+  readonly #send: PrimaryEnd['send'];
+  readonly #held = new Map<number, Held>();
+  #closed = false;
+
+  constructor(limits: LimitsBackend, send: PrimaryEnd['send']) {
+    this.#limits = limits;
+    this.#send = send;
+  }
+
+  onAsked(asked: Asked): void {
+    if (asked.kind === 'claim') void this.#claim(asked.id, asked.claim);
+    else if (asked.kind === 'spend') this.#spend(asked.id, asked.totalBytes);
+    else this.#release(asked.id, asked.totalBytes);
+  }
+
+  /** The worker is gone: everything it held is given back, with the bytes it last told of. */
+  close(): void {
+    this.#closed = true;
+    for (const [id, { totalBytes }] of this.#held) this.#release(id, totalBytes);
+  }
+
+  async #claim(id: number, claim: LimitClaim): Promise<void> {
+    const answer = await this.#limits.claim(claim, performance.now());
+    if (answer.kind === 'refusal') {
+      this.#send({ kind: 'claimed', id, refusal: answer });
+      return;
+    }
+    this.#held.set(id, { lease: answer, totalBytes: 0 });
+    if (this.#closed) this.#release(id, 0);
+    else this.#send({ kind: 'claimed', id, refusal: undefined });
+  }
+
+  #spend(id: number, totalBytes: number): void {
+    const held = this.#held.get(id);
+    if (held === undefined) return;
+    held.totalBytes = totalBytes;
+    this.#send({ kind: 'spent', id, waitMs: held.lease.spend(totalBytes, performance.now()) });
+  }
+
+  #release(id: number, totalBytes: number): void {
+    const held = this.#held.get(id);
+    this.#held.delete(id);
+    held?.lease.release(totalBytes, performance.now());
+  }
+}

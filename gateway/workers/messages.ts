@@ -1,0 +1,74 @@
+/** What the primary and a worker say to each other; all of it can be cloned on its way (`serialization: 'advanced'`). */
+
+import type { LimitClaim, LimitRefusal } from '../limits/limits-backend.ts';
+import type { SeriesSnapshot } from '../observe/merged-series.ts';
+import type { NodeState } from '../observe/metrics.ts';
+import type { HostPort } from '../policy/policy.ts';
+import type { UpstreamStatus } from '../relay/upstream-pools.ts';
+
+/** One end of the channel between two processes. */
+export interface Channel<Out, In> {
+  /** `onSent`: the message has left this process, or never will. */
+  send(message: Out, onSent?: () => void): void;
+  onMessage(hear: (message: In) => void): void;
+}
+
+export type PrimaryEnd = Channel<ToWorker, FromWorker>;
+export type WorkerEnd = Channel<FromWorker, ToWorker>;
+
+/** A node by its upstream, `tenant/upstream`, and its URL. */
+export interface NodeName {
+  readonly upstream: string;
+  readonly node: string;
+}
+
+export interface WorkerSettings {
+  /** From 1: what the log knows it by. */
+  readonly number: number;
+  readonly policyFolder: string;
+  /** 32 random bytes, the same for all. */
+  readonly ticketSecret: Uint8Array;
+  readonly processes: number;
+  readonly readsInPlace: boolean;
+  /** Each binds the addresses for itself, where the system lets it. */
+  readonly reusePort: boolean;
+  /** Where listeners are bound already, by name: a port that any would do for is the same for all. */
+  readonly addresses: ReadonlyMap<string, HostPort>;
+  readonly drained: readonly NodeName[];
+}
+
+export type ToWorker =
+  | { readonly kind: 'start'; readonly settings: WorkerSettings }
+  | { readonly kind: 'reload'; readonly id: number }
+  | { readonly kind: 'look'; readonly id: number }
+  | { readonly kind: 'set-drained'; readonly id: number; readonly name: NodeName; readonly drained: boolean }
+  | { readonly kind: 'claimed'; readonly id: number; readonly refusal: LimitRefusal | undefined }
+  | { readonly kind: 'spent'; readonly id: number; readonly waitMs: number }
+  | { readonly kind: 'drain' }
+  | { readonly kind: 'stop' };
+
+export type FromWorker =
+  | {
+      readonly kind: 'up';
+      readonly addresses: ReadonlyMap<string, HostPort>;
+      readonly generation: number;
+    }
+  /** It cannot start, and says why. */
+  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'reloaded'; readonly id: number; readonly generation: number }
+  | { readonly kind: 'view'; readonly id: number; readonly view: WorkerView }
+  | { readonly kind: 'drained-set'; readonly id: number; readonly known: boolean }
+  /** Unasked, so that little is lost with a worker that ends. */
+  | { readonly kind: 'series'; readonly snapshot: SeriesSnapshot }
+  /** Whole lines for standard output. */
+  | { readonly kind: 'lines'; readonly bytes: Uint8Array }
+  | { readonly kind: 'claim'; readonly id: number; readonly claim: LimitClaim }
+  | { readonly kind: 'spend'; readonly id: number; readonly totalBytes: number }
+  | { readonly kind: 'release'; readonly id: number; readonly totalBytes: number };
+
+/** What a worker tells of itself. */
+export interface WorkerView {
+  readonly snapshot: SeriesSnapshot;
+  readonly nodes: readonly UpstreamStatus[];
+  readonly gauges: readonly NodeState[];
+}

@@ -1,0 +1,67 @@
+/** The nodes as several workers see them, told as one: the worst that any of them found, and the requests of all. */
+
+import type { NodeState } from '../observe/metrics.ts';
+import type { NodeStatus } from '../relay/upstream-node.ts';
+import type { UpstreamStatus } from '../relay/upstream-pools.ts';
+
+type AddressStatus = NodeStatus['addresses'][number];
+
+/** From the best to the worst. */
+const ADDRESS_STATES = ['ready', 'busy', 'resting', 'ejected', 'down', 'drained'] as const;
+const NODE_STATES: readonly NodeStatus['state'][] = [...ADDRESS_STATES, 'unresolved'];
+const BREAKERS: readonly AddressStatus['breaker'][] = ['closed', 'half-open', 'open'];
+
+export function mergedStatuses(views: readonly (readonly UpstreamStatus[])[]): readonly UpstreamStatus[] {
+  return merged(
+    views.flat(),
+    ({ upstream }) => upstream,
+    (a, b) => ({
+      ...a,
+      nodes: merged([...a.nodes, ...b.nodes], ({ node }) => node, mergedNode),
+    }),
+  );
+}
+
+export function mergedGauges(views: readonly (readonly NodeState[])[]): readonly NodeState[] {
+  return merged(
+    views.flat(),
+    ({ upstream, node }) => `${upstream} ${node}`,
+    (a, b) => ({
+      ...a,
+      up: a.up === 0 ? a.up : b.up,
+      breaker: Math.max(a.breaker, b.breaker),
+    }),
+  );
+}
+
+function mergedNode(a: NodeStatus, b: NodeStatus): NodeStatus {
+  return {
+    ...a,
+    state: worse(NODE_STATES, a.state, b.state),
+    drained: a.drained || b.drained,
+    addresses: merged([...a.addresses, ...b.addresses], ({ address }) => address, mergedAddress),
+  };
+}
+
+function mergedAddress(a: AddressStatus, b: AddressStatus): AddressStatus {
+  return {
+    address: a.address,
+    state: worse<AddressStatus['state']>(ADDRESS_STATES, a.state, b.state),
+    breaker: worse(BREAKERS, a.breaker, b.breaker),
+    active: a.active + b.active,
+  };
+}
+
+/** One for each key, in the order they came first. */
+function merged<T>(all: readonly T[], keyOf: (each: T) => string, merge: (a: T, b: T) => T): readonly T[] {
+  const byKey = new Map<string, T>();
+  for (const each of all) {
+    const known = byKey.get(keyOf(each));
+    byKey.set(keyOf(each), known === undefined ? each : merge(known, each));
+  }
+  return [...byKey.values()];
+}
+
+function worse<T>(order: readonly T[], a: T, b: T): T {
+  return order.indexOf(a) >= order.indexOf(b) ? a : b;
+}

@@ -1,0 +1,149 @@
+/** A worker as its primary knows it: what it said last, and what it is asked. */
+
+import type { LimitsBackend } from '../limits/limits-backend.ts';
+import type { MergedSeries } from '../observe/merged-series.ts';
+import type { HostPort } from '../policy/policy.ts';
+import type { Forked } from './fork.ts';
+import { LimitDesk } from './limit-desk.ts';
+import type { FromWorker, NodeName, ToWorker, WorkerSettings, WorkerView } from './messages.ts';
+
+/** What came of a start. `told`: the worker said itself that it cannot; another one could not either. */
+export type Started =
+  | { readonly addresses: ReadonlyMap<string, HostPort> }
+  | { readonly reason: string; readonly told: boolean };
+
+export interface WorkerProcessOptions {
+  readonly forked: Forked;
+  readonly settings: WorkerSettings;
+  readonly limits: LimitsBackend;
+  readonly series: MergedSeries;
+  readonly onLines: (bytes: Uint8Array) => void;
+  /** It has ended: told once, also where it never was up. */
+  readonly onEnd: (reason: string, wasUp: boolean) => void;
+}
+
+/** Whatever a worker is asked, it is not waited for longer. */
+const ANSWER_MS = 5000;
+
+type Question = { readonly kind: 'reload' } | { readonly kind: 'look' } | SetDrained;
+interface SetDrained {
+  readonly kind: 'set-drained';
+  readonly name: NodeName;
+  readonly drained: boolean;
+}
+
+type Answer = Extract<FromWorker, { kind: 'reloaded' | 'view' | 'drained-set' }>;
+
+export class WorkerProcess {
+  readonly pid: number;
+  /** Settled when it takes connections, or cannot. */
+  readonly started: Promise<Started>;
+  isUp = false;
+  /** Of the policy it decides by. */
+  generation = 0;
+  /** As it last told. */
+  view: WorkerView | undefined;
+  readonly #options: WorkerProcessOptions;
+  readonly #desk: LimitDesk;
+  readonly #asked = new Map<number, (answer: Answer | undefined) => void>();
+  #lastId = 0;
+  #settle: (started: Started) => void = () => undefined;
+
+  constructor(options: WorkerProcessOptions) {
+    const { forked, settings, limits } = options;
+    this.#options = options;
+    this.pid = forked.pid;
+    this.#desk = new LimitDesk(limits, forked.channel.send);
+    this.started = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    forked.channel.onMessage((message) => this.#onMessage(message));
+    forked.onEnd((reason) => this.#onEnd(reason));
+    this.send({ kind: 'start', settings });
+  }
+
+  send(message: ToWorker): void {
+    this.#options.forked.channel.send(message);
+  }
+
+  kill(): void {
+    this.#options.forked.kill();
+  }
+
+  /** Resolves when it has answered, or will not. */
+  async reload(): Promise<void> {
+    await this.#ask({ kind: 'reload' });
+  }
+
+  /** Its view is as of now when this resolves, unless it does not answer. */
+  async look(): Promise<void> {
+    await this.#ask({ kind: 'look' });
+  }
+
+  /** Whether it knows the node. */
+  async setDrained(name: NodeName, drained: boolean): Promise<boolean> {
+    const answer = await this.#ask({ kind: 'set-drained', name, drained });
+    return answer?.kind === 'drained-set' && answer.known;
+  }
+
+  #ask(question: Question): Promise<Answer | undefined> {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    this.send({ ...question, id });
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#answered(id, undefined), ANSWER_MS).unref();
+      this.#asked.set(id, (answer) => {
+        clearTimeout(timer);
+        resolve(answer);
+      });
+    });
+  }
+
+  #answered(id: number, answer: Answer | undefined): void {
+    this.#asked.get(id)?.(answer);
+    this.#asked.delete(id);
+  }
+
+  #onMessage(message: FromWorker): void {
+    const { onLines, series } = this.#options;
+    if (message.kind === 'lines') onLines(message.bytes);
+    else if (message.kind === 'series') series.take(message.snapshot);
+    else if (message.kind === 'up' || message.kind === 'failed') this.#onStart(message);
+    else if (isAnswer(message)) this.#onAnswer(message);
+    else this.#desk.onAsked(message);
+  }
+
+  #onStart(message: Extract<FromWorker, { kind: 'up' | 'failed' }>): void {
+    if (message.kind === 'failed') {
+      this.#settle({ reason: message.reason, told: true });
+      this.kill();
+      return;
+    }
+    this.isUp = true;
+    this.generation = message.generation;
+    this.#settle({ addresses: message.addresses });
+  }
+
+  #onAnswer(answer: Answer): void {
+    if (answer.kind === 'reloaded') this.generation = answer.generation;
+    if (answer.kind === 'view') {
+      this.view = answer.view;
+      this.#options.series.take(answer.view.snapshot);
+    }
+    this.#answered(answer.id, answer);
+  }
+
+  #onEnd(reason: string): void {
+    const wasUp = this.isUp;
+    this.isUp = false;
+    this.#desk.close();
+    this.#options.series.end();
+    this.#settle({ reason: `it ended ${reason}`, told: false });
+    for (const id of this.#asked.keys()) this.#answered(id, undefined);
+    this.#options.onEnd(reason, wasUp);
+  }
+}
+
+function isAnswer(message: FromWorker): message is Answer {
+  return message.kind === 'reloaded' || message.kind === 'view' || message.kind === 'drained-set';
+}
