@@ -16,9 +16,15 @@ export interface Running {
   readonly ended: Promise<number | string>;
 }
 
-export function start(t: Test, args: readonly string[], workingFolder = '.'): Running {
+export function start(
+  t: Test,
+  args: readonly string[],
+  workingFolder = '.',
+  env: Readonly<Record<string, string>> = {},
+): Running {
   const child = spawn(process.execPath, [cli, ...args], {
     cwd: workingFolder,
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { out: '', err: '' };

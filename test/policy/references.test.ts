@@ -241,7 +241,7 @@ t.test('faults of all files are reported together, each once, in the order of th
     'tenants/lists/partners.cidr:7:1: 300.1.1.1 is not an address or a prefix',
   ];
   t.same(faults, [
-    'gateway.yaml:5:12 gateway.workers: has the wrong form (expected `auto` or a number from 1 to 256)',
+    'gateway.yaml:5:12 gateway.workers: is too small (expected at least 1)',
     `${TENANT}:1:1 colour: there is no key colour here`,
     `${TENANT}:2:9 tenant: the file of tenant-c is named tenant-a.yaml (expected tenant-c.yaml)`,
     `${TENANT}:7:9 allow[0]: has the wrong form (expected ${NAME})`,
