@@ -70,6 +70,11 @@ export class ControlPlane {
     return outcome;
   }
 
+  /** The data planes drain: if another gateway has the admin address too, it answers alone. */
+  yieldAdmin(): Promise<void> {
+    return this.#admin.yield();
+  }
+
   /** Nothing is followed and nothing answered any more. */
   close(): void {
     this.#follower.close();

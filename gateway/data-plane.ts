@@ -157,7 +157,7 @@ export class DataPlane {
     return this.#pools.setDrained(upstream, node, drained);
   }
 
-  /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
+  /** Takes no new connection, ends quiet ones, waits for running requests up to the drain time, then stops. */
   drain(): Promise<void> {
     this.#drained ??= this.#drainOnce();
     return this.#drained;
@@ -170,10 +170,7 @@ export class DataPlane {
     this.#draining = true;
     clearInterval(this.#sweep);
     this.#room.close();
-    for (const listener of this.#listeners.values()) {
-      void listener.stopAccepting();
-      listener.destroyAll();
-    }
+    for (const listener of this.#listeners.values()) listener.destroyAll();
     this.#pools.close();
     this.#streams.close();
   }

@@ -1,6 +1,6 @@
 /** One request from its head to its last byte: decide, then refuse or relay, then account. */
 
-import { type Denial, deny, isDenial, statusOf } from './core/denial.ts';
+import { type Denial, isDenial, statusOf } from './core/denial.ts';
 import type { RequestHead } from './core/facts.ts';
 import type { Admission, Decision } from './decide.ts';
 import type { CallListener } from './edge/call-listener.ts';
@@ -134,10 +134,6 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     if (this.#over) return;
     if (isDenial(decision)) {
       this.#refuse(decision);
-      return;
-    }
-    if (this.#context.draining()) {
-      this.#refuse(deny('node', 'draining', 'The gateway is shutting down.', { retryAfterS: 1 }));
       return;
     }
     const leased = leaseFor(this.#context, decision, this.#head);

@@ -172,11 +172,11 @@ export class Gateway {
     return this.#control.reload();
   }
 
-  /** Takes no new connection, ends idle ones, waits for running requests up to the drain time, then stops. */
+  /** Takes no new connection, ends quiet ones, waits for running requests up to the drain time, then stops. */
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    await this.#planes.drain();
+    await Promise.all([this.#planes.drain(), this.#control.yieldAdmin()]);
     this.stopNow();
     this.#log.info({}, 'the gateway has stopped');
   }

@@ -41,6 +41,7 @@ export class CallerConnection extends Expiring implements InputListener {
   #lent: Buffer | undefined;
   #pumping = false;
   #dropped = 0;
+  #idleSinceMs: number;
   /** The caller has ended its side. */
   #atEnd = false;
   /** When the last call began, by the clock of the deadlines. */
@@ -60,6 +61,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context = context;
     this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
     context.deadlines.arm(this, context.timeouts.headMs);
+    this.#idleSinceMs = context.deadlines.nowMs;
     this.input = new CallerInput(socket, context.memory, this);
     this.#output = new CallerOutput(socket);
     socket.on('drain', () => this.#onDrain());
@@ -67,11 +69,6 @@ export class CallerConnection extends Expiring implements InputListener {
     socket.on('close', () => this.#onClose());
     // 'close' follows every error, and tells all there is to do about it.
     socket.on('error', () => undefined);
-  }
-
-  /** No call is running and no byte of the next head has come. */
-  get idle(): boolean {
-    return this.#state === 'idle';
   }
 
   /** The body of the running call was read to its end. */
@@ -145,6 +142,7 @@ export class CallerConnection extends Expiring implements InputListener {
       return;
     }
     this.#state = 'idle';
+    this.#idleSinceMs = this.#context.deadlines.nowMs;
     this.#context.deadlines.arm(this, this.#context.timeouts.keepAliveIdleMs);
     this.#socket.resume();
     this.#pump();
@@ -169,9 +167,10 @@ export class CallerConnection extends Expiring implements InputListener {
     else this.#listener.onCut(denial);
   }
 
-  /** Closes the connection now if it is idle; a running call ends it by `finish(false)`. */
-  drain(): void {
-    if (this.#state === 'idle') this.#close();
+  /** Closes the connection if it has been idle for so long; a call ends it by `finish(false)`. */
+  drain(quietMs: number): void {
+    const idleMs = this.#context.deadlines.nowMs - this.#idleSinceMs;
+    if (this.#state === 'idle' && idleMs >= quietMs) this.#close();
   }
 
   override expire(): void {

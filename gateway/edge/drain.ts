@@ -1,4 +1,4 @@
-/** Ends every connection of a gateway: idle ones at once, busy ones as their calls end, the rest when their time is up. */
+/** Ends every connection of a gateway: quiet ones soon, busy ones as their calls end, the rest when their time is up. */
 
 import { deny } from '../core/denial.ts';
 import type { CallerConnection } from './caller-connection.ts';
@@ -18,24 +18,32 @@ export interface Draining {
 }
 
 const LOOK_MS = 50;
+/**
+ * A connection that was in use a moment ago is likely to be used again: the next request on it is answered, and told that
+ * it was the last. One that has been idle for longer is closed.
+ */
+const QUIET_MS = 1000;
 
 /** Resolves when every connection is closed, or its time is up. */
 export async function drainConnections(draining: Draining): Promise<void> {
   const { listeners, callers, drainMs, lingerMs, onCut } = draining;
-  for (const listener of listeners) await listener.stopAccepting();
-  for (const caller of [...callers]) caller.drain();
-  await waitForEnd(draining, drainMs);
+  await Promise.all(listeners.map((listener) => listener.stopAccepting()));
+  const quietMs = Math.min(QUIET_MS, drainMs / 2);
+  await waitForEnd(draining, drainMs, () => {
+    for (const caller of [...callers]) caller.drain(quietMs);
+  });
   const left = openOf(listeners);
   if (left === 0 || draining.stopped()) return;
   onCut(left);
   const denial = deny('stream', 'draining', 'The gateway is shutting down.', { retryAfterS: 1 });
   for (const caller of [...callers]) caller.cut(denial);
-  await waitForEnd(draining, lingerMs);
+  await waitForEnd(draining, lingerMs, () => undefined);
 }
 
-async function waitForEnd({ listeners, stopped }: Draining, forMs: number): Promise<void> {
+async function waitForEnd({ listeners, stopped }: Draining, forMs: number, look: () => void): Promise<void> {
   const untilMs = performance.now() + forMs;
   while (openOf(listeners) > 0 && performance.now() < untilMs && !stopped()) {
+    look();
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }

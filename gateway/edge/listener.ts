@@ -53,9 +53,12 @@ export interface Binding {
 export interface Listener {
   /** Binds the address of the policy, or another one, and resolves to the one in use; rejects when it cannot be had. */
   listen(binding?: Binding): Promise<HostPort>;
-  /** No further connection is accepted; those there are go on, handshakes under way included. */
+  /**
+   * Accepts what has come already, and then no more: what still waits when a socket closes is reset by the system. Those
+   * there are go on, handshakes under way included.
+   */
   stopAccepting(): Promise<void>;
-  /** Breaks off every connection accepted here, whoever owns it now. */
+  /** Breaks off every connection accepted here, whoever owns it now, and accepts none any more. */
   destroyAll(): void;
   /** Connections accepted and not closed, handshakes under way included. */
   readonly connections: number;
@@ -65,12 +68,16 @@ export function createListener(options: ListenerOptions): Listener {
   return new TlsListener(options);
 }
 
+/** More than ever wait at once, however many go on coming. */
+const TURNS = 1024;
+
 class TlsListener implements Listener {
   readonly #options: ListenerOptions;
   readonly #server: Server;
   readonly #limits = new ConnectionLimits();
   readonly #sockets = new Set<Socket>();
   readonly #arrivals: ArrivalContext;
+  #accepted = 0;
 
   constructor(options: ListenerOptions) {
     const { name, policy, limits, deadlines, serverNames, slots, onConnection } = options;
@@ -105,16 +112,27 @@ class TlsListener implements Listener {
     return { host: bound.address, port: bound.port };
   }
 
-  /** The listening socket closes at once; waiting for 'close' would wait for the last connection. */
+  /** Each turn of the event loop accepts one, if one is there. */
   async stopAccepting(): Promise<void> {
-    if (this.#server.listening) this.#server.close();
+    for (let left = TURNS, before = -1; left > 0 && this.#accepted !== before; left -= 1) {
+      before = this.#accepted;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#close();
   }
 
   destroyAll(): void {
+    this.#close();
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** At once; waiting for 'close' would wait for the last connection. */
+  #close(): void {
+    if (this.#server.listening) this.#server.close();
+  }
+
   #onSocket(socket: Socket): void {
+    this.#accepted += 1;
     socket.on('error', () => undefined);
     const peer = peerOf(socket);
     // A caller that is gone already has no address.

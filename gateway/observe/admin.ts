@@ -25,6 +25,11 @@ export interface AdminOptions {
 export interface Admin {
   /** Resolves to the address in use; rejects when it cannot be had. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /**
+   * Leaves the address to another process that has it too, as one does that takes over; goes on answering where there is
+   * none. Never rejects.
+   */
+  yield(): Promise<void>;
   /** Stops at once. */
   close(): Promise<void>;
 }
@@ -70,7 +75,11 @@ export function createAdmin(options: AdminOptions): Admin {
   );
   server.maxConnections = 64;
   server.on('error', () => undefined);
-  return { listen: () => listen(server, options.address), close: () => close(server) };
+  return {
+    listen: () => listen(server, options.address),
+    yield: () => yieldAddress(server),
+    close: () => close(server),
+  };
 }
 
 async function answer(request: IncomingMessage, options: AdminOptions): Promise<Answer> {
@@ -160,6 +169,22 @@ async function listen(
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new Error('the admin listener has no address');
   return { host: bound.address, port: bound.port };
+}
+
+/** Two that listen can have an address only where both would share it: whoever gets it for itself is alone. */
+async function yieldAddress(server: Server): Promise<void> {
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') return;
+  const address = { host: bound.address, port: bound.port };
+  try {
+    server.close();
+    await bind(server, { ...address, reusePort: false });
+    // From here on it is shared again, with whoever comes later.
+    server.close();
+    await bind(server, { ...address, reusePort: true });
+  } catch {
+    // The other one answers.
+  }
 }
 
 async function close(server: Server): Promise<void> {

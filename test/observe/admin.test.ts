@@ -1,7 +1,9 @@
 /** The admin listener answers operators and scrapers, and no page of a browser. */
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import t, { type Test } from 'tap';
-import { createAdmin } from '../../gateway/observe/admin.ts';
+import { type Admin, createAdmin } from '../../gateway/observe/admin.ts';
 
 async function admin(t: Test, ready: () => boolean = () => true) {
   const reloads: string[] = [];
@@ -92,8 +94,29 @@ t.test('what is refused', async (t) => {
 });
 
 t.test('an address in use is an error of the start', async (t) => {
-  const { port } = await admin(t);
-  const second = createAdmin({
+  const taken = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => taken.close());
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  await t.rejects(pages(port).listen(), { code: 'EADDRINUSE' });
+});
+
+t.test('of two that have one address the one that yields it leaves it to the other', async (t) => {
+  const first = pages(0);
+  const { port } = await first.listen();
+  const other = pages(port);
+  t.teardown(() => Promise.all([first.close(), other.close()]));
+  await first.yield();
+  t.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200, 'alone it stays');
+  await other.listen();
+  await first.yield();
+  await other.close();
+  await t.rejects(fetch(`http://127.0.0.1:${port}/livez`), 'nobody is left');
+});
+
+/** An admin listener with nothing to tell. */
+function pages(port: number): Admin {
+  return createAdmin({
     address: { host: '127.0.0.1', port },
     metricsText: async () => ({ contentType: '', body: '' }),
     policyStatus: () => ({}),
@@ -103,5 +126,4 @@ t.test('an address in use is an error of the start', async (t) => {
     ready: () => true,
     reload: async () => ({}),
   });
-  await t.rejects(second.listen(), { code: 'EADDRINUSE' });
-});
+}

@@ -26,8 +26,6 @@ export interface WorkersStage extends Awaited<ReturnType<typeof writePolicy>> {
   metric(series: string): Promise<number>;
 }
 
-export const GET = 'GET /open/x HTTP/1.1\r\nHost: a.test\r\n\r\n';
-
 export interface WorkersOptions extends Pick<StageOptions, 'routes' | 'upstream'> {
   readonly node: string;
   /** Keys under `gateway:`. */
@@ -84,33 +82,5 @@ export function isAlive(pid: number): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-/** One caller on a kept connection that asks again and again until it is stopped, or its connection is lost. */
-export class SteadyCaller {
-  answered = 0;
-  isLost = false;
-  #isStopped = false;
-  readonly ended: Promise<void>;
-
-  constructor(socket: TLSSocket) {
-    socket.on('close', () => {
-      this.isLost = !this.#isStopped;
-    });
-    this.ended = this.#run(socket);
-  }
-
-  stop(): Promise<void> {
-    this.#isStopped = true;
-    return this.ended;
-  }
-
-  async #run(socket: TLSSocket): Promise<void> {
-    while (!this.#isStopped && !socket.destroyed) {
-      const answer = await exchange(socket, GET, isWhole);
-      if (isWhole(answer) && answer.startsWith('HTTP/1.1 200 ')) this.answered += 1;
-    }
-    socket.destroy();
   }
 }
