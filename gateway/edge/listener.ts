@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Address, parseAddress } from '../core/address.ts';
 import type { Deadlines } from '../core/deadlines.ts';
-import { bind } from '../observe/bind.ts';
+import { bind, bindShared } from '../observe/bind.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { type GatewayLimits, type HostPort, listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
@@ -44,7 +44,7 @@ export interface ListenerOptions {
 
 /** How an address is bound. */
 export interface Binding {
-  /** In place of the policy's. */
+  /** In place of the policy's, where it is shared. */
   readonly address?: HostPort | undefined;
   /** Other processes of this user may bind it too, and each gets a part of the connections; so it is unless told otherwise. */
   readonly reusePort?: boolean;
@@ -105,8 +105,9 @@ class TlsListener implements Listener {
   }
 
   async listen({ address, reusePort = true }: Binding = {}): Promise<HostPort> {
-    const { host, port } = address ?? listenerOf(this.#options.policy(), this.#options.name).address;
-    await bind(this.#server, { host, port, reusePort });
+    const written = listenerOf(this.#options.policy(), this.#options.name).address;
+    if (reusePort) await bindShared(this.#server, address ?? written, written);
+    else await bind(this.#server, written);
     const bound = this.#server.address();
     if (bound === null || typeof bound === 'string') throw new Error('the listener has no address');
     return { host: bound.address, port: bound.port };

@@ -72,7 +72,9 @@ export async function ownReadsWork(): Promise<boolean> {
       tls.on('secureConnection', (socket) => compare(socket, sent, resolve));
       tls.on('tlsClientError', () => resolve(false));
       tcp.on('error', () => resolve(false));
-      tcp.listen(0, '127.0.0.1', () => send(tcp, sent, () => resolve(false)));
+      // Its own: workers that listen at any free port would otherwise be given one for all.
+      const address = { host: '127.0.0.1', port: 0, exclusive: true };
+      tcp.listen(address, () => send(tcp, sent, () => resolve(false)));
     });
   } finally {
     tcp.close();

@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
-import { bind } from './bind.ts';
+import { bind, bindShared } from './bind.ts';
 import type { MetricsText } from './metrics.ts';
 
 export interface AdminOptions {
@@ -165,7 +165,7 @@ async function listen(
   server: Server,
   address: AdminOptions['address'],
 ): Promise<{ readonly host: string; readonly port: number }> {
-  await bind(server, { ...address, reusePort: true });
+  await bindShared(server, address, address);
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new Error('the admin listener has no address');
   return { host: bound.address, port: bound.port };
@@ -178,10 +178,10 @@ async function yieldAddress(server: Server): Promise<void> {
   const address = { host: bound.address, port: bound.port };
   try {
     server.close();
-    await bind(server, { ...address, reusePort: false });
+    await bind(server, address);
     // From here on it is shared again, with whoever comes later.
     server.close();
-    await bind(server, { ...address, reusePort: true });
+    await bindShared(server, address, address);
   } catch {
     // The other one answers.
   }

@@ -1,18 +1,28 @@
-/** Binds an address, by itself or beside other processes. */
+/** Binds an address, alone or beside other processes. */
 
 import type { ListenOptions, Server } from 'node:net';
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Rejects when the address cannot be had. */
+export function bind(server: Server, { host, port }: Address): Promise<void> {
+  return listen(server, { host, port });
+}
+
 /**
- * Rejects when the address cannot be had. Where the system does not know `SO_REUSEPORT` the address is bound without: a
- * worker then shares the one socket of its primary (node:cluster), and a gateway has it for itself.
+ * Beside others that bind it the same way (`SO_REUSEPORT`), each of which gets a part of the connections. Where the
+ * system does not know this `alone` is bound: a worker then shares the one socket of its primary (node:cluster), which
+ * knows it by the address that was asked for at first; a gateway without workers has it for itself.
  */
-export async function bind(server: Server, options: ListenOptions): Promise<void> {
+export async function bindShared(server: Server, { host, port }: Address, alone: Address): Promise<void> {
   try {
-    await listen(server, options);
+    await listen(server, { host, port, reusePort: true });
   } catch (error) {
-    if (!options.reusePort || !(error instanceof Error && 'code' in error && error.code === 'ENOTSUP'))
-      throw error;
-    await listen(server, { ...options, reusePort: false });
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOTSUP')) throw error;
+    await bind(server, alone);
   }
 }
 

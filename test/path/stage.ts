@@ -154,7 +154,7 @@ export function gatewayYaml({ gateway = '', listener = '' }: Omit<StageOptions, 
 ${listener}
   admin: { address: 127.0.0.1:0 }
 ${gateway.includes('workers:') ? '' : '  workers: 1'}
-  accessLog: { file: ../access.log }
+${gateway.includes('accessLog:') ? '' : '  accessLog: { file: ../access.log }'}
 ${gateway}
 `;
 }
