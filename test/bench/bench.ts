@@ -23,6 +23,7 @@ import { printLoad, runLoad } from './rounds.ts';
 import { requireSameWork, warmUp } from './same-work.ts';
 import { buildShipped } from './shipped.ts';
 import { allLoads, keep, runTable, type TableOptions, versionsOf } from './table.ts';
+import { reportScrape, reportWorkers } from './worker-reports.ts';
 import { openYard, type Yard } from './yard.ts';
 
 const RIVALS: readonly RivalName[] = [
@@ -71,6 +72,8 @@ async function reportApart(): Promise<void> {
   if (wanted('revocation')) await reportRevocation();
   if (wanted('upgrades')) await reportUpgrades(Number(values.upgrades));
   if (wanted('long stream')) await reportLongStream(seconds);
+  if (wanted('workers')) await reportWorkers(rounds);
+  if (wanted('scrape')) await reportScrape(rounds);
   if (wanted('decisions')) await reportDecisions(Math.max(rounds, 10));
   if (wanted('handoff'))
     for (const count of [100_000, 1_000_000]) await reportHandoff(count, Math.max(rounds, 10));
@@ -126,6 +129,8 @@ const APART = [
   'revocation',
   'upgrades',
   'long stream',
+  'workers',
+  'scrape',
   'decisions',
   'addresses',
   'handoff',

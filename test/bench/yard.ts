@@ -22,6 +22,8 @@ export interface Side {
 
 export interface Yard {
   readonly patchgate: Side;
+  /** Of the gateway. */
+  readonly admin: string;
   /** Where the rivals put what they need. */
   readonly folder: string;
   readonly nodePort: number;
@@ -45,7 +47,8 @@ export interface Yard {
 
 const PREFIXES = 100_000;
 
-export async function openYard(): Promise<Yard> {
+/** `workers`: processes of the gateway that take connections. */
+export async function openYard(workers = 1): Promise<Yard> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-bench-'));
   const children: ChildProcess[] = [];
   const close = async (): Promise<void> => {
@@ -64,7 +67,7 @@ export async function openYard(): Promise<Yard> {
     const claims = { iss: ISSUER, aud: AUDIENCE, sub: 'worker', scope: 'read finetune', model_id: 'bench' };
     const tls = { servername: HOST, ca: servers.certificatePem, ...keyPair(worker) };
     return {
-      patchgate: await startPatchgate(folder, tokens, nodePort, children),
+      ...(await startPatchgate(folder, tokens, nodePort, children, workers)),
       folder,
       nodePort,
       children,
@@ -120,22 +123,23 @@ async function startPatchgate(
   tokens: TokenIssuer,
   nodePort: number,
   children: ChildProcess[],
-): Promise<Side> {
+  workers: number,
+): Promise<Pick<Yard, 'patchgate' | 'admin'>> {
   const port = await freePort();
   const tenants = join(folder, 'policies', 'tenants');
   await mkdir(tenants, { recursive: true });
   await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
-  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port));
+  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port, workers));
   await writeFile(join(tenants, 'bench.yaml'), tenantYaml(nodePort));
-  const { pid } = await serve(folder, children);
-  return { name: 'patchgate', pid, port };
+  const { pid, admin } = await serve(folder, children);
+  return { patchgate: { name: 'patchgate', pid, port }, admin };
 }
 
-export function gatewayYaml(port: number): string {
+export function gatewayYaml(port: number, workers = 1): string {
   return `gateway:
   listeners: [{ name: edge, address: '127.0.0.1:${port}' }]
   admin: { address: 127.0.0.1:0 }
-  workers: 1
+  workers: ${workers}
   accessLog: { file: ../access.log }
 `;
 }

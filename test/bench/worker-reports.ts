@@ -1,0 +1,41 @@
+/** What the benches of workers print. */
+
+import { median, print, spread } from './print.ts';
+import { benchScrape, benchWorkers, type Throughput } from './workers.ts';
+
+const SECONDS = 3;
+
+export async function reportWorkers(rounds: number): Promise<void> {
+  print(`\nrequests of 16 connections, 32 in one write each; ${rounds} rounds of ${SECONDS} s, medians`);
+  const results = await benchWorkers(rounds, SECONDS);
+  for (const asked of ['forwarded', 'refused'] as const) {
+    const of = (workers: number): readonly Throughput[] =>
+      results.filter((each) => each.asked === asked && each.workers === workers);
+    for (const workers of [1, 2]) {
+      const each = of(workers);
+      print(
+        `  ${asked.padEnd(10)} ${workers} worker${workers > 1 ? 's' : ' '}  ${middle(each, 'perSecond').toFixed(0).padStart(6)}/s` +
+          `, CPU a request: gateway ${middle(each, 'gatewayUs').toFixed(0)} µs, callers ${middle(each, 'callersUs').toFixed(1)} µs`,
+      );
+    }
+    const ratios = of(2).map(({ perSecond }, round) => perSecond / (of(1)[round]?.perSecond ?? Number.NaN));
+    print(`  ${asked.padEnd(10)} two ÷ one  ${spread(ratios)}`);
+  }
+}
+
+export async function reportScrape(rounds: number): Promise<void> {
+  print(
+    `\n2 workers under full load, a scrape each 250 ms or none; ${rounds} rounds of ${SECONDS} s, medians`,
+  );
+  const results = await benchScrape(rounds, SECONDS);
+  for (const scraped of [false, true]) {
+    const each = results.filter((result) => result.scraped === scraped);
+    print(
+      `  ${scraped ? 'scraped ' : 'at peace'}  p50 ${middle(each, 'p50Ms').toFixed(2)} ms, p99 ${middle(each, 'p99Ms').toFixed(2)} ms`,
+    );
+  }
+}
+
+function middle<K extends string>(results: readonly Readonly<Record<K, number>>[], key: K): number {
+  return median(results.map((each) => each[key]));
+}
