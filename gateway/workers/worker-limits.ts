@@ -9,25 +9,37 @@ const UNTOLD_BYTES = 1 << 20;
 
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
 
+/** A primary that has not answered for so long is not waited for: the request is refused as `overloaded`. */
+const PATIENCE_MS = 5000;
+const LOOK_MS = 1000;
+
+interface Asked {
+  readonly sinceMs: number;
+  readonly resolve: (refusal: LimitRefusal | undefined) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export class WorkerLimits implements LimitsBackend {
   readonly name = 'local';
   readonly #channel: WorkerEnd;
-  readonly #asked = new Map<number, (refusal: LimitRefusal | undefined) => void>();
+  /** The oldest first. */
+  readonly #asked = new Map<number, Asked>();
   readonly #leases = new Map<number, AskedLease>();
   #lastId = 0;
 
   constructor(channel: WorkerEnd) {
     this.#channel = channel;
+    setInterval(() => this.giveUp(performance.now()), LOOK_MS).unref();
   }
 
-  /** Settled when the primary has answered; a worker does not outlive its primary. */
-  claim(claim: LimitClaim): Promise<LimitLease | LimitRefusal> {
+  async claim(claim: LimitClaim, nowMs: number): Promise<LimitLease | LimitRefusal> {
     this.#lastId += 1;
     const id = this.#lastId;
     this.#channel.send({ kind: 'claim', id, claim });
-    return new Promise((resolve) => {
-      this.#asked.set(id, (refusal) => resolve(refusal ?? this.#lease(id, claim)));
+    const refusal = await new Promise<LimitRefusal | undefined>((resolve, reject) => {
+      this.#asked.set(id, { sinceMs: nowMs, resolve, reject });
     });
+    return refusal ?? this.#lease(id, claim);
   }
 
   onGiven(given: Given): void {
@@ -36,8 +48,22 @@ export class WorkerLimits implements LimitsBackend {
       if (lease !== undefined) lease.waitMs = given.waitMs;
       return;
     }
-    this.#asked.get(given.id)?.(given.refusal);
-    this.#asked.delete(given.id);
+    const { id, refusal } = given;
+    const asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    asked?.resolve(refusal);
+    // Nobody waits for it any more.
+    if (asked === undefined && refusal === undefined)
+      this.#channel.send({ kind: 'release', id, totalBytes: 0 });
+  }
+
+  /** Of what was asked too long ago. */
+  giveUp(nowMs: number): void {
+    for (const [id, { sinceMs, reject }] of this.#asked) {
+      if (nowMs - sinceMs < PATIENCE_MS) return;
+      this.#asked.delete(id);
+      reject(new Error('the primary does not answer'));
+    }
   }
 
   #lease(id: number, claim: LimitClaim): LimitLease {

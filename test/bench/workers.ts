@@ -39,7 +39,7 @@ class PipelinedCaller {
     this.#socket = socket;
     this.#batch = Buffer.from(request.repeat(DEPTH));
     this.#status = status;
-    let tail = Buffer.alloc(0);
+    let tail: Buffer = Buffer.alloc(0);
     socket.on('data', (piece: Buffer) => {
       const bytes = tail.length === 0 ? piece : Buffer.concat([tail, piece]);
       let [at, after] = [bytes.indexOf(MARK), 0];

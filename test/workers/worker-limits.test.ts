@@ -1,0 +1,78 @@
+/** Claims of a worker at its primary: asked seldom, given back always. */
+import t from 'tap';
+import { LocalLimits } from '../../gateway/limits/local-limits.ts';
+import type { RouteLimits } from '../../gateway/policy/policy.ts';
+import { LimitDesk } from '../../gateway/workers/limit-desk.ts';
+import type { FromWorker, ToWorker } from '../../gateway/workers/messages.ts';
+import { WorkerLimits } from '../../gateway/workers/worker-limits.ts';
+
+type Asked = Extract<FromWorker, { kind: 'claim' | 'spend' | 'release' }>;
+type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
+
+/** A worker and its primary, with nothing between them; `isSilent`: what the primary says is kept back. */
+function pair({ isSilent = false } = {}) {
+  const local = new LocalLimits();
+  const sent: Asked[] = [];
+  const kept: Given[] = [];
+  const desk = new LimitDesk(local, (message) => {
+    if (isSilent) kept.push(message as Given);
+    else worker.onGiven(structuredClone(message) as Given);
+  });
+  const worker: WorkerLimits = new WorkerLimits({
+    send: (message) => {
+      sent.push(message as Asked);
+      desk.onAsked(structuredClone(message) as Asked);
+    },
+    onMessage: () => undefined,
+  });
+  const claim = (limits: Omit<RouteLimits, 'per'>, declaredBytes = 0) =>
+    worker.claim({ holder: 'h', limits: { per: 'subject', ...limits }, declaredBytes }, 0);
+  return { local, sent, kept, desk, worker, claim };
+}
+
+t.test('a place is taken at the primary, refused there, and given back', async (t) => {
+  const { local, claim } = pair();
+  const lease = await claim({ concurrent: 1 });
+  t.equal(local.taken, 1);
+  t.match(await claim({ concurrent: 1 }), { kind: 'refusal', limit: 'concurrent' });
+  if (lease.kind === 'lease') lease.release(0, 0);
+  t.equal(local.taken, 0);
+});
+
+t.test('bytes are told in parts, and a spent budget is known at the next look', async (t) => {
+  const { sent, claim } = pair();
+  const lease = await claim({ bytes: { count: 6400, perMs: 3_600_000 } });
+  if (lease.kind !== 'lease') throw new Error('no lease');
+  for (let total = 0; total < 1000; total += 10) t.equal(lease.spend(total, 0), 0);
+  t.equal(sent.filter(({ kind }) => kind === 'spend').length, 9, 'once each hundred of them');
+  lease.spend(7000, 0);
+  t.ok(lease.spend(7000, 0) > 0);
+});
+
+t.test('what was declared is not told again', async (t) => {
+  const { sent, claim } = pair();
+  const lease = await claim({ bytes: { count: 6400, perMs: 3_600_000 } }, 5000);
+  if (lease.kind === 'lease') lease.spend(5000, 0);
+  t.notOk(sent.some(({ kind }) => kind === 'spend'));
+});
+
+t.test('a worker that is gone holds no place', async (t) => {
+  const { local, desk, claim } = pair();
+  await claim({ concurrent: 9 });
+  await claim({ concurrent: 9 });
+  t.equal(local.taken, 2);
+  desk.close();
+  t.equal(local.taken, 0);
+});
+
+t.test('a primary that does not answer is given up, and a place it gives too late goes back', async (t) => {
+  const { local, kept, worker, claim } = pair({ isSilent: true });
+  const waiting = claim({ concurrent: 1 });
+  await new Promise((resolve) => setImmediate(resolve));
+  worker.giveUp(4999);
+  worker.giveUp(5000);
+  await t.rejects(waiting, { message: 'the primary does not answer' });
+  t.equal(local.taken, 1);
+  for (const given of kept) worker.onGiven(given);
+  t.equal(local.taken, 0);
+});
