@@ -128,16 +128,17 @@ export class Fleet implements DataPlanes {
 
   /** Resolves when one of that number takes connections. Rejects when it will not. */
   async #start(number: number): Promise<ReadonlyMap<string, HostPort>> {
-    for (let tries = 1; ; tries += 1) {
+    for (let tries = 1; !this.#ending; tries += 1) {
       const worker = this.#newWorker(number);
       const started = await worker.started;
       if ('addresses' in started) return started.addresses;
-      if (this.#ending) return this.#addresses;
       const { reason, told } = started;
+      if (this.#ending) break;
       if (told || tries === TRIES) throw new Error(`worker ${number} cannot start: ${reason}`);
       this.#options.log.error({ worker: number, reason }, 'a worker did not start');
       await wait(tries * PAUSE_MS);
     }
+    return this.#addresses;
   }
 
   #takeProcess(): Forked {
