@@ -22,8 +22,9 @@ export interface WorkerProcessOptions {
   readonly onEnd: (reason: string, wasUp: boolean) => void;
 }
 
-/** Whatever a worker is asked, it is not waited for longer. */
-const ANSWER_MS = 5000;
+/** How long a worker is waited for: a scrape goes on with what one told last. */
+const LOOK_MS = 1000;
+const CHANGE_MS = 10_000;
 
 type Question = { readonly kind: 'reload' } | { readonly kind: 'look' } | SetDrained;
 interface SetDrained {
@@ -91,7 +92,8 @@ export class WorkerProcess {
     const id = this.#lastId;
     this.send({ ...question, id });
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#answered(id, undefined), ANSWER_MS).unref();
+      const mostMs = question.kind === 'look' ? LOOK_MS : CHANGE_MS;
+      const timer = setTimeout(() => this.#answered(id, undefined), mostMs).unref();
       this.#asked.set(id, (answer) => {
         clearTimeout(timer);
         resolve(answer);

@@ -1,15 +1,13 @@
 /** A worker: one data plane in a process of its own, told by the primary what to do. */
 
-import { formatFault } from '../core/fault.ts';
 import { DataPlane, recordMemory } from '../data-plane.ts';
 import { createAccessLog } from '../observe/access-log.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { createMetrics, type Metrics } from '../observe/metrics.ts';
-import type { ReloadOutcome } from '../policy/live.ts';
-import { followPolicy, type PolicyFollower } from '../policy-follower.ts';
 import { ChannelOutput } from './channel-output.ts';
 import type { ToWorker, WorkerEnd, WorkerSettings, WorkerView } from './messages.ts';
 import { WorkerLimits } from './worker-limits.ts';
+import { openSources, type WorkerSources } from './worker-sources.ts';
 
 /** How often its numbers are sent unasked. */
 const SERIES_MS = 1000;
@@ -40,10 +38,7 @@ async function startWorker(
 ): Promise<Worker> {
   const log = createLog('info', undefined, { worker: settings.number });
   const metrics = createMetrics({});
-  const { policyFolder } = settings;
-  const { follower: sources, faults } = await followPolicy({ policyFolder, log, metrics });
-  if (sources === undefined) throw new Error(faults.map(formatFault).join('\n'));
-  await sources.readCertificates();
+  const sources = await openSources(settings, log, metrics);
   const plane = new DataPlane({
     sources,
     metrics,
@@ -70,7 +65,7 @@ function accessLogOf(file: string, channel: WorkerEnd, log: Log) {
 
 interface WorkerParts {
   readonly channel: WorkerEnd;
-  readonly sources: PolicyFollower;
+  readonly sources: WorkerSources;
   readonly plane: DataPlane;
   readonly metrics: Metrics;
   readonly exit: () => void;
@@ -86,19 +81,15 @@ class Worker {
   }
 
   async obey(order: Exclude<ToWorker, { kind: 'start' | 'claimed' | 'spent' }>): Promise<void> {
-    const { channel, plane } = this.#parts;
+    const { channel, plane, sources } = this.#parts;
     if (order.kind === 'look') channel.send({ kind: 'view', id: order.id, view: this.#view() });
     else if (order.kind === 'set-drained') {
       const known = plane.setDrained(order.name.upstream, order.name.node, order.drained);
       channel.send({ kind: 'drained-set', id: order.id, known });
     } else if (order.kind === 'reload') {
-      const { policy } = await this.#reload();
-      channel.send({ kind: 'reloaded', id: order.id, generation: policy.generation });
+      await sources.reload();
+      channel.send({ kind: 'reloaded', id: order.id, generation: sources.policy().generation });
     } else await this.#end(order.kind);
-  }
-
-  #reload(): Promise<ReloadOutcome> {
-    return this.#parts.sources.reload();
   }
 
   #view(): WorkerView {
