@@ -34,3 +34,15 @@ t.test('what is remembered is bounded', async (t) => {
   t.equal(failed.waitMs(address('203.0.113.1'), 0), 0, 'the first one made room');
   t.equal(failed.waitMs(address('203.0.113.3'), 0), 1000);
 });
+
+t.test('of several processes each lets an address fail its part of the times', async (t) => {
+  const failed = new FailedVerifications({ count: 3, perMs: 3000 });
+  failed.divideAmong(2);
+  for (let each = 0; each < 2; each++) {
+    t.equal(failed.waitMs(a, 1000), 0);
+    failed.record(a, 1000);
+  }
+  t.equal(failed.waitMs(a, 1000), 1500);
+  failed.divideAmong(1);
+  t.equal(failed.waitMs(a, 1000), 1000, 'a reload counts from the whole again');
+});

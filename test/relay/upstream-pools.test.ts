@@ -6,6 +6,7 @@ import type { ResponseHead } from '../../gateway/http1/response.ts';
 import type { Upstream } from '../../gateway/policy/upstream.ts';
 import type { ResponseListener } from '../../gateway/relay/response-listener.ts';
 import { UpstreamPools } from '../../gateway/relay/upstream-pools.ts';
+import { rawNode } from '../path/stage.ts';
 import { namedNode, until } from '../path/upstream-stage.ts';
 import { sampleUpstream } from './sample-upstream.ts';
 
@@ -111,4 +112,29 @@ t.test('requests that wait are told when their upstream is gone', async (t) => {
   const waiting = ask(pools, upstream);
   pools.close();
   t.equal(await waiting, 'node-unavailable');
+});
+
+t.test('of several processes each asks a node for its part of what it may be asked', async (t) => {
+  const node = await rawNode(t, () => undefined);
+  const breaker = { ...sampleUpstream([]).breaker, maxConcurrent: 100 };
+  for (const limits of [{ maxConnections: 3 }, { breaker: { ...breaker, maxConcurrent: 4 } }]) {
+    const upstream = sampleUpstream([`http://${node.address}`], { breaker, ...limits });
+    const pools = new UpstreamPools({
+      llhttp: new Llhttp(),
+      deadlines: new Deadlines(performance.now()),
+      tls: { find: () => undefined },
+      lookup: async () => ['127.0.0.1'],
+      processes: 2,
+      onChange: () => undefined,
+    });
+    pools.follow([upstream]);
+    const address = () => pools.statuses[0]?.nodes[0]?.addresses[0];
+    void ask(pools, upstream);
+    await until(() => node.received.some((text) => text.endsWith('\r\n\r\n')));
+    t.equal(address()?.state, 'ready');
+    void ask(pools, upstream);
+    await until(() => address()?.active === 2 && address()?.state === 'busy');
+    t.match(address(), { state: 'busy', active: 2 });
+    pools.close();
+  }
 });
