@@ -20,6 +20,11 @@ export async function reportWorkers(rounds: number): Promise<void> {
     }
     const ratios = of(2).map(({ perSecond }, round) => perSecond / (of(1)[round]?.perSecond ?? Number.NaN));
     print(`  ${asked.padEnd(10)} two ÷ one  ${spread(ratios)}`);
+    // Callers and node take a part of the same cores: without them two workers would do so much more.
+    const free = (2 * middle(of(1), 'gatewayUs')) / middle(of(2), 'gatewayUs');
+    print(
+      `  ${asked.padEnd(10)} two ÷ one  ${free.toFixed(2)} by the gateway's CPU alone, if both cores were its own`,
+    );
   }
 }
 

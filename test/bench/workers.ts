@@ -8,7 +8,7 @@ import { requireStatus } from './measure.ts';
 import { HOST } from './names.ts';
 import { openYard, type Yard } from './yard.ts';
 
-/** What is asked for: `forwarded` goes to the node and back, `refused` (405) is the gateway's work alone. */
+/** What is asked for: `forwarded` goes to the node and back, `refused` (403, the whole decision) is the gateway's work alone. */
 export type Asked = 'forwarded' | 'refused';
 
 export interface Throughput {
@@ -87,11 +87,12 @@ export async function benchWorkers(rounds: number, seconds: number): Promise<rea
 }
 
 async function throughput(yard: Yard, asked: Asked, seconds: number) {
-  const method = asked === 'forwarded' ? 'GET' : 'DELETE';
-  const request = `${method} /v1/models/bench HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${yard.token}\r\n\r\n`;
+  const line = asked === 'forwarded' ? 'GET /v1/models/bench' : 'PUT /checked/another';
+  const length = asked === 'forwarded' ? '' : 'Content-Length: 0\r\n';
+  const request = `${line} HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${yard.token}\r\n${length}\r\n`;
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, () => yard.connect(yard.patchgate)));
   const callers = sockets.map(
-    (socket) => new PipelinedCaller(socket, request, asked === 'forwarded' ? '200' : '405'),
+    (socket) => new PipelinedCaller(socket, request, asked === 'forwarded' ? '200' : '403'),
   );
   const answered = (): number => callers.reduce((sum, caller) => sum + caller.answered, 0);
   await wait(1000);
