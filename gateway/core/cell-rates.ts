@@ -2,6 +2,9 @@
 
 import type { Rate } from './units.ts';
 
+/** Thirds and sevenths of a span do not add up to it: what is left of them is rounding, not time to wait for. */
+const ROUNDING_MS = 1e-3;
+
 /**
  * The generic cell rate algorithm (ITU-T I.371): what a rate allows in its time may be used at once, and comes back
  * evenly. Bounded: the holder seen longest ago makes room, and begins anew.
@@ -22,7 +25,14 @@ export class CellRates {
   /** Milliseconds until the holder may use so much; 0 when it may now. */
   waitMs(holder: string, rate: Rate, amount: number, nowMs: number): number {
     const takenUntilMs = Math.max(this.#takenUntilMs.get(holder) ?? 0, nowMs);
-    return Math.max(0, takenUntilMs + durationMs(rate, amount) - nowMs - rate.perMs);
+    const waitMs = takenUntilMs + durationMs(rate, amount) - nowMs - rate.perMs;
+    return waitMs > ROUNDING_MS ? waitMs : 0;
+  }
+
+  /** How much the holder may use now, whole. */
+  left(holder: string, rate: Rate, nowMs: number): number {
+    const takenMs = Math.max(0, (this.#takenUntilMs.get(holder) ?? 0) - nowMs);
+    return Math.max(0, Math.floor(((rate.perMs - takenMs + ROUNDING_MS) / rate.perMs) * rate.count));
   }
 
   /** The holder has used so much, whether it might or not; less than nothing gives back. */

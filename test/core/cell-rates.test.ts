@@ -41,3 +41,22 @@ t.test('what is remembered is bounded: who was seen longest ago makes room', asy
   t.equal(rates.waitMs('b', rate, 10, 0), 0, 'forgotten');
   t.ok(rates.waitMs('a', rate, 10, 0) > 0);
 });
+
+t.test('a rate lets through at once what it says, whatever its parts round to', async (t) => {
+  const nowMs = 123_456.789;
+  const wrong: string[] = [];
+  for (const perMs of [1000, 60_000, 86_400_000]) {
+    for (let count = 1; count <= 300; count++) {
+      const rates = new CellRates(1);
+      const each = { count, perMs };
+      let passed = 0;
+      while (passed <= count && rates.waitMs('a', each, 1, nowMs) === 0) {
+        if (rates.left('a', each, nowMs) !== count - passed) wrong.push(`left of ${count}/${perMs}ms`);
+        rates.take('a', each, 1, nowMs);
+        passed += 1;
+      }
+      if (passed !== count) wrong.push(`${passed} of ${count}/${perMs}ms`);
+    }
+  }
+  t.same(wrong, []);
+});
