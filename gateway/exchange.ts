@@ -12,6 +12,7 @@ import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } 
 import type { TransferContext } from './stream/cargo.ts';
 import { refusalText } from './stream/heads.ts';
 import { type JudgementContext, judge, type Leased, leaseFor } from './stream/judgement.ts';
+import { quotaLines } from './stream/quota-lines.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
 import type { RunningStreams } from './stream/running-streams.ts';
 import { Transfer, type TransferWatcher } from './stream/transfer.ts';
@@ -59,6 +60,8 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   /** Nothing is on its way to a node while it is decided whether anything may be. */
   readonly unsentBytes = 0;
   #lease: LimitLease | undefined;
+  /** For answers of the gateway's own, once the request is admitted. */
+  #quotaLines = '';
   #transfer: Transfer | undefined;
   #reexamination: Reexamination | undefined;
   #over = false;
@@ -153,6 +156,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     const account = this.#account;
     const { streamIdleMs } = this.#policy.gateway.timeouts;
     this.#lease = lease;
+    this.#quotaLines = quotaLines(admission, lease);
     account.admitted(admission);
     this.#reexamination = new Reexamination(this.#context.policy, caller.standing, { head, admission }, this);
     this.#context.streams.add(this.#reexamination, this.#changes);
@@ -179,7 +183,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#account.bytesOut = this.#head.method === 'HEAD' ? 0 : answer.body.length;
     if (!this.#end({ status: answer.status, endedBy: 'gateway', denial })) return;
     this.#transfer?.resetNode(denial.step === 'node' ? denial.detail : undefined);
-    this.#caller.write(refusalText(answer, this.#head, reuse));
+    this.#caller.write(refusalText(answer, this.#head, reuse, denial.quotaLines ?? this.#quotaLines));
     this.#caller.finish(reuse);
   }
 

@@ -56,6 +56,7 @@ export const denials = {
   'stream-idle': { status: 408, fault: 'caller', title: 'The stream stood still for too long' },
   'too-slow': { status: 408, fault: 'caller', title: 'The stream is too slow' },
   'patch-invalid': { status: 422, fault: 'caller', title: 'The weight patch is not valid' },
+  'limits-unavailable': { status: 503, fault: 'gateway', title: 'The shared limits cannot be asked' },
   'node-unavailable': { status: 503, fault: 'upstream', title: 'No node can take the request' },
   'node-timeout': { status: 504, fault: 'upstream', title: 'The node did not answer in time' },
   'node-failed': { status: 502, fault: 'upstream', title: 'The node failed' },
@@ -87,6 +88,8 @@ export interface Denial {
   readonly allow?: readonly string[];
   /** Seconds to name in `Retry-After`. */
   readonly retryAfterS?: number;
+  /** Field lines of the limits that refused, CRLF behind each. */
+  readonly quotaLines?: string;
   /** Further members of the problem body (RFC 9457 §3.2). */
   readonly extension?: Readonly<Record<string, string | number>>;
 }

@@ -22,6 +22,7 @@ import type {
   StreamRule,
   TunnelRule,
 } from './policy.ts';
+import { quotaPolicy } from './quota-policy.ts';
 import { contradictions } from './route-contradictions.ts';
 import { type RulePlaces, rulePlaces } from './rule-places.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
@@ -201,7 +202,7 @@ function compileRoute(
     ...(allow !== undefined && { addresses: addressRules(lists, allow, []) }),
     ...(certificate !== undefined && { certificateNames: certificate.names }),
     ...(stream !== undefined && { stream: shared.stream(stream) }),
-    ...(written.limits !== undefined && { limits: compileLimits(written.limits) }),
+    ...(written.limits !== undefined && { limits: compileLimits(name, written.limits) }),
     ...(written.upgrade !== undefined && { upgrade: compileTunnel(written.upgrade, written.tunnel) }),
   };
 }
@@ -259,13 +260,16 @@ function compileContent({ maxAbs, maxChanged, tensors }: NonNullable<RouteFile['
   };
 }
 
-function compileLimits({ per, requests, concurrent, bytes }: NonNullable<RouteFile['limits']>): RouteLimits {
-  return {
-    per,
+function compileLimits(
+  route: string,
+  { per, requests, concurrent, bytes }: NonNullable<RouteFile['limits']>,
+): RouteLimits {
+  const quotas = {
     ...(requests !== undefined && { requests }),
     ...(concurrent !== undefined && { concurrent }),
     ...(bytes !== undefined && { bytes }),
   };
+  return { per, ...quotas, quotaPolicy: quotaPolicy(route, quotas) };
 }
 
 function compileTunnel(

@@ -222,13 +222,21 @@ export interface MinRate {
 /** Who shares the limits of a route: always callers of that route alone. */
 export type LimitHolder = 'subject' | 'address' | 'model' | 'tenant';
 
-export interface RouteLimits {
-  readonly per: LimitHolder;
+/** How much of what one holder may use. */
+export interface Quotas {
   readonly requests?: Rate;
   /** Requests at once. */
   readonly concurrent?: number;
   /** Body bytes of both directions. */
   readonly bytes?: Rate;
+}
+
+export type LimitName = keyof Quotas;
+
+export interface RouteLimits extends Quotas {
+  readonly per: LimitHolder;
+  /** What `RateLimit-Policy` says of them. */
+  readonly quotaPolicy: string;
 }
 
 export interface TunnelRule {

@@ -36,6 +36,7 @@ export class Download implements ResponseListener {
   readonly #route: Route;
   readonly #watcher: DownloadWatcher;
   readonly #pace: TakingPace | undefined;
+  readonly #quotaLines: string;
   #hasRoom = true;
   #framing: Framing = { kind: 'none' };
   #mayReuse = false;
@@ -48,12 +49,14 @@ export class Download implements ResponseListener {
   bytes = 0;
   readonly forwarded = new Forwarded();
 
+  /** `quotaLines` are added to the fields of the node's answer. */
   constructor(
     caller: CallerConnection,
     node: NodeConnection,
     request: RequestHead,
     route: Route,
     watcher: DownloadWatcher,
+    quotaLines: string,
     pace?: TakingPace,
   ) {
     this.#caller = caller;
@@ -61,6 +64,7 @@ export class Download implements ResponseListener {
     this.#request = request;
     this.#route = route;
     this.#watcher = watcher;
+    this.#quotaLines = quotaLines;
     this.#pace = pace;
   }
 
@@ -87,7 +91,7 @@ export class Download implements ResponseListener {
     this.#framing = { kind: 'close' };
     this.begun = true;
     this.status = head.status;
-    this.#caller.write(switchText(head.fields, upgrade.protocol));
+    this.#caller.write(switchText(head.fields, upgrade.protocol, this.#quotaLines));
   }
 
   onBody(bytes: Buffer): void {
@@ -101,7 +105,7 @@ export class Download implements ResponseListener {
     else if (isChunk) flows = this.#writeChunk(bytes);
     else flows = this.#caller.write(bytes, this.#node.hold());
     this.#watcher.onProgress();
-    if (flows || this.held) return;
+    if (flows || this.held || this.#stopped) return;
     this.held = true;
     this.#pace?.wait(performance.now());
     this.#node.pause();
@@ -158,7 +162,7 @@ export class Download implements ResponseListener {
     const fields = downstreamFields(head.fields, listMembers(head.fields, 'connection'));
     const trailer = framing.kind === 'chunked' && asked !== undefined ? trailerLine(head.fields, asked) : '';
     const ends = framingLine(head, framing, this.#request) + connectionLine(this.#request, this.#mayReuse);
-    return start + fields + trailer + ends + CRLF;
+    return start + fields + this.#quotaLines + trailer + ends + CRLF;
   }
 
   #writeChunk(bytes: Buffer): boolean {

@@ -55,18 +55,23 @@ export function trailerLine(fields: readonly string[], asked: ReadonlySet<string
   return announced.length === 0 ? '' : `Trailer: ${announced.join(', ')}${CRLF}`;
 }
 
-/** The head that tells a caller its connection is a tunnel now. */
-export function switchText(fields: readonly string[], protocol: string): string {
+/** The head that tells a caller its connection is a tunnel now. `more` are further field lines, CRLF behind each. */
+export function switchText(fields: readonly string[], protocol: string, more: string): string {
   const kept = downstreamFields(fields, listMembers(fields, 'connection'));
-  return `HTTP/1.1 101 Switching Protocols${CRLF}${kept}Connection: Upgrade${CRLF}Upgrade: ${protocol}${CRLF}${CRLF}`;
+  return `HTTP/1.1 101 Switching Protocols${CRLF}${kept}${more}Connection: Upgrade${CRLF}Upgrade: ${protocol}${CRLF}${CRLF}`;
 }
 
-/** The whole answer of a refusal; the body is left out for HEAD. */
-export function refusalText(refusal: Refusal, head: RequestHead | undefined, mayReuse: boolean): string {
+/** The whole answer of a refusal; the body is left out for HEAD. `more` are further field lines, CRLF behind each. */
+export function refusalText(
+  refusal: Refusal,
+  head: RequestHead | undefined,
+  mayReuse: boolean,
+  more = '',
+): string {
   const { status, fields, body } = refusal;
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}${CRLF}`;
   for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}${CRLF}`;
-  text += `Date: ${new Date().toUTCString()}${CRLF}Content-Length: ${body.length}${CRLF}`;
+  text += `${more}Date: ${new Date().toUTCString()}${CRLF}Content-Length: ${body.length}${CRLF}`;
   if (!mayReuse) text += `Connection: close${CRLF}`;
   else if (head?.minor === 0) text += `Connection: keep-alive${CRLF}`;
   return text + CRLF + (head?.method === 'HEAD' ? '' : body.toString('latin1'));

@@ -51,22 +51,23 @@ export function leaseFor(
   const claim = limitClaim(admission, head);
   if (claim === undefined) return undefined;
   const answer = context.limits.claim(claim, performance.now());
-  if (!(answer instanceof Promise)) return counted(context, claim, answer);
+  if (!(answer instanceof Promise)) return counted(context, admission, claim, answer);
   return answer.then(
-    (given) => counted(context, claim, given),
+    (given) => counted(context, admission, claim, given),
     (error: unknown) => deny('limits', 'overloaded', 'The limits cannot be asked.', { cause: String(error) }),
   );
 }
 
 function counted(
-  { metrics, limits }: JudgementContext,
+  { metrics }: JudgementContext,
+  admission: Admission,
   claim: LimitClaim,
   answer: LimitLease | LimitRefusal,
 ): LimitLease | Denial {
   if (answer.kind === 'refusal') {
-    metrics.limitDecision(answer.limit, 'refused', limits.name);
-    return limitDenial(answer);
+    metrics.limitDecision(answer.limit, 'refused', answer.backend);
+    return limitDenial(answer, admission);
   }
-  for (const name of limitNames(claim.limits)) metrics.limitDecision(name, 'admitted', limits.name);
+  for (const name of limitNames(claim.limits)) metrics.limitDecision(name, 'admitted', answer.backend);
   return answer;
 }

@@ -4,8 +4,9 @@ import { holderOf } from '../core/address-holder.ts';
 import { type Denial, type DenialCode, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import type { Admission } from '../decide.ts';
-import type { LimitClaim, LimitName, LimitRefusal } from '../limits/limits-backend.ts';
-import type { LimitHolder, RouteLimits } from '../policy/policy.ts';
+import type { LimitClaim, LimitRefusal } from '../limits/limits-backend.ts';
+import type { LimitHolder, LimitName, Quotas } from '../policy/policy.ts';
+import { refusalLines } from './quota-lines.ts';
 
 /** Nothing for a route without limits. */
 export function limitClaim(admission: Admission, { framing }: RequestHead): LimitClaim | undefined {
@@ -30,16 +31,21 @@ const REFUSALS: Readonly<Record<LimitName, readonly [DenialCode, string]>> = {
   bytes: ['bytes-exhausted', 'The byte budget is used up.'],
 };
 
-export function limitDenial({ limit, waitMs }: Pick<LimitRefusal, 'limit' | 'waitMs'>): Denial {
-  const [code, detail] = REFUSALS[limit];
+const UNAVAILABLE = ['limits-unavailable', 'Whether this is too much cannot be found out now.'] as const;
+
+export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial {
+  const { limit, waitMs, backend } = refusal;
+  const [code, detail] = backend === 'none' ? UNAVAILABLE : REFUSALS[limit];
+  const retryAfterS = Math.max(1, Math.ceil(waitMs / 1000));
   return deny('limits', code, detail, {
     rule: `limits.${limit}`,
-    retryAfterS: Math.max(1, Math.ceil(waitMs / 1000)),
+    retryAfterS,
+    quotaLines: refusalLines(admission, refusal, retryAfterS),
   });
 }
 
 /** The limits a route has, by their keys. */
-export function limitNames(limits: RouteLimits): readonly LimitName[] {
+export function limitNames(limits: Quotas): readonly LimitName[] {
   const names: readonly LimitName[] = ['requests', 'concurrent', 'bytes'];
   return names.filter((name) => limits[name] !== undefined);
 }

@@ -2,7 +2,8 @@
 
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
-import type { LimitLease } from '../limits/limits-backend.ts';
+import type { Admission } from '../decide.ts';
+import type { LimitLease, Spent } from '../limits/limits-backend.ts';
 import type { Route } from '../policy/policy.ts';
 import { limitDenial } from './limit-claim.ts';
 import { SendingPace, TakingPace } from './pace.ts';
@@ -14,6 +15,8 @@ export interface SupervisionWatcher {
   readonly bytesOut: number;
   /** Those of them that the caller's connection has taken. */
   readonly takenBytes: number;
+  /** Whether bytes have to be paid for is being asked: nothing more should flow until it is not. */
+  onBudgetAsked(isAsked: boolean): void;
   /** The stream may not go on. */
   onCut(denial: Denial): void;
   /** The tunnel is as old as it may become. */
@@ -29,21 +32,26 @@ export class Supervision extends Expiring {
   readonly sending: SendingPace | undefined;
   readonly taking: TakingPace | undefined;
   readonly #deadlines: Deadlines;
+  readonly #admission: Admission;
   readonly #lease: LimitLease | undefined;
   readonly #watcher: SupervisionWatcher;
   readonly #endsAtMs: number;
   readonly #tickMs: number;
+  #isAsking = false;
+  #stopped = false;
 
   constructor(
-    route: Route,
+    admission: Admission,
     lease: LimitLease | undefined,
     deadlines: Deadlines,
     watcher: SupervisionWatcher,
   ) {
     super();
+    const { route } = admission;
     const minRate = route.stream?.minRate;
     this.sending = minRate && new SendingPace(minRate);
     this.taking = minRate && new TakingPace(minRate);
+    this.#admission = admission;
     this.#lease = lease;
     this.#deadlines = deadlines;
     this.#watcher = watcher;
@@ -57,24 +65,50 @@ export class Supervision extends Expiring {
   }
 
   stop(): void {
+    this.#stopped = true;
     this.#deadlines.disarm(this);
+  }
+
+  /** Some bytes more have flowed. */
+  onBytes(): void {
+    if (this.#lease === undefined) return;
+    const bytes = this.#watcher.bytesIn + this.#watcher.bytesOut;
+    if (bytes <= this.#lease.paidBytes || this.#isAsking) return;
+    const spent = this.#lease.spend(bytes, performance.now());
+    if (!(spent instanceof Promise)) {
+      this.#judge(spent);
+      return;
+    }
+    this.#setAsking(true);
+    void spent.then((answer) => {
+      if (this.#stopped) return;
+      this.#setAsking(false);
+      this.#judge(answer);
+    });
   }
 
   override expire(): void {
     const nowMs = performance.now();
-    const { bytesIn, bytesOut } = this.#watcher;
-    const denial = this.#objection(bytesIn, bytesOut, nowMs);
+    const denial = this.#objection(nowMs);
     if (denial !== undefined) this.#watcher.onCut(denial);
     else if (nowMs >= this.#endsAtMs) this.#watcher.onTunnelOver();
     else this.#deadlines.arm(this, this.#tickMs);
   }
 
-  #objection(bytesIn: number, bytesOut: number, nowMs: number): Denial | undefined {
-    if (this.sending?.isTooSlow(bytesIn, nowMs)) return tooSlow('The body comes too slowly.');
+  #setAsking(isAsking: boolean): void {
+    this.#isAsking = isAsking;
+    this.#watcher.onBudgetAsked(isAsking);
+  }
+
+  #judge(spent: Spent): void {
+    if (spent !== undefined) this.#watcher.onCut(limitDenial(spent, this.#admission));
+  }
+
+  #objection(nowMs: number): Denial | undefined {
+    if (this.sending?.isTooSlow(this.#watcher.bytesIn, nowMs)) return tooSlow('The body comes too slowly.');
     if (this.taking?.isTooSlow(this.#watcher.takenBytes, nowMs))
       return tooSlow('The answer is taken too slowly.');
-    const waitMs = this.#lease?.spend(bytesIn + bytesOut, nowMs) ?? 0;
-    return waitMs > 0 ? limitDenial({ limit: 'bytes', waitMs }) : undefined;
+    return undefined;
   }
 }
 

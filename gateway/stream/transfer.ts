@@ -13,6 +13,7 @@ import { CALLER_GONE, type EndedBy } from './account.ts';
 import type { Cargo, TransferContext } from './cargo.ts';
 import { Download, type DownloadWatcher } from './download.ts';
 import { CONTINUE_TEXT, upstreamText } from './heads.ts';
+import { quotaLines } from './quota-lines.ts';
 import { Recourse } from './recourse.ts';
 import { isSupervised, Supervision, type SupervisionWatcher } from './supervision.ts';
 import { TUNNEL_RULES, Upload, type UploadWatcher, uploadRules } from './upload.ts';
@@ -43,6 +44,7 @@ export class Transfer
   readonly #recourse: Recourse;
   #isTunnel = false;
   #hasRoom = true;
+  #isBudgetAsked = false;
   #stopped = false;
 
   constructor(context: TransferContext, cargo: Cargo, watcher: TransferWatcher) {
@@ -50,9 +52,10 @@ export class Transfer
     this.#context = context;
     this.#cargo = cargo;
     this.#watcher = watcher;
-    const { route } = cargo.admission;
-    this.#recourse = new Recourse(context.pools, cargo.admission, this);
-    if (isSupervised(route)) this.#supervision = new Supervision(route, cargo.lease, context.deadlines, this);
+    const { admission, lease } = cargo;
+    this.#recourse = new Recourse(context.pools, admission, this);
+    if (isSupervised(admission.route))
+      this.#supervision = new Supervision(admission, lease, context.deadlines, this);
   }
 
   /** The head of the response was passed on: from here a failure can only be shown by breaking off. */
@@ -113,11 +116,13 @@ export class Transfer
 
   onNode(node: NodeConnection, url: string): void {
     if (this.#stopped) return;
-    const { caller, head, admission, account } = this.#cargo;
+    const { caller, head, admission, lease, account } = this.#cargo;
     this.#node = node;
     account.node = url;
     const hasBody = head.framing.kind !== 'none';
-    this.#download = new Download(caller, node, head, admission.route, this, this.#supervision?.taking);
+    const quotas = quotaLines(admission, lease);
+    const pace = this.#supervision?.taking;
+    this.#download = new Download(caller, node, head, admission.route, this, quotas, pace);
     const text = upstreamText(head, admission, account.requestId, this.#context.traces);
     node.begin(head.method, text, hasBody, this.#download);
     if (hasBody) this.#startUpload(node);
@@ -204,13 +209,18 @@ export class Transfer
 
   onProgress(): void {
     this.#touch();
+    this.#supervision?.onBytes();
   }
 
   onRoom(hasRoom: boolean): void {
     if (hasRoom && !this.#hasRoom) this.#touch();
     this.#hasRoom = hasRoom;
-    this.#upload?.setRoom(hasRoom);
-    this.#download?.setRoom(hasRoom);
+    this.#setFlow();
+  }
+
+  onBudgetAsked(isAsked: boolean): void {
+    this.#isBudgetAsked = isAsked;
+    this.#setFlow();
   }
 
   onCut(denial: Denial): void {
@@ -260,6 +270,12 @@ export class Transfer
     this.#node = undefined;
     const { head, account } = this.#cargo;
     return node !== undefined && this.#recourse.retry(head, fault, node, account.node);
+  }
+
+  #setFlow(): void {
+    const flows = this.#hasRoom && !this.#isBudgetAsked;
+    this.#upload?.setRoom(flows);
+    this.#download?.setRoom(flows);
   }
 
   #touch(): void {

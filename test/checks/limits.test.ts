@@ -25,7 +25,7 @@ t.test('a body that says it is too large is refused before it is sent', async (t
 });
 
 t.test('a body that the whole budget could not pay for is too large, however long it waits', async (t) => {
-  const limits = { per: 'subject', bytes: { count: 100, perMs: 1000 } } as const;
+  const limits = { per: 'subject', bytes: { count: 100, perMs: 1000 }, quotaPolicy: '' } as const;
   const budget = route('r', { limits });
   t.equal(judge(budget, { framing: { kind: 'length', length: 100 } }), undefined);
   t.match(judge(budget, { framing: { kind: 'length', length: 101 } }), {

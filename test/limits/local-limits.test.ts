@@ -2,10 +2,10 @@
 import t from 'tap';
 import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backend.ts';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
-import type { RouteLimits } from '../../gateway/policy/policy.ts';
+import type { Quotas } from '../../gateway/policy/policy.ts';
 
-const ask = (limits: LocalLimits, rules: Omit<RouteLimits, 'per'>, declaredBytes = 0, nowMs = 0) =>
-  limits.claim({ holder: 'h', limits: { per: 'subject', ...rules }, declaredBytes }, nowMs);
+const ask = (limits: LocalLimits, quotas: Quotas, declaredBytes = 0, nowMs = 0) =>
+  limits.claim({ holder: 'h', limits: quotas, declaredBytes }, nowMs);
 
 function lease(answer: LimitLease | LimitRefusal): LimitLease {
   if (answer.kind === 'refusal') throw new Error(answer.limit);
@@ -57,10 +57,10 @@ t.test('declared bytes are paid for at the start, others as they flow', async (t
   const declared = lease(ask(limits, { bytes }, 700));
   t.match(ask(limits, { bytes }, 400), { limit: 'bytes', waitMs: 1000 }, 'what is not left is not begun');
   const open = lease(ask(limits, { bytes }));
-  t.equal(declared.spend(700, 0), 0);
-  t.equal(open.spend(300, 0), 0);
+  t.equal(declared.spend(700, 0), undefined);
+  t.equal(open.spend(300, 0), undefined);
   t.match(ask(limits, { bytes }), { limit: 'bytes' }, 'not a byte is left');
-  t.ok(open.spend(301, 0) > 0);
+  t.match(open.spend(301, 0), { kind: 'refusal', limit: 'bytes', waitMs: 10, left: 0 });
   declared.release(700, 0);
   open.release(301, 0);
   t.match(ask(limits, { bytes }, 1000, 10_000), { limit: 'bytes', waitMs: 10 }, 'one byte was too many');

@@ -1,0 +1,22 @@
+/**
+ * How a byte budget is handed out: to gateways in chunks, to streams in pieces. A chunk is what others may be refused though
+ * nobody has used it; a piece is how rarely a stream is looked at.
+ */
+
+import type { Rate } from '../core/units.ts';
+
+const CHUNK_BYTES = 64 * 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
+/** Of a small budget a chunk is no more than this part, so that a few gateways do not hoard all of it. */
+const CHUNKS_IN_BUDGET = 64;
+const PIECES_IN_CHUNK = 4;
+
+/** Bytes a gateway takes at once for one holder. */
+export function chunkBytes({ count }: Rate): number {
+  return Math.max(1, Math.min(CHUNK_BYTES, Math.floor(count / CHUNKS_IN_BUDGET)));
+}
+
+/** Bytes a stream pays for ahead. */
+export function pieceBytes(budget: Rate): number {
+  return Math.max(1, Math.min(PIECE_BYTES, Math.floor(chunkBytes(budget) / PIECES_IN_CHUNK)));
+}
