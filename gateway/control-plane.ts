@@ -1,6 +1,7 @@
 /** The control plane: the policy's sources, what the admin listener tells and does, and the data planes it speaks for. */
 
 import { formatFault } from './core/fault.ts';
+import type { LiveLimits } from './limits/live-limits.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Metrics, MetricsText } from './observe/metrics.ts';
 import { describePolicy } from './policy/describe.ts';
@@ -34,18 +35,24 @@ export interface ControlPlaneOptions {
   readonly follower: PolicyFollower;
   readonly planes: DataPlanes;
   readonly metrics: Metrics;
+  readonly limits: LiveLimits;
 }
 
 export class ControlPlane {
   readonly #follower: PolicyFollower;
   readonly #planes: DataPlanes;
   readonly #metrics: Metrics;
+  readonly #limits: LiveLimits;
   readonly #admin: Admin;
 
-  constructor({ follower, planes, metrics }: ControlPlaneOptions) {
+  constructor({ follower, planes, metrics, limits }: ControlPlaneOptions) {
     this.#follower = follower;
     this.#planes = planes;
     this.#metrics = metrics;
+    this.#limits = limits;
+    follower.onChange((change) => {
+      if (change === 'policy') void this.followLimits();
+    });
     this.#admin = createAdmin({
       address: follower.policy().gateway.admin,
       metricsText: (accept) => this.#metricsText(accept),
@@ -63,6 +70,11 @@ export class ControlPlane {
     return this.#admin.listen();
   }
 
+  /** Limits are counted where the policy says; resolves when it is known whether that answers. */
+  followLimits(): Promise<void> {
+    return this.#limits.follow(this.#follower.policy().gateway.state);
+  }
+
   /** Resolves when every data plane decides by what was read. */
   async reload(): Promise<ReloadOutcome> {
     const outcome = await this.#follower.reload();
@@ -78,11 +90,13 @@ export class ControlPlane {
   /** Nothing is followed and nothing answered any more. */
   close(): void {
     this.#follower.close();
+    this.#limits.close();
     void this.#admin.close();
   }
 
   async #metricsText(accept?: string): Promise<MetricsText> {
     this.#follower.observe();
+    this.#limits.observe(this.#metrics);
     await this.#planes.observe();
     return this.#metrics.text(accept);
   }

@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { ControlPlane, type DataPlanes } from './control-plane.ts';
 import type { PolicyFault } from './core/fault.ts';
 import { DataPlane, recordMemory } from './data-plane.ts';
-import { LocalLimits } from './limits/local-limits.ts';
+import { LiveLimits } from './limits/live-limits.ts';
 import { createAccessLog, type SharedLog } from './observe/access-log.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
@@ -41,6 +41,8 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   const metrics = createMetrics({ version });
   const { follower, faults } = await followPolicy({ policyFolder, log, metrics });
   if (follower === undefined) return { faults };
+  const limits = new LiveLimits(log);
+  const shared = { follower, metrics, limits };
   const { workers } = follower.policy().gateway;
   const processes = workers === 'auto' ? availableParallelism() : workers;
   let fail = (_error: Error): void => undefined;
@@ -49,23 +51,29 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   });
   const planes =
     processes === 1
-      ? await ownPlane(options, follower, metrics)
-      : fleet(options, follower, metrics, processes, (error) => fail(error));
-  const gateway = new Gateway({ follower, planes, metrics, log, failed });
+      ? await ownPlane(options, shared)
+      : fleet(options, shared, processes, (error) => fail(error));
+  const gateway = new Gateway({ ...shared, planes, log, failed });
   await gateway.start();
   return { gateway, faults };
 }
 
+/** What both planes need. */
+interface SharedParts {
+  readonly follower: PolicyFollower;
+  readonly metrics: Metrics;
+  readonly limits: LiveLimits;
+}
+
 async function ownPlane(
   { log, lookup, readsInPlace = true }: GatewayOptions,
-  sources: PolicyFollower,
-  metrics: Metrics,
+  { follower: sources, metrics, limits }: SharedParts,
 ): Promise<DataPlanes> {
   const accessLog = accessLogOf(sources.policy().gateway.accessLog, log);
   const plane = new DataPlane({
     sources,
     metrics,
-    limits: new LocalLimits(),
+    limits,
     accessLog,
     log,
     ticketSecret: randomBytes(TICKET_SECRET_BYTES),
@@ -77,8 +85,7 @@ async function ownPlane(
 
 function fleet(
   { policyFolder, log, readsInPlace = true }: GatewayOptions,
-  follower: PolicyFollower,
-  metrics: Metrics,
+  { follower, metrics, limits }: SharedParts,
   processes: number,
   onGivenUp: (error: Error) => void,
 ): DataPlanes {
@@ -93,7 +100,7 @@ function fleet(
     },
     fork: forkWorker,
     metrics,
-    limits: new LocalLimits(),
+    limits,
     accessLog: accessLog === '-' ? accessLogOf(accessLog, log) : undefined,
     log,
     onGivenUp,
@@ -107,10 +114,8 @@ function accessLogOf(file: string, log: Log): SharedLog {
   });
 }
 
-interface Parts {
-  readonly follower: PolicyFollower;
+interface Parts extends SharedParts {
   readonly planes: DataPlanes;
-  readonly metrics: Metrics;
   readonly log: Log;
   /** Settled when the data planes cannot go on. */
   readonly failed: Promise<Error>;
@@ -151,7 +156,7 @@ export class Gateway {
 
   /** Opens the listeners. Rejects, and nothing runs, when an address cannot be had. */
   async start(): Promise<void> {
-    await this.#follower.readCertificates();
+    await Promise.all([this.#follower.readCertificates(), this.#control.followLimits()]);
     try {
       this.#addresses = await this.#planes.listen();
       this.#adminAddress = await this.#control.listen();

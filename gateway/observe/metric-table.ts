@@ -52,6 +52,24 @@ export const metricTable = {
     labels: ['limit', 'outcome', 'backend'],
     help: 'Requests that the limits of their route admitted or refused, by where these are counted.',
   },
+  limitStoreUp: {
+    name: 'patchgate_limit_store_up',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the Redis that shares limits decides them (1), or `gateway.state.onFailure` does (0); only where one is named.',
+  },
+  limitStoreGateways: {
+    name: 'patchgate_limit_store_gateways',
+    type: 'gauge',
+    labels: [],
+    help: 'Processes that share limits, as far as was known last: while Redis is away each has its part of them.',
+  },
+  limitStoreFailures: {
+    name: 'patchgate_limit_store_failures_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Commands that Redis did not answer within 50 ms (timeout), had no connection for, or answered with an error (refused).',
+  },
   handshakes: {
     name: 'patchgate_tls_handshakes_total',
     type: 'counter',

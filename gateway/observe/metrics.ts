@@ -74,6 +74,8 @@ export interface Metrics {
   reexamination(outcome: 'kept' | 'ended', code: string): void;
   /** `backend`: where the limit is counted. */
   limitDecision(limit: string, outcome: 'admitted' | 'refused', backend: string): void;
+  /** The Redis that shares limits, as it is now; failures are counts, by reason. */
+  limitStore(isUp: boolean, gateways: number, failures: Readonly<Record<string, number>>): void;
   /** The same object for the same names; empty names for requests no route took. */
   route(tenant: string, route: string): RouteMetrics;
   forwarded(path: 'passed' | 'copied', bytes: number): void;
@@ -178,6 +180,13 @@ class RegistryMetrics implements Metrics {
 
   limitDecision(limit: string, outcome: 'admitted' | 'refused', backend: string): void {
     this.#tallies.limitDecisions.cell(limit, outcome, backend).value += 1;
+  }
+
+  limitStore(isUp: boolean, gateways: number, failures: Readonly<Record<string, number>>): void {
+    this.#tallies.limitStoreUp.cell().value = isUp ? 1 : 0;
+    this.#tallies.limitStoreGateways.cell().value = gateways;
+    for (const [reason, count] of Object.entries(failures))
+      this.#tallies.limitStoreFailures.cell(reason).value = count;
   }
 
   route(tenant: string, route: string): RouteMetrics {

@@ -38,7 +38,7 @@ export function compileGateway(
       drainMs: timeouts.drain,
     },
     ...(gateway.etcd !== undefined && { etcd: gateway.etcd }),
-    ...(gateway.state !== undefined && { redis: gateway.state.redis }),
+    ...(gateway.state !== undefined && { state: gateway.state }),
     accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(places.file), gateway.accessLog.file),
   };
   return { settings, faults: repeatedListeners(places, gateway.listeners) };

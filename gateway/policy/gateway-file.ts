@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { withoutCredentials } from '../core/credentials.ts';
-import { count, duration, hostPort, later, name, prefix, read, size } from './schema-types.ts';
+import { count, duration, hostPort, name, prefix, read, size } from './schema-types.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -95,10 +95,19 @@ export const gatewayFile = z.strictObject({
     state: z
       .strictObject({
         redis: read(redisAddress, 'redis://host:port or rediss://host:port', withoutCredentials).describe(
-          'Redis, for address lists kept there.',
+          'Redis, where gateways share the limits of routes, and for lists kept there.',
         ),
-        prefix: later('shared limits'),
-        onFailure: later('shared limits'),
+        prefix: z
+          .string()
+          .regex(/^[A-Za-z0-9:._-]{1,64}$/, { error: 'up to 64 letters, digits and : . _ -' })
+          .prefault('patchgate:')
+          .describe('What the keys of limits begin with: gateways with the same share theirs.'),
+        onFailure: z
+          .enum(['local', 'deny', 'allow'])
+          .prefault('local')
+          .describe(
+            'While Redis cannot be asked: each gateway counts for itself with its part of a limit, refuses (503), or admits.',
+          ),
       })
       .optional(),
     etcd: z

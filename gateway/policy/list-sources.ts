@@ -10,7 +10,10 @@ import type { SourcesOfPolicy } from './sources.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** The servers of `gateway.yaml` that may have lists. */
-export type NamedServers = Pick<GatewaySettings, 'etcd' | 'redis'>;
+export interface NamedServers extends Pick<GatewaySettings, 'etcd'> {
+  /** URL of a Redis. */
+  readonly redis?: string;
+}
 
 /** What lists are read with. */
 export interface ListServers extends NamedServers {

@@ -73,7 +73,7 @@ export async function loadPolicy(
 function listServers(settings: GatewaySettings | undefined): Omit<ListServers, 'sources'> {
   return {
     ...(settings?.etcd !== undefined && { etcd: settings.etcd }),
-    ...(settings?.redis !== undefined && { redis: settings.redis }),
+    ...(settings?.state !== undefined && { redis: settings.state.redis }),
   };
 }
 

@@ -42,10 +42,19 @@ export interface GatewaySettings {
   readonly timeouts: GatewayTimeouts;
   /** Where address lists in etcd are asked for. */
   readonly etcd?: { readonly endpoints: readonly string[] };
-  /** Where address lists in Redis are asked for. */
-  readonly redis?: string;
+  /** Redis, where lists live and limits are shared. */
+  readonly state?: SharedState;
   /** Absolute path of the access log, or `-` for standard output. */
   readonly accessLog: string;
+}
+
+export interface SharedState {
+  /** Its URL, which may hold a password. */
+  readonly redis: string;
+  /** What the keys of gateways that share limits begin with. */
+  readonly prefix: string;
+  /** How limits are decided while Redis cannot be asked. */
+  readonly onFailure: 'local' | 'deny' | 'allow';
 }
 
 export interface HostPort {

@@ -78,14 +78,3 @@ export const prefix = z.string().transform((text, context) => {
 export const name = z
   .string()
   .regex(/^[a-z][a-z0-9-]{0,62}$/, { error: 'a name of lower-case letters, digits and hyphens' });
-
-/** A key that a later version brings to life: refused, so that nothing is believed to be in force that is not. */
-export function later(what: string) {
-  return z
-    .unknown()
-    .superRefine((_, context) => {
-      context.issues.push({ code: 'custom', message: `${what} is not supported yet`, input: undefined });
-    })
-    .optional()
-    .meta({ not: {} });
-}

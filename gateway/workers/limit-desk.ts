@@ -1,7 +1,7 @@
 /** The primary's side of the limits of one worker: claims are taken for it, and given back when it ends. */
 
 import type { LimitClaim, LimitLease, LimitsBackend } from '../limits/limits-backend.ts';
-import type { FromWorker, PrimaryEnd } from './messages.ts';
+import type { FromWorker, GrantedLease, PrimaryEnd } from './messages.ts';
 
 interface Held {
   readonly lease: LimitLease;
@@ -23,7 +23,7 @@ export class LimitDesk {
 
   onAsked(asked: Asked): void {
     if (asked.kind === 'claim') void this.#claim(asked.id, asked.claim);
-    else if (asked.kind === 'spend') this.#spend(asked.id, asked.totalBytes);
+    else if (asked.kind === 'spend') void this.#spend(asked.id, asked.totalBytes);
     else this.#release(asked.id, asked.totalBytes);
   }
 
@@ -36,19 +36,20 @@ export class LimitDesk {
   async #claim(id: number, claim: LimitClaim): Promise<void> {
     const answer = await this.#limits.claim(claim, performance.now());
     if (answer.kind === 'refusal') {
-      this.#send({ kind: 'claimed', id, refusal: answer });
+      this.#send({ kind: 'claimed', id, answer });
       return;
     }
     this.#held.set(id, { lease: answer, totalBytes: 0 });
     if (this.#closed) this.#release(id, 0);
-    else this.#send({ kind: 'claimed', id, refusal: undefined });
+    else this.#send({ kind: 'claimed', id, answer: granted(answer) });
   }
 
-  #spend(id: number, totalBytes: number): void {
+  async #spend(id: number, totalBytes: number): Promise<void> {
     const held = this.#held.get(id);
     if (held === undefined) return;
     held.totalBytes = totalBytes;
-    this.#send({ kind: 'spent', id, waitMs: held.lease.spend(totalBytes, performance.now()) });
+    const spent = await held.lease.spend(totalBytes, performance.now());
+    this.#send({ kind: 'spent', id, spent, paidBytes: held.lease.paidBytes });
   }
 
   #release(id: number, totalBytes: number): void {
@@ -56,4 +57,8 @@ export class LimitDesk {
     this.#held.delete(id);
     held?.lease.release(totalBytes, performance.now());
   }
+}
+
+function granted({ kind, backend, left, paidBytes }: LimitLease): GrantedLease {
+  return { kind, backend, left, paidBytes };
 }

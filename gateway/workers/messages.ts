@@ -1,6 +1,6 @@
 /** What the primary and a worker say to each other; all of it can be cloned on its way (`serialization: 'advanced'`). */
 
-import type { LimitClaim, LimitRefusal } from '../limits/limits-backend.ts';
+import type { LimitClaim, LimitLease, LimitRefusal, Spent } from '../limits/limits-backend.ts';
 import type { SeriesSnapshot } from '../observe/merged-series.ts';
 import type { NodeState } from '../observe/metrics.ts';
 import type { HostPort } from '../policy/policy.ts';
@@ -42,10 +42,13 @@ export type ToWorker =
   | { readonly kind: 'reload'; readonly id: number }
   | { readonly kind: 'look'; readonly id: number }
   | { readonly kind: 'set-drained'; readonly id: number; readonly name: NodeName; readonly drained: boolean }
-  | { readonly kind: 'claimed'; readonly id: number; readonly refusal: LimitRefusal | undefined }
-  | { readonly kind: 'spent'; readonly id: number; readonly waitMs: number }
+  | { readonly kind: 'claimed'; readonly id: number; readonly answer: LimitRefusal | GrantedLease }
+  | { readonly kind: 'spent'; readonly id: number; readonly spent: Spent; readonly paidBytes: number }
   | { readonly kind: 'drain' }
   | { readonly kind: 'stop' };
+
+/** What a worker has to know of a lease that its primary holds for it. */
+export interface GrantedLease extends Pick<LimitLease, 'kind' | 'backend' | 'left' | 'paidBytes'> {}
 
 export type FromWorker =
   | {

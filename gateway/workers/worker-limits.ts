@@ -1,13 +1,18 @@
 /** The limits of routes as a worker knows them: the primary counts, for the gateway as a whole. */
 
-import type { LimitClaim, LimitLease, LimitRefusal, LimitsBackend } from '../limits/limits-backend.ts';
-import type { ToWorker, WorkerEnd } from './messages.ts';
-
-/** The largest part of a byte budget a stream uses before it is told, and the most bytes. */
-const UNTOLD_PART = 1 / 64;
-const UNTOLD_BYTES = 1 << 20;
+import type {
+  LimitClaim,
+  LimitDecider,
+  LimitLease,
+  LimitRefusal,
+  LimitsBackend,
+  LimitsLeft,
+  Spent,
+} from '../limits/limits-backend.ts';
+import type { GrantedLease, ToWorker, WorkerEnd } from './messages.ts';
 
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
+type Answer = LimitRefusal | GrantedLease;
 
 /** A primary that has not answered for so long is not waited for: the request is refused as `overloaded`. */
 const PATIENCE_MS = 5000;
@@ -15,12 +20,11 @@ const LOOK_MS = 1000;
 
 interface Asked {
   readonly sinceMs: number;
-  readonly resolve: (refusal: LimitRefusal | undefined) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
 }
 
 export class WorkerLimits implements LimitsBackend {
-  readonly name = 'local';
   readonly #channel: WorkerEnd;
   /** The oldest first. */
   readonly #asked = new Map<number, Asked>();
@@ -36,24 +40,23 @@ export class WorkerLimits implements LimitsBackend {
     this.#lastId += 1;
     const id = this.#lastId;
     this.#channel.send({ kind: 'claim', id, claim });
-    const refusal = await new Promise<LimitRefusal | undefined>((resolve, reject) => {
+    const answer = await new Promise<Answer>((resolve, reject) => {
       this.#asked.set(id, { sinceMs: nowMs, resolve, reject });
     });
-    return refusal ?? this.#lease(id, claim);
+    return answer.kind === 'refusal' ? answer : this.#lease(id, answer);
   }
 
   onGiven(given: Given): void {
     if (given.kind === 'spent') {
-      const lease = this.#leases.get(given.id);
-      if (lease !== undefined) lease.waitMs = given.waitMs;
+      this.#leases.get(given.id)?.onSpent(given.spent, given.paidBytes);
       return;
     }
-    const { id, refusal } = given;
+    const { id, answer } = given;
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
-    asked?.resolve(refusal);
+    asked?.resolve(answer);
     // Nobody waits for it any more.
-    if (asked === undefined && refusal === undefined)
+    if (asked === undefined && answer.kind === 'lease')
       this.#channel.send({ kind: 'release', id, totalBytes: 0 });
   }
 
@@ -66,9 +69,9 @@ export class WorkerLimits implements LimitsBackend {
     }
   }
 
-  #lease(id: number, claim: LimitClaim): LimitLease {
+  #lease(id: number, granted: GrantedLease): LimitLease {
     const lease = new AskedLease(
-      claim,
+      granted,
       (totalBytes) => this.#channel.send({ kind: 'spend', id, totalBytes }),
       (totalBytes) => {
         this.#leases.delete(id);
@@ -80,34 +83,39 @@ export class WorkerLimits implements LimitsBackend {
   }
 }
 
-/** Tells what has flowed in parts; what comes of it is known at the next look. */
+/** What the primary holds for one request here. */
 class AskedLease implements LimitLease {
   readonly kind = 'lease';
+  readonly backend: LimitDecider;
+  readonly left: LimitsLeft;
   /** As the primary last said. */
-  waitMs = 0;
-  readonly #partBytes: number;
-  readonly #tell: (totalBytes: number) => void;
+  paidBytes: number;
+  readonly #ask: (totalBytes: number) => void;
   readonly #end: (totalBytes: number) => void;
-  #toldBytes: number;
+  #onSpent: ((spent: Spent) => void) | undefined;
 
   constructor(
-    { limits, declaredBytes }: LimitClaim,
-    tell: (totalBytes: number) => void,
+    { backend, left, paidBytes }: GrantedLease,
+    ask: (totalBytes: number) => void,
     end: (totalBytes: number) => void,
   ) {
-    const budget = limits.bytes?.count ?? Number.POSITIVE_INFINITY;
-    this.#partBytes = limits.bytes === undefined ? budget : Math.min(UNTOLD_BYTES, budget * UNTOLD_PART);
-    this.#toldBytes = declaredBytes;
-    this.#tell = tell;
+    this.backend = backend;
+    this.left = left;
+    this.paidBytes = paidBytes;
+    this.#ask = ask;
     this.#end = end;
   }
 
-  spend(totalBytes: number): number {
-    if (totalBytes - this.#toldBytes >= this.#partBytes) {
-      this.#toldBytes = totalBytes;
-      this.#tell(totalBytes);
-    }
-    return this.waitMs;
+  spend(totalBytes: number): Promise<Spent> {
+    const { promise, resolve } = Promise.withResolvers<Spent>();
+    this.#onSpent = resolve;
+    this.#ask(totalBytes);
+    return promise;
+  }
+
+  onSpent(spent: Spent, paidBytes: number): void {
+    this.paidBytes = paidBytes;
+    this.#onSpent?.(spent);
   }
 
   release(totalBytes: number): void {

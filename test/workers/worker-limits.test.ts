@@ -1,7 +1,7 @@
 /** Claims of a worker at its primary: asked seldom, given back always. */
 import t from 'tap';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
-import type { RouteLimits } from '../../gateway/policy/policy.ts';
+import type { Quotas } from '../../gateway/policy/policy.ts';
 import { LimitDesk } from '../../gateway/workers/limit-desk.ts';
 import type { FromWorker, ToWorker } from '../../gateway/workers/messages.ts';
 import { WorkerLimits } from '../../gateway/workers/worker-limits.ts';
@@ -25,8 +25,8 @@ function pair({ isSilent = false } = {}) {
     },
     onMessage: () => undefined,
   });
-  const claim = (limits: Omit<RouteLimits, 'per'>, declaredBytes = 0) =>
-    worker.claim({ holder: 'h', limits: { per: 'subject', ...limits }, declaredBytes }, 0);
+  const claim = (limits: Quotas, declaredBytes = 0) =>
+    worker.claim({ holder: 'h', limits, declaredBytes }, 0);
   return { local, sent, kept, desk, worker, claim };
 }
 
@@ -39,21 +39,21 @@ t.test('a place is taken at the primary, refused there, and given back', async (
   t.equal(local.taken, 0);
 });
 
-t.test('bytes are told in parts, and a spent budget is known at the next look', async (t) => {
+t.test('bytes are asked for a piece ahead, and a spent budget is refused', async (t) => {
   const { sent, claim } = pair();
-  const lease = await claim({ bytes: { count: 6400, perMs: 3_600_000 } });
+  const lease = await claim({ bytes: { count: 64_000, perMs: 3_600_000 } });
   if (lease.kind !== 'lease') throw new Error('no lease');
-  for (let total = 0; total < 1000; total += 10) t.equal(lease.spend(total, 0), 0);
-  t.equal(sent.filter(({ kind }) => kind === 'spend').length, 9, 'once each hundred of them');
-  lease.spend(7000, 0);
-  t.ok(lease.spend(7000, 0) > 0);
+  for (let total = 0; total < 10_000; total += 10)
+    if (total > lease.paidBytes) t.equal(await lease.spend(total, 0), undefined);
+  const asked = sent.filter(({ kind }) => kind === 'spend').length;
+  t.ok(asked > 10 && asked < 100, `${asked} times`);
+  t.match(await lease.spend(70_000, 0), { kind: 'refusal', limit: 'bytes' });
 });
 
-t.test('what was declared is not told again', async (t) => {
-  const { sent, claim } = pair();
+t.test('what was declared is paid for', async (t) => {
+  const { claim } = pair();
   const lease = await claim({ bytes: { count: 6400, perMs: 3_600_000 } }, 5000);
-  if (lease.kind === 'lease') lease.spend(5000, 0);
-  t.notOk(sent.some(({ kind }) => kind === 'spend'));
+  t.match(lease, { kind: 'lease', paidBytes: 5000, left: { bytes: 1400 } });
 });
 
 t.test('a worker that is gone holds no place', async (t) => {

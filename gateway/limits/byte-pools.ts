@@ -1,0 +1,135 @@
+/** Bytes of budgets that Redis has granted this gateway ahead of what flows, by holder, so that it is asked once a chunk. */
+
+import type { Rate } from '../core/units.ts';
+import { chunkBytes } from './budget-parts.ts';
+import type { LimitStore, StoreAnswer } from './limit-store.ts';
+
+/** A pool nobody has used for so long is given back. */
+const IDLE_MS = 1000;
+
+export class BytePools {
+  readonly #store: LimitStore;
+  readonly #pools = new Map<string, BytePool>();
+  readonly #sweep = setInterval(() => this.#giveBackIdle(performance.now()), IDLE_MS).unref();
+
+  constructor(store: LimitStore) {
+    this.#store = store;
+  }
+
+  /** The pool of a holder's key, with one user more. */
+  enter(key: string, budget: Rate): BytePool {
+    const known = this.#pools.get(key);
+    const pool = known ?? new BytePool(this.#store, key);
+    if (known === undefined) this.#pools.set(key, pool);
+    pool.enter(budget);
+    return pool;
+  }
+
+  close(): void {
+    clearInterval(this.#sweep);
+    for (const pool of this.#pools.values()) pool.giveBack();
+    this.#pools.clear();
+  }
+
+  #giveBackIdle(nowMs: number): void {
+    for (const [key, pool] of this.#pools) {
+      if (!pool.isIdle(nowMs - IDLE_MS)) continue;
+      this.#pools.delete(key);
+      pool.giveBack();
+    }
+  }
+}
+
+/**
+ * What one gateway holds of one budget: a chunk, and half of another where the next is asked for before the last is used up. That much
+ * others may be refused though nobody has used it. Bytes that flowed before anybody could say no make the balance negative.
+ */
+export class BytePool {
+  readonly key: string;
+  readonly #store: LimitStore;
+  #budget: Rate = { count: 1, perMs: 1 };
+  #balance = 0;
+  /** In Redis, when it was asked last. */
+  #elsewhere = 0;
+  #users = 0;
+  #usedAtMs = 0;
+  #filling: Promise<StoreAnswer | undefined> | undefined;
+
+  constructor(store: LimitStore, key: string) {
+    this.#store = store;
+    this.key = key;
+  }
+
+  get balance(): number {
+    return this.#balance;
+  }
+
+  /** What is left of the budget, here and, as far as is known, in Redis. */
+  get left(): number {
+    return Math.max(0, this.#balance) + this.#elsewhere;
+  }
+
+  /** What a claim may ask for besides what it needs: a chunk, unless one is on its way. */
+  get spareBytes(): number {
+    return this.#filling === undefined ? chunkBytes(this.#budget) : 0;
+  }
+
+  enter(budget: Rate): void {
+    this.#budget = budget;
+    this.#users += 1;
+  }
+
+  leave(nowMs: number): void {
+    this.#users -= 1;
+    this.#usedAtMs = nowMs;
+  }
+
+  isIdle(sinceMs: number): boolean {
+    return this.#users === 0 && this.#filling === undefined && this.#usedAtMs <= sinceMs;
+  }
+
+  /** Takes up to so many bytes, as there are. */
+  draw(bytes: number): number {
+    const drawn = Math.max(0, Math.min(bytes, this.#balance));
+    this.#balance -= drawn;
+    if (this.#balance < chunkBytes(this.#budget) / 2 && this.#balance > 0) void this.fill();
+    return drawn;
+  }
+
+  /** Bytes come in, or, less than 0, have flowed unpaid. */
+  add(bytes: number): void {
+    this.#balance += bytes;
+  }
+
+  /** What Redis says it has left. */
+  know(elsewhere: number | undefined): void {
+    if (elsewhere !== undefined) this.#elsewhere = elsewhere;
+  }
+
+  /** Asks for a chunk more, once at a time; nothing if there is no answer. */
+  fill(): Promise<StoreAnswer | undefined> {
+    this.#filling ??= this.#fill();
+    return this.#filling;
+  }
+
+  giveBack(): void {
+    if (this.#balance !== 0) this.#store.giveBackBytes(this.key, { bytes: this.#budget }, this.#balance);
+    this.#balance = 0;
+  }
+
+  async #fill(): Promise<StoreAnswer | undefined> {
+    const neededBytes = Math.max(1, 1 - this.#balance);
+    const answer = await this.#store.claim({
+      key: this.key,
+      limits: { bytes: this.#budget },
+      neededBytes,
+      wantedBytes: neededBytes + chunkBytes(this.#budget),
+    });
+    if (answer?.kind === 'grant') {
+      this.#balance += answer.bytes;
+      this.know(answer.left.bytes);
+    }
+    this.#filling = undefined;
+    return answer;
+  }
+}

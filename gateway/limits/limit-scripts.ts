@@ -1,0 +1,126 @@
+/**
+ * What Redis does for limits, each a script that runs whole or not at all, in one round trip. Time is Redis' own, so that the
+ * clocks of gateways do not matter. What is used of a rate is one text, `<µs when> <how much>`, of which the rate's part of the time
+ * since has come back: the generic cell rate algorithm (ITU-T I.371) as a meter, whose numbers stay small and exact. A key that
+ * holds anything else counts as unused and is written anew; a time still to come is one from before the clock was set back.
+ */
+
+import { createHash } from 'node:crypto';
+
+export interface LimitScript {
+  readonly text: string;
+  /** SHA-1, hex, by which Redis knows the text. */
+  readonly digest: string;
+}
+
+const CLOCK = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+`;
+
+const METER = `
+local function save(key, used, count, span)
+  if used <= 0 then
+    redis.call('DEL', key)
+  else
+    local lifeMs = math.ceil(used * span / count / 1000) + 1000
+    redis.call('SET', key, string.format('%.0f %.17g', now, used), 'PX', string.format('%.0f', lifeMs))
+  end
+end
+
+local function usedOf(key, count, span)
+  local text = redis.pcall('GET', key)
+  local at, used = string.match(type(text) == 'string' and text or '', '^(%d+) (%S+)$')
+  at, used = tonumber(at), tonumber(used)
+  if not (at and used and used > 0) then return 0 end
+  -- Debts of bytes that flowed before anybody could say no are small; a limit that was lowered must not be one for days.
+  used = math.min(used, 2 * count)
+  if at > now then
+    save(key, used, count, span)
+    return used
+  end
+  return math.max(0, used - (now - at) * count / span)
+end
+`;
+
+/**
+ * Keys: requests, places, bytes. Arguments: requests and their µs; places, lease µs, member; bytes and their µs, how many are
+ * needed and how many wanted at most. A limit of 0 is none. Answer: 0, or 1, 2, 3 for the limit that refused; ms to wait;
+ * requests, places, bytes left; bytes granted.
+ */
+export const CLAIM = script(`${CLOCK}${METER}
+local requests, requestSpan = tonumber(ARGV[1]), tonumber(ARGV[2])
+local places, lease, member = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local bytes, byteSpan, needed, wanted = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local held = 0
+if places > 0 then
+  if type(redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)) == 'table' then redis.call('DEL', KEYS[2]) end
+  local latest = string.format('%.0f', now + lease)
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. latest, '+inf', 'LIMIT', 0, places)) do
+    redis.call('ZADD', KEYS[2], latest, each)
+  end
+  held = redis.call('ZCARD', KEYS[2])
+  if held >= places then return { 2, 0, 0, 0, 0, 0 } end
+end
+local function excess(used, amount, count) return used + amount - count - 1e-6 end
+local requestsUsed = 0
+if requests > 0 then
+  requestsUsed = usedOf(KEYS[1], requests, requestSpan)
+  local over = excess(requestsUsed, 1, requests)
+  if over > 0 then return { 1, math.ceil(over * requestSpan / requests / 1000), 0, 0, 0, 0 } end
+end
+local left, granted = 0, 0
+if bytes > 0 then
+  local used = usedOf(KEYS[3], bytes, byteSpan)
+  local over = excess(used, needed, bytes)
+  left = math.max(0, math.floor(bytes - used))
+  if needed > 0 then
+    if over > 0 then return { 3, math.ceil(over * byteSpan / bytes / 1000), 0, 0, left, 0 } end
+    granted = math.max(needed, math.min(wanted, left))
+    save(KEYS[3], used + granted, bytes, byteSpan)
+  end
+end
+if requests > 0 then save(KEYS[1], requestsUsed + 1, requests, requestSpan) end
+if places > 0 then
+  redis.call('ZADD', KEYS[2], now + lease, member)
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', lease / 500))
+end
+return {
+  0, 0, math.floor(requests - requestsUsed - 1 + 1e-6), places - held - 1,
+  math.max(0, left - granted), granted
+}`);
+
+/** Keys as above. Arguments: requests, their µs, how many to give back; member; bytes, their µs, how many (less than 0: a debt). */
+export const GIVE_BACK = script(`${CLOCK}${METER}
+local function giveBack(key, count, span, amount)
+  if amount ~= 0 then save(key, usedOf(key, count, span) - amount, count, span) end
+end
+giveBack(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
+if ARGV[4] ~= '' then redis.pcall('ZREM', KEYS[2], ARGV[4]) end
+giveBack(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+return { 0 }`);
+
+/** Key: places. Arguments: lease µs, then members that are held on, whether Redis still knows of them or not. */
+export const RENEW = script(`${CLOCK}
+local lease = tonumber(ARGV[1])
+if type(redis.pcall('ZCARD', KEYS[1])) == 'table' then redis.call('DEL', KEYS[1]) end
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + lease, ARGV[i]) end
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', lease / 500))
+return { 0 }`);
+
+/** Key: gateways. Arguments: µs that one is believed to be there, 0 for no more; its name. Answer: how many there are. */
+export const HEARTBEAT = script(`${CLOCK}
+local life = tonumber(ARGV[1])
+if type(redis.pcall('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)) == 'table' then redis.call('DEL', KEYS[1]) end
+if life > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + life), '+inf')
+  redis.call('ZADD', KEYS[1], now + life, ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life / 500))
+else
+  redis.call('ZREM', KEYS[1], ARGV[2])
+end
+return { redis.call('ZCARD', KEYS[1]) }`);
+
+function script(text: string): LimitScript {
+  return { text, digest: createHash('sha1').update(text).digest('hex') };
+}

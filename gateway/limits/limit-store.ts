@@ -1,0 +1,247 @@
+/** Redis as gateways that share limits see it: claims, what is given back, places that are held on, and how many gateways there are. */
+
+import { hash, randomUUID } from 'node:crypto';
+import type { LimitName, Quotas, SharedState } from '../policy/policy.ts';
+import { CLAIM, GIVE_BACK, HEARTBEAT, type LimitScript, RENEW } from './limit-scripts.ts';
+import type { LimitsLeft } from './limits-backend.ts';
+import { RedisConnection, type StoreFailure, type StoreReply } from './redis-connection.ts';
+import { StoreBreaker } from './store-breaker.ts';
+
+/** A place is free so long after its gateway was killed. */
+export const LEASE_MS = 15_000;
+const RENEW_MS = LEASE_MS / 3;
+const BEAT_MS = 2000;
+const PRESENCE_MS = 10_000;
+const MOST_UNRETURNED = 10_000;
+const US = 1000;
+const LIMITS: readonly (LimitName | undefined)[] = [undefined, 'requests', 'concurrent', 'bytes'];
+
+/** What is asked of Redis. Bytes: none needed means the budget is not asked. */
+export interface StoreClaim {
+  readonly key: string;
+  readonly limits: Quotas;
+  readonly neededBytes: number;
+  /** As many as there are, up to so many. */
+  readonly wantedBytes: number;
+}
+
+export type StoreAnswer =
+  | { readonly kind: 'grant'; readonly left: LimitsLeft; readonly place: string; readonly bytes: number }
+  | {
+      readonly kind: 'refusal';
+      readonly limit: LimitName;
+      readonly waitMs: number;
+      readonly left: number;
+    };
+
+export interface StoreState {
+  readonly isUp: boolean;
+  /** Processes that share the limits, as far as was known last. */
+  readonly gateways: number;
+  readonly failures: Readonly<Record<StoreFailure, number>>;
+}
+
+export class LimitStore {
+  readonly #connection: RedisConnection;
+  readonly #breaker: StoreBreaker;
+  readonly #prefix: string;
+  readonly #onChange: (isUp: boolean, reason: string) => void;
+  readonly #name = randomUUID();
+  readonly #places = new Map<string, Set<string>>();
+  /** Places given back while Redis was away. Those beyond the bound expire. */
+  readonly #unreturned: [string, string][] = [];
+  readonly #timers: readonly NodeJS.Timeout[];
+  readonly #failures: Record<StoreFailure, number> = { timeout: 0, connection: 0, refused: 0 };
+  #gateways = 1;
+  #nextPlace = 0;
+  #lastReason = '';
+  #closed = false;
+
+  constructor({ redis, prefix }: SharedState, onChange: (isUp: boolean, reason: string) => void) {
+    this.#prefix = prefix;
+    this.#onChange = onChange;
+    this.#breaker = new StoreBreaker({
+      onOpen: () => this.#changed(false),
+      onTrial: () => void this.#beat().then(({ ok }) => this.#breaker.tried(ok)),
+      onClose: () => {
+        this.#changed(true);
+        this.#catchUp();
+      },
+    });
+    this.#connection = new RedisConnection(redis, (reason) => {
+      this.#lastReason = reason;
+      if (!this.#closed) this.#breaker.trip();
+    });
+    this.#timers = [
+      setInterval(() => {
+        if (this.isUp) void this.#beat();
+      }, BEAT_MS),
+      setInterval(() => {
+        if (this.isUp) this.#renewAll();
+      }, RENEW_MS),
+    ];
+  }
+
+  /** Whether it is worth asking. */
+  get isUp(): boolean {
+    return this.#breaker.isClosed && !this.#closed;
+  }
+
+  get state(): StoreState {
+    return { isUp: this.isUp, gateways: this.#gateways, failures: this.#failures };
+  }
+
+  /** Resolves when it is known whether Redis is there. */
+  async open(): Promise<void> {
+    await this.#connection.connect();
+    await this.#beat();
+  }
+
+  /** Keys of a holder: no name that a caller may choose can be another's, and all of them are in one slot of a cluster. */
+  keyOf(holder: string): string {
+    return `${this.#prefix}limits:{${hash('sha256', holder, 'base64url')}}`;
+  }
+
+  /** Nothing when there was no answer; what it would have been, if it comes after all, is given back. */
+  async claim(claim: StoreClaim): Promise<StoreAnswer | undefined> {
+    const place = claim.limits.concurrent === undefined ? '' : `${this.#name}:${this.#nextPlace++}`;
+    const onLate = (numbers: readonly number[]): void => this.#giveBackLate(claim, place, numbers);
+    const reply = await this.#run(CLAIM, keysOf(claim.key), claimArguments(claim, place), onLate);
+    if (!reply.ok) return undefined;
+    const answer = answerOf(claim, place, reply.numbers);
+    if (answer.kind === 'grant' && place !== '') this.#hold(claim.key, place);
+    return answer;
+  }
+
+  /** A place that is over, if there was one. */
+  leave(key: string, place: string): void {
+    const held = this.#places.get(key);
+    if (!held?.delete(place)) return;
+    if (held.size === 0) this.#places.delete(key);
+    if (this.isUp) this.#giveBack(key, {}, { place });
+    else if (this.#unreturned.length < MOST_UNRETURNED) this.#unreturned.push([key, place]);
+  }
+
+  /** Bytes that were granted and did not flow; less than 0 are a debt. While Redis is away they stay used: they come back in time. */
+  giveBackBytes(key: string, limits: Quotas, bytes: number): void {
+    if (this.isUp) this.#giveBack(key, limits, { bytes });
+  }
+
+  /** Gives back the places that are still held, and is no longer counted. */
+  close(): void {
+    if (this.#closed) return;
+    const wasUp = this.isUp;
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#breaker.shutDown();
+    const goodbyes: Promise<unknown>[] = [];
+    if (wasUp) {
+      for (const [key, held] of this.#places)
+        for (const place of held)
+          goodbyes.push(this.#connection.run(GIVE_BACK, keysOf(key), givingBack({}, { place })));
+      goodbyes.push(this.#connection.run(HEARTBEAT, [this.#gatewaysKey], [0, this.#name]));
+    }
+    this.#places.clear();
+    void Promise.all(goodbyes).then(() => this.#connection.close());
+  }
+
+  get #gatewaysKey(): string {
+    return `${this.#prefix}gateways`;
+  }
+
+  #hold(key: string, place: string): void {
+    const held = this.#places.get(key);
+    if (held === undefined) this.#places.set(key, new Set([place]));
+    else held.add(place);
+  }
+
+  #giveBackLate(claim: StoreClaim, place: string, numbers: readonly number[]): void {
+    const answer = answerOf(claim, place, numbers);
+    if (answer.kind === 'grant')
+      this.#giveBack(claim.key, claim.limits, { place, bytes: answer.bytes, requests: 1 });
+  }
+
+  #giveBack(key: string, limits: Quotas, what: GivenBack): void {
+    void this.#run(GIVE_BACK, keysOf(key), givingBack(limits, what));
+  }
+
+  /** Redis is there again: what was given back meanwhile, and what is still held. */
+  #catchUp(): void {
+    for (const [key, place] of this.#unreturned.splice(0)) this.#giveBack(key, {}, { place });
+    this.#renewAll();
+  }
+
+  #renewAll(): void {
+    for (const [key, held] of this.#places) void this.#run(RENEW, [placesKey(key)], [LEASE_MS * US, ...held]);
+  }
+
+  /** Tells of this gateway and hears how many there are. */
+  async #beat(): Promise<StoreReply> {
+    const reply = await this.#run(HEARTBEAT, [this.#gatewaysKey], [PRESENCE_MS * US, this.#name]);
+    if (reply.ok) this.#gateways = Math.max(1, reply.numbers[0] ?? 1);
+    return reply;
+  }
+
+  async #run(
+    script: LimitScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    onLate?: (numbers: readonly number[]) => void,
+  ): Promise<StoreReply> {
+    const reply = await this.#connection.run(script, keys, args, onLate);
+    if (!reply.ok) {
+      this.#failures[reply.failure] += 1;
+      this.#lastReason = reply.reason;
+    }
+    this.#breaker.counted(reply.ok);
+    return reply;
+  }
+
+  #changed(isUp: boolean): void {
+    if (!this.#closed) this.#onChange(isUp, this.#lastReason);
+  }
+}
+
+interface GivenBack {
+  readonly requests?: number;
+  readonly place?: string;
+  readonly bytes?: number;
+}
+
+const placesKey = (key: string): string => `${key}:places`;
+const keysOf = (key: string): readonly string[] => [`${key}:requests`, placesKey(key), `${key}:bytes`];
+
+function claimArguments(
+  { limits, neededBytes, wantedBytes }: StoreClaim,
+  place: string,
+): readonly (string | number)[] {
+  const { requests, concurrent, bytes } = limits;
+  return [
+    ...[requests?.count ?? 0, (requests?.perMs ?? 0) * US],
+    ...[concurrent ?? 0, LEASE_MS * US, place],
+    ...[bytes?.count ?? 0, (bytes?.perMs ?? 0) * US, neededBytes, wantedBytes],
+  ];
+}
+
+function givingBack(
+  { requests, bytes }: Quotas,
+  { requests: count = 0, place = '', bytes: amount = 0 }: GivenBack,
+): readonly (string | number)[] {
+  return [
+    ...[requests?.count ?? 0, (requests?.perMs ?? 0) * US, requests === undefined ? 0 : count],
+    place,
+    ...[bytes?.count ?? 0, (bytes?.perMs ?? 0) * US, bytes === undefined ? 0 : amount],
+  ];
+}
+
+function answerOf({ limits }: StoreClaim, place: string, numbers: readonly number[]): StoreAnswer {
+  const [refused = 0, waitMs = 0, requests = 0, concurrent = 0, bytes = 0, granted = 0] = numbers;
+  const limit = LIMITS[refused];
+  if (limit !== undefined) return { kind: 'refusal', limit, waitMs, left: limit === 'bytes' ? bytes : 0 };
+  const left = {
+    ...(limits.requests !== undefined && { requests }),
+    ...(limits.concurrent !== undefined && { concurrent }),
+    ...(limits.bytes !== undefined && { bytes }),
+  };
+  return { kind: 'grant', left, place, bytes: granted };
+}

@@ -1,0 +1,82 @@
+/** The limits of routes as the policy in force wants them counted: in this process alone, or in the Redis it names. */
+
+import type { Log } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { SharedState } from '../policy/policy.ts';
+import type { StoreState } from './limit-store.ts';
+import type { LimitClaim, LimitLease, LimitRefusal, LimitsBackend } from './limits-backend.ts';
+import { LocalLimits } from './local-limits.ts';
+import type { SharedLimits } from './shared-limits.ts';
+
+interface Sharing {
+  readonly limits: SharedLimits;
+  readonly storeState: () => StoreState;
+}
+
+export class LiveLimits implements LimitsBackend {
+  readonly #log: Log;
+  readonly #local = new LocalLimits();
+  #state: SharedState | undefined;
+  #sharing: Sharing | undefined;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  claim(claim: LimitClaim, nowMs: number): LimitLease | LimitRefusal | Promise<LimitLease | LimitRefusal> {
+    return (this.#sharing?.limits ?? this.#local).claim(claim, nowMs);
+  }
+
+  /** Nothing where limits are not shared. */
+  observe(metrics: Metrics): void {
+    if (this.#sharing === undefined) return;
+    const { isUp, gateways, failures } = this.#sharing.storeState();
+    metrics.limitStore(isUp, gateways, failures);
+  }
+
+  /**
+   * Counts as this says from now on; what runs ends where it began. Resolves when it is known whether Redis is there, within about a
+   * second.
+   */
+  async follow(state: SharedState | undefined): Promise<void> {
+    const before = this.#state;
+    this.#state = state;
+    if (state !== undefined && isSameStore(state, before)) {
+      if (this.#sharing !== undefined) this.#sharing.limits.onFailure = state.onFailure;
+      return;
+    }
+    this.#sharing?.limits.close();
+    this.#sharing = undefined;
+    if (state !== undefined) await this.#share(state);
+  }
+
+  close(): void {
+    this.#state = undefined;
+    this.#sharing?.limits.close();
+  }
+
+  /** The client of Redis loads when it is needed. */
+  async #share(state: SharedState): Promise<void> {
+    const { LimitStore } = await import('./limit-store.ts');
+    const { SharedLimits } = await import('./shared-limits.ts');
+    // Another policy may have come in the meantime.
+    if (this.#sharing !== undefined || !isSameStore(state, this.#state)) return;
+    const store = new LimitStore(state, (isUp, reason) => this.#onChange(isUp, reason));
+    const limits = new SharedLimits(store, this.#local, this.#state?.onFailure ?? state.onFailure);
+    this.#sharing = { limits, storeState: () => store.state };
+    await store.open();
+  }
+
+  #onChange(isUp: boolean, reason: string): void {
+    if (isUp) this.#log.info({}, 'limits are shared again');
+    else
+      this.#log.warn(
+        { reason, onFailure: this.#state?.onFailure },
+        'limits are not shared: Redis cannot be asked',
+      );
+  }
+}
+
+function isSameStore(state: SharedState, other: SharedState | undefined): boolean {
+  return state.redis === other?.redis && state.prefix === other.prefix;
+}

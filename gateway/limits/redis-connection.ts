@@ -1,0 +1,155 @@
+/** One connection to a Redis that is asked while somebody waits: an answer within 50 ms, or none. */
+
+import { Redis } from 'ioredis';
+import { Deadlines, Expiring } from '../core/deadlines.ts';
+import { backoffMs } from '../lists/backoff.ts';
+import type { LimitScript } from './limit-scripts.ts';
+
+/** With what a tick and a busy loop add it is less than 50 ms. */
+const ANSWER_MS = 40;
+const TICK_MS = 4;
+const CONNECT_MS = 1000;
+/** A connection that is silent for so long while an answer is due is given up; there may be a new one to be had. */
+const SILENT_MS = 5000;
+const LONGEST_BACKOFF_MS = 2000;
+
+/** Why there was no answer: none in time, no connection, or one that says no. */
+export type StoreFailure = 'timeout' | 'connection' | 'refused';
+
+/** What a script has answered, or why it has not. */
+export type StoreReply =
+  | { readonly ok: true; readonly numbers: readonly number[] }
+  | { readonly ok: false; readonly failure: StoreFailure; readonly reason: string };
+
+export class RedisConnection {
+  readonly #client: Redis;
+  readonly #deadlines = new Deadlines(performance.now());
+  #ticking = false;
+
+  /** `onLost` is called whenever the connection is gone. */
+  constructor(url: string, onLost: (reason: string) => void) {
+    let reason = 'the connection was closed';
+    this.#client = new Redis(url, {
+      lazyConnect: true,
+      connectTimeout: CONNECT_MS,
+      socketTimeout: SILENT_MS,
+      enableOfflineQueue: false,
+      // It asks for INFO, which a user of limits need not be allowed; whether Redis is ready its answers tell.
+      enableReadyCheck: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: (times: number): number => Math.min(LONGEST_BACKOFF_MS, backoffMs(times)),
+      // The name may stand for another server by now.
+      reconnectOnError: (error: Error): boolean => error.message.startsWith('READONLY'),
+    });
+    this.#client.on('error', (error: Error) => {
+      reason = error.message;
+    });
+    this.#client.on('ready', () => {
+      reason = 'the connection was closed';
+    });
+    this.#client.on('close', () => onLost(reason));
+  }
+
+  /** Resolves when it is connected or cannot be; then it goes on trying by itself. */
+  async connect(): Promise<void> {
+    await this.#client.connect().catch(() => undefined);
+  }
+
+  /** Never rejects. `onLate` gets an answer that comes after there was none. */
+  run(
+    script: LimitScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    onLate?: (numbers: readonly number[]) => void,
+  ): Promise<StoreReply> {
+    return new Promise((resolve) => {
+      const waiting = new Waiting(resolve);
+      this.#watch(waiting);
+      this.#evaluate(script, keys, args).then(
+        (reply) => {
+          this.#deadlines.disarm(waiting);
+          const numbers = numbersOf(reply);
+          if (!waiting.settle({ ok: true, numbers })) onLate?.(numbers);
+        },
+        (error: unknown) => {
+          this.#deadlines.disarm(waiting);
+          waiting.settle(failureOf(error));
+        },
+      );
+    });
+  }
+
+  close(): void {
+    this.#client.disconnect();
+  }
+
+  /** Redis forgets scripts when it is restarted or told to. */
+  async #evaluate(
+    { digest, text }: LimitScript,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
+    try {
+      return await this.#client.evalsha(digest, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+      return this.#client.eval(text, keys.length, ...keys, ...args);
+    }
+  }
+
+  /** One timer for all that wait, and none when nobody does. */
+  #watch(waiting: Waiting): void {
+    if (!this.#ticking) {
+      this.#deadlines.sweep(performance.now());
+      this.#ticking = true;
+      setTimeout(this.#tick, TICK_MS);
+    }
+    this.#deadlines.arm(waiting, ANSWER_MS);
+  }
+
+  /** What has arrived while the process was busy is read before it counts as late. */
+  readonly #tick = (): void => {
+    setImmediate(() => {
+      this.#deadlines.sweep(performance.now());
+      this.#ticking = this.#deadlines.size > 0;
+      if (this.#ticking) setTimeout(this.#tick, TICK_MS);
+    });
+  };
+}
+
+class Waiting extends Expiring {
+  readonly #resolve: (reply: StoreReply) => void;
+  #settled = false;
+
+  constructor(resolve: (reply: StoreReply) => void) {
+    super();
+    this.#resolve = resolve;
+  }
+
+  /** Whether somebody still waited for it. */
+  settle(reply: StoreReply): boolean {
+    if (this.#settled) return false;
+    this.#settled = true;
+    this.#resolve(reply);
+    return true;
+  }
+
+  override expire(): void {
+    this.settle({ ok: false, failure: 'timeout', reason: `no answer within ${ANSWER_MS} ms` });
+  }
+}
+
+function numbersOf(reply: unknown): readonly number[] {
+  return Array.isArray(reply) ? reply.map(Number) : [];
+}
+
+/** Replies of Redis begin with a word in capitals. An error also holds the command with its arguments: only the text is kept. */
+function failureOf(error: unknown): StoreReply {
+  const reason = messageOf(error);
+  return { ok: false, failure: /^[A-Z]{2,} /.test(reason) ? 'refused' : 'connection', reason };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
