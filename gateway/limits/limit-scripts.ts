@@ -108,18 +108,28 @@ for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + lease, ARGV[i]) end
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', lease / 500))
 return { 0 }`);
 
-/** Key: gateways. Arguments: µs that one is believed to be there, 0 for no more; its name. Answer: how many there are. */
+/**
+ * Key: gateways. Arguments: µs that one is believed to be there, 0 for no more; its name. Answer: how many there are. Its first
+ * write is one that a Redis without memory refuses, so that it is a trial of what claims need.
+ */
 export const HEARTBEAT = script(`${CLOCK}
 local life = tonumber(ARGV[1])
-if type(redis.pcall('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)) == 'table' then redis.call('DEL', KEYS[1]) end
-if life > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + life), '+inf')
-  redis.call('ZADD', KEYS[1], now + life, ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life / 500))
-else
+if life == 0 then
   redis.call('ZREM', KEYS[1], ARGV[2])
+  return { 0 }
 end
+local added = redis.pcall('ZADD', KEYS[1], now + life, ARGV[2])
+if type(added) == 'table' then
+  if not string.find(added.err, 'WRONGTYPE') then return added end
+  redis.call('DEL', KEYS[1])
+  redis.call('ZADD', KEYS[1], now + life, ARGV[2])
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + life), '+inf')
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life / 500))
 return { redis.call('ZCARD', KEYS[1]) }`);
+
+export const SCRIPTS: readonly LimitScript[] = [CLAIM, GIVE_BACK, RENEW, HEARTBEAT];
 
 function script(text: string): LimitScript {
   return { text, digest: createHash('sha1').update(text).digest('hex') };

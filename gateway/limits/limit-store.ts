@@ -55,6 +55,7 @@ export class LimitStore {
   #gateways = 1;
   #nextPlace = 0;
   #lastReason = '';
+  #toldUp = true;
   #closed = false;
 
   constructor({ redis, prefix }: SharedState, onChange: (isUp: boolean, reason: string) => void) {
@@ -69,7 +70,7 @@ export class LimitStore {
       },
     });
     this.#connection = new RedisConnection(redis, (reason) => {
-      this.#lastReason = reason;
+      this.#lastReason = reason ?? (this.#lastReason || 'the connection was closed');
       if (!this.#closed) this.#breaker.trip();
     });
     this.#timers = [
@@ -189,16 +190,17 @@ export class LimitStore {
     onLate?: (numbers: readonly number[]) => void,
   ): Promise<StoreReply> {
     const reply = await this.#connection.run(script, keys, args, onLate);
-    if (!reply.ok) {
-      this.#failures[reply.failure] += 1;
-      this.#lastReason = reply.reason;
-    }
+    this.#lastReason = reply.ok ? '' : reply.reason;
+    if (!reply.ok) this.#failures[reply.failure] += 1;
     this.#breaker.counted(reply.ok);
     return reply;
   }
 
+  /** A trial that fails changes nothing. */
   #changed(isUp: boolean): void {
-    if (!this.#closed) this.#onChange(isUp, this.#lastReason);
+    if (this.#closed || isUp === this.#toldUp) return;
+    this.#toldUp = isUp;
+    this.#onChange(isUp, this.#lastReason);
   }
 }
 

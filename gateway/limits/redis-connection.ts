@@ -3,7 +3,7 @@
 import { Redis } from 'ioredis';
 import { Deadlines, Expiring } from '../core/deadlines.ts';
 import { backoffMs } from '../lists/backoff.ts';
-import type { LimitScript } from './limit-scripts.ts';
+import { type LimitScript, SCRIPTS } from './limit-scripts.ts';
 
 /** With what a tick and a busy loop add it is less than 50 ms. */
 const ANSWER_MS = 40;
@@ -26,9 +26,9 @@ export class RedisConnection {
   readonly #deadlines = new Deadlines(performance.now());
   #ticking = false;
 
-  /** `onLost` is called whenever the connection is gone. */
-  constructor(url: string, onLost: (reason: string) => void) {
-    let reason = 'the connection was closed';
+  /** `onLost` is called whenever the connection is gone, with the error that it was, if it was one. */
+  constructor(url: string, onLost: (reason: string | undefined) => void) {
+    let reason: string | undefined;
     this.#client = new Redis(url, {
       lazyConnect: true,
       connectTimeout: CONNECT_MS,
@@ -46,7 +46,9 @@ export class RedisConnection {
       reason = error.message;
     });
     this.#client.on('ready', () => {
-      reason = 'the connection was closed';
+      reason = undefined;
+      // So that no request has to bring a script along; where it fails, requests do.
+      for (const { text } of SCRIPTS) void this.#client.script('LOAD', text).catch(() => undefined);
     });
     this.#client.on('close', () => onLost(reason));
   }

@@ -43,11 +43,18 @@ export async function startEtcd(t: Test): Promise<RunningServer> {
   ]);
 }
 
-export async function startRedis(t: Test): Promise<RunningServer> {
+/** `options`: further ones of its command line. */
+export async function startRedis(t: Test, options: readonly string[] = []): Promise<RunningServer> {
   const port = await freePort();
   const files = ['--save', '', '--appendonly', 'no', '--dir', await newFolder(t)];
   const address = ['--port', String(port), '--bind', '127.0.0.1'];
-  return startServer(t, 'redis-server', port, [...address, ...files, '--notify-keyspace-events', 'KA']);
+  return startServer(t, 'redis-server', port, [
+    ...address,
+    ...files,
+    '--notify-keyspace-events',
+    'KA',
+    ...options,
+  ]);
 }
 
 /** A folder that goes with the test. */

@@ -1,0 +1,233 @@
+/** Limits in a real Redis: all of a claim or nothing, on its clock, whatever stands in the keys. */
+import t from 'tap';
+import { LEASE_MS } from '../../gateway/limits/limit-store.ts';
+import type { LimitsLeft } from '../../gateway/limits/limits-backend.ts';
+import type { Quotas } from '../../gateway/policy/policy.ts';
+import { freePort, skipWithout, until } from '../lists/servers.ts';
+import { SeededRandom } from '../patch/seeded-random.ts';
+import { claimOf, DAY_MS, granted, setRedisStage } from './redis-stage.ts';
+
+const skip = skipWithout('redis-server', 'redis-server');
+const perDay = (count: number) => ({ count, perMs: DAY_MS });
+
+t.test('what two gateways claim comes of one limit', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const [a, b] = [await stage.store(), await stage.store()];
+  const limits: Quotas = { requests: perDay(3), concurrent: 10, bytes: perDay(1000) };
+  t.match(await claimOf(a, limits, { neededBytes: 100, wantedBytes: 300 }), {
+    kind: 'grant',
+    left: { requests: 2, concurrent: 9, bytes: 700 },
+    bytes: 300,
+  });
+  t.match(await claimOf(b, limits, { neededBytes: 1, wantedBytes: 900 }), {
+    left: { requests: 1, concurrent: 8, bytes: 0 },
+    bytes: 700,
+  });
+  t.match(await claimOf(a, limits), { kind: 'grant', left: { requests: 0, concurrent: 7, bytes: 0 } });
+  const refused = await claimOf(b, limits);
+  t.match(refused, { kind: 'refusal', limit: 'requests', left: 0 });
+  const waitMs = refused?.kind === 'refusal' ? refused.waitMs : 0;
+  t.ok(waitMs > DAY_MS / 3 - 60_000 && waitMs <= DAY_MS / 3, 'until one has come back');
+  t.match(await claimOf(b, limits, { holder: 'other' }), { kind: 'grant', left: { requests: 2 } });
+});
+
+t.test('a claim that one limit refuses takes nothing of the others', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const limits: Quotas = { requests: perDay(10), concurrent: 2, bytes: perDay(100) };
+  t.match(await claimOf(store, limits, { neededBytes: 101 }), { limit: 'bytes', left: 100 });
+  const first = granted(await claimOf(store, limits, { neededBytes: 60 }));
+  t.match(first.left, { requests: 9, concurrent: 1, bytes: 40 });
+  t.match(await claimOf(store, limits, { neededBytes: 41 }), { kind: 'refusal', limit: 'bytes', left: 40 });
+  granted(await claimOf(store, limits));
+  t.match(await claimOf(store, limits, { neededBytes: 1 }), { kind: 'refusal', limit: 'concurrent' });
+  store.leave(store.keyOf('h'), first.place);
+  t.match(await claimOf(store, limits), { left: { requests: 7, concurrent: 0, bytes: 40 } });
+});
+
+/** Two hundred requests, five at once and ten thousand bytes, counted by hand. */
+class Kept {
+  requests = 0;
+  readonly places: string[] = [];
+  bytes = 0;
+
+  refusal(neededBytes: number): string | undefined {
+    if (this.places.length >= 5) return 'concurrent';
+    if (this.requests >= 200) return 'requests';
+    return this.bytes + neededBytes > 10_000 ? 'bytes' : undefined;
+  }
+
+  agrees({ requests = 0, concurrent = 0, bytes = 0 }: LimitsLeft): boolean {
+    // Of bytes a few come back while the test runs.
+    const isClose = Math.abs(bytes - Math.max(0, 10_000 - this.bytes)) <= 20;
+    return isClose && requests === 200 - this.requests && concurrent === 5 - this.places.length;
+  }
+}
+
+t.test('claims and what is given back agree with a count kept by hand', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const random = new SeededRandom(8);
+  const limits: Quotas = { requests: perDay(200), concurrent: 5, bytes: perDay(10_000) };
+  const key = store.keyOf('h');
+  const kept = new Kept();
+  for (let turn = 0; turn < 2000; turn++) {
+    const place = random.next() < 0.4 ? kept.places.pop() : undefined;
+    if (place !== undefined) {
+      const bytes = random.below(500) - 20;
+      store.leave(key, place);
+      store.giveBackBytes(key, limits, bytes);
+      kept.bytes = Math.max(0, kept.bytes - bytes);
+      continue;
+    }
+    const neededBytes = 1 + random.below(300);
+    const answer = await claimOf(store, limits, {
+      neededBytes,
+      wantedBytes: neededBytes + random.below(300),
+    });
+    const refused = answer?.kind === 'refusal' ? answer.limit : undefined;
+    if (refused !== kept.refusal(neededBytes)) t.fail(`turn ${turn}: ${refused}`);
+    if (answer?.kind !== 'grant') continue;
+    kept.requests += 1;
+    kept.places.push(answer.place);
+    kept.bytes += answer.bytes;
+    if (!kept.agrees(answer.left)) t.fail(`turn ${turn}: ${JSON.stringify({ left: answer.left, kept })}`);
+  }
+  t.equal(kept.requests, 200);
+});
+
+t.test('what was used comes back evenly', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const limits: Quotas = { requests: { count: 20, perMs: 1000 } };
+  const beganMs = performance.now();
+  let passed = 0;
+  while (performance.now() - beganMs < 1500) {
+    if ((await claimOf(store, limits))?.kind === 'grant') passed += 1;
+  }
+  const mostPassed = 20 + ((performance.now() - beganMs) / 1000) * 20 + 1;
+  t.ok(passed >= 40 && passed <= mostPassed, `${passed} in ${(performance.now() - beganMs).toFixed()} ms`);
+});
+
+t.test('every rate lets through at once what it says', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  for (const count of [1, 3, 7, 11, 97]) {
+    const limits: Quotas = { requests: perDay(count) };
+    const answers = await Promise.all(
+      Array.from({ length: count + 5 }, () => claimOf(store, limits, { holder: `of ${count}` })),
+    );
+    t.equal(answers.filter((answer) => answer?.kind === 'grant').length, count, String(count));
+  }
+});
+
+t.test('all keys expire, and none can be chosen by a caller', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
+  const holder = JSON.stringify(['a', 'r', 'subject', 'i', '}:requests\r\n*']);
+  granted(await claimOf(store, limits, { holder, neededBytes: 1 }));
+  const keys = (await stage.client.keys('test:limits:*')).sort();
+  t.equal(keys.length, 3);
+  for (const key of keys) {
+    t.match(key, /^test:limits:\{[A-Za-z0-9_-]{43}\}:(?:requests|places|bytes)$/);
+    const lifeMs = await stage.client.pttl(key);
+    t.ok(lifeMs > 0 && lifeMs <= DAY_MS, `${key} lives for ${lifeMs} ms`);
+  }
+  t.ok((await stage.client.pttl('test:gateways')) > 0);
+});
+
+t.test('a gateway that was killed frees its places when its leases end', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const limits: Quotas = { concurrent: 1 };
+  const { place } = granted(await claimOf(store, limits));
+  const key = `${store.keyOf('h')}:places`;
+  const [seconds] = await stage.client.time();
+  const endsS = Number(await stage.client.zscore(key, place)) / 1e6;
+  t.ok(Math.abs(endsS - Number(seconds) - LEASE_MS / 1000) < 2, 'a lease from now');
+  const other = await stage.store();
+  t.match(await claimOf(other, limits), { kind: 'refusal', limit: 'concurrent' });
+  await stage.client.zadd(key, Number(seconds) * 1e6 - 1, place);
+  granted(await claimOf(other, limits));
+});
+
+/** What may stand in a key that nobody of us wrote; each is followed by a claim that has to be let in. */
+const rubbish: Readonly<Record<string, (name: string) => readonly string[]>> = {
+  'a text': (name) => ['SET', name, 'rubbish'],
+  'an empty text': (name) => ['SET', name, ''],
+  'numbers that are none': (name) => ['SET', name, '12 nan'],
+  'a used amount below nothing': (name) => ['SET', name, '12 -1e300'],
+  'a hundred kilobytes': (name) => ['SET', name, '9'.repeat(100_000)],
+  'a list': (name) => ['LPUSH', name, 'x'],
+  'a hash': (name) => ['HSET', name, 'x', 'y'],
+  'a set': (name) => ['SADD', name, 'x'],
+};
+
+t.test('rubbish in a key counts as nothing, and is gone after it', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
+  for (const [title, commandFor] of Object.entries(rubbish)) {
+    const key = store.keyOf(title);
+    for (const part of ['requests', 'places', 'bytes']) {
+      const [command = '', ...args] = commandFor(`${key}:${part}`);
+      await stage.client.call(command, ...args);
+    }
+    const answer = await claimOf(store, limits, { holder: title, neededBytes: 1 });
+    t.match(answer, { kind: 'grant', left: { requests: 2, concurrent: 2, bytes: 999 } }, title);
+    t.match(await claimOf(store, limits, { holder: title }), { left: { requests: 1, concurrent: 1 } }, title);
+  }
+  await stage.client.set('test:gateways', 'rubbish');
+  const late = await stage.store();
+  t.equal(late.state.gateways, 1);
+  t.ok(store.isUp && late.isUp);
+});
+
+t.test('a clock that is set back makes nobody wait for it', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const limits: Quotas = { requests: { count: 10, perMs: 1000 }, concurrent: 2 };
+  const [seconds] = await stage.client.time();
+  const inAnHour = (Number(seconds) + 3600) * 1e6;
+  await stage.client.set(`${store.keyOf('h')}:requests`, `${inAnHour} 10`);
+  await stage.client.zadd(`${store.keyOf('h')}:places`, inAnHour, 'before');
+  t.match(await claimOf(store, limits), { kind: 'refusal', limit: 'requests', waitMs: 100 });
+  t.ok(await until(async () => (await claimOf(store, limits))?.kind === 'grant'));
+  const endsS = Number(await stage.client.zscore(`${store.keyOf('h')}:places`, 'before')) / 1e6;
+  t.ok(endsS <= Number(seconds) + LEASE_MS / 1000 + 10, 'a place is held for a lease at most');
+});
+
+t.test('a Redis that has forgotten its scripts is told them again', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  granted(await claimOf(store, { requests: perDay(3) }));
+  await stage.client.script('FLUSH');
+  t.match(await claimOf(store, { requests: perDay(3) }), { kind: 'grant', left: { requests: 1 } });
+  t.equal(store.state.failures.refused, 0);
+});
+
+t.test('gateways know how many they are, also when one has left', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const [a, b, c] = [await stage.store(), await stage.store(), await stage.store()];
+  t.equal(c.state.gateways, 3);
+  t.ok(await until(() => a.state.gateways === 3));
+  b.close();
+  t.ok(await until(() => a.state.gateways === 2));
+});
+
+t.test('all keys of a claim are in one slot of a cluster', { skip }, async (t) => {
+  const stage = await setRedisStage(t, [
+    '--cluster-enabled',
+    'yes',
+    '--cluster-port',
+    String(await freePort()),
+  ]);
+  await stage.client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+  const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
+  t.ok(await until(async () => /cluster_state:ok/.test(String(await stage.client.call('CLUSTER', 'INFO')))));
+  const store = await stage.store();
+  for (const holder of ['a', 'b', 'c'])
+    t.match(await claimOf(store, limits, { holder, neededBytes: 1 }), { kind: 'grant' });
+  t.same(store.state.failures, { timeout: 0, connection: 0, refused: 0 });
+});
