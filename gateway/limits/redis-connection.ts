@@ -8,6 +8,8 @@ import { type LimitScript, SCRIPTS } from './limit-scripts.ts';
 /** With what a tick and a busy loop add it is less than 50 ms. */
 const ANSWER_MS = 40;
 const TICK_MS = 4;
+/** A process that was busy for longer counts that much: an answer gets the time of a few ticks to be read. */
+const LONGEST_TICK_MS = 10;
 const CONNECT_MS = 1000;
 /** A connection that is silent for so long while an answer is due is given up; there may be a new one to be had. */
 const SILENT_MS = 5000;
@@ -23,7 +25,9 @@ export type StoreReply =
 
 export class RedisConnection {
   readonly #client: Redis;
-  readonly #deadlines = new Deadlines(performance.now());
+  /** By a clock that stands while nobody waits. */
+  readonly #deadlines = new Deadlines(0);
+  #tickedAtMs = 0;
   #ticking = false;
 
   /** `onLost` is called whenever the connection is gone, with the error that it was, if it was one. */
@@ -103,17 +107,20 @@ export class RedisConnection {
   /** One timer for all that wait, and none when nobody does. */
   #watch(waiting: Waiting): void {
     if (!this.#ticking) {
-      this.#deadlines.sweep(performance.now());
       this.#ticking = true;
+      this.#tickedAtMs = performance.now();
       setTimeout(this.#tick, TICK_MS);
     }
     this.#deadlines.arm(waiting, ANSWER_MS);
   }
 
-  /** What has arrived while the process was busy is read before it counts as late. */
+  /** What has arrived while the process was busy is read before it counts as late: after timers, before immediates. */
   readonly #tick = (): void => {
     setImmediate(() => {
-      this.#deadlines.sweep(performance.now());
+      const nowMs = performance.now();
+      const tickMs = Math.min(LONGEST_TICK_MS, nowMs - this.#tickedAtMs);
+      this.#tickedAtMs = nowMs;
+      this.#deadlines.sweep(this.#deadlines.nowMs + tickMs);
       this.#ticking = this.#deadlines.size > 0;
       if (this.#ticking) setTimeout(this.#tick, TICK_MS);
     });

@@ -1,0 +1,224 @@
+/** Three gateways and one Redis: together they let through what a limit says, and go on when Redis does not. */
+import t from 'tap';
+import { skipWithout, until } from '../lists/servers.ts';
+import {
+  type Asked,
+  askTogether,
+  countingNode,
+  metric,
+  type SharedStage,
+  StayingCaller,
+  setSharedStage,
+} from './shared-stage.ts';
+import { exchange, HOST, type Stage, sleep } from './stage.ts';
+
+const skip = skipWithout('redis-server', 'redis-server');
+const MIB = 1024 * 1024;
+/** What "did not hang" means here; how long it is exactly the bench says. */
+const MOST_MS = 1000;
+
+const decided = (stage: Stage, outcome: string, backend: string, limit = 'requests'): Promise<number> =>
+  metric(
+    stage,
+    `patchgate_limit_decisions_total{limit="${limit}",outcome="${outcome}",backend="${backend}"}`,
+  );
+
+async function admittedByRedis({ gateways }: SharedStage): Promise<number> {
+  const admitted = await Promise.all(gateways.map((each) => decided(each, 'admitted', 'redis')));
+  return admitted.reduce((sum, each) => sum + each, 0);
+}
+
+/** A process that the machine has no time for may find Redis slow; then it denies, so that a count stays a count. */
+const onFailure = 'deny';
+const withStatus = (answers: readonly Asked[], wanted: number): number =>
+  answers.filter(({ status }) => status === wanted).length;
+
+t.test('requests: no more than the limit, however many gateways are asked at once', { skip }, async (t) => {
+  const node = await countingNode(t, 0);
+  const stage = await setSharedStage(t, { limits: '{ requests: 300/d }', onFailure, node: node.address });
+  const answers = await askTogether(stage, 4, (_, sofar) => withStatus(sofar, 429) < 200);
+  t.equal(withStatus(answers, 200), 300);
+  t.equal(await admittedByRedis(stage), 300);
+});
+
+t.test('places: no more at once than the limit, and each is used again', { skip }, async (t) => {
+  const node = await countingNode(t, 20);
+  const stage = await setSharedStage(t, { limits: '{ concurrent: 10 }', onFailure, node: node.address });
+  const answers = await askTogether(stage, 8, (_, sofar) => withStatus(sofar, 200) < 300);
+  t.equal(node.mostAtOnce, 10);
+  t.ok(withStatus(answers, 429) > 0);
+  const again = await until(async () => {
+    const callers = await askTogether(stage, 1, (asked) => asked < 1);
+    return withStatus(callers, 200) === 3;
+  });
+  t.ok(again);
+});
+
+/** Sends without end until the gateway says that the budget is used up. */
+async function pour(stage: Stage): Promise<string> {
+  const token = await stage.token({ model_id: undefined });
+  const socket = await stage.connect();
+  const piece = Buffer.concat([Buffer.from('10000\r\n'), Buffer.alloc(0x10000), Buffer.from('\r\n')]);
+  let isOver = false;
+  const answer = exchange(
+    socket,
+    `PUT /limited/vision HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${token}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    (text) => text.includes('\r\n\r\n'),
+  ).finally(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    if (socket.write(piece)) await sleep(0);
+    else await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), answer]);
+  }
+  socket.destroy();
+  const text = await answer;
+  return text.startsWith('HTTP/1.1 503 ') ? pour(stage) : text;
+}
+
+t.test('bytes: streams of all gateways end where the budget does', { skip }, async (t) => {
+  const node = await countingNode(t, 0);
+  const stage = await setSharedStage(t, { limits: '{ bytes: 48MiB/d }', onFailure, node: node.address });
+  const answers = await Promise.all([...stage.gateways, ...stage.gateways].map(pour));
+  for (const answer of answers) t.match(answer, /^HTTP\/1\.1 429 /);
+  t.ok(node.bytes <= 48 * MIB * 1.01, `${(node.bytes / MIB).toFixed(2)} MiB of 48`);
+  // What each gateway has taken in chunks and not used is little, and comes back.
+  t.ok(node.bytes >= 48 * MIB * 0.9, `${(node.bytes / MIB).toFixed(2)} MiB of 48`);
+});
+
+/** Asks while Redis is paused, killed or well, in turns; every answer is counted by its status. */
+async function underFaults(
+  stage: SharedStage,
+  breakIt: () => void | Promise<void>,
+): Promise<readonly Asked[]> {
+  let isOver = false;
+  const answers = askTogether(stage, 2, () => !isOver);
+  await sleep(300);
+  await breakIt();
+  await sleep(1000);
+  isOver = true;
+  return answers;
+}
+
+async function untilShared({ gateways }: SharedStage): Promise<boolean> {
+  return until(async () => {
+    const states = await Promise.all(gateways.map((each) => metric(each, 'patchgate_limit_store_up')));
+    return states.every((each) => each === 1);
+  });
+}
+
+for (const [fault, breakIt] of [
+  ['stands still', ({ redis }: SharedStage) => redis.pause()],
+  ['is killed', ({ redis }: SharedStage) => redis.kill()],
+] as const) {
+  const mend = async ({ redis }: SharedStage): Promise<void> =>
+    fault === 'is killed' ? redis.restart() : redis.resume();
+
+  t.test(`local: where Redis ${fault} each gateway has its part of the limit`, { skip }, async (t) => {
+    const node = await countingNode(t, 1);
+    const stage = await setSharedStage(t, { limits: '{ requests: 30000/d }', node: node.address });
+    // What Redis let in before is not known to those who go on alone.
+    const before = await askTogether(stage, 1, (asked) => asked < 3);
+    t.equal(withStatus(before, 200), 9);
+    const answers = await underFaults(stage, () => breakIt(stage));
+    t.same(new Set(answers.map(({ status }) => status)), new Set([200]));
+    t.ok(Math.max(...answers.map(({ ms }) => ms)) < MOST_MS);
+    for (const each of stage.gateways) {
+      t.ok((await decided(each, 'admitted', 'local')) > 0);
+      t.equal(await metric(each, 'patchgate_limit_store_up'), 0);
+    }
+    await mend(stage);
+    t.ok(await untilShared(stage));
+    const [first] = stage.gateways;
+    if (first === undefined) throw new Error('no gateway');
+    const shared = await decided(first, 'admitted', 'redis');
+    await askTogether(stage, 1, (asked) => asked < 1);
+    t.equal(await decided(first, 'admitted', 'redis'), shared + 1, 'and then shares it again');
+  });
+
+  t.test(`deny: where Redis ${fault} requests are told to come again`, { skip }, async (t) => {
+    const node = await countingNode(t, 1);
+    const stage = await setSharedStage(t, {
+      limits: '{ requests: 30000/d }',
+      onFailure: 'deny',
+      node: node.address,
+    });
+    const answers = await underFaults(stage, () => breakIt(stage));
+    t.same(new Set(answers.map(({ status }) => status)), new Set([200, 503]));
+    for (const { text } of answers.filter(({ status }) => status === 503).slice(0, 3))
+      t.match(text, /\r\nRetry-After: 1\r\n.*"code":"limits-unavailable"/s);
+    t.ok(Math.max(...answers.map(({ ms }) => ms)) < MOST_MS);
+    await mend(stage);
+    t.ok(await untilShared(stage));
+    t.equal(withStatus(await askTogether(stage, 1, (asked) => asked < 1), 200), 3);
+  });
+
+  t.test(`allow: where Redis ${fault} requests pass and are counted`, { skip }, async (t) => {
+    const node = await countingNode(t, 1);
+    const stage = await setSharedStage(t, {
+      limits: '{ requests: 30000/d }',
+      onFailure: 'allow',
+      node: node.address,
+    });
+    const answers = await underFaults(stage, () => breakIt(stage));
+    t.same(new Set(answers.map(({ status }) => status)), new Set([200]));
+    t.ok(Math.max(...answers.map(({ ms }) => ms)) < MOST_MS);
+    for (const each of stage.gateways) t.ok((await decided(each, 'admitted', 'none')) > 0);
+    await mend(stage);
+    t.ok(await untilShared(stage));
+  });
+}
+
+t.test('local: the parts of all gateways together are the limit', { skip }, async (t) => {
+  const node = await countingNode(t, 0);
+  const stage = await setSharedStage(t, { limits: '{ requests: 30/d, concurrent: 3 }', node: node.address });
+  await stage.redis.kill();
+  t.ok(
+    await until(async () => {
+      const states = await Promise.all(
+        stage.gateways.map((each) => metric(each, 'patchgate_limit_store_up')),
+      );
+      return states.every((each) => each === 0);
+    }),
+  );
+  const answers = await askTogether(stage, 1, (asked) => asked < 20);
+  t.equal(withStatus(answers, 200), 30);
+});
+
+t.test('what was let in locally is not counted again when Redis is back', { skip }, async (t) => {
+  const node = await countingNode(t, 0);
+  const stage = await setSharedStage(t, { limits: '{ requests: 90/d }', node: node.address });
+  stage.redis.pause();
+  await askTogether(stage, 1, (asked) => asked < 20);
+  stage.redis.resume();
+  t.ok(await untilShared(stage));
+  await sleep(200);
+  await askTogether(stage, 1, (asked) => asked < 40);
+  t.equal(await admittedByRedis(stage), 90);
+});
+
+t.test('a stream that outlives Redis goes on with what its gateway may use', { skip }, async (t) => {
+  const node = await countingNode(t, 0);
+  const stage = await setSharedStage(t, { limits: '{ bytes: 24MiB/d }', node: node.address });
+  const poured = Promise.all(stage.gateways.map(pour));
+  await until(() => node.bytes > 2 * MIB);
+  stage.redis.pause();
+  await poured;
+  // Bytes from Redis before, and a third of the budget at each gateway after.
+  t.ok(node.bytes <= 48 * MIB, `${(node.bytes / MIB).toFixed(1)} MiB`);
+  stage.redis.resume();
+});
+
+t.test('a gateway without Redis from the start counts for itself', { skip }, async (t) => {
+  const node = await countingNode(t, 0);
+  const stage = await setSharedStage(t, { limits: '{ requests: 5/d }', node: node.address, gateways: 1 });
+  const [gateway] = stage.gateways;
+  if (gateway === undefined) throw new Error('no gateway');
+  await stage.redis.kill();
+  await until(async () => (await metric(gateway, 'patchgate_limit_store_up')) === 0);
+  const caller = await StayingCaller.connect(gateway);
+  const statuses: number[] = [];
+  for (let asked = 0; asked < 6; asked++) statuses.push((await caller.ask()).status);
+  t.same(statuses, [200, 200, 200, 200, 200, 429]);
+  caller.close();
+});
