@@ -15,6 +15,7 @@ import {
   reportManyNames,
   reportRevocation,
   reportRotation,
+  reportSharedLimits,
   reportSwaps,
   reportUpgrades,
 } from './reports.ts';
@@ -70,6 +71,7 @@ async function reportApart(): Promise<void> {
   if (wanted('large model')) await reportLargeModel();
   if (wanted('server names')) await reportManyNames();
   if (wanted('revocation')) await reportRevocation();
+  if (wanted('shared-limits')) await reportSharedLimits();
   if (wanted('upgrades')) await reportUpgrades(Number(values.upgrades));
   if (wanted('long stream')) await reportLongStream(seconds);
   if (wanted('workers')) await reportWorkers(rounds);
@@ -127,6 +129,7 @@ const APART = [
   'large model',
   'server names',
   'revocation',
+  'shared-limits',
   'upgrades',
   'long stream',
   'workers',

@@ -9,6 +9,7 @@ import { manyNames } from './many-names.ts';
 import { median, print } from './print.ts';
 import { revokeHalfWay } from './revocation.ts';
 import { rotate } from './rotation.ts';
+import { costOfClaims, overshoot, waitsAcrossPause } from './shared-limits.ts';
 import { abortUpgrades } from './upgrades.ts';
 import type { Yard } from './yard.ts';
 
@@ -118,6 +119,26 @@ export async function reportRevocation(): Promise<void> {
   );
   print(`                       ${body}`);
   print(`  the node             ${mib(nodeBytes)} MiB, then ${nodeEnd}`);
+}
+
+export async function reportSharedLimits(): Promise<void> {
+  print(`\nlimits shared through Redis: µs of a claim with its release, waited for alone; CPU of 32 at once`);
+  for (const { name, medianUs, gatewayCpuUs, redisCpuUs } of await costOfClaims())
+    print(
+      `  ${name.padEnd(29)}${medianUs.toFixed(1).padStart(7)}   gateway ${gatewayCpuUs.toFixed(1).padStart(5)}   Redis ${redisCpuUs.toFixed(1).padStart(5)}`,
+    );
+  print(`  three gateways, asked for more than there is`);
+  for (const { name, limit, passed } of await overshoot())
+    print(
+      `  ${name.padEnd(29)}${passed.toFixed(name === 'MiB' ? 2 : 0)} of ${limit}, ${((passed / limit - 1) * 100).toFixed(2)} %`,
+    );
+  const { before, paused, backMs } = await waitsAcrossPause();
+  print(`  Redis stopped for 3 s, onFailure: deny`);
+  for (const [name, { requests, p99Ms, slowestMs }] of Object.entries({ before, stopped: paused }))
+    print(
+      `  ${name.padEnd(29)}p99 ${p99Ms.toFixed(1)} ms, slowest ${slowestMs.toFixed(1)} ms of ${requests} requests`,
+    );
+  print(`  shared again                 ${backMs.toFixed(0)} ms after it went on`);
 }
 
 export async function reportUpgrades(count: number): Promise<void> {
