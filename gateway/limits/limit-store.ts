@@ -105,6 +105,7 @@ export class LimitStore {
 
   /** Nothing when there was no answer; what it would have been, if it comes after all, is given back. */
   async claim(claim: StoreClaim): Promise<StoreAnswer | undefined> {
+    if (!this.isUp) return undefined;
     const place = claim.limits.concurrent === undefined ? '' : `${this.#name}:${this.#nextPlace++}`;
     const onLate = (numbers: readonly number[]): void => this.#giveBackLate(claim, place, numbers);
     const reply = await this.#run(CLAIM, keysOf(claim.key), claimArguments(claim, place), onLate);

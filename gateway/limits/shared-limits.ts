@@ -190,7 +190,7 @@ class SharedLease implements LimitLease {
   async #refill(pool: BytePool, nowMs: number): Promise<Spent> {
     const answer = await pool.fill();
     if (this.#released) return undefined;
-    if (answer === undefined) return this.#spendInstead(nowMs);
+    if (answer === undefined) return this.#spendInstead(pool, nowMs);
     if (answer.kind === 'refusal' && pool.balance < 0) {
       const { waitMs, left } = answer;
       return { kind: 'refusal', backend: 'redis', limit: 'bytes', waitMs, left };
@@ -199,12 +199,15 @@ class SharedLease implements LimitLease {
     return undefined;
   }
 
-  #spendInstead(nowMs: number): Spent {
+  #spendInstead(pool: BytePool, nowMs: number): Spent {
     const { holder, limits } = this.#claim;
     const piece = limits.bytes === undefined ? 0 : pieceBytes(limits.bytes);
-    const spent = this.#limits.spendInstead(holder, limits, piece, nowMs);
-    if (spent === undefined) this.paidBytes += piece;
-    return spent;
+    const debt = Math.max(0, -pool.balance);
+    const spent = this.#limits.spendInstead(holder, limits, debt + piece, nowMs);
+    if (spent !== undefined) return spent;
+    pool.add(debt);
+    this.paidBytes += piece;
+    return undefined;
   }
 }
 

@@ -55,13 +55,13 @@ export const metricTable = {
   limitStoreUp: {
     name: 'patchgate_limit_store_up',
     type: 'gauge',
-    labels: [],
+    labels: ['store'],
     help: 'Whether the Redis that shares limits decides them (1), or `gateway.state.onFailure` does (0); only where one is named.',
   },
   limitStoreGateways: {
     name: 'patchgate_limit_store_gateways',
     type: 'gauge',
-    labels: [],
+    labels: ['store'],
     help: 'Processes that share limits, as far as was known last: while Redis is away each has its part of them.',
   },
   limitStoreFailures: {

@@ -183,8 +183,8 @@ class RegistryMetrics implements Metrics {
   }
 
   limitStore(isUp: boolean, gateways: number, failures: Readonly<Record<string, number>>): void {
-    this.#tallies.limitStoreUp.cell().value = isUp ? 1 : 0;
-    this.#tallies.limitStoreGateways.cell().value = gateways;
+    this.#tallies.limitStoreUp.cell('redis').value = isUp ? 1 : 0;
+    this.#tallies.limitStoreGateways.cell('redis').value = gateways;
     for (const [reason, count] of Object.entries(failures))
       this.#tallies.limitStoreFailures.cell(reason).value = count;
   }

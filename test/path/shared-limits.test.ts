@@ -102,7 +102,9 @@ async function underFaults(
 
 async function untilShared({ gateways }: SharedStage): Promise<boolean> {
   return until(async () => {
-    const states = await Promise.all(gateways.map((each) => metric(each, 'patchgate_limit_store_up')));
+    const states = await Promise.all(
+      gateways.map((each) => metric(each, 'patchgate_limit_store_up{store="redis"}')),
+    );
     return states.every((each) => each === 1);
   });
 }
@@ -125,7 +127,7 @@ for (const [fault, breakIt] of [
     t.ok(Math.max(...answers.map(({ ms }) => ms)) < MOST_MS);
     for (const each of stage.gateways) {
       t.ok((await decided(each, 'admitted', 'local')) > 0);
-      t.equal(await metric(each, 'patchgate_limit_store_up'), 0);
+      t.equal(await metric(each, 'patchgate_limit_store_up{store="redis"}'), 0);
     }
     await mend(stage);
     t.ok(await untilShared(stage));
@@ -176,7 +178,7 @@ t.test('local: the parts of all gateways together are the limit', { skip }, asyn
   t.ok(
     await until(async () => {
       const states = await Promise.all(
-        stage.gateways.map((each) => metric(each, 'patchgate_limit_store_up')),
+        stage.gateways.map((each) => metric(each, 'patchgate_limit_store_up{store="redis"}')),
       );
       return states.every((each) => each === 0);
     }),
@@ -215,7 +217,7 @@ t.test('a gateway without Redis from the start counts for itself', { skip }, asy
   const [gateway] = stage.gateways;
   if (gateway === undefined) throw new Error('no gateway');
   await stage.redis.kill();
-  await until(async () => (await metric(gateway, 'patchgate_limit_store_up')) === 0);
+  await until(async () => (await metric(gateway, 'patchgate_limit_store_up{store="redis"}')) === 0);
   const caller = await StayingCaller.connect(gateway);
   const statuses: number[] = [];
   for (let asked = 0; asked < 6; asked++) statuses.push((await caller.ask()).status);

@@ -41,7 +41,9 @@ export async function setSharedStage(t: Test, options: SharedOptions): Promise<S
     );
   }
   const knowAll = async (): Promise<boolean> => {
-    const known = await Promise.all(gateways.map((stage) => metric(stage, 'patchgate_limit_store_gateways')));
+    const known = await Promise.all(
+      gateways.map((stage) => metric(stage, 'patchgate_limit_store_gateways{store="redis"}')),
+    );
     return known.every((each) => each === count);
   };
   if (onFailure === 'local' && !(await until(knowAll)))

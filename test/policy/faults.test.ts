@@ -60,6 +60,14 @@ const GATEWAY_ROWS: readonly Row[] = [
     '6:23 gateway.etcd.endpoints[0]: "…@10.0.0.8:2379" cannot be read (expected http://host:port or https://host:port)',
   ],
   [
+    'how limits are shared',
+    '  admin:',
+    `  state: { redis: 'redis://:secret@10.0.0.9:6379', prefix: 'a{b}', onFailure: hope }
+  admin:`,
+    '5:60 gateway.state.prefix: has the wrong form (expected up to 64 letters, digits and : . _ -)',
+    '5:79 gateway.state.onFailure: has a value that does not exist (expected local, deny, allow)',
+  ],
+  [
     'two listeners with one name and one address',
     '  admin:',
     '    - { name: edge, address: 127.0.0.1:8443 }\n  admin:',
