@@ -235,7 +235,9 @@ const route = z.strictObject({
     .prefault('end')
     .describe('A running stream whose token expires: `end`, `grace 30s`, or `finish`.'),
   stream: stream.optional(),
-  limits: limits.optional().describe('Counted by each gateway for itself, or in `gateway.state.redis` for all; beyond them 429.'),
+  limits: limits
+    .optional()
+    .describe('Counted by each gateway for itself, or in `gateway.state.redis` for all; beyond them 429.'),
   upgrade: z
     .enum(['websocket'])
     .optional()

@@ -40,6 +40,7 @@ export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial
   return deny('limits', code, detail, {
     rule: `limits.${limit}`,
     retryAfterS,
+    ...(backend === 'none' && { cause: 'Redis cannot be asked (gateway.state.onFailure: deny)' }),
     quotaLines: refusalLines(admission, refusal, retryAfterS),
   });
 }

@@ -152,6 +152,17 @@ t.test('a gateway that was killed frees its places when its leases end', { skip 
   granted(await claimOf(other, limits));
 });
 
+t.test('a place is held for as long as it is used', { skip }, async (t) => {
+  const stage = await setRedisStage(t);
+  const store = await stage.store();
+  const { place } = granted(await claimOf(store, { concurrent: 1 }));
+  const key = `${store.keyOf('h')}:places`;
+  const first = Number(await stage.client.zscore(key, place));
+  t.ok(await until(async () => Number(await stage.client.zscore(key, place)) > first, LEASE_MS));
+  store.leave(store.keyOf('h'), place);
+  t.ok(await until(async () => (await stage.client.exists(key)) === 0));
+});
+
 /** What may stand in a key that nobody of us wrote; each is followed by a claim that has to be let in. */
 const rubbish: Readonly<Record<string, (name: string) => readonly string[]>> = {
   'a text': (name) => ['SET', name, 'rubbish'],

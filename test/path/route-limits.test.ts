@@ -121,6 +121,21 @@ t.test('a byte budget refuses what it cannot hold, and ends what has used it up'
   );
 });
 
+t.test('a fast stream ends with the read that is over its budget, not a second later', async (t) => {
+  let got = 0;
+  const node = await rawNode(t, (_socket, text) => {
+    got = text.length;
+  });
+  const stage = await setStage(t, { nodes: [node.address], routes: route('{ bytes: 1MiB/d }') });
+  const socket = await stage.connect();
+  const head = put(await tokenOf(stage), 0).replace('Content-Length: 0', 'Transfer-Encoding: chunked');
+  const piece = Buffer.alloc(64 * 1024);
+  const body = Array.from({ length: 128 }, () => [Buffer.from('10000\r\n'), piece, Buffer.from('\r\n')]);
+  const ended = await exchange(socket, Buffer.concat([Buffer.from(head), ...body.flat()]));
+  t.match(ended, /^HTTP\/1\.1 429 .*"code":"bytes-exhausted"/s);
+  t.ok(got < 1.3 * 1024 * 1024, `${got} bytes of 8 MiB`);
+});
+
 /** Ways a request may end; each leaves its place to the next one. */
 const endings: Readonly<Record<string, (stage: Stage, socket: TLSSocket, token: string) => Promise<void>>> = {
   'an answer': async (_stage, socket, token) => void (await exchange(socket, get(token), isAnswered)),

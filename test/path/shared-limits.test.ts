@@ -150,6 +150,9 @@ for (const [fault, breakIt] of [
     for (const { text } of answers.filter(({ status }) => status === 503).slice(0, 3))
       t.match(text, /\r\nRetry-After: 1\r\n.*"code":"limits-unavailable"/s);
     t.ok(Math.max(...answers.map(({ ms }) => ms)) < MOST_MS);
+    const [gateway] = stage.gateways;
+    const denied = (await gateway?.log(1))?.find((line) => line['http.response.status_code'] === 503);
+    t.match(denied, { 'decision.step': 'limits', 'denial.code': 'limits-unavailable' });
     await mend(stage);
     t.ok(await untilShared(stage));
     t.equal(withStatus(await askTogether(stage, 1, (asked) => asked < 1), 200), 3);
