@@ -162,7 +162,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#context.streams.add(this.#reexamination, this.#changes);
     this.#transfer = new Transfer(
       this.#context,
-      { caller, head, admission, lease, account, streamIdleMs },
+      { caller, head, admission, lease, quotaLines: this.#quotaLines, account, streamIdleMs },
       this,
     );
     this.#transfer.begin();

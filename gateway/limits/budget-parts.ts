@@ -11,6 +11,10 @@ const PIECE_BYTES = 1024 * 1024;
 const CHUNKS_IN_BUDGET = 64;
 const PIECES_IN_CHUNK = 4;
 
+/** Small enough that a few gateways stay within a hundredth of the budget. */
+const SLACKS_IN_BUDGET = 1024;
+const SLACK_BYTES = 64 * 1024;
+
 /** Bytes a gateway takes at once for one holder. */
 export function chunkBytes({ count }: Rate): number {
   return Math.max(1, Math.min(CHUNK_BYTES, Math.floor(count / CHUNKS_IN_BUDGET)));
@@ -19,4 +23,9 @@ export function chunkBytes({ count }: Rate): number {
 /** Bytes a stream pays for ahead. */
 export function pieceBytes(budget: Rate): number {
   return Math.max(1, Math.min(PIECE_BYTES, Math.floor(chunkBytes(budget) / PIECES_IN_CHUNK)));
+}
+
+/** Bytes a budget may be over before streams end: the answer to an upload that used it up goes through, and is owed. */
+export function slackBytes({ count }: Rate): number {
+  return Math.min(SLACK_BYTES, Math.floor(count / SLACKS_IN_BUDGET));
 }

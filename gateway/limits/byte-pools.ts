@@ -60,6 +60,10 @@ export class BytePool {
     this.key = key;
   }
 
+  get budget(): Rate {
+    return this.#budget;
+  }
+
   get balance(): number {
     return this.#balance;
   }

@@ -3,7 +3,7 @@
 import { CellRates } from '../core/cell-rates.ts';
 import type { Rate } from '../core/units.ts';
 import type { LimitName, Quotas } from '../policy/policy.ts';
-import { pieceBytes } from './budget-parts.ts';
+import { pieceBytes, slackBytes } from './budget-parts.ts';
 import {
   type LimitClaim,
   type LimitLease,
@@ -104,8 +104,8 @@ class LocalLease implements LimitLease {
   spend(totalBytes: number, nowMs: number): Spent {
     if (this.#budget === undefined || totalBytes <= this.paidBytes) return undefined;
     this.#settle(this.#budget, totalBytes, nowMs);
-    const waitMs = this.#bytes.waitMs(this.#holder, this.#budget, 0, nowMs);
-    if (waitMs > 0) return refused('bytes', waitMs, 0);
+    if (this.#bytes.waitMs(this.#holder, this.#budget, -slackBytes(this.#budget), nowMs) > 0)
+      return refused('bytes', this.#bytes.waitMs(this.#holder, this.#budget, 0, nowMs), 0);
     const left = this.#bytes.left(this.#holder, this.#budget, nowMs);
     this.#settle(this.#budget, totalBytes + Math.min(left, pieceBytes(this.#budget)), nowMs);
     return undefined;

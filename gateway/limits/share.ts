@@ -13,7 +13,7 @@ export function shareOf({ requests, concurrent, bytes }: Quotas, gateways: numbe
 }
 
 /** Less than one in its time is one in a longer time: 1/h of three gateways is one in three hours. */
-function rateShare({ count, perMs }: Rate, gateways: number): Rate {
+export function rateShare({ count, perMs }: Rate, gateways: number): Rate {
   return count >= gateways
     ? { count: count / gateways, perMs }
     : { count: 1, perMs: (perMs * gateways) / count };

@@ -1,7 +1,8 @@
 /** The limits of routes, counted in Redis for all gateways together; while it is away, as the policy says. */
 
+import type { Rate } from '../core/units.ts';
 import type { LimitName, Quotas, SharedState } from '../policy/policy.ts';
-import { pieceBytes } from './budget-parts.ts';
+import { pieceBytes, slackBytes } from './budget-parts.ts';
 import { type BytePool, BytePools } from './byte-pools.ts';
 import type { LimitStore, StoreAnswer } from './limit-store.ts';
 import {
@@ -14,7 +15,7 @@ import {
   type Spent,
 } from './limits-backend.ts';
 import type { LocalLimits } from './local-limits.ts';
-import { shareOf } from './share.ts';
+import { rateShare, shareOf } from './share.ts';
 
 /** When Redis may be there again. */
 const AWAY_WAIT_MS = 1000;
@@ -58,11 +59,11 @@ export class SharedLimits implements LimitsBackend {
   }
 
   /** The budget where Redis cannot be asked for more of it. */
-  spendInstead(holder: string, { bytes }: Quotas, amount: number, nowMs: number): Spent {
-    if (bytes === undefined || this.onFailure === 'allow') return undefined;
+  spendInstead(holder: string, budget: Rate, bytes: number, nowMs: number): Spent {
+    if (this.onFailure === 'allow') return undefined;
     if (this.onFailure === 'deny') return unavailable('bytes');
-    const share = shareOf({ bytes }, this.#store.state.gateways).bytes ?? bytes;
-    return this.#local.takeBytes(holder, share, amount, nowMs);
+    const share = rateShare(budget, this.#store.state.gateways);
+    return this.#local.takeBytes(holder, share, bytes, nowMs);
   }
 
   leave(holder: string, key: string, place: string): void {
@@ -139,7 +140,7 @@ class SharedLease implements LimitLease {
   readonly backend = 'redis';
   readonly left: LimitsLeft;
   readonly #limits: SharedLimits;
-  readonly #claim: LimitClaim;
+  readonly #holder: string;
   readonly #key: string;
   readonly #place: string;
   readonly #pool: BytePool | undefined;
@@ -148,9 +149,9 @@ class SharedLease implements LimitLease {
   #released = false;
   paidBytes: number;
 
-  constructor(limits: SharedLimits, claim: LimitClaim, { key, place, pool, paidBytes, left }: Granted) {
+  constructor(limits: SharedLimits, { holder }: LimitClaim, { key, place, pool, paidBytes, left }: Granted) {
     this.#limits = limits;
-    this.#claim = claim;
+    this.#holder = holder;
     this.#key = key;
     this.#place = place;
     this.#pool = pool;
@@ -174,7 +175,7 @@ class SharedLease implements LimitLease {
     const unused = Math.max(0, this.#pooledBytes - totalBytes);
     this.#pool?.add(unused - Math.max(0, totalBytes - this.paidBytes));
     this.#pool?.leave(nowMs);
-    this.#limits.leave(this.#claim.holder, this.#key, this.#place);
+    this.#limits.leave(this.#holder, this.#key, this.#place);
   }
 
   #pay(bytes: number): void {
@@ -183,15 +184,14 @@ class SharedLease implements LimitLease {
   }
 
   #payAhead(pool: BytePool): void {
-    const { bytes } = this.#claim.limits;
-    if (bytes !== undefined) this.#pay(this.paidBytes + pool.draw(pieceBytes(bytes)));
+    this.#pay(this.paidBytes + pool.draw(pieceBytes(pool.budget)));
   }
 
   async #refill(pool: BytePool, nowMs: number): Promise<Spent> {
     const answer = await pool.fill();
     if (this.#released) return undefined;
     if (answer === undefined) return this.#spendInstead(pool, nowMs);
-    if (answer.kind === 'refusal' && pool.balance < 0) {
+    if (answer.kind === 'refusal' && pool.balance < -slackBytes(pool.budget)) {
       const { waitMs, left } = answer;
       return { kind: 'refusal', backend: 'redis', limit: 'bytes', waitMs, left };
     }
@@ -200,10 +200,9 @@ class SharedLease implements LimitLease {
   }
 
   #spendInstead(pool: BytePool, nowMs: number): Spent {
-    const { holder, limits } = this.#claim;
-    const piece = limits.bytes === undefined ? 0 : pieceBytes(limits.bytes);
+    const piece = pieceBytes(pool.budget);
     const debt = Math.max(0, -pool.balance);
-    const spent = this.#limits.spendInstead(holder, limits, debt + piece, nowMs);
+    const spent = this.#limits.spendInstead(this.#holder, pool.budget, debt + piece, nowMs);
     if (spent !== undefined) return spent;
     pool.add(debt);
     this.paidBytes += piece;

@@ -26,6 +26,8 @@ export interface Cargo {
   readonly head: RequestHead;
   readonly admission: Admission;
   readonly lease: LimitLease | undefined;
+  /** What the answer says of the limits of its route: field lines, CRLF behind each. */
+  readonly quotaLines: string;
   readonly account: Account;
   /** Without a byte in either direction. */
   readonly streamIdleMs: number;

@@ -13,7 +13,6 @@ import { CALLER_GONE, type EndedBy } from './account.ts';
 import type { Cargo, TransferContext } from './cargo.ts';
 import { Download, type DownloadWatcher } from './download.ts';
 import { CONTINUE_TEXT, upstreamText } from './heads.ts';
-import { quotaLines } from './quota-lines.ts';
 import { Recourse } from './recourse.ts';
 import { isSupervised, Supervision, type SupervisionWatcher } from './supervision.ts';
 import { TUNNEL_RULES, Upload, type UploadWatcher, uploadRules } from './upload.ts';
@@ -116,13 +115,12 @@ export class Transfer
 
   onNode(node: NodeConnection, url: string): void {
     if (this.#stopped) return;
-    const { caller, head, admission, lease, account } = this.#cargo;
+    const { caller, head, admission, quotaLines, account } = this.#cargo;
     this.#node = node;
     account.node = url;
     const hasBody = head.framing.kind !== 'none';
-    const quotas = quotaLines(admission, lease);
     const pace = this.#supervision?.taking;
-    this.#download = new Download(caller, node, head, admission.route, this, quotas, pace);
+    this.#download = new Download(caller, node, head, admission.route, this, quotaLines, pace);
     const text = upstreamText(head, admission, account.requestId, this.#context.traces);
     node.begin(head.method, text, hasBody, this.#download);
     if (hasBody) this.#startUpload(node);

@@ -104,6 +104,14 @@ t.test(
   },
 );
 
+t.test('an upload that uses the budget up gets a little more for its answer', { skip }, async (t) => {
+  const sharing = await share(t);
+  const quotas: Quotas = { bytes: { count: MIB, perMs: DAY_MS } };
+  const upload = lease(await ask(sharing, quotas, MIB));
+  t.equal(await upload.spend(MIB + 100, now()), undefined);
+  t.match(await upload.spend(MIB + 2000, now()), { kind: 'refusal', backend: 'redis', limit: 'bytes' });
+});
+
 t.test('streams of one holder wait for one answer', { skip }, async (t) => {
   const sharing = await share(t);
   const quotas: Quotas = { bytes: { count: 100_000, perMs: DAY_MS } };

@@ -121,6 +121,14 @@ t.test('a byte budget refuses what it cannot hold, and ends what has used it up'
   );
 });
 
+t.test('an upload that uses the budget up gets its answer, and nothing comes after it', async (t) => {
+  const stage = await stageOf(t, '{ bytes: 1MiB/d }', () => OK);
+  const token = await tokenOf(stage);
+  const answer = await ask(stage, `${put(token, 1 << 20)}${'x'.repeat((1 << 20) - 4)}\r\n\r\n`);
+  t.match(answer, /^HTTP\/1\.1 200 .*ok$/s);
+  t.match(await ask(stage, get(token)), /^HTTP\/1\.1 429 /);
+});
+
 t.test('a fast stream ends with the read that is over its budget, not a second later', async (t) => {
   let got = 0;
   const node = await rawNode(t, (_socket, text) => {
