@@ -36,7 +36,7 @@ export type StoreAnswer =
 
 export interface StoreState {
   readonly isUp: boolean;
-  /** Processes that share the limits, as far as was known last. */
+  /** Gateways that share the limits, as far as was known last. */
   readonly gateways: number;
   readonly failures: Readonly<Record<StoreFailure, number>>;
 }

@@ -62,7 +62,7 @@ export const metricTable = {
     name: 'patchgate_limit_store_gateways',
     type: 'gauge',
     labels: ['store'],
-    help: 'Processes that share limits, as far as was known last: while Redis is away each has its part of them.',
+    help: 'Gateways that share limits, as far as was known last: while Redis is away each has its part of them.',
   },
   limitStoreFailures: {
     name: 'patchgate_limit_store_failures_total',
