@@ -16,6 +16,8 @@ export class SteadyCaller {
   connections = 0;
   /** What became of requests that got no whole answer of 200, and of connections that were none. */
   readonly failures: string[] = [];
+  /** Connections that were reset before anything could be asked. */
+  resets = 0;
   readonly ended: Promise<void>;
   readonly #options: SteadyOptions;
   #isStopped = false;
@@ -36,7 +38,12 @@ export class SteadyCaller {
     while (!this.#isStopped) {
       try {
         if (socket === undefined) {
-          socket = await connect();
+          socket = await connect().catch((error: NodeJS.ErrnoException) => {
+            if (error.code !== 'ECONNRESET') throw error;
+            this.resets += 1;
+            return undefined;
+          });
+          if (socket === undefined) continue;
           this.connections += 1;
         }
         const isLast = await ask(socket, isFresh);
