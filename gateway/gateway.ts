@@ -21,7 +21,7 @@ import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
 import { describeLists, describePolicy } from './policy/describe.ts';
-import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
+import { LivePolicy, type LoadedPolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
 import { type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
 import type { PolicySources } from './policy/sources.ts';
@@ -59,14 +59,14 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   if (memory === undefined) options.log.warn({}, 'callers are read into a new buffer each time');
   const streams = new RunningStreams();
   const sources = followSources(options.log, metrics, streams);
-  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { sources });
+  const { policy, faults, ...read } = await loadPolicy(options.policyFolder, Date.now(), { sources });
   if (policy === undefined || faults.length > 0) {
     sources.close();
     streams.close();
     return { faults };
   }
   const { lookup = systemLookup } = options;
-  const gateway = new Gateway(options, policy, { metrics, streams, sources, memory, lookup });
+  const gateway = new Gateway(options, { ...read, policy }, { metrics, streams, sources, memory, lookup });
   await gateway.start();
   return { gateway, faults };
 }
@@ -105,13 +105,14 @@ export class Gateway {
   #draining = false;
   #stopped = false;
 
-  constructor({ policyFolder, log }: GatewayOptions, policy: Policy, first: FirstParts) {
+  constructor({ policyFolder, log }: GatewayOptions, loaded: LoadedPolicy, first: FirstParts) {
+    const { policy } = loaded;
     this.#log = log;
     this.#sources = first.sources;
     this.#streams = first.streams;
     this.#memory = first.memory;
     this.#metrics = first.metrics;
-    this.#live = new LivePolicy(policyFolder, policy, first.sources, Date.now, (outcome) =>
+    this.#live = new LivePolicy(policyFolder, loaded, first.sources, Date.now, (outcome) =>
       this.#onReload(outcome),
     );
     this.#certificates = new CertificateKeeper({
@@ -155,11 +156,11 @@ export class Gateway {
       policyStatus: () => this.#status(),
       nodes: () => this.#pools.statuses,
       setDrained: (upstream, node, drained) => this.#pools.setDrained(upstream, node, drained),
-      ready: () => !this.#draining,
+      ready: () => !this.#draining && this.#sources.tenants.isReady,
       reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
     });
     this.#sweep = setInterval(() => this.#deadlines.sweep(performance.now()), SWEEP_MS);
-    this.#observe(policy, true);
+    this.#tell(this.#live.outcome);
   }
 
   /** Where each listener is bound, by its name. */
@@ -186,6 +187,7 @@ export class Gateway {
     );
     const admin = `${this.#adminAddress.host}:${this.#adminAddress.port}`;
     this.#log.info({ listeners, admin, generation: this.#live.current.generation }, 'the gateway is up');
+    this.#live.follow();
   }
 
   /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */
@@ -267,16 +269,17 @@ export class Gateway {
     };
   }
 
-  #onReload({ successful, policy, faults }: ReloadOutcome): void {
-    for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
-    this.#observe(policy, successful);
+  #onReload(outcome: ReloadOutcome): void {
+    const { policy, faults } = outcome;
+    this.#tell(outcome);
     void this.#certificates.follow();
     this.#streams.examineSoon();
     this.#pools.follow(upstreamsOf(policy));
     this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
   }
 
-  #observe({ generation, loadedAtMs }: Policy, successful: boolean): void {
+  #tell({ successful, policy: { generation, loadedAtMs }, news }: ReloadOutcome): void {
+    for (const fault of news) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
     this.#metrics.policyRead(generation, successful, loadedAtMs / 1000);
   }
 
@@ -289,6 +292,7 @@ export class Gateway {
 
   #status(): object {
     const faults = [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
-    return { ...describePolicy(this.#live.current), faults: faults.map(formatFault) };
+    const { state } = this.#sources.tenants;
+    return { ...describePolicy(this.#live.current, state), faults: faults.map(formatFault) };
   }
 }

@@ -88,6 +88,12 @@ export const metricTable = {
     labels: [],
     help: 'When the policy was last loaded without a fault.',
   },
+  etcdTenants: {
+    name: 'patchgate_etcd_tenants_current',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the tenants in etcd are followed (1), or the last good ones or none are in force as it is away (0).',
+  },
   addressPrefixes: {
     name: 'patchgate_address_prefixes',
     type: 'gauge',

@@ -88,6 +88,8 @@ export interface Metrics {
   nodes(nodes: readonly NodeState[]): void;
   /** The policy was read, at the start too; `generation` is the one in force now. */
   policyRead(generation: number, successful: boolean, atSeconds: number): void;
+  /** The tenants in etcd are what it has, or it is away. */
+  etcdTenants(isCurrent: boolean): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
   text(accept?: string): Promise<MetricsText>;
 }
@@ -231,6 +233,10 @@ class RegistryMetrics implements Metrics {
     this.#tallies.policyGeneration.cell().value = generation;
     this.#tallies.reloadSuccessful.cell().value = successful ? 1 : 0;
     if (successful) this.#tallies.reloadSuccessTime.cell().value = atSeconds;
+  }
+
+  etcdTenants(isCurrent: boolean): void {
+    this.#tallies.etcdTenants.cell().value = isCurrent ? 1 : 0;
   }
 
   async text(accept = ''): Promise<MetricsText> {

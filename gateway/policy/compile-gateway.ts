@@ -7,6 +7,7 @@ import type { GatewayFile } from './gateway-file.ts';
 import type { GatewaySettings, ListenerSettings } from './policy.ts';
 import type { Places } from './yaml-file.ts';
 
+type EtcdFile = NonNullable<GatewayFile['gateway']['etcd']>;
 type ListenerFile = GatewayFile['gateway']['listeners'][number];
 
 /** Relative paths start at the file. Faults are what no single key can show. */
@@ -36,11 +37,15 @@ export function compileGateway(
       lingerMs: timeouts.linger,
       drainMs: timeouts.drain,
     },
-    ...(gateway.etcd !== undefined && { etcd: gateway.etcd }),
+    ...(gateway.etcd !== undefined && { etcd: compileEtcd(gateway.etcd) }),
     ...(gateway.state !== undefined && { redis: gateway.state.redis }),
     accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(places.file), gateway.accessLog.file),
   };
   return { settings, faults: repeatedListeners(places, gateway.listeners) };
+}
+
+function compileEtcd({ endpoints, tenants }: EtcdFile): NonNullable<GatewaySettings['etcd']> {
+  return { endpoints, ...(tenants !== undefined && { tenants }) };
 }
 
 function compileListener(file: ListenerFile): ListenerSettings {

@@ -1,15 +1,23 @@
 /** A policy in force as the admin listener tells of it. */
 
+import type { EtcdState } from './etcd-tenants.ts';
 import type { Policy, Tenant } from './policy.ts';
 
 /** The members of `/policy` that come from the policy itself. */
-export function describePolicy({ generation, digest, loadedAtMs, tenants }: Policy): object {
+export function describePolicy(
+  { generation, digest, loadedAtMs, tenants }: Policy,
+  etcd?: EtcdState,
+): object {
   return {
     generation,
     digest,
     loaded_at: new Date(loadedAtMs).toISOString(),
-    tenants: [...tenants.values()].map(({ name, serverNames, routes }) => ({
+    ...(etcd !== undefined && {
+      etcd: { place: etcd.place, revision: etcd.revision, current: etcd.isRead && etcd.fault === undefined },
+    }),
+    tenants: [...tenants.values()].map(({ name, origin, serverNames, routes }) => ({
       name,
+      origin,
       server_names: serverNames,
       routes: routes.entries.map(({ route }) => route.name),
     })),

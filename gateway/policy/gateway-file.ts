@@ -74,6 +74,9 @@ function httpOrigin(text: string): string | undefined {
   return plain ? url.origin : undefined;
 }
 
+const keyPrefix = (text: string): string | undefined =>
+  /^\/(?:[A-Za-z0-9._-]+\/)+$/.test(text) ? text : undefined;
+
 export const gatewayFile = z.strictObject({
   gateway: z.strictObject({
     listeners: z.array(listener).min(1).max(100).describe('Addresses the gateway answers at.'),
@@ -104,7 +107,12 @@ export const gatewayFile = z.strictObject({
           .array(read(httpOrigin, 'http://host:port or https://host:port', withoutCredentials))
           .min(1)
           .max(16)
-          .describe('Members of the etcd that keeps address lists, asked in turn.'),
+          .describe('Members of the etcd that keeps lists or tenants, asked in turn.'),
+        tenants: read(keyPrefix, 'a prefix like /patchgate/tenants/')
+          .optional()
+          .describe(
+            'Prefix of tenants in etcd, beside those on disk: its key `<tenant>.yaml` is a text like that file.',
+          ),
       })
       .optional(),
   }),

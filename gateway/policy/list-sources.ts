@@ -1,6 +1,5 @@
 /** Where the lists of a tenant come from beside its own file: another file, etcd, Redis. */
 
-import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 import { UNREADABLE } from '../lists/file-feed.ts';
 import type { ListSource } from '../lists/list-registry.ts';
@@ -10,9 +9,14 @@ import type { PolicySources } from './sources.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** What lists are read with. */
-export interface ListServers extends Pick<GatewaySettings, 'etcd' | 'redis'> {
+export interface ListServers extends Pick<GatewaySettings, 'redis'> {
+  readonly etcd?: Pick<NonNullable<GatewaySettings['etcd']>, 'endpoints'>;
   readonly sources: PolicySources;
 }
+
+/** What is wrong with a path that `Places.pathOf` does not go. */
+export const LEAVES_FOLDER = 'leaves the folder of the tenants';
+export const EXPECTED_FOLDER = 'a path below it: this text is in etcd';
 
 /** As written; any of them, or several. */
 export interface WrittenSources {
@@ -58,7 +62,9 @@ function sourcesOf(
   faults: PolicyFault[],
 ): readonly ListSource[] {
   const sources: ListSource[] = [];
-  if (file !== undefined) sources.push({ kind: 'file', path: resolve(dirname(places.file), file) });
+  const filePath = file === undefined ? undefined : places.pathOf(file);
+  if (filePath !== undefined) sources.push({ kind: 'file', path: filePath });
+  else if (file !== undefined) faults.push(places.at([...path, 'file'], LEAVES_FOLDER, EXPECTED_FOLDER));
   if (etcd !== undefined && servers.etcd !== undefined)
     sources.push({ kind: 'etcd', endpoints: servers.etcd.endpoints, key: etcd });
   if (redis !== undefined && servers.redis !== undefined)

@@ -18,7 +18,7 @@ import type { Upstream } from './upstream.ts';
 export interface Policy {
   /** 1, 2, 3 …: rises by one with each reload that changed anything. */
   readonly generation: number;
-  /** SHA-256, hex, over the texts of every policy file read, in name order. */
+  /** SHA-256, hex, over the texts of every policy file read, in name order, then over those in etcd. */
   readonly digest: string;
   readonly loadedAtMs: number;
   readonly gateway: GatewaySettings;
@@ -38,8 +38,8 @@ export interface GatewaySettings {
   readonly admin: HostPort;
   readonly limits: GatewayLimits;
   readonly timeouts: GatewayTimeouts;
-  /** Where address lists in etcd are asked for. */
-  readonly etcd?: { readonly endpoints: readonly string[] };
+  /** Where lists in etcd are asked for, and the prefix of the tenants there. */
+  readonly etcd?: { readonly endpoints: readonly string[]; readonly tenants?: string };
   /** Where address lists in Redis are asked for. */
   readonly redis?: string;
   /** Absolute path of the access log, or `-` for standard output. */
@@ -87,6 +87,8 @@ export interface GatewayTimeouts {
 
 export interface Tenant {
   readonly name: string;
+  /** Where it is written. */
+  readonly origin: 'file' | 'etcd';
   /** SHA-256, hex, over the tenant's file and everything it refers to. */
   readonly digest: string;
   readonly places: RulePlaces;

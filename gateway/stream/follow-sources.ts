@@ -1,4 +1,4 @@
-/** What a policy follows while it is in force: lists and keys, whose changes are told to the log and to running streams. */
+/** What a policy follows while it is in force: tenants in etcd, lists and keys, whose changes are told to the log and to running streams. */
 
 import { formatFault } from '../core/fault.ts';
 import type { Log } from '../observe/log.ts';
@@ -15,6 +15,15 @@ export function followSources(log: Log, metrics: Metrics, streams: RunningStream
         log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
       if (faults.length === 0) log.info({ list: place }, 'a list was read');
       streams.examineSoon();
+    },
+    onTenants: ({ place, revision, fault }) => {
+      metrics.etcdTenants(fault === undefined);
+      if (fault !== undefined)
+        log.error(
+          { place, fault },
+          'the tenants in etcd cannot be read: what is known of them stays in force',
+        );
+      else log.info({ place, revision }, 'the tenants in etcd were read');
     },
     keys: {
       onFetch: (issuer, fault) => {

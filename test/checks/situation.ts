@@ -145,6 +145,7 @@ export function signClaims(changed: Readonly<Record<string, unknown>> = {}): Pro
 export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenant> = {}): Tenant {
   return {
     name: 'tenant-a',
+    origin: 'file',
     digest: '',
     places: new RulePlaces('a.yaml', 1, new Map()),
     claimNames: new Set(),
