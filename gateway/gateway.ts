@@ -16,7 +16,6 @@ import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
 import { LocalLimits } from './limits/local-limits.ts';
-import { type AccessLog, createAccessLog } from './observe/access-log.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics, type MetricsText } from './observe/metrics.ts';
@@ -29,6 +28,7 @@ import { type Lookup, systemLookup } from './relay/node-resolver.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools } from './relay/upstream-pools.ts';
 import { followSources } from './stream/follow-sources.ts';
+import { type Logs, openLogs } from './stream/logs.ts';
 import { RunningStreams } from './stream/running-streams.ts';
 import { Traces } from './stream/trace.ts';
 
@@ -65,8 +65,10 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
     streams.close();
     return { faults };
   }
-  const { lookup = systemLookup } = options;
-  const gateway = new Gateway(options, { ...read, policy }, { metrics, streams, sources, memory, lookup });
+  const logs = await openLogs(policy.gateway, { ...options, metrics });
+  const lookup = options.lookup ?? systemLookup;
+  const first = { metrics, streams, sources, memory, lookup, logs };
+  const gateway = new Gateway(options, { ...read, policy }, first);
   await gateway.start();
   return { gateway, faults };
 }
@@ -79,6 +81,7 @@ interface FirstParts {
   /** Where callers are read to, if they can be. */
   readonly memory: RecordMemory | undefined;
   readonly lookup: Lookup;
+  readonly logs: Logs;
 }
 
 /** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
@@ -90,7 +93,7 @@ export class Gateway {
   readonly #memory: RecordMemory | undefined;
   readonly #metrics: Metrics;
   readonly #certificates: CertificateKeeper;
-  readonly #accessLog: AccessLog;
+  readonly #logs: Logs;
   readonly #admin: Admin;
   readonly #deadlines = new Deadlines(performance.now());
   readonly #sweep: NodeJS.Timeout;
@@ -112,6 +115,7 @@ export class Gateway {
     this.#streams = first.streams;
     this.#memory = first.memory;
     this.#metrics = first.metrics;
+    this.#logs = first.logs;
     this.#live = new LivePolicy(policyFolder, loaded, first.sources, Date.now, (outcome) =>
       this.#onReload(outcome),
     );
@@ -119,10 +123,6 @@ export class Gateway {
       policy: () => this.#live.current,
       log,
       onChange: () => this.#streams.examineSoon(),
-    });
-    this.#accessLog = createAccessLog({
-      file: policy.gateway.accessLog,
-      onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
     });
     this.#pools = new UpstreamPools({
       llhttp: this.#llhttp,
@@ -140,7 +140,7 @@ export class Gateway {
       traces: new Traces(),
       limits: new LocalLimits(),
       metrics: this.#metrics,
-      accessLog: this.#accessLog,
+      ...this.#logs,
       draining: () => this.#draining,
     };
     this.#room = new Room({
@@ -213,7 +213,7 @@ export class Gateway {
         this.#log.warn({ connections }, 'connections are cut at the end of the drain time'),
     });
     this.stopNow();
-    await this.#accessLog.close();
+    await this.#logs.close();
     this.#log.info({}, 'the gateway has stopped');
   }
 
@@ -233,6 +233,7 @@ export class Gateway {
     this.#sources.close();
     this.#streams.close();
     void this.#admin.close();
+    void this.#logs.close();
   }
 
   #createListeners(policy: Policy): ReadonlyMap<string, Listener> {
@@ -292,7 +293,6 @@ export class Gateway {
 
   #status(): object {
     const faults = [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
-    const { state } = this.#sources.tenants;
-    return { ...describePolicy(this.#live.current, state), faults: faults.map(formatFault) };
+    return describePolicy(this.#live.current, this.#sources.tenants.state, faults);
   }
 }

@@ -154,6 +154,18 @@ export const metricTable = {
     labels: ['upstream', 'node'],
     help: 'The breaker of a node (of tenant/upstream): closed (0), half open (1), open (2).',
   },
+  auditLines: {
+    name: 'patchgate_audit_lines_total',
+    type: 'counter',
+    labels: ['outcome'],
+    help: 'Lines of the audit log that are on disk (written), and that were given up (lost).',
+  },
+  auditWritable: {
+    name: 'patchgate_audit_writable',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the audit log can be written (1) or not (0).',
+  },
   openConnections: {
     name: 'patchgate_open_connections',
     type: 'gauge',

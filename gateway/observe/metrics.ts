@@ -90,6 +90,8 @@ export interface Metrics {
   policyRead(generation: number, successful: boolean, atSeconds: number): void;
   /** The tenants in etcd are what it has, or it is away. */
   etcdTenants(isCurrent: boolean): void;
+  auditLines(outcome: 'written' | 'lost', lines: number): void;
+  auditWritable(isWritable: boolean): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
   text(accept?: string): Promise<MetricsText>;
 }
@@ -134,6 +136,7 @@ class RegistryMetrics implements Metrics {
     policyGeneration.cell();
     this.#tallies.bufferedBytes.cell();
     for (const action of ['paused', 'shed']) this.#tallies.bufferPressure.cell(action);
+    for (const outcome of ['written', 'lost']) this.#tallies.auditLines.cell(outcome);
     this.#tallies.reloadSuccessful.cell();
     this.#tallies.reloadSuccessTime.cell();
     this.#tallies.buildInfo.cell(version).value = 1;
@@ -237,6 +240,14 @@ class RegistryMetrics implements Metrics {
 
   etcdTenants(isCurrent: boolean): void {
     this.#tallies.etcdTenants.cell().value = isCurrent ? 1 : 0;
+  }
+
+  auditLines(outcome: 'written' | 'lost', lines: number): void {
+    this.#tallies.auditLines.cell(outcome).value += lines;
+  }
+
+  auditWritable(isWritable: boolean): void {
+    this.#tallies.auditWritable.cell().value = isWritable ? 1 : 0;
   }
 
   async text(accept = ''): Promise<MetricsText> {

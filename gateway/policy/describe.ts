@@ -1,12 +1,14 @@
 /** A policy in force as the admin listener tells of it. */
 
+import { formatFault, type PolicyFault } from '../core/fault.ts';
 import type { EtcdState } from './etcd-tenants.ts';
 import type { Policy, Tenant } from './policy.ts';
 
-/** The members of `/policy` that come from the policy itself. */
+/** The members of `/policy`. */
 export function describePolicy(
   { generation, digest, loadedAtMs, tenants }: Policy,
-  etcd?: EtcdState,
+  etcd: EtcdState | undefined,
+  faults: readonly PolicyFault[],
 ): object {
   return {
     generation,
@@ -21,6 +23,7 @@ export function describePolicy(
       server_names: serverNames,
       routes: routes.entries.map(({ route }) => route.name),
     })),
+    faults: faults.map(formatFault),
   };
 }
 

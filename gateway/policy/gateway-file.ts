@@ -92,6 +92,24 @@ export const gatewayFile = z.strictObject({
     accessLog: z
       .strictObject({ file: z.string().min(1).prefault('-').describe('JSON lines; `-` is standard output.') })
       .prefault({}),
+    audit: z
+      .strictObject({
+        file: z
+          .string()
+          .min(1)
+          .describe('Decisions of routes that ask for `publish` or `finetune`, as hash-chained JSON lines.'),
+        rotateAt: size(4096, 2 ** 40)
+          .prefault('100MiB')
+          .describe('A file that large is put aside, and the chain goes on in the next.'),
+        keep: count(1, 1_000_000).optional().describe('Files put aside that stay; all, unless given.'),
+        onFailure: z
+          .enum(['refuse', 'count'])
+          .prefault('refuse')
+          .describe(
+            'While it cannot be written: `refuse` answers 503 on these routes, `count` admits and counts.',
+          ),
+      })
+      .optional(),
     state: z
       .strictObject({
         redis: read(redisAddress, 'redis://host:port or rediss://host:port', withoutCredentials).describe(

@@ -44,6 +44,18 @@ export interface GatewaySettings {
   readonly redis?: string;
   /** Absolute path of the access log, or `-` for standard output. */
   readonly accessLog: string;
+  /** Absent: no audit log is kept. */
+  readonly audit?: AuditSettings;
+}
+
+export interface AuditSettings {
+  /** Absolute path. */
+  readonly file: string;
+  readonly rotateAtBytes: number;
+  /** Files put aside that stay; absent means all. */
+  readonly keep?: number;
+  /** What becomes of requests while it cannot be written: refused, or admitted and counted. */
+  readonly onFailure: 'refuse' | 'count';
 }
 
 export interface HostPort {
