@@ -36,6 +36,8 @@ export interface AuditEntry {
   readonly node?: string | undefined;
   readonly status?: number | undefined;
   readonly denialCode?: string | undefined;
+  /** What it would have been refused for, were its route not in shadow. */
+  readonly shadowCode?: string | undefined;
   readonly cause?: string | undefined;
   readonly endedBy?: string | undefined;
   /** Of the log's own events: what happened, in words. */
@@ -102,6 +104,7 @@ export function bodyOf(entry: AuditEntry): string {
     'upstream.node': known.node,
     'http.response.status_code': known.status,
     'denial.code': known.denialCode,
+    'shadow.code': known.shadowCode,
     cause: capped(known.cause),
     ended_by: known.endedBy,
     note: capped(known.note),

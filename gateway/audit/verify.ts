@@ -24,6 +24,7 @@ export interface Verification {
 
 const MOST_FAULTS = 100;
 const MOST_LINE_BYTES = 1 << 20;
+const PIECE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 
 /** Files in any order. Rejects when one cannot be read. `contains`: hashes that lines must have. */
@@ -135,7 +136,7 @@ interface FileLine {
 
 async function* linesOf(file: string): AsyncGenerator<FileLine> {
   let rest: Buffer = Buffer.alloc(0);
-  for await (const piece of createReadStream(file, { highWaterMark: MOST_LINE_BYTES })) {
+  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
     const bytes = rest.length === 0 ? (piece as Buffer) : Buffer.concat([rest, piece as Buffer]);
     let from = 0;
     for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {

@@ -138,6 +138,7 @@ export class Account {
       node: this.node,
       status,
       denialCode: denial?.code,
+      shadowCode: this.#shadowed?.code,
       cause: denial?.cause ?? cause ?? this.#shadowed?.cause,
       endedBy,
     };
