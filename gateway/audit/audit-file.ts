@@ -36,7 +36,7 @@ export async function openAuditFile(options: AuditFileOptions): Promise<OpenedFi
     const aside = await freeName(path, 'damaged');
     await rename(path, aside);
     notes.push(`${basename(path)} is damaged and stands aside as ${basename(aside)}: a new chain begins`);
-    return { file: new AuditFile(options, newChain(), 0), notes };
+    return { file: new AuditFile(options, newChain(), 0, false), notes };
   }
   if (tail?.torn !== undefined) {
     const aside = await freeName(path, 'torn');
@@ -44,7 +44,7 @@ export async function openAuditFile(options: AuditFileOptions): Promise<OpenedFi
     notes.push(`${tail.torn.length} bytes behind the last whole line stand aside as ${basename(aside)}`);
   }
   const head = tail?.head ?? (await headOfNewest(path)) ?? newChain();
-  return { file: new AuditFile(options, head, tail?.bytes ?? 0), notes };
+  return { file: new AuditFile(options, head, tail?.bytes ?? 0, tail?.torn !== undefined), notes };
 }
 
 export class AuditFile {
@@ -55,12 +55,13 @@ export class AuditFile {
   #handle: FileHandle | undefined;
   #inode: bigint | undefined;
   /** What stands behind `#bytes` is of a write that failed, or was put aside. */
-  #hasRest = true;
+  #hasRest: boolean;
 
-  constructor(options: AuditFileOptions, head: ChainHead, bytes: number) {
+  constructor(options: AuditFileOptions, head: ChainHead, bytes: number, hasRest: boolean) {
     this.#options = options;
     this.#head = head;
     this.#bytes = bytes;
+    this.#hasRest = hasRest;
   }
 
   /** The last line that is synced. */
@@ -70,8 +71,11 @@ export class AuditFile {
 
   /** Resolves when all lines are on disk; rejects when they are not, and then none of them counts. Never at once with itself. */
   async append(bodies: readonly string[]): Promise<void> {
-    if (this.#bytes >= this.#options.rotateAtBytes) await this.#rotate();
-    const handle = await this.#usableHandle();
+    let handle = await this.#usableHandle();
+    if (this.#bytes >= this.#options.rotateAtBytes) {
+      await this.#rotate();
+      handle = await this.#usableHandle();
+    }
     let head = this.#head;
     let text = '';
     for (const body of bodies) {

@@ -1,5 +1,6 @@
 /** The audit log: entries are chained, written and synced in groups, and whoever waits is told whether theirs is on disk. */
 
+import { setTimeout as wait } from 'node:timers/promises';
 import type { AuditFile } from './audit-file.ts';
 import type { ChainHead } from './chain.ts';
 import { type AuditEntry, bodyOf } from './entry.ts';
@@ -33,6 +34,7 @@ const RETRY_MS = 1000;
 /** A disk that takes longer does not write. */
 const STALL_MS = 5000;
 const HEAD_MS = 60_000;
+const CLOSE_MS = 2000;
 const MOST_WAITING_BYTES = 16 << 20;
 /** Written and synced together, so that one sync has an end. */
 const MOST_LINES = 1000;
@@ -85,13 +87,13 @@ export class FileAuditLog implements AuditLog {
     if (this.#retry === undefined) this.#begin();
   }
 
-  /** Writes what waits, if it can be, and closes the file. */
+  /** Writes what waits, if it can be within bounded time, and closes the file. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#retry);
     this.#retry = undefined;
     this.#begin();
-    await this.#writing;
+    await Promise.race([this.#writing, wait(CLOSE_MS, undefined, { ref: false })]);
     clearTimeout(this.#retry);
     clearInterval(this.#heads);
     this.#giveUp(this.#queue.length);

@@ -150,6 +150,16 @@ t.test(
   },
 );
 
+t.test('one that is moved away when it is due to be put aside is followed by another too', async (t) => {
+  const path = join(t.testdir({}), 'audit.jsonl');
+  const { log, record } = await openLog({ path, rotateAtBytes: 200 });
+  t.ok(await record(1));
+  await rename(path, `${path}.moved`);
+  t.ok(await record(2));
+  await log.close();
+  t.same(await whole(`${path}.moved`, path), { faults: [], lines: [2] });
+});
+
 t.test('a file that someone else writes to is not written to, until it is moved away', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const faults: (string | undefined)[] = [];
