@@ -74,6 +74,9 @@ function eclipsedBy(file: TenantReading, { place, fileName }: TenantText): Tenan
   };
 }
 
+/** Texts that are only found unchanged in one go: a fraction of a millisecond. */
+const UNCHANGED_AT_ONCE = 50;
+
 /** Between two tenants all other work has its turn. */
 async function readTexts(
   origin: Tenant['origin'],
@@ -81,9 +84,9 @@ async function readTexts(
   context: ReadingContext,
 ): Promise<readonly TenantReading[]> {
   const readings: TenantReading[] = [];
-  for (const each of texts) {
+  for (const [index, each] of texts.entries()) {
     const unchanged = readUnchanged(origin, each, context);
-    if (unchanged === undefined) await turn();
+    if (unchanged === undefined || index % UNCHANGED_AT_ONCE === 0) await turn();
     readings.push(unchanged ?? (await readTenant(origin, each, context)));
   }
   return readings;
