@@ -1,5 +1,7 @@
 /** One line of the audit log, before it has its place in the chain: plain data, so that it can be sent from one process to another. */
 
+import { jsonText } from '../core/json-text.ts';
+
 export interface AuditEntry {
   /**
    * `admitted`: it is going to a node. `ended`: what became of one that was admitted. `refused`: it went nowhere. The
@@ -62,59 +64,69 @@ export interface AuditedStream {
   readonly targetDigest?: string | undefined;
 }
 
-const VALUE_CHARACTERS = 2048;
-/** What `JSON.stringify` leaves as it is though a terminal or a line reader may act on it. */
-const ACTIVE = /[\u007f-\u009f\u2028\u2029]/g;
-
 /** The members of the line's JSON object, without braces; fields that are not known are left out. */
 export function bodyOf(entry: AuditEntry): string {
-  const { event, timeMs, stream, ...known } = entry;
-  const text = JSON.stringify({
-    time: new Date(timeMs).toISOString(),
-    event,
-    'request.id': known.requestId,
-    tenant: known.tenant,
-    route: known.route,
-    scope: known.scope,
-    'token.issuer': known.issuer,
-    'token.sub': capped(known.subject),
-    'token.jti': capped(known.tokenId),
-    'tls.client.hash.sha256': known.certificate,
-    'client.address': known.clientAddress,
-    'network.peer.address': known.peerAddress,
-    'http.request.method': known.method,
-    'url.path': capped(known.path),
-    model_id: capped(known.modelId),
-    version: capped(known.version),
-    'policy.digest': known.policyDigest,
-    'policy.generation': known.policyGeneration,
-    bytes_in: known.bytesIn,
-    bytes_out: known.bytesOut,
-    ...(stream !== undefined && {
-      'stream.id': stream.id,
-      'stream.base_version': stream.baseVersion,
-      'stream.target_version': stream.targetVersion,
-      'stream.base_digest': stream.baseDigest,
-      'stream.frames': stream.frames,
-      'stream.whole': stream.isWhole,
-      'stream.chain': stream.chain,
-      'stream.chain_checked': stream.isChainChecked,
-      'stream.target_digest': stream.targetDigest,
-    }),
-    'upstream.node': known.node,
-    'http.response.status_code': known.status,
-    'denial.code': known.denialCode,
-    'shadow.code': known.shadowCode,
-    cause: capped(known.cause),
-    ended_by: known.endedBy,
-    note: capped(known.note),
-  });
-  return text.slice(1, -1).replace(ACTIVE, escapeCharacter);
+  return (
+    `"time":"${new Date(entry.timeMs).toISOString()}","event":"${entry.event}"` +
+    askedBy(entry) +
+    askedFor(entry) +
+    (entry.stream === undefined ? '' : streamText(entry.stream)) +
+    text('upstream.node', entry.node) +
+    plain('http.response.status_code', entry.status) +
+    text('denial.code', entry.denialCode) +
+    text('shadow.code', entry.shadowCode) +
+    text('cause', entry.cause) +
+    text('ended_by', entry.endedBy) +
+    text('note', entry.note)
+  );
 }
 
-function capped(value: string | undefined): string | undefined {
-  return value !== undefined && value.length > VALUE_CHARACTERS ? value.slice(0, VALUE_CHARACTERS) : value;
+function askedBy(entry: AuditEntry): string {
+  return (
+    text('request.id', entry.requestId) +
+    text('tenant', entry.tenant) +
+    text('route', entry.route) +
+    text('scope', entry.scope) +
+    text('token.issuer', entry.issuer) +
+    text('token.sub', entry.subject) +
+    text('token.jti', entry.tokenId) +
+    text('tls.client.hash.sha256', entry.certificate) +
+    text('client.address', entry.clientAddress) +
+    text('network.peer.address', entry.peerAddress)
+  );
 }
 
-const escapeCharacter = (character: string): string =>
-  `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+function askedFor(entry: AuditEntry): string {
+  return (
+    text('http.request.method', entry.method) +
+    text('url.path', entry.path) +
+    text('model_id', entry.modelId) +
+    text('version', entry.version) +
+    text('policy.digest', entry.policyDigest) +
+    plain('policy.generation', entry.policyGeneration) +
+    plain('bytes_in', entry.bytesIn) +
+    plain('bytes_out', entry.bytesOut)
+  );
+}
+
+function streamText(stream: AuditedStream): string {
+  return (
+    text('stream.id', stream.id) +
+    plain('stream.base_version', stream.baseVersion) +
+    plain('stream.target_version', stream.targetVersion) +
+    text('stream.base_digest', stream.baseDigest) +
+    plain('stream.frames', stream.frames) +
+    plain('stream.whole', stream.isWhole) +
+    text('stream.chain', stream.chain) +
+    plain('stream.chain_checked', stream.isChainChecked) +
+    text('stream.target_digest', stream.targetDigest)
+  );
+}
+
+function text(key: string, value: string | undefined): string {
+  return value === undefined ? '' : `,"${key}":${jsonText(value)}`;
+}
+
+function plain(key: string, value: number | boolean | undefined): string {
+  return value === undefined ? '' : `,"${key}":${value}`;
+}
