@@ -1,8 +1,9 @@
 /** The way from the control plane to one data plane: little is under way at a time, and what waits is not kept, but found again. */
 
+import { readDataMessage } from './data-messages.ts';
 import { IdentityDesk, type IdentitySupply, type Outgoing } from './identity-desk.ts';
 import { Ledger, type LedgerOptions } from './ledger.ts';
-import { type Channel, type DataMessage, readDataMessage, type StoreName } from './messages.ts';
+import type { Channel, DataMessage, StoreName } from './messages.ts';
 import { messagesOf, type ParcelMessage, type PieceMessage } from './parcel.ts';
 
 export interface ControlLinkOptions extends LedgerOptions {

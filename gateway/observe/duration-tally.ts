@@ -1,8 +1,7 @@
 /** A histogram of durations as plain numbers: a duration costs two additions, the sums are made when it is scraped. */
 
-import { Histogram, type Registry } from 'prom-client';
 import { type Cell, Cells } from './cells.ts';
-import type { MetricRow } from './tally.ts';
+import type { MetricRow } from './metric-table.ts';
 
 /** Seconds: from a refused head to a stream of an hour. */
 const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600];
@@ -45,7 +44,8 @@ export class Durations {
   }
 }
 
-interface Line {
+/** One line of a scrape. */
+export interface Line {
   readonly metricName: string;
   readonly labels: Readonly<Record<string, string | number>>;
   readonly value: number;
@@ -53,16 +53,16 @@ interface Line {
 
 /** Its series are the parts of the histogram: one label more says which part. */
 export class DurationTally extends Cells {
-  constructor(row: MetricRow, registry: Registry) {
+  readonly #row: MetricRow;
+
+  constructor(row: MetricRow) {
     super();
-    const { name, help, labels } = row;
-    const metric = new Histogram({ name, help, labelNames: [...labels], registers: [registry] });
-    const values = (): readonly Line[] =>
-      this.#all().flatMap(([each, of]) => of.lines(name, named(labels, each)));
-    // The registry asks this way, where a metric of its own would add up what it was told one by one.
-    Object.assign(metric, {
-      getForPromString: async () => ({ name, help, type: 'histogram', values: values() }),
-    });
+    this.#row = row;
+  }
+
+  lines(): readonly Line[] {
+    const { name, labels } = this.#row;
+    return this.#all().flatMap(([each, of]) => of.lines(name, labelled(labels, each)));
   }
 
   /** Present from now on, at 0. */
@@ -79,6 +79,7 @@ export class DurationTally extends Cells {
   }
 }
 
-function named(names: readonly string[], values: readonly string[]): Record<string, string> {
+/** Labels by their names. */
+export function labelled(names: readonly string[], values: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name, i) => [name, values[i] ?? '']));
 }

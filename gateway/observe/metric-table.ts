@@ -1,6 +1,12 @@
 /** Every metric the gateway exposes: name, type, labels, help; registry and README are both made from it. */
 
-import type { MetricRow } from './tally.ts';
+/** One row of the table of metrics, as the README prints it. */
+export interface MetricRow {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly labels: readonly string[];
+  readonly help: string;
+}
 
 /** Labels are bounded: never an address, a subject, a path or a token. */
 export const metricTable = {

@@ -1,14 +1,12 @@
-/** What the gateway counts, in a registry of its own; feeding it costs additions, reading it is the scrape's work. */
+/** What the gateway counts, as plain numbers: feeding it costs additions, reading it is the scrape's work. */
 
-import { Registry } from 'prom-client';
-import type { Cell, Cells } from './cells.ts';
+import { type Cell, Cells } from './cells.ts';
 import { DurationTally } from './duration-tally.ts';
+import type { Exposition } from './exposition.ts';
 import type { AddressListState, CertificateEnding, NodeState } from './gauge-states.ts';
 import { type CellsByKey, MergedSeries, SeriesSender, type SeriesSnapshot } from './merged-series.ts';
 import { metricTable } from './metric-table.ts';
-import { openMetricsView } from './open-metrics.ts';
 import { RouteCells } from './route-cells.ts';
-import { Tally } from './tally.ts';
 
 /** How one exchange ended. Bytes are body bytes. */
 export interface FinishedRequest {
@@ -81,7 +79,7 @@ export interface Metrics {
 
 /** Metrics with nothing counted yet. Every instance has a registry of its own; one of many goes without a version. */
 export function createMetrics(options: { readonly version?: string }): Metrics {
-  return new RegistryMetrics(options.version);
+  return new CountedMetrics(options.version);
 }
 
 type TallyName = Exclude<keyof typeof metricTable, 'requestDuration'>;
@@ -94,6 +92,12 @@ const REPLACED: ReadonlySet<string> = new Set<TallyName>([
   'addressListCurrent',
   'nodeUp',
   'breakerState',
+  'auditLines',
+  'auditWritable',
+  'etcdTenants',
+  'limitStoreUp',
+  'limitStoreGateways',
+  'limitStoreFailures',
   'policyGeneration',
   'reloadSuccessful',
   'reloadSuccessTime',
@@ -101,9 +105,8 @@ const REPLACED: ReadonlySet<string> = new Set<TallyName>([
   'buildInfo',
 ]);
 
-class RegistryMetrics implements Metrics {
-  readonly #registry = new Registry();
-  readonly #tallies: Readonly<Record<TallyName, Tally>>;
+class CountedMetrics implements Metrics {
+  readonly #tallies: Readonly<Record<TallyName, Cells>>;
   readonly #duration: DurationTally;
   /** What is added up over processes. */
   readonly #summed: CellsByKey;
@@ -111,13 +114,14 @@ class RegistryMetrics implements Metrics {
   /** By tenant, then by route. */
   readonly #routes = new Map<string, Map<string, RouteCells>>();
   readonly #forwarded: { readonly passed: Cell; readonly copied: Cell };
+  #exposition: Promise<Exposition> | undefined;
   readonly #backpressure: { readonly caller: Cell; readonly node: Cell };
 
   constructor(version: string | undefined) {
     const { requestDuration, ...rows } = metricTable;
-    const made = Object.entries(rows).map(([key, row]) => [key, new Tally(row, this.#registry)]);
-    this.#tallies = Object.fromEntries(made) as Record<TallyName, Tally>;
-    this.#duration = new DurationTally(requestDuration, this.#registry);
+    const made = Object.keys(rows).map((key) => [key, new Cells()]);
+    this.#tallies = Object.fromEntries(made) as Record<TallyName, Cells>;
+    this.#duration = new DurationTally(requestDuration);
     const summed = Object.entries(this.#tallies).filter(([key]) => !REPLACED.has(key));
     this.#summed = new Map<string, Cells>([...summed, ['requestDuration', this.#duration]]);
     this.#sender = new SeriesSender(this.#summed);
@@ -266,8 +270,18 @@ class RegistryMetrics implements Metrics {
   }
 
   async text(accept = ''): Promise<MetricsText> {
-    const isOpenMetrics = accept.includes('application/openmetrics-text');
-    const registry = isOpenMetrics ? openMetricsView(this.#registry) : this.#registry;
-    return { contentType: registry.contentType, body: await registry.metrics() };
+    this.#exposition ??= this.#expose();
+    return (await this.#exposition).text(accept);
+  }
+
+  /** What writes the text loads when somebody asks for it: workers never do. */
+  async #expose(): Promise<Exposition> {
+    const { Exposition } = await import('./exposition.ts');
+    const { requestDuration, ...rows } = metricTable;
+    const exposed = Object.entries(rows).map(([key, row]) => ({
+      row,
+      cells: this.#tallies[key as TallyName],
+    }));
+    return new Exposition(exposed, requestDuration, this.#duration);
   }
 }

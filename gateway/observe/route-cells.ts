@@ -1,11 +1,10 @@
 /** What is counted of the requests of one route, its series looked up once. */
 
-import type { Cell } from './cells.ts';
+import type { Cell, Cells } from './cells.ts';
 import type { Durations, DurationTally } from './duration-tally.ts';
 import type { FinishedRequest, RouteMetrics } from './metrics.ts';
-import type { Tally } from './tally.ts';
 
-type RouteTallies = Readonly<Record<'requests' | 'streamsActive' | 'streamBytes', Tally>>;
+type RouteTallies = Readonly<Record<'requests' | 'streamsActive' | 'streamBytes', Cells>>;
 
 const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS'.split(' '));
 

@@ -5,9 +5,9 @@ import { buildPrefixTree } from '../core/prefix-tree.ts';
 import { type ListContents, prefixReader } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
 import { followSources, type ListServers } from './list-sources.ts';
+import type { Path, Places } from './places.ts';
 import type { AddressList, AddressRules } from './policy.ts';
 import type { TenantFile } from './tenant-file.ts';
-import type { Path, Places } from './yaml-file.ts';
 
 export type AddressLists = ReadonlyMap<string, AddressList>;
 type ListFile = TenantFile['addresses'][string];

@@ -5,7 +5,7 @@ import type { PolicyFault } from '../core/fault.ts';
 import { buildPrefixTree } from '../core/prefix-tree.ts';
 import type { GatewayFile } from './gateway-file.ts';
 import type { AuditSettings, GatewaySettings, ListenerSettings } from './gateway-settings.ts';
-import type { Places } from './yaml-file.ts';
+import type { Places } from './places.ts';
 
 type EtcdFile = NonNullable<GatewayFile['gateway']['etcd']>;
 type AuditFile = NonNullable<GatewayFile['gateway']['audit']>;

@@ -4,9 +4,9 @@ import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { FileKeySet, type KeySet, keysReader } from './key-set.ts';
 import { followSources, type ListServers } from './list-sources.ts';
+import type { Places } from './places.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';
-import type { Places } from './yaml-file.ts';
 
 const LOOPBACK = /^(?:localhost|127\.[0-9.]+|\[::1\])$/;
 

@@ -12,6 +12,7 @@ import {
   type RouteTable,
 } from '../core/route-table.ts';
 import { type AddressLists, addressRules, unknownLists } from './address-lists.ts';
+import type { Path, Places } from './places.ts';
 import type {
   ClaimTemplate,
   ContentRule,
@@ -27,7 +28,6 @@ import { contradictions } from './route-contradictions.ts';
 import { type RulePlaces, rulePlaces } from './rule-places.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 import type { Upstream } from './upstream.ts';
-import type { Path, Places } from './yaml-file.ts';
 
 /** Keys of a route that refuse. */
 const RULES = ['match', 'allow', 'certificate', 'require', 'stream', 'limits', 'upgrade', 'tunnel'];

@@ -9,13 +9,13 @@ import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
 import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
+import type { Places } from './places.ts';
 import type { Tenant } from './policy.ts';
 import { readRevocations } from './revocations.ts';
 import { rulePlaces } from './rule-places.ts';
 import { isServerName } from './server-name.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 import { createTokenMemory } from './token-memory.ts';
-import type { Places } from './yaml-file.ts';
 
 /** Keys of a tenant that refuse, or say who is believed. */
 const RULES = ['clientCertificates', 'revocation', 'allow', 'deny', 'issuers', 'scopes'];

@@ -4,11 +4,11 @@ import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { type PathTemplate, parseTemplate } from '../core/path-template.ts';
 import { EXPECTED_FOLDER, LEAVES_FOLDER } from './list-sources.ts';
+import type { Path, Places } from './places.ts';
 import { isServerName } from './server-name.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { NodeAddress, NodeTls, Upstream } from './upstream.ts';
 import type { UpstreamFile } from './upstream-file.ts';
-import type { Path, Places } from './yaml-file.ts';
 
 export function compileUpstreams(
   places: Places,

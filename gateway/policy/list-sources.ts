@@ -5,8 +5,8 @@ import { UNREADABLE } from '../lists/file-feed.ts';
 import type { ListSource, SourceList } from '../lists/list-registry.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
 import type { GatewaySettings } from './gateway-settings.ts';
+import type { Path, Places } from './places.ts';
 import type { SourcesOfPolicy } from './sources.ts';
-import type { Path, Places } from './yaml-file.ts';
 
 /** The servers of `gateway.yaml` that may have lists. */
 export interface NamedServers {

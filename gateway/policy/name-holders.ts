@@ -1,8 +1,8 @@
 /** Which tenant holds a server name when several ask for it. */
 
 import type { PolicyFault } from '../core/fault.ts';
+import type { Places } from './places.ts';
 import type { Policy, Tenant } from './policy.ts';
-import type { Places } from './yaml-file.ts';
 
 /** What is written for a tenant as it was read now, and as it was in force before. */
 export interface TenantReading {

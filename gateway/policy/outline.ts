@@ -1,14 +1,8 @@
 /** Where the values of a policy file stand, by line, without the file: a few tables, which another process can have. */
 
 import type { PolicyFault } from '../core/fault.ts';
-import {
-  formatPath,
-  type Path,
-  type Places,
-  pathWithin,
-  type ValueTracer,
-  type YamlFile,
-} from './yaml-file.ts';
+import { formatPath, type Path, type Places, pathWithin } from './places.ts';
+import type { ValueTracer, YamlFile } from './yaml-file.ts';
 
 /** One row for each value, in the order of the file: what stands within a value comes right behind it. */
 export interface OutlineTables {

@@ -2,8 +2,9 @@
 
 import type { z } from 'zod';
 import type { PolicyFault } from '../core/fault.ts';
+import type { Path } from './places.ts';
 import { type SoundParts, soundParts } from './sound-parts.ts';
-import { type Path, YamlFile } from './yaml-file.ts';
+import { YamlFile } from './yaml-file.ts';
 
 export interface FileContents<T> {
   readonly yaml: YamlFile;

@@ -14,9 +14,9 @@ import {
   revokedTokens,
 } from '../lists/revoked.ts';
 import { followSources, type ListServers, type WrittenSources } from './list-sources.ts';
+import type { Path, Places } from './places.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { VerifiedToken } from './token-memory.ts';
-import type { Path, Places } from './yaml-file.ts';
 
 /** What is revoked, and by which line. */
 class Revoked {

@@ -2,8 +2,8 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import { mayBeTrailer } from '../core/trailers.ts';
+import type { Path, Places } from './places.ts';
 import type { RouteFile } from './tenant-file.ts';
-import type { Path, Places } from './yaml-file.ts';
 
 /** `params`: the names in the path of the route. */
 export function contradictions(

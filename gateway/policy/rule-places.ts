@@ -1,6 +1,6 @@
 /** Where the rules of a policy are written, so that every decision can point at the line that made it. */
 
-import type { Path, Places } from './yaml-file.ts';
+import type { Path, Places } from './places.ts';
 
 /** The rules below one mapping of a file. */
 export class RulePlaces {

@@ -1,7 +1,7 @@
 /** What a faulty file says besides its faults, so that the faults only a whole file can show are found as well. */
 
 import type { z } from 'zod';
-import type { Path, Places } from './yaml-file.ts';
+import type { Path, Places } from './places.ts';
 
 export interface SoundParts<T> {
   readonly contents: T;

@@ -1,6 +1,5 @@
 /** A YAML file with the places of its values, so that every fault can be pointed at. */
 
-import { dirname, resolve, sep } from 'node:path';
 import {
   type Document,
   isMap,
@@ -14,20 +13,7 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
-
-export type Path = readonly (string | number)[];
-
-/** Where the values of a file stand. */
-export interface Places {
-  /** For people: a path, or `etcd /key`. */
-  readonly file: string;
-  /** The path on disk that is meant by one in the file; undefined where it must not be gone to from there. */
-  pathOf(written: string): string | undefined;
-  /** The keys of a mapping as written; none where there is no mapping. */
-  keys(path: Path): readonly string[];
-  /** A fault at the value of the path, or at the nearest one around it where there is none. */
-  at(path: Path, problem: string, expected?: string): PolicyFault;
-}
+import { formatPath, type Path, type Places, pathWithin } from './places.ts';
 
 /** Hears of the values of a file: each begins, those within it come, and it ends. */
 export interface ValueTracer {
@@ -45,13 +31,6 @@ const WORDING: ReadonlyMap<string, string> = new Map([
   ['MULTIPLE_DOCS', 'a second document begins here'],
   ['RESOURCE_EXHAUSTION', 'is nested too deeply'],
 ]);
-
-/** The path written in `file`, which must not leave the folder, if one is given in place of the file's own. */
-export function pathWithin(file: string, folder: string | undefined, written: string): string | undefined {
-  if (folder === undefined) return resolve(dirname(file), written);
-  const path = resolve(folder, written);
-  return path.startsWith(`${resolve(folder)}${sep}`) ? path : undefined;
-}
 
 /** YAML 1.2 core schema; repeated keys, aliases, tags nobody knows and keys that are not text are faults. */
 export class YamlFile implements Places {
@@ -187,12 +166,4 @@ function keyProblem(key: unknown, seen: Set<string>): string | undefined {
   if (seen.has(key)) return `the key ${key} stands here twice`;
   seen.add(key);
   return undefined;
-}
-
-/** `routes[1].match.methods`. */
-export function formatPath(path: Path): string {
-  return path.reduce<string>((text, step) => {
-    if (typeof step === 'number') return `${text}[${step}]`;
-    return text === '' ? step : `${text}.${step}`;
-  }, '');
 }

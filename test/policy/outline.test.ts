@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { Outline, outlineOf } from '../../gateway/policy/outline.ts';
-import { type Path, YamlFile } from '../../gateway/policy/yaml-file.ts';
+import type { Path } from '../../gateway/policy/places.ts';
+import { YamlFile } from '../../gateway/policy/yaml-file.ts';
 
 /** Every path of a value, and for each some that lead nowhere. */
 function pathsIn(value: unknown, path: Path = []): Path[] {

@@ -2,8 +2,8 @@
 import t from 'tap';
 import { z } from 'zod';
 import { fileFault } from '../../gateway/core/fault.ts';
+import { formatPath, type Places } from '../../gateway/policy/places.ts';
 import { soundParts } from '../../gateway/policy/sound-parts.ts';
-import { formatPath, type Places } from '../../gateway/policy/yaml-file.ts';
 
 const schema = z.strictObject({
   lists: z.record(
