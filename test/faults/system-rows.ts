@@ -151,7 +151,7 @@ const many: readonly AnyFaultRow[] = [
     apart: 'node',
     recovers: true,
     settings: {
-      gateway: '  limits: { connectionsPerAddress: 2000 }',
+      gateway: '  limits: { connectionsPerAddress: 2000 }\n  timeouts: { handshake: 60s, head: 60s }',
       upstream: `    breaker: { maxConcurrent: ${PLACES} }\n    timeouts: { connect: 60s, firstByte: 60s }\n`,
     },
     play: async ({ arrive, node }) => {
