@@ -26,11 +26,13 @@ export class NodeSocket {
       this.#buffers = new ReadBuffers();
       this.#transport = connect({ ...options, onread: this.#buffers.onread(onChunk) });
       this.stream = this.#transport;
+      readOnPastBrokenWrites(this.stream);
       this.stream.on('connect', onMade);
       return;
     }
     this.#transport = connect(options);
     this.stream = securedBy.secure(this.#transport, node);
+    readOnPastBrokenWrites(this.stream);
     this.stream.on('secureConnect', onMade);
     this.stream.on('data', onChunk);
   }
@@ -49,4 +51,21 @@ export class NodeSocket {
     if (!this.stream.writableEnded) this.#transport.resetAndDestroy();
     this.stream.destroy();
   }
+}
+
+const GONE: ReadonlySet<string | undefined> = new Set(['EPIPE', 'ECONNRESET']);
+
+/**
+ * A node that answers amid the request and closes resets the connection (RFC 9112 §9.6). A write that fails for it would
+ * end the socket before its answer is read; the reading side comes to the same end, behind the answer.
+ */
+function readOnPastBrokenWrites(socket: Socket): void {
+  const write = socket._write.bind(socket);
+  const writev = socket._writev?.bind(socket);
+  const past =
+    (callback: (error?: Error | null) => void) =>
+    (error?: NodeJS.ErrnoException | null): void =>
+      callback(GONE.has(error?.code) ? null : error);
+  socket._write = (chunk, encoding, callback) => write(chunk, encoding, past(callback));
+  if (writev !== undefined) socket._writev = (chunks, callback) => writev(chunks, past(callback));
 }
