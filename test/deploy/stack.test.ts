@@ -135,6 +135,14 @@ t.test('tenants name nodes that listen there, the policy a Redis and an etcd in 
   }
 });
 
+t.test('a gateway has a worker for each CPU, and shares limits in a Redis that evicts nothing', async (t) => {
+  const { gateway } = await layOut(t.testdir({}));
+  for (const { deploy } of gateways) t.equal(deploy?.resources.limits.cpus, String(gateway.workers));
+  t.ok(gateway.state, 'limits are shared');
+  const { command = [] } = compose.services['redis'] ?? {};
+  t.equal(command[command.indexOf('--maxmemory-policy') + 1], 'noeviction');
+});
+
 t.test(
   'only the balancer is open to others; state, nodes and admin listeners are in networks that lead nowhere',
   async (t) => {
