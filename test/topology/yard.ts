@@ -32,8 +32,10 @@ export interface RunningGateway {
   readonly name: string;
   readonly edge: number;
   readonly admin: number;
-  /** SIGKILL, and gone. */
+  /** SIGKILL to the process that was started, and it is gone. */
   kill(): Promise<unknown>;
+  /** Process ids. */
+  workers(): Promise<readonly number[]>;
   /** On the same ports, after a kill. */
   restart(): Promise<void>;
   /** Its access log so far. */
@@ -111,6 +113,10 @@ interface Surroundings {
   readonly nodes: Readonly<Record<Tenant, string>>;
 }
 
+interface PolicyPage {
+  readonly workers: readonly { readonly pid: number }[];
+}
+
 async function startGateway(t: Test, index: number, around: Surroundings): Promise<RunningGateway> {
   const policies = join(around.folder, `policies-${index}`);
   const write = (edge: number, admin: number): Promise<void> => writePolicies(policies, around, edge, admin);
@@ -126,6 +132,10 @@ async function startGateway(t: Test, index: number, around: Surroundings): Promi
     kill: () => {
       running.child.kill('SIGKILL');
       return running.ended;
+    },
+    workers: async () => {
+      const { workers } = (await (await fetch(`http://127.0.0.1:${admin}/policy`)).json()) as PolicyPage;
+      return workers.map(({ pid }) => pid);
     },
     restart: async () => {
       before.push(running);
@@ -166,6 +176,7 @@ async function writePolicies(
     const text = exchanged(readText(`deploy/policies/tenants/${tenant}.yaml`), {
       [`http://${nodeNames[tenant]}:7001`]: nodes[tenant],
       '127.0.0.0/8': '127.0.0.1/32',
+      '6000/m': '600000/m',
     });
     await writeFile(join(policies, 'tenants', `${tenant}.yaml`), text);
   }
@@ -183,6 +194,7 @@ async function startBalancer(
   ]);
   const config = exchanged(readText('deploy/haproxy.cfg'), {
     'maxconn 20000': 'maxconn 2000',
+    '  option dontlognull\n': '', // those that died before a byte are told too
     'bind :8443': `bind 127.0.0.1:${port}`,
     '127.0.0.1:8404': `127.0.0.1:${alive}`,
     'check port 9901': 'check',
