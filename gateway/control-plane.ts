@@ -1,12 +1,10 @@
 /** The control plane: the policy's sources, what the admin listener tells and does, and the data planes it speaks for. */
 
-import { formatFault } from './core/fault.ts';
 import type { LiveLimits } from './limits/live-limits.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
 import type { Metrics, MetricsText } from './observe/metrics.ts';
-import { describePolicy } from './policy/describe.ts';
+import type { HostPort } from './policy/gateway-settings.ts';
 import type { ReloadOutcome } from './policy/live.ts';
-import type { HostPort } from './policy/policy.ts';
 import type { PolicyFollower } from './policy-follower.ts';
 import type { UpstreamStatus } from './relay/upstream-pools.ts';
 
@@ -60,7 +58,7 @@ export class ControlPlane {
       policyStatus: () => this.#status(),
       nodes: () => planes.nodes(),
       setDrained: (upstream, node, drained) => planes.setDrained(upstream, node, drained),
-      ready: () => planes.isAccepting,
+      ready: () => planes.isAccepting && follower.isReady,
       reload: async () => ({ successful: (await this.reload()).successful, ...this.#status() }),
     });
   }
@@ -102,10 +100,6 @@ export class ControlPlane {
   }
 
   #status(): object {
-    return {
-      ...describePolicy(this.#follower.policy()),
-      ...this.#planes.status,
-      faults: this.#follower.faults.map(formatFault),
-    };
+    return { ...this.#follower.status, ...this.#planes.status };
   }
 }

@@ -17,13 +17,15 @@ import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
 import { Llhttp } from './http1/llhttp.ts';
 import type { LimitsBackend } from './limits/limits-backend.ts';
-import type { AccessLog } from './observe/access-log.ts';
+import type { NodeState } from './observe/gauge-states.ts';
 import type { Log } from './observe/log.ts';
-import type { Metrics, NodeState } from './observe/metrics.ts';
-import { type GatewayLimits, type HostPort, type Policy, upstreamsOf } from './policy/policy.ts';
+import type { Metrics } from './observe/metrics.ts';
+import type { GatewayLimits, HostPort } from './policy/gateway-settings.ts';
+import { type Policy, upstreamsOf } from './policy/policy.ts';
 import { type Lookup, systemLookup } from './relay/node-resolver.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools, type UpstreamStatus } from './relay/upstream-pools.ts';
+import type { Logs } from './stream/logs.ts';
 import { RunningStreams } from './stream/running-streams.ts';
 import { Traces } from './stream/trace.ts';
 
@@ -46,8 +48,8 @@ export interface DataPlaneOptions {
   readonly sources: DataPlaneSources;
   readonly metrics: Metrics;
   readonly limits: LimitsBackend;
-  /** Closed at the end of a drain. */
-  readonly accessLog: AccessLog;
+  /** Closed when the plane has ended. */
+  readonly logs: Logs;
   readonly log: Log;
   /** 32 random bytes, the same in every process that shall resume the TLS sessions of the others. */
   readonly ticketSecret: Buffer;
@@ -100,7 +102,7 @@ export class DataPlane {
   #drained: Promise<void> | undefined;
 
   constructor(options: DataPlaneOptions) {
-    const { sources, metrics, limits, accessLog, log, lookup = systemLookup, processes = 1 } = options;
+    const { sources, metrics, limits, logs, log, lookup = systemLookup, processes = 1 } = options;
     this.#options = options;
     this.#processes = processes;
     this.#limits = ownLimits(sources.policy, processes);
@@ -121,7 +123,8 @@ export class DataPlane {
       traces: new Traces(),
       limits,
       metrics,
-      accessLog,
+      accessLog: logs.accessLog,
+      audit: logs.audit,
       draining: () => this.#draining,
     };
     this.#room = new Room({
@@ -173,12 +176,13 @@ export class DataPlane {
     for (const listener of this.#listeners.values()) listener.destroyAll();
     this.#pools.close();
     this.#streams.close();
+    void this.#options.logs.close();
   }
 
   async #drainOnce(): Promise<void> {
     if (!this.#stopped) await this.#endConnections();
     this.stopNow();
-    await this.#options.accessLog.close();
+    await this.#options.logs.close();
   }
 
   async #endConnections(): Promise<void> {

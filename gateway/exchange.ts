@@ -1,6 +1,7 @@
 /** One request from its head to its last byte: decide, then refuse or relay, then account. */
 
-import { type Denial, isDenial, statusOf } from './core/denial.ts';
+import type { AuditLog } from './audit/audit-log.ts';
+import { type Denial, deny, isDenial, statusOf } from './core/denial.ts';
 import type { RequestHead } from './core/facts.ts';
 import type { Admission, Decision } from './decide.ts';
 import type { CallListener } from './edge/call-listener.ts';
@@ -9,6 +10,7 @@ import type { LimitLease } from './limits/limits-backend.ts';
 import type { Policy } from './policy/policy.ts';
 import { type Refusal, refusal } from './refuse.ts';
 import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } from './stream/account.ts';
+import { isAudited } from './stream/audit-entries.ts';
 import type { TransferContext } from './stream/cargo.ts';
 import { refusalText } from './stream/heads.ts';
 import { type JudgementContext, judge, type Leased, leaseFor } from './stream/judgement.ts';
@@ -31,7 +33,7 @@ export function beginExchange(
   head: RequestHead | Denial,
 ): void {
   const policy = context.policy();
-  const account = new Account(context, caller.standing.under(policy), policy.generation, head);
+  const account = new Account(context, caller.standing.under(policy), policy, head);
   if (isDenial(head)) {
     const problem = refusal(head, { requestId: account.requestId });
     caller.write(refusalText(problem, undefined, false));
@@ -145,18 +147,41 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   }
 
   #leased(admission: Admission, leased: Leased): void {
-    if (isDenial(leased)) this.#refuse(leased);
-    else if (this.#over) leased?.release(0, performance.now());
-    else this.#admit(admission, leased);
+    if (isDenial(leased)) {
+      this.#refuse(leased);
+      return;
+    }
+    if (this.#over) {
+      leased?.release(0, performance.now());
+      return;
+    }
+    this.#lease = leased;
+    this.#quotaLines = quotaLines(admission, leased);
+    const { audit } = this.#context;
+    if (audit === undefined || !isAudited(admission.route)) this.#admit(admission);
+    else this.#record(audit, admission);
   }
 
-  #admit(admission: Admission, lease: LimitLease | undefined): void {
+  /** Where the audit log is required nothing goes to a node before it is on disk that it may. */
+  #record(audit: AuditLog, admission: Admission): void {
+    if (audit.isRequired) {
+      audit.record(this.#account.admission, (isWritten) => {
+        if (this.#over) return;
+        if (isWritten) this.#admit(admission);
+        else this.#refuse(deny('node', 'audit-unavailable', 'The request cannot be recorded.'));
+      });
+    } else {
+      audit.record(this.#account.admission);
+      this.#admit(admission);
+    }
+  }
+
+  #admit(admission: Admission): void {
+    const lease = this.#lease;
     const caller = this.#caller;
     const head = this.#head;
     const account = this.#account;
     const { streamIdleMs } = this.#policy.gateway.timeouts;
-    this.#lease = lease;
-    this.#quotaLines = quotaLines(admission, lease);
     account.admitted(admission);
     this.#reexamination = new Reexamination(this.#context.policy, caller.standing, { head, admission }, this);
     this.#context.streams.add(this.#reexamination, this.#changes);

@@ -6,14 +6,14 @@ import { ControlPlane, type DataPlanes } from './control-plane.ts';
 import type { PolicyFault } from './core/fault.ts';
 import { DataPlane, recordMemory } from './data-plane.ts';
 import { LiveLimits } from './limits/live-limits.ts';
-import { createAccessLog, type SharedLog } from './observe/access-log.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { OwnPlane } from './own-plane.ts';
+import type { HostPort } from './policy/gateway-settings.ts';
 import type { ReloadOutcome } from './policy/live.ts';
-import type { HostPort } from './policy/policy.ts';
 import { followPolicy, type PolicyFollower } from './policy-follower.ts';
 import type { Lookup } from './relay/node-resolver.ts';
+import { logsOf, type OpenAudit, openAccessLog, openAudit } from './stream/logs.ts';
 import { Fleet } from './workers/fleet.ts';
 import { forkWorker } from './workers/fork.ts';
 
@@ -42,8 +42,10 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   const { follower, faults } = await followPolicy({ policyFolder, log, metrics });
   if (follower === undefined) return { faults };
   const limits = new LiveLimits(log);
-  const shared = { follower, metrics, limits };
-  const { workers } = follower.policy().gateway;
+  const settings = follower.policy().gateway;
+  const audit = settings.audit && (await openAudit(settings.audit, { log, metrics, version }));
+  const shared = { follower, metrics, limits, audit };
+  const { workers } = settings;
   const processes = workers === 'auto' ? availableParallelism() : workers;
   let fail = (_error: Error): void => undefined;
   const failed = new Promise<Error>((resolve) => {
@@ -63,18 +65,19 @@ interface SharedParts {
   readonly follower: PolicyFollower;
   readonly metrics: Metrics;
   readonly limits: LiveLimits;
+  readonly audit: OpenAudit | undefined;
 }
 
 async function ownPlane(
   { log, lookup, readsInPlace = true }: GatewayOptions,
-  { follower: sources, metrics, limits }: SharedParts,
+  { follower: sources, metrics, limits, audit }: SharedParts,
 ): Promise<DataPlanes> {
-  const accessLog = accessLogOf(sources.policy().gateway.accessLog, log);
+  sources.keepToItself();
   const plane = new DataPlane({
     sources,
     metrics,
     limits,
-    accessLog,
+    logs: logsOf(openAccessLog(sources.policy().gateway.accessLog, log), audit),
     log,
     ticketSecret: randomBytes(TICKET_SECRET_BYTES),
     memory: await recordMemory(readsInPlace, log),
@@ -84,33 +87,27 @@ async function ownPlane(
 }
 
 function fleet(
-  { policyFolder, log, readsInPlace = true }: GatewayOptions,
-  { follower, metrics, limits }: SharedParts,
+  { log, readsInPlace = true }: GatewayOptions,
+  { follower, metrics, limits, audit }: SharedParts,
   processes: number,
   onGivenUp: (error: Error) => void,
 ): DataPlanes {
   const { accessLog } = follower.policy().gateway;
   return new Fleet({
     settings: {
-      policyFolder,
-      ticketSecret: randomBytes(TICKET_SECRET_BYTES),
       processes,
       readsInPlace,
       reusePort: true,
+      audit: audit && { isRequired: audit.log.isRequired },
     },
+    control: follower.handoff((fault) => log.error({ fault }, 'a worker was not understood')),
+    audit,
     fork: forkWorker,
     metrics,
     limits,
-    accessLog: accessLog === '-' ? accessLogOf(accessLog, log) : undefined,
+    accessLog: accessLog === '-' ? openAccessLog(accessLog, log) : undefined,
     log,
     onGivenUp,
-  });
-}
-
-function accessLogOf(file: string, log: Log): SharedLog {
-  return createAccessLog({
-    file,
-    onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
   });
 }
 
@@ -170,6 +167,7 @@ export class Gateway {
     const admin = `${this.#adminAddress.host}:${this.#adminAddress.port}`;
     const { generation } = this.#follower.policy();
     this.#log.info({ listeners, admin, generation }, 'the gateway is up');
+    this.#follower.follow();
   }
 
   /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */

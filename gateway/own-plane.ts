@@ -3,7 +3,7 @@
 import type { DataPlanes } from './control-plane.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Metrics } from './observe/metrics.ts';
-import type { HostPort } from './policy/policy.ts';
+import type { HostPort } from './policy/gateway-settings.ts';
 import type { UpstreamStatus } from './relay/upstream-pools.ts';
 
 export class OwnPlane implements DataPlanes {

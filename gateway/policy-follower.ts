@@ -1,17 +1,22 @@
 /** What a gateway decides by, followed at its sources: the policy folder, its lists and keys, the certificates. */
 
+import { randomBytes } from 'node:crypto';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
 import type { IdentitySummary } from './certificates/identity-summary.ts';
 import { formatFault, type PolicyFault } from './core/fault.ts';
 import type { DataPlaneSources, SourceChange } from './data-plane.ts';
+import { ControlEnd } from './handoff/control-end.ts';
+import { CompiledForms } from './handoff/policy-forms.ts';
 import type { Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
-import { describeLists } from './policy/describe.ts';
-import { LivePolicy, type ReloadOutcome } from './policy/live.ts';
+import { describeLists, describePolicy } from './policy/describe.ts';
+import { LivePolicy, type LoadedPolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
 import type { Policy } from './policy/policy.ts';
 import type { PolicySources } from './policy/sources.ts';
 import { followSources } from './stream/follow-sources.ts';
+
+const TICKET_SECRET_BYTES = 32;
 
 export interface PolicyFollowerOptions {
   readonly policyFolder: string;
@@ -30,12 +35,16 @@ export async function followPolicy(options: PolicyFollowerOptions): Promise<Foll
   // Nothing stands on a policy that is still being read.
   let hear = (): void => undefined;
   const sources = followSources(options.log, options.metrics, () => hear());
-  const { policy, faults } = await loadPolicy(options.policyFolder, Date.now(), { sources });
+  const forms = new CompiledForms();
+  const { policy, faults, ...read } = await loadPolicy(options.policyFolder, Date.now(), {
+    sources,
+    onCompiled: forms,
+  });
   if (policy === undefined || faults.length > 0) {
     sources.close();
     return { faults };
   }
-  const follower = new PolicyFollower(options, policy, sources);
+  const follower = new PolicyFollower(options, { ...read, policy }, sources, forms);
   hear = () => follower.tell('facts');
   return { follower, faults };
 }
@@ -46,22 +55,32 @@ export class PolicyFollower implements DataPlaneSources {
   readonly #metrics: Metrics;
   readonly #live: LivePolicy;
   readonly #sources: PolicySources;
+  readonly #forms: CompiledForms;
+  #control: ControlEnd | undefined;
   readonly #certificates: CertificateKeeper;
   readonly #hearers: ((change: SourceChange) => void)[] = [];
 
-  constructor({ policyFolder, log, metrics }: PolicyFollowerOptions, policy: Policy, sources: PolicySources) {
+  constructor(
+    { policyFolder, log, metrics }: PolicyFollowerOptions,
+    loaded: LoadedPolicy,
+    sources: PolicySources,
+    forms: CompiledForms,
+  ) {
     this.#log = log;
     this.#metrics = metrics;
     this.#sources = sources;
-    this.#live = new LivePolicy(policyFolder, policy, sources, Date.now, (outcome) =>
-      this.#onReload(outcome),
-    );
+    this.#forms = forms;
+    const onReload = (outcome: ReloadOutcome): void => this.#onReload(outcome);
+    this.#live = new LivePolicy(policyFolder, loaded, sources, Date.now, onReload, forms);
     this.#certificates = new CertificateKeeper({
       policy: this.policy,
       log,
       onChange: () => this.tell('facts'),
+      // What data planes elsewhere do not have any more is released by them.
+      capacity: () =>
+        this.#control === undefined ? this.policy().gateway.limits.serverNames : Number.POSITIVE_INFINITY,
     });
-    this.#observeReading(policy, true);
+    this.#tellReading(this.#live.outcome);
   }
 
   readonly policy = (): Policy => this.#live.current;
@@ -79,7 +98,41 @@ export class PolicyFollower implements DataPlaneSources {
   }
 
   tell(change: SourceChange): void {
+    this.#control?.changed();
     for (const hear of this.#hearers) hear(change);
+  }
+
+  /** From here on what changes in etcd is put in force. */
+  follow(): void {
+    this.#live.follow();
+  }
+
+  /** Every tenant there may be was read once. */
+  get isReady(): boolean {
+    return this.#sources.tenants.isReady;
+  }
+
+  /** What is in force, and all that is wrong with what is followed: for `/policy`. */
+  get status(): object {
+    return describePolicy(this.#live.current, this.#sources.tenants.state, this.#faults);
+  }
+
+  /** Hands all of it on to data planes in other processes. */
+  handoff(onFault: (fault: string) => void): ControlEnd {
+    this.#control = new ControlEnd({
+      policy: this.policy,
+      forms: this.#forms,
+      sources: this.#sources,
+      identities: this.#certificates,
+      ticketSecret: randomBytes(TICKET_SECRET_BYTES),
+      onFault,
+    });
+    return this.#control;
+  }
+
+  /** Nothing is handed on. */
+  keepToItself(): void {
+    this.#forms.close();
   }
 
   /** Reads the certificates that have to be there before the first request. */
@@ -95,7 +148,7 @@ export class PolicyFollower implements DataPlaneSources {
   }
 
   /** Of the last reload, and of every list, key and certificate that is not what its source has. */
-  get faults(): readonly PolicyFault[] {
+  get #faults(): readonly PolicyFault[] {
     return [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
   }
 
@@ -111,19 +164,21 @@ export class PolicyFollower implements DataPlaneSources {
   }
 
   close(): void {
+    this.#control?.close();
     this.#certificates.close();
     this.#sources.close();
   }
 
-  #onReload({ successful, policy, faults }: ReloadOutcome): void {
-    for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
-    this.#observeReading(policy, successful);
+  #onReload(outcome: ReloadOutcome): void {
+    const { policy, faults } = outcome;
+    this.#tellReading(outcome);
     void this.#certificates.follow();
     this.tell('policy');
     this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
   }
 
-  #observeReading({ generation, loadedAtMs }: Policy, successful: boolean): void {
+  #tellReading({ successful, policy: { generation, loadedAtMs }, news }: ReloadOutcome): void {
+    for (const fault of news) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
     this.#metrics.policyRead(generation, successful, loadedAtMs / 1000);
   }
 }

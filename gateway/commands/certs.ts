@@ -15,8 +15,8 @@ import {
 import type { NodeIdentity } from '../certificates/node-identity.ts';
 import type { ServerIdentity } from '../certificates/server-identity.ts';
 import { formatFault, type PolicyFault } from '../core/fault.ts';
+import type { HostPort } from '../policy/gateway-settings.ts';
 import { loadPolicy } from '../policy/load.ts';
-import type { HostPort } from '../policy/policy.ts';
 import { type Command, required } from './command.ts';
 
 const DAY_MS = 86_400_000;

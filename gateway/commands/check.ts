@@ -5,6 +5,7 @@ import { formatFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
 import { listWarnings } from '../policy/list-warnings.ts';
 import { loadPolicy } from '../policy/load.ts';
 import type { Policy } from '../policy/policy.ts';
+import { PolicySources } from '../policy/sources.ts';
 import { type Command, required } from './command.ts';
 
 export const check: Command = {
@@ -16,11 +17,13 @@ export const check: Command = {
   async run(values, terminal) {
     const folder = required(values, 'config');
     const nowMs = Date.now();
-    const { policy, faults: policyFaults, warnings } = await loadPolicy(folder, nowMs);
+    const sources = new PolicySources({ mode: 'once' });
+    const { policy, faults: policyFaults, warnings } = await loadPolicy(folder, nowMs, { sources });
     const certificateFaults = policy === undefined ? [] : await faultsOfCertificates(policy, nowMs);
     const faults = inFileOrder([...policyFaults, ...certificateFaults]);
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     const doubts = [
+      ...sources.unasked,
       ...warnings.map(formatFault),
       ...[...(policy?.tenants.values() ?? [])].flatMap(listWarnings),
     ];

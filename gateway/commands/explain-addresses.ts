@@ -4,7 +4,8 @@ import { objectionTo } from '../checks/allowlist.ts';
 import type { Address } from '../core/address.ts';
 import { resolveClient } from '../core/forwarded.ts';
 import { describeHops, describeMatches, describeTrust } from '../explain/describe-addresses.ts';
-import type { AddressRules, ListenerSettings, Policy } from '../policy/policy.ts';
+import type { ListenerSettings } from '../policy/gateway-settings.ts';
+import type { AddressRules, Policy } from '../policy/policy.ts';
 import { type OptionValues, optional, UsageError } from './command.ts';
 import { addressOption, listenerFor } from './told-by-flags.ts';
 

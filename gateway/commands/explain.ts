@@ -42,9 +42,12 @@ export const explain: Command = {
     const { PolicySources } = await import('../policy/sources.ts');
     const sources = new PolicySources({ mode: 'follow' });
     try {
-      const { policy, faults } = await loadPolicy(required(values, 'config'), Date.now(), { sources });
+      const { policy, faults, etcdFaults } = await loadPolicy(required(values, 'config'), Date.now(), {
+        sources,
+      });
       await sources.refresh();
-      for (const fault of [...faults, ...sources.faults]) terminal.warn(`${formatFault(fault)}\n`);
+      for (const fault of [...faults, ...etcdFaults, ...sources.faults])
+        terminal.warn(`${formatFault(fault)}\n`);
       if (policy === undefined) return 1;
       return await explainUnder(policy, values, terminal.write);
     } finally {

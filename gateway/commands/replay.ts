@@ -40,8 +40,9 @@ async function rehearse(
   sources: PolicySources,
   terminal: Terminal,
 ): Promise<Rehearsal | undefined> {
-  const { policy, faults } = await loadPolicy(folder, Date.now(), { sources });
+  const { policy, faults: fileFaults, etcdFaults } = await loadPolicy(folder, Date.now(), { sources });
   await sources.refresh();
+  const faults = [...fileFaults, ...etcdFaults];
   for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
   return policy === undefined || faults.length > 0 ? undefined : new Rehearsal(policy);
 }

@@ -56,7 +56,7 @@ async function testPolicy(
   const { policy, faults } = await loadPolicy(folder, Date.now(), { sources });
   for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
   if (policy === undefined || faults.length > 0) return false;
-  for (const place of sources.lists.unasked) terminal.warn(`${place}: taken as empty, no server is asked\n`);
+  for (const sentence of sources.unasked) terminal.warn(`${sentence}\n`);
   const rehearsal = new Rehearsal(policy);
   const coverage = new Coverage(policy);
   let failed = 0;

@@ -1,5 +1,6 @@
 /** Every command, in the order of the usage. */
 
+import { audit } from './audit.ts';
 import { certs } from './certs.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   diff,
   certs,
   schema,
+  audit,
   token,
   push,
   patch,

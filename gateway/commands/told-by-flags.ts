@@ -6,7 +6,8 @@ import type { CertificateFacts, ToldToken } from '../core/facts.ts';
 import { readAccessLine } from '../explain/access-line.ts';
 import { judgeCertificate } from '../explain/told-certificate.ts';
 import type { ToldRequest } from '../explain/told-request.ts';
-import type { ListenerSettings, Policy } from '../policy/policy.ts';
+import type { ListenerSettings } from '../policy/gateway-settings.ts';
+import type { Policy } from '../policy/policy.ts';
 import { type OptionValues, optional, required, UsageError } from './command.ts';
 
 const HEADER = /^([^:]+):\s*(.*)$/;

@@ -62,6 +62,7 @@ export const denials = {
   'node-failed': { status: 502, fault: 'upstream', title: 'The node failed' },
   'breaker-open': { status: 503, fault: 'upstream', title: 'The node is resting after failures' },
   draining: { status: 503, fault: 'gateway', title: 'The gateway is shutting down' },
+  'audit-unavailable': { status: 503, fault: 'gateway', title: 'The audit log cannot be written' },
   overloaded: { status: 503, fault: 'gateway', title: 'The gateway is overloaded' },
 } as const satisfies Record<string, DenialRow>;
 

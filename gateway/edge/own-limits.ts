@@ -1,7 +1,8 @@
 /** What this process may hold of what the whole gateway may: the limits of the policy in force, shared out. */
 
 import { shareOf } from '../core/share.ts';
-import type { GatewayLimits, Policy } from '../policy/policy.ts';
+import type { GatewayLimits } from '../policy/gateway-settings.ts';
+import type { Policy } from '../policy/policy.ts';
 
 /** Answers with the limits as they are now; shares them out once a policy. */
 export function ownLimits(policy: () => Policy, processes: number): () => GatewayLimits {

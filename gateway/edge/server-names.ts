@@ -2,13 +2,8 @@
 
 import type { Identities } from '../certificates/identity-store.ts';
 import { type ServerIdentity, serverIdentitySource } from '../certificates/server-identity.ts';
-import {
-  asksForClients,
-  claimOf,
-  type ListenerSettings,
-  type Policy,
-  type Tenant,
-} from '../policy/policy.ts';
+import type { ListenerSettings } from '../policy/gateway-settings.ts';
+import { asksForClients, claimOf, type Policy, type Tenant } from '../policy/policy.ts';
 import { type ContextRules, TlsContext } from './tls-context.ts';
 
 /** What a server name stands for. */

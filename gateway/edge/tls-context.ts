@@ -4,7 +4,7 @@ import { constants, hash, hkdfSync, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type Server, TLSSocket, type TlsOptions } from 'node:tls';
 import type { ServerIdentity } from '../certificates/server-identity.ts';
-import type { ClientCertificateMode, TlsVersion } from '../policy/policy.ts';
+import type { ClientCertificateMode, TlsVersion } from '../policy/gateway-settings.ts';
 
 /** The rules a context is made for; another value of any of them is another context. */
 export interface ContextRules {

@@ -39,6 +39,7 @@ export class ControlLink {
   #generation: number | undefined;
   #pumping = false;
   #closed = false;
+  readonly #settled: (() => void)[] = [];
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
@@ -53,6 +54,14 @@ export class ControlLink {
   /** Of the policy in force in the data plane. */
   get generation(): number | undefined {
     return this.#generation;
+  }
+
+  /** Resolves when the data plane has all there is now, or is gone. */
+  settled(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#settled.push(resolve);
+    this.#settle();
+    return promise;
   }
 
   has(store: StoreName, key: string): boolean {
@@ -77,6 +86,7 @@ export class ControlLink {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#settle();
     this.#options.onClosed();
     for (const { store, key } of this.#desk.clear()) this.#options.onReleased(store, key);
   }
@@ -86,6 +96,7 @@ export class ControlLink {
       case 'taken':
         this.#underWay = Math.max(0, this.#underWay - 1);
         this.#pump();
+        this.#settle();
         break;
       case 'in-force':
         this.#generation = message.generation;
@@ -101,6 +112,12 @@ export class ControlLink {
         void this.#renew(message);
         break;
     }
+  }
+
+  #settle(): void {
+    const isBusy = this.#stale || this.#news !== undefined || this.#underWay > 0;
+    if (isBusy && !this.#closed) return;
+    for (const resolve of this.#settled.splice(0)) resolve();
   }
 
   /** The set fetches when it thinks it is time; the keys there are then go before the answer. */

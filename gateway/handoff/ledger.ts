@@ -2,8 +2,9 @@
 
 import type { RegisteredList } from '../lists/list-registry.ts';
 import type { LiveContents } from '../lists/live-list.ts';
+import type { GatewaySettings } from '../policy/gateway-settings.ts';
 import type { KeyNews, RemoteKeySet } from '../policy/key-set.ts';
-import type { GatewaySettings, Policy } from '../policy/policy.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { PolicySources } from '../policy/sources.ts';
 import type { PolicyHead } from './data-end.ts';
 import { listIdOf } from './handed-lists.ts';
@@ -78,12 +79,12 @@ export class Ledger {
       const { name, digest } = tenant;
       if (this.#tenants.get(name) === digest || this.#ahead.get(name)?.has(digest)) continue;
       this.#ahead.set(name, (this.#ahead.get(name) ?? new Set()).add(digest));
-      yield { about: { kind: 'tenant', name, digest }, parcel: forms.ofTenant(tenant) };
+      yield { about: { kind: 'tenant', name, digest }, parcel: forms.of(tenant) };
       if (policy !== inForce()) return;
     }
     const { generation, digest, loadedAtMs, gateway } = policy;
     const tenants = [...policy.tenants.values()].map((tenant) => [tenant.name, tenant.digest] as const);
-    const form = gateway === this.#settings ? undefined : forms.ofGateway(gateway);
+    const form = gateway === this.#settings ? undefined : forms.of(gateway);
     const head: PolicyHead = {
       generation,
       digest,

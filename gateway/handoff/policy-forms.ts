@@ -7,22 +7,25 @@ import { type Prefix, parsePrefix } from '../core/address.ts';
 import { compileGateway } from '../policy/compile-gateway.ts';
 import { type CompiledTenant, compileTenant } from '../policy/compile-tenant.ts';
 import type { GatewayFile } from '../policy/gateway-file.ts';
+import type { GatewaySettings } from '../policy/gateway-settings.ts';
 import type { NamedServers } from '../policy/list-sources.ts';
 import type { CompilationWatcher } from '../policy/load.ts';
 import { Outline, outlineOf } from '../policy/outline.ts';
-import type { GatewaySettings, Tenant } from '../policy/policy.ts';
+import type { Tenant } from '../policy/policy.ts';
 import type { SourcesOfPolicy } from '../policy/sources.ts';
 import type { RouteFile, TenantFile } from '../policy/tenant-file.ts';
 import type { YamlFile } from '../policy/yaml-file.ts';
 import type { Parcel } from './parcel.ts';
 
 interface PlacedHead {
+  readonly folder?: string;
   readonly file: string;
   /** Of the outline. */
   readonly names: readonly string[];
 }
 
 interface TenantHead extends PlacedHead {
+  readonly origin: Tenant['origin'];
   readonly servers: NamedServers;
 }
 
@@ -32,36 +35,40 @@ const PREFIX_PIECE = 1024;
 /** Columns before those of the contents: the outline. */
 const OUTLINE_COLUMNS = 3;
 
-/** The forms of what is compiled here, as long as it lives. */
+/** The forms of what is compiled here, as long as it lives; each is made when it is first asked for. */
 export class CompiledForms implements CompilationWatcher {
-  readonly #settings = new WeakMap<GatewaySettings, Parcel>();
-  readonly #tenants = new WeakMap<Tenant, Parcel>();
+  #forms: WeakMap<GatewaySettings | Tenant, Parcel | (() => Parcel)> | undefined = new WeakMap();
 
   onGateway(settings: GatewaySettings, file: GatewayFile, yaml: YamlFile): void {
-    this.#settings.set(settings, packGateway(file, yaml));
+    this.#forms?.set(settings, () => packGateway(file, yaml));
   }
 
   onTenant(tenant: Tenant, file: TenantFile, yaml: YamlFile, servers: NamedServers): void {
-    this.#tenants.set(tenant, packTenant(file, yaml, servers));
+    this.#forms?.set(tenant, () => packTenant(tenant, file, yaml, servers));
   }
 
   /** Throws for what was compiled while nobody watched, which is a bug in the wiring. */
-  ofGateway(settings: GatewaySettings): Parcel {
-    return known(this.#settings.get(settings));
+  of(compiled: GatewaySettings | Tenant): Parcel {
+    const known = this.#forms?.get(compiled);
+    if (known === undefined) throw new Error('a policy whose contents nobody kept');
+    if (typeof known !== 'function') return known;
+    const form = known();
+    this.#forms?.set(compiled, form);
+    return form;
   }
 
-  /** As `ofGateway`. */
-  ofTenant(tenant: Tenant): Parcel {
-    return known(this.#tenants.get(tenant));
+  /** Nobody will ask. */
+  close(): void {
+    this.#forms = undefined;
   }
 }
 
-function known(form: Parcel | undefined): Parcel {
-  if (form === undefined) throw new Error('a policy whose contents nobody kept');
-  return form;
-}
-
-function packTenant(file: TenantFile, yaml: YamlFile, { etcd, redis }: NamedServers): Parcel {
+function packTenant(
+  { origin }: Tenant,
+  file: TenantFile,
+  yaml: YamlFile,
+  { etcd, redis }: NamedServers,
+): Parcel {
   const { routes, addresses, ...contents } = file;
   const { lines, ends, steps, names } = outlineOf(yaml).tables;
   const written = Object.entries(addresses).map(([name, list]) => [name, textsOf(list, 'cidrs')] as const);
@@ -69,16 +76,22 @@ function packTenant(file: TenantFile, yaml: YamlFile, { etcd, redis }: NamedServ
   for (let from = 0; from < routes.length; from += PIECE)
     groups.push(serialize(routes.slice(from, from + PIECE)));
   const servers = { ...(etcd !== undefined && { etcd }), ...(redis !== undefined && { redis }) };
-  const head: TenantHead = { file: yaml.file, names, servers };
+  const head: TenantHead = { ...placed(yaml, names), origin, servers };
   return { head, columns: [lines, ends, steps, serialize({ ...contents, addresses: written }), ...groups] };
+}
+
+function placed({ file, folder }: YamlFile, names: readonly string[]): PlacedHead {
+  return { file, names, ...(folder !== undefined && { folder }) };
 }
 
 function packGateway(file: GatewayFile, yaml: YamlFile): Parcel {
   const { lines, ends, steps, names } = outlineOf(yaml).tables;
   const { listeners, ...gateway } = file.gateway;
   const written = listeners.map((listener) => textsOf(listener, 'trustedProxies'));
-  const head: PlacedHead = { file: yaml.file, names };
-  return { head, columns: [lines, ends, steps, serialize({ ...gateway, listeners: written })] };
+  return {
+    head: placed(yaml, names),
+    columns: [lines, ends, steps, serialize({ ...gateway, listeners: written })],
+  };
 }
 
 /** Prefixes as their texts: as objects they would be copied without what reads them. */
@@ -105,7 +118,7 @@ export async function compileHandedTenant(
   digest: string,
   sources: SourcesOfPolicy,
 ): Promise<Tenant> {
-  const { file, servers } = parcel.head as TenantHead;
+  const { file, servers, origin } = parcel.head as TenantHead;
   const [contents, ...groups] = parcel.columns.slice(OUTLINE_COLUMNS);
   const { addresses: written, ...rest } = read<HandedTenantFile>(contents);
   const addresses: [string, AddressesFile][] = [];
@@ -117,7 +130,7 @@ export async function compileHandedTenant(
   }
   const whole = { ...rest, routes, addresses: Object.fromEntries(addresses) };
   const compiled = await compileTenant(readOutline(parcel), whole, basename(file), { ...servers, sources });
-  return tenantOf(compiled, digest);
+  return tenantOf(compiled, origin, digest);
 }
 
 type AddressesFile = TenantFile['addresses'][string];
@@ -125,10 +138,10 @@ interface HandedTenantFile extends Omit<TenantFile, 'routes' | 'addresses'> {
   readonly addresses: readonly [string, AddressesFile][];
 }
 
-function tenantOf({ tenant, faults }: CompiledTenant, digest: string): Tenant {
+function tenantOf({ tenant, faults }: CompiledTenant, origin: Tenant['origin'], digest: string): Tenant {
   const [fault] = faults;
   if (fault !== undefined) throw new TypeError(`${fault.path} ${fault.problem}`);
-  return Object.freeze({ ...tenant, digest });
+  return Object.freeze({ ...tenant, origin, digest });
 }
 
 /** Throws when the parcel is none. */
@@ -140,11 +153,11 @@ export async function compileHandedGateway(parcel: Parcel): Promise<GatewaySetti
 }
 
 function readOutline({ head, columns }: Parcel): Outline {
-  const { file, names } = head as PlacedHead;
+  const { file, folder, names } = head as PlacedHead;
   const [lines, ends, steps] = columns;
   if (!(lines instanceof Uint32Array && ends instanceof Uint32Array && steps instanceof Uint32Array))
     throw new TypeError('a policy without its places');
-  return new Outline(file, { lines, ends, steps, names });
+  return new Outline(file, { lines, ends, steps, names }, folder);
 }
 
 function read<T>(column: Parcel['columns'][number] | undefined): T {

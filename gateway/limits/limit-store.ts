@@ -1,7 +1,8 @@
 /** Redis as gateways that share limits see it: claims, what is given back, places that are held on, and how many gateways there are. */
 
 import { hash, randomUUID } from 'node:crypto';
-import type { LimitName, Quotas, SharedState } from '../policy/policy.ts';
+import type { SharedState } from '../policy/gateway-settings.ts';
+import type { LimitName, Quotas } from '../policy/policy.ts';
 import { CLAIM, GIVE_BACK, HEARTBEAT, type LimitScript, RENEW } from './limit-scripts.ts';
 import type { LimitsLeft } from './limits-backend.ts';
 import { RedisConnection, type StoreFailure, type StoreReply } from './redis-connection.ts';

@@ -2,7 +2,7 @@
 
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { SharedState } from '../policy/policy.ts';
+import type { SharedState } from '../policy/gateway-settings.ts';
 import type { StoreState } from './limit-store.ts';
 import type { LimitClaim, LimitLease, LimitRefusal, LimitsBackend } from './limits-backend.ts';
 import { LocalLimits } from './local-limits.ts';

@@ -1,7 +1,8 @@
 /** The limits of routes, counted in Redis for all gateways together; while it is away, as the policy says. */
 
 import type { Rate } from '../core/units.ts';
-import type { LimitName, Quotas, SharedState } from '../policy/policy.ts';
+import type { SharedState } from '../policy/gateway-settings.ts';
+import type { LimitName, Quotas } from '../policy/policy.ts';
 import { pieceBytes, slackBytes } from './budget-parts.ts';
 import { type BytePool, BytePools } from './byte-pools.ts';
 import type { LimitStore, StoreAnswer } from './limit-store.ts';

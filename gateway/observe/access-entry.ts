@@ -1,6 +1,7 @@
 /** One line of the access log: its fields, their keys, and how a line is written. */
 
 import type { ConnectionFacts } from '../core/facts.ts';
+import { jsonText } from '../core/json-text.ts';
 
 /** What is known of a request at its end. Absent fields are left out of the line. */
 export interface AccessEntry {
@@ -85,7 +86,6 @@ export const accessKeys = {
 
 type Key = (typeof accessKeys)[keyof typeof accessKeys];
 
-const VALUE_CHARACTERS = 2048;
 const SECOND_MS = 1000;
 
 /** A line in the pieces it is written in, one behind the other: made anew, or bytes that are there already. */
@@ -212,7 +212,7 @@ function connectionText({
 }
 
 function text(key: Key, value: string | undefined): string {
-  return value === undefined ? '' : `,"${key}":${formatText(value)}`;
+  return value === undefined ? '' : `,"${key}":${jsonText(value)}`;
 }
 
 function number(key: Key, value: number | undefined): string {
@@ -234,17 +234,3 @@ function withoutQuery(path: string): string {
   const mark = path.indexOf('?');
   return mark < 0 ? path : path.slice(0, mark);
 }
-
-/** Printable ASCII that needs no escape: the only text that goes in as it is. */
-const PLAIN = /^[ !#-[\]-~]*$/;
-/** What `JSON.stringify` leaves as it is though a terminal or a line reader may act on it. */
-const ACTIVE = /[\u007f-\u009f\u2028\u2029]/g;
-
-function formatText(value: string): string {
-  const capped = value.length > VALUE_CHARACTERS ? value.slice(0, VALUE_CHARACTERS) : value;
-  if (PLAIN.test(capped)) return `"${capped}"`;
-  return JSON.stringify(capped).replace(ACTIVE, escapeCharacter);
-}
-
-const escapeCharacter = (character: string): string =>
-  `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -106,6 +106,12 @@ export const metricTable = {
     labels: [],
     help: 'When the policy was last loaded without a fault.',
   },
+  etcdTenants: {
+    name: 'patchgate_etcd_tenants_current',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the tenants in etcd are followed (1), or the last good ones or none are in force as it is away (0).',
+  },
   addressPrefixes: {
     name: 'patchgate_address_prefixes',
     type: 'gauge',
@@ -165,6 +171,18 @@ export const metricTable = {
     type: 'gauge',
     labels: ['upstream', 'node'],
     help: 'The breaker of a node (of tenant/upstream): closed (0), half open (1), open (2).',
+  },
+  auditLines: {
+    name: 'patchgate_audit_lines_total',
+    type: 'counter',
+    labels: ['outcome'],
+    help: 'Lines of the audit log that are on disk (written), and that were given up (lost).',
+  },
+  auditWritable: {
+    name: 'patchgate_audit_writable',
+    type: 'gauge',
+    labels: [],
+    help: 'Whether the audit log can be written (1) or not (0).',
   },
   openConnections: {
     name: 'patchgate_open_connections',

@@ -3,6 +3,7 @@
 import { Registry } from 'prom-client';
 import type { Cell, Cells } from './cells.ts';
 import { DurationTally } from './duration-tally.ts';
+import type { AddressListState, CertificateEnding, NodeState } from './gauge-states.ts';
 import { type CellsByKey, MergedSeries, SeriesSender, type SeriesSnapshot } from './merged-series.ts';
 import { metricTable } from './metric-table.ts';
 import { openMetricsView } from './open-metrics.ts';
@@ -25,35 +26,6 @@ export interface RouteMetrics {
   streamStarted(): void;
   streamEnded(): void;
   finished(request: FinishedRequest): void;
-}
-
-/** When something a server name needs for its handshakes ends. `crl`: when the next revocation list is due. */
-export interface CertificateEnding {
-  /** The server name, or `tenant/upstream`. */
-  readonly name: string;
-  readonly role: 'chain' | 'clients' | 'crl' | 'node-chain' | 'node-authorities';
-  /** Since the epoch. */
-  readonly seconds: number;
-}
-
-/** An address list of a tenant as it is now. */
-export interface AddressListState {
-  readonly tenant: string;
-  readonly list: string;
-  readonly prefixes: number;
-  /** It is what its sources have. */
-  readonly isCurrent: boolean;
-}
-
-/** A node as it is now. */
-export interface NodeState {
-  /** `tenant/upstream`. */
-  readonly upstream: string;
-  /** Its URL as written. */
-  readonly node: string;
-  readonly up: 0 | 1;
-  /** 0 closed, 1 half open, 2 open. */
-  readonly breaker: number;
 }
 
 /** Text of a scrape. */
@@ -99,6 +71,10 @@ export interface Metrics {
   snapshot(): SeriesSnapshot;
   /** Takes the snapshots of one other process in. */
   merge(): MergedSeries;
+  /** The tenants in etcd are what it has, or it is away. */
+  etcdTenants(isCurrent: boolean): void;
+  auditLines(outcome: 'written' | 'lost', lines: number): void;
+  auditWritable(isWritable: boolean): void;
   /** OpenMetrics where `accept` names it, else the Prometheus text format. */
   text(accept?: string): Promise<MetricsText>;
 }
@@ -152,6 +128,7 @@ class RegistryMetrics implements Metrics {
     policyGeneration.cell();
     this.#tallies.bufferedBytes.cell();
     for (const action of ['paused', 'shed']) this.#tallies.bufferPressure.cell(action);
+    for (const outcome of ['written', 'lost']) this.#tallies.auditLines.cell(outcome);
     this.#tallies.reloadSuccessful.cell();
     this.#tallies.reloadSuccessTime.cell();
     this.#tallies.workerRestarts.cell();
@@ -274,6 +251,18 @@ class RegistryMetrics implements Metrics {
       Object.entries(metricTable).flatMap(([key, { type }]) => (type === 'gauge' ? [key] : [])),
     );
     return new MergedSeries(this.#summed, (key) => gauges.has(key));
+  }
+
+  etcdTenants(isCurrent: boolean): void {
+    this.#tallies.etcdTenants.cell().value = isCurrent ? 1 : 0;
+  }
+
+  auditLines(outcome: 'written' | 'lost', lines: number): void {
+    this.#tallies.auditLines.cell(outcome).value += lines;
+  }
+
+  auditWritable(isWritable: boolean): void {
+    this.#tallies.auditWritable.cell().value = isWritable ? 1 : 0;
   }
 
   async text(accept = ''): Promise<MetricsText> {

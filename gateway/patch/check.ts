@@ -3,7 +3,7 @@
 import { crc32 } from 'node:zlib';
 import { decodeHeader, headerLengthOf, isViolation, prefixLength } from './decode.ts';
 import { type PatchFault, patchFault, type Violation, violation } from './fault.ts';
-import type { Header, OpenHeader } from './format.ts';
+import type { EndHeader, Header, OpenHeader } from './format.ts';
 import { maxHeaderLength } from './layout.ts';
 import { PayloadCheck } from './payload-check.ts';
 import { type PatchExpectation, StreamRules } from './stream-rules.ts';
@@ -36,6 +36,10 @@ export interface PatchCheck {
   readonly changed: number;
   /** The OPEN header once it was accepted. */
   readonly open: OpenHeader | undefined;
+  /** The END header once it was accepted; bytes behind it are still a fault. */
+  readonly end: EndHeader | undefined;
+  /** The stream goes on with one that was cut: frames before were not seen, and END's chain not checked. */
+  readonly isResumed: boolean;
 }
 
 /** Begins a check of one stream against what its request allows. */
@@ -83,6 +87,14 @@ class StreamCheck implements PatchCheck {
 
   get open(): OpenHeader | undefined {
     return this.#rules.open;
+  }
+
+  get end(): EndHeader | undefined {
+    return this.#rules.end;
+  }
+
+  get isResumed(): boolean {
+    return this.#rules.skipped;
   }
 
   accept(chunk: Buffer, forward: Forward): PatchFault | undefined {

@@ -41,7 +41,7 @@ export class StreamRules {
   readonly #chain = new HeaderChain();
   #open: OpenHeader | undefined;
   #tensor: TensorHeader | undefined;
-  #ended = false;
+  #end: EndHeader | undefined;
   #frames = 0;
   #bytes = 0;
   #tensors = 0;
@@ -72,7 +72,17 @@ export class StreamRules {
 
   /** Whether END was admitted. */
   get ended(): boolean {
-    return this.#ended;
+    return this.#end !== undefined;
+  }
+
+  /** END once it was admitted. */
+  get end(): EndHeader | undefined {
+    return this.#end;
+  }
+
+  /** Frames were passed over: the chain END tells of could not be held against them. */
+  get skipped(): boolean {
+    return this.#skipped;
   }
 
   /** Frames admitted: the sequence number of the next one. */
@@ -258,7 +268,7 @@ export class StreamRules {
     }
     if (!this.#skipped && !end.chain.equals(this.#chain.digest()))
       return violation('chain', 'the chain of headers does not match');
-    this.#ended = true;
+    this.#end = end;
     return undefined;
   }
 

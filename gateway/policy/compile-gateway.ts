@@ -4,9 +4,11 @@ import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 import { buildPrefixTree } from '../core/prefix-tree.ts';
 import type { GatewayFile } from './gateway-file.ts';
-import type { GatewaySettings, ListenerSettings } from './policy.ts';
+import type { AuditSettings, GatewaySettings, ListenerSettings } from './gateway-settings.ts';
 import type { Places } from './yaml-file.ts';
 
+type EtcdFile = NonNullable<GatewayFile['gateway']['etcd']>;
+type AuditFile = NonNullable<GatewayFile['gateway']['audit']>;
 type ListenerFile = GatewayFile['gateway']['listeners'][number];
 
 /** Relative paths start at the file. Faults are what no single key can show. */
@@ -37,11 +39,25 @@ export function compileGateway(
       lingerMs: timeouts.linger,
       drainMs: timeouts.drain,
     },
-    ...(gateway.etcd !== undefined && { etcd: gateway.etcd }),
+    ...(gateway.etcd !== undefined && { etcd: compileEtcd(gateway.etcd) }),
     ...(gateway.state !== undefined && { state: gateway.state }),
+    ...(gateway.audit !== undefined && { audit: compileAudit(places, gateway.audit) }),
     accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(places.file), gateway.accessLog.file),
   };
   return { settings, faults: repeatedListeners(places, gateway.listeners) };
+}
+
+function compileEtcd({ endpoints, tenants }: EtcdFile): NonNullable<GatewaySettings['etcd']> {
+  return { endpoints, ...(tenants !== undefined && { tenants }) };
+}
+
+function compileAudit(places: Places, { file, rotateAt, keep, onFailure }: AuditFile): AuditSettings {
+  return {
+    file: resolve(dirname(places.file), file),
+    rotateAtBytes: rotateAt,
+    ...(keep !== undefined && { keep }),
+    onFailure,
+  };
 }
 
 function compileListener(file: ListenerFile): ListenerSettings {

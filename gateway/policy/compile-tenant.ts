@@ -20,10 +20,9 @@ import type { Places } from './yaml-file.ts';
 /** Keys of a tenant that refuse, or say who is believed. */
 const RULES = ['clientCertificates', 'revocation', 'allow', 'deny', 'issuers', 'scopes'];
 
-/** What the file says, and the texts of everything it refers to: a change of any makes a new tenant. */
+/** What the text says. */
 export interface CompiledTenant {
-  readonly tenant: Omit<Tenant, 'digest'>;
-  readonly texts: readonly string[];
+  readonly tenant: Omit<Tenant, 'digest' | 'origin'>;
   readonly faults: readonly PolicyFault[];
   /** What is allowed and most likely not meant. */
   readonly warnings: readonly PolicyFault[];
@@ -35,14 +34,13 @@ export async function compileTenant(
   fileName: string,
   servers: ListServers,
 ): Promise<CompiledTenant> {
-  const texts: string[] = [JSON.stringify([servers.etcd, servers.redis])];
   const { lists, faults: listFaults } = await readAddressLists(places, file.addresses, servers);
   const { faults: revocationFaults, ...revoked } = await readRevocations(places, file.revocation, servers);
   const { issuers, faults: issuerFaults } = await compileIssuers(places, file, servers);
   const { upstreams, faults: upstreamFaults } = compileUpstreams(places, file);
   const { routes, faults: routeFaults } = await compileRoutes(places, file, lists, upstreams);
   const modelId = compileNamePattern(file.modelId);
-  const tenant: Omit<Tenant, 'digest'> = {
+  const tenant: CompiledTenant['tenant'] = {
     name: file.tenant,
     places: rulePlaces(places, [], RULES),
     serverNames: file.serverNames.map((name) => name.toLowerCase()),
@@ -70,7 +68,6 @@ export async function compileTenant(
   ];
   return {
     tenant,
-    texts,
     warnings: unusedLists(places, file),
     faults: [...own, ...listFaults, ...revocationFaults, ...issuerFaults, ...upstreamFaults, ...routeFaults],
   };

@@ -1,9 +1,9 @@
 /** Upstreams and their nodes. */
 
-import { dirname, resolve } from 'node:path';
 import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { type PathTemplate, parseTemplate } from '../core/path-template.ts';
+import { EXPECTED_FOLDER, LEAVES_FOLDER } from './list-sources.ts';
 import { isServerName } from './server-name.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { NodeAddress, NodeTls, Upstream } from './upstream.ts';
@@ -89,12 +89,14 @@ function watchedBy({
 }
 
 function compileTls(places: Places, tls: UpstreamFile['tls']): NodeTls {
-  const { ca, cert, key, serverName, minTlsVersion = 'TLSv1.3' } = tls ?? {};
-  const folder = dirname(places.file);
+  const { serverName, minTlsVersion = 'TLSv1.3' } = tls ?? {};
+  const pathOf = (written: string | undefined) =>
+    written === undefined ? undefined : places.pathOf(written);
+  const [ca, cert, key] = [pathOf(tls?.ca), pathOf(tls?.cert), pathOf(tls?.key)];
   return {
-    ...(ca !== undefined && { ca: resolve(folder, ca) }),
-    ...(cert !== undefined && { cert: resolve(folder, cert) }),
-    ...(key !== undefined && { key: resolve(folder, key) }),
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
     ...(serverName !== undefined && { serverName: serverName.toLowerCase() }),
     minTlsVersion,
   };
@@ -116,6 +118,11 @@ function tlsFaults(
     faults.push(
       places.at(at, 'a certificate and its key stand together', 'both of cert and key, or neither'),
     );
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    const written = tls[name];
+    if (written !== undefined && places.pathOf(written) === undefined)
+      faults.push(places.at([...at, name], LEAVES_FOLDER, EXPECTED_FOLDER));
+  }
   const { serverName } = tls;
   if (serverName !== undefined && (!isServerName(serverName) || serverName.startsWith('*')))
     faults.push(places.at([...at, 'serverName'], `${serverName} is no server name`, 'a DNS name'));

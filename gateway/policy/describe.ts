@@ -1,18 +1,29 @@
 /** A policy in force as the admin listener tells of it. */
 
+import { formatFault, type PolicyFault } from '../core/fault.ts';
+import type { EtcdState } from './etcd-tenants.ts';
 import type { Policy, Tenant } from './policy.ts';
 
-/** The members of `/policy` that come from the policy itself. */
-export function describePolicy({ generation, digest, loadedAtMs, tenants }: Policy): object {
+/** The members of `/policy`. */
+export function describePolicy(
+  { generation, digest, loadedAtMs, tenants }: Policy,
+  etcd: EtcdState | undefined,
+  faults: readonly PolicyFault[],
+): object {
   return {
     generation,
     digest,
     loaded_at: new Date(loadedAtMs).toISOString(),
-    tenants: [...tenants.values()].map(({ name, serverNames, routes }) => ({
+    ...(etcd !== undefined && {
+      etcd: { place: etcd.place, revision: etcd.revision, current: etcd.isRead && etcd.fault === undefined },
+    }),
+    tenants: [...tenants.values()].map(({ name, origin, serverNames, routes }) => ({
       name,
+      origin,
       server_names: serverNames,
       routes: routes.entries.map(({ route }) => route.name),
     })),
+    faults: faults.map(formatFault),
   };
 }
 

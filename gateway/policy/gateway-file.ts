@@ -74,6 +74,9 @@ function httpOrigin(text: string): string | undefined {
   return plain ? url.origin : undefined;
 }
 
+const keyPrefix = (text: string): string | undefined =>
+  /^\/(?:[A-Za-z0-9._-]+\/)+$/.test(text) ? text : undefined;
+
 export const gatewayFile = z.strictObject({
   gateway: z.strictObject({
     listeners: z.array(listener).min(1).max(100).describe('Addresses the gateway answers at.'),
@@ -92,6 +95,24 @@ export const gatewayFile = z.strictObject({
     accessLog: z
       .strictObject({ file: z.string().min(1).prefault('-').describe('JSON lines; `-` is standard output.') })
       .prefault({}),
+    audit: z
+      .strictObject({
+        file: z
+          .string()
+          .min(1)
+          .describe('Decisions of routes that ask for `publish` or `finetune`, as hash-chained JSON lines.'),
+        rotateAt: size(4096, 2 ** 40)
+          .prefault('100MiB')
+          .describe('A file that large is put aside, and the chain goes on in the next.'),
+        keep: count(1, 1_000_000).optional().describe('Files put aside that stay; all, unless given.'),
+        onFailure: z
+          .enum(['refuse', 'count'])
+          .prefault('refuse')
+          .describe(
+            'While it cannot be written: `refuse` answers 503 on these routes, `count` admits and counts.',
+          ),
+      })
+      .optional(),
     state: z
       .strictObject({
         redis: read(redisAddress, 'redis://host:port or rediss://host:port', withoutCredentials).describe(
@@ -116,7 +137,12 @@ export const gatewayFile = z.strictObject({
           .array(read(httpOrigin, 'http://host:port or https://host:port', withoutCredentials))
           .min(1)
           .max(16)
-          .describe('Members of the etcd that keeps address lists, asked in turn.'),
+          .describe('Members of the etcd that keeps lists or tenants, asked in turn.'),
+        tenants: read(keyPrefix, 'a prefix like /patchgate/tenants/')
+          .optional()
+          .describe(
+            'Prefix of tenants in etcd, beside those on disk: its key `<tenant>.yaml` is a text like that file.',
+          ),
       })
       .optional(),
   }),

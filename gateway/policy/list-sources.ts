@@ -1,16 +1,16 @@
 /** Where the lists of a tenant come from beside its own file: another file, etcd, Redis. */
 
-import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 import { UNREADABLE } from '../lists/file-feed.ts';
 import type { ListSource, SourceList } from '../lists/list-registry.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
-import type { GatewaySettings } from './policy.ts';
+import type { GatewaySettings } from './gateway-settings.ts';
 import type { SourcesOfPolicy } from './sources.ts';
 import type { Path, Places } from './yaml-file.ts';
 
 /** The servers of `gateway.yaml` that may have lists. */
-export interface NamedServers extends Pick<GatewaySettings, 'etcd'> {
+export interface NamedServers {
+  readonly etcd?: Pick<NonNullable<GatewaySettings['etcd']>, 'endpoints'>;
   /** URL of a Redis. */
   readonly redis?: string;
 }
@@ -19,6 +19,10 @@ export interface NamedServers extends Pick<GatewaySettings, 'etcd'> {
 export interface ListServers extends NamedServers {
   readonly sources: SourcesOfPolicy;
 }
+
+/** What is wrong with a path that `Places.pathOf` does not go. */
+export const LEAVES_FOLDER = 'leaves the folder of the tenants';
+export const EXPECTED_FOLDER = 'a path below it: this text is in etcd';
 
 /** As written; any of them, or several. */
 export interface WrittenSources {
@@ -64,7 +68,9 @@ function sourcesOf(
   faults: PolicyFault[],
 ): readonly ListSource[] {
   const sources: ListSource[] = [];
-  if (file !== undefined) sources.push({ kind: 'file', path: resolve(dirname(places.file), file) });
+  const filePath = file === undefined ? undefined : places.pathOf(file);
+  if (filePath !== undefined) sources.push({ kind: 'file', path: filePath });
+  else if (file !== undefined) faults.push(places.at([...path, 'file'], LEAVES_FOLDER, EXPECTED_FOLDER));
   if (etcd !== undefined && servers.etcd !== undefined)
     sources.push({ kind: 'etcd', endpoints: servers.etcd.endpoints, key: etcd });
   if (redis !== undefined && servers.redis !== undefined)

@@ -1,27 +1,31 @@
-/** Which tenant holds a server name when the files of several ask for it. */
+/** Which tenant holds a server name when several ask for it. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { Policy, Tenant } from './policy.ts';
 import type { Places } from './yaml-file.ts';
 
-/** A tenant's file as it was read now, and as it was in force before. */
+/** What is written for a tenant as it was read now, and as it was in force before. */
 export interface TenantReading {
-  readonly places: Places;
+  /** `<tenant>.yaml`. */
+  readonly fileName: string;
+  readonly origin: Tenant['origin'];
+  /** A text that has not changed is not taken apart unless a fault in it has to be placed. */
+  readonly places: () => Places;
   /** Absent when it has faults. */
   readonly read?: Tenant;
   readonly lastGood?: Tenant;
+  readonly faults: PolicyFault[];
   /** What is allowed in the file and most likely not meant. */
   readonly warnings?: readonly PolicyFault[];
 }
 
 /**
  * The tenants to put in force, no server name in two of them. Who had a name keeps it, whoever comes first has a new
- * one; a tenant that asks for another's stays as it was.
+ * one; a tenant that asks for another's stays as it was, and has a fault.
  */
 export function settleNames(
   readings: readonly TenantReading[],
   previous: Policy | undefined,
-  faults: PolicyFault[],
 ): readonly Tenant[] {
   const tenants = readings.map(({ read, lastGood }) => read ?? lastGood);
   // One that gives way may bring back names another has taken, so all are looked at again. Each gives way once: the
@@ -29,7 +33,7 @@ export function settleNames(
   for (let again = true; again; ) {
     again = false;
     const holders = holdersOf(tenants, previous);
-    for (const [index, { places, lastGood }] of readings.entries()) {
+    for (const [index, { places, lastGood, faults }] of readings.entries()) {
       const taken = takenNames(places, tenants[index], holders);
       if (taken.length === 0) continue;
       faults.push(...taken);
@@ -56,13 +60,13 @@ function holdersOf(
 }
 
 function takenNames(
-  places: Places,
+  places: () => Places,
   tenant: Tenant | undefined,
   holders: ReadonlyMap<string, Tenant>,
 ): PolicyFault[] {
   return (tenant?.serverNames ?? []).flatMap((name, position) => {
     const holder = holders.get(name);
     if (holder === undefined || holder === tenant) return [];
-    return [places.at(['serverNames', position], `tenant ${holder.name} has ${name} already`)];
+    return [places().at(['serverNames', position], `tenant ${holder.name} has ${name} already`)];
   });
 }

@@ -1,7 +1,14 @@
 /** Where the values of a policy file stand, by line, without the file: a few tables, which another process can have. */
 
 import type { PolicyFault } from '../core/fault.ts';
-import { formatPath, type Path, type Places, type ValueTracer, type YamlFile } from './yaml-file.ts';
+import {
+  formatPath,
+  type Path,
+  type Places,
+  pathWithin,
+  type ValueTracer,
+  type YamlFile,
+} from './yaml-file.ts';
 
 /** One row for each value, in the order of the file: what stands within a value comes right behind it. */
 export interface OutlineTables {
@@ -20,14 +27,21 @@ const WHOLE = 0;
 export class Outline implements Places {
   readonly file: string;
   readonly tables: OutlineTables;
+  readonly #folder: string | undefined;
   readonly #numbers: ReadonlyMap<string, number>;
   /** Rows of the members of a list, which may be many; keys are few, and looked for one after the other. */
   readonly #members = new Map<number, readonly number[]>();
 
-  constructor(file: string, tables: OutlineTables) {
+  /** `folder`: as of the `YamlFile`. */
+  constructor(file: string, tables: OutlineTables, folder?: string) {
     this.file = file;
     this.tables = tables;
+    this.#folder = folder;
     this.#numbers = new Map(tables.names.map((name, number) => [name, number]));
+  }
+
+  pathOf(written: string): string | undefined {
+    return pathWithin(this.file, this.#folder, written);
   }
 
   keys(path: Path): readonly string[] {
@@ -87,7 +101,7 @@ export class Outline implements Places {
 export function outlineOf(yaml: YamlFile): Outline {
   const builder = new OutlineBuilder();
   yaml.trace(builder);
-  return new Outline(yaml.file, builder.tables);
+  return new Outline(yaml.file, builder.tables, yaml.folder);
 }
 
 class OutlineBuilder implements ValueTracer {

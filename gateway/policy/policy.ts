@@ -1,13 +1,18 @@
 /** The compiled policy: frozen plain data, made once per reload, read by every request. */
 
 import type { NamePattern } from '../core/name-pattern.ts';
-import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
 import type { Rate } from '../core/units.ts';
 import type { ListContents } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
 import type { FailedVerifications } from './failed-verifications.ts';
+import type {
+  ClientCertificateMode,
+  GatewaySettings,
+  ListenerSettings,
+  TlsVersion,
+} from './gateway-settings.ts';
 import type { KeySet } from './key-set.ts';
 import type { RevokedCertificates, RevokedTokens } from './revocations.ts';
 import type { RulePlaces } from './rule-places.ts';
@@ -18,7 +23,7 @@ import type { Upstream } from './upstream.ts';
 export interface Policy {
   /** 1, 2, 3 …: rises by one with each reload that changed anything. */
   readonly generation: number;
-  /** SHA-256, hex, over the texts of every policy file read, in name order. */
+  /** SHA-256, hex, over the texts of every policy file read, in name order, then over those in etcd. */
   readonly digest: string;
   readonly loadedAtMs: number;
   readonly gateway: GatewaySettings;
@@ -28,76 +33,10 @@ export interface Policy {
   readonly serverNames: ReadonlyMap<string, Tenant>;
 }
 
-export type ClientCertificateMode = 'require' | 'optional' | 'none';
-export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
-
-export interface GatewaySettings {
-  readonly listeners: readonly ListenerSettings[];
-  /** Absolute folder with one folder per server name. */
-  readonly certificates: string;
-  readonly admin: HostPort;
-  /** Processes that take connections; `auto`: one for each core. */
-  readonly workers: number | 'auto';
-  readonly limits: GatewayLimits;
-  readonly timeouts: GatewayTimeouts;
-  /** Where address lists in etcd are asked for. */
-  readonly etcd?: { readonly endpoints: readonly string[] };
-  /** Redis, where lists live and limits are shared. */
-  readonly state?: SharedState;
-  /** Absolute path of the access log, or `-` for standard output. */
-  readonly accessLog: string;
-}
-
-export interface SharedState {
-  /** Its URL, which may hold a password. */
-  readonly redis: string;
-  /** What the keys of gateways that share limits begin with. */
-  readonly prefix: string;
-  /** How limits are decided while Redis cannot be asked. */
-  readonly onFailure: 'local' | 'deny' | 'allow';
-}
-
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
-
-export interface ListenerSettings {
-  readonly name: string;
-  readonly address: HostPort;
-  readonly trustedProxies: PrefixTree;
-  /** With `require` only trusted proxies are let in, each with a PROXY header. */
-  readonly proxyProtocol: 'off' | 'accept' | 'require';
-  readonly forwardedHeader: 'x-forwarded-for' | 'forwarded';
-  readonly clientCertificates: ClientCertificateMode;
-  readonly minTlsVersion: TlsVersion;
-  readonly sessionResumption: 'bound' | 'off';
-}
-
-export interface GatewayLimits {
-  readonly headBytes: number;
-  readonly headFields: number;
-  readonly connections: number;
-  readonly connectionsPerAddress: number;
-  /** TLS handshakes under way at once, over all listeners. */
-  readonly handshakes: number;
-  /** Server names whose certificates are kept ready. */
-  readonly serverNames: number;
-  /** Held for all callers together. */
-  readonly bufferedBytes: number;
-}
-
-export interface GatewayTimeouts {
-  readonly handshakeMs: number;
-  readonly headMs: number;
-  readonly keepAliveIdleMs: number;
-  readonly streamIdleMs: number;
-  readonly lingerMs: number;
-  readonly drainMs: number;
-}
-
 export interface Tenant {
   readonly name: string;
+  /** Where it is written. */
+  readonly origin: 'file' | 'etcd';
   /** SHA-256, hex, over the tenant's file and everything it refers to. */
   readonly digest: string;
   readonly places: RulePlaces;

@@ -16,13 +16,14 @@ export interface FileContents<T> {
 
 type Issue = z.core.$ZodIssue;
 
-/** Reads the text by the schema. All faults are found, not just the first. */
+/** Reads the text by the schema. All faults are found, not just the first. `folder`: see `YamlFile`. */
 export function readFile<S extends z.ZodType>(
   file: string,
   text: string,
   schema: S,
+  folder?: string,
 ): FileContents<z.output<S>> {
-  const yaml = new YamlFile(file, text);
+  const yaml = new YamlFile(file, text, folder);
   if (yaml.faults.length > 0) return { yaml, faults: yaml.faults };
   const result = schema.safeParse(yaml.value);
   if (result.success) return { yaml, contents: result.data, faults: [] };

@@ -4,13 +4,14 @@ import type { Path, Places } from './yaml-file.ts';
 
 /** The rules below one mapping of a file. */
 export class RulePlaces {
-  readonly #file: string;
+  /** For people: a path, or `etcd /key`. */
+  readonly file: string;
   readonly #line: number;
   readonly #lines: ReadonlyMap<string, number>;
 
   /** `lines` by the keys' path: `require.claims.team`. */
   constructor(file: string, line: number, lines: ReadonlyMap<string, number>) {
-    this.#file = file;
+    this.file = file;
     this.#line = line;
     this.#lines = lines;
   }
@@ -24,9 +25,9 @@ export class RulePlaces {
   of(rule: string): string {
     for (let path = rule; path !== ''; path = path.slice(0, Math.max(0, path.lastIndexOf('.')))) {
       const line = this.#lines.get(path);
-      if (line !== undefined) return `${this.#file}:${line}`;
+      if (line !== undefined) return `${this.file}:${line}`;
     }
-    return `${this.#file}:${this.#line}`;
+    return `${this.file}:${this.#line}`;
   }
 }
 

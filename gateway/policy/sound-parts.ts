@@ -30,6 +30,7 @@ export function soundParts<S extends z.ZodType>(
 function placesBeside(places: Places, removed: readonly Path[]): Places {
   return {
     file: places.file,
+    pathOf: (written) => places.pathOf(written),
     keys: (path) => places.keys(writtenPath(path, removed)),
     at: (path, problem, expected) => places.at(writtenPath(path, removed), problem, expected),
   };

@@ -1,8 +1,9 @@
-/** What a policy follows beside its own files: lists, and the keys of token issuers. */
+/** What a policy follows beside its own files: tenants in etcd, lists, and the keys of token issuers. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { ListRegistry, type ListRegistryOptions, type ListsByReader } from '../lists/list-registry.ts';
 import type { ListPart } from '../lists/live-list.ts';
+import { type EtcdState, EtcdTenants } from './etcd-tenants.ts';
 import { KeyRegistry, type KeyWatcher, type RemoteKeys } from './key-registry.ts';
 import type { KeySet } from './key-set.ts';
 import type { Policy } from './policy.ts';
@@ -13,6 +14,8 @@ export interface PolicySourcesOptions {
   /** Hears of every change of a list and of what is wrong with it. */
   readonly onList?: ListRegistryOptions['onChange'];
   readonly keys?: KeyWatcher;
+  /** Hears how it stands with the tenants in etcd. */
+  readonly onTenants?: (state: EtcdState) => void;
 }
 
 /** Where a policy that is compiled has its lists and keys from. */
@@ -27,9 +30,11 @@ export class PolicySources implements SourcesOfPolicy {
   readonly mode: 'follow' | 'once';
   readonly lists: ListRegistry;
   readonly keys: KeyRegistry;
+  readonly tenants: EtcdTenants;
 
-  constructor({ mode, onList, keys }: PolicySourcesOptions) {
+  constructor({ mode, onList, keys, onTenants }: PolicySourcesOptions) {
     this.mode = mode;
+    this.tenants = new EtcdTenants({ mode, ...(onTenants !== undefined && { onState: onTenants }) });
     this.lists = new ListRegistry({ mode, ...(onList !== undefined && { onChange: onList }) });
     this.keys = new KeyRegistry(mode, keys);
   }
@@ -47,9 +52,20 @@ export class PolicySources implements SourcesOfPolicy {
     this.lists.retain(new Set([...lists, ...keys.flatMap(({ list }: KeySet) => list ?? [])]));
   }
 
-  /** Of every list, and every file of keys, that is not what its source has. */
+  /** Of every list, every file of keys, and the tenants in etcd, that are not what their source has. */
   get faults(): readonly PolicyFault[] {
-    return this.lists.faults;
+    return [...this.tenants.faults, ...this.lists.faults];
+  }
+
+  /** What is kept in other servers and was not asked for, a sentence each. */
+  get unasked(): readonly string[] {
+    const { unasked } = this.tenants;
+    return [
+      ...(unasked === undefined
+        ? []
+        : [`etcd ${unasked}: its tenants are not looked at, no server is asked`]),
+      ...this.lists.unasked.map((place) => `${place}: taken as empty, no server is asked`),
+    ];
   }
 
   /** Looks at files without waiting to hear of their change; resolves when they are read. */
@@ -59,6 +75,7 @@ export class PolicySources implements SourcesOfPolicy {
 
   close(): void {
     this.keys.close();
+    this.tenants.close();
     this.lists.close();
   }
 }

@@ -1,5 +1,6 @@
 /** A YAML file with the places of its values, so that every fault can be pointed at. */
 
+import { dirname, resolve, sep } from 'node:path';
 import {
   type Document,
   isMap,
@@ -18,7 +19,10 @@ export type Path = readonly (string | number)[];
 
 /** Where the values of a file stand. */
 export interface Places {
+  /** For people: a path, or `etcd /key`. */
   readonly file: string;
+  /** The path on disk that is meant by one in the file; undefined where it must not be gone to from there. */
+  pathOf(written: string): string | undefined;
   /** The keys of a mapping as written; none where there is no mapping. */
   keys(path: Path): readonly string[];
   /** A fault at the value of the path, or at the nearest one around it where there is none. */
@@ -42,17 +46,27 @@ const WORDING: ReadonlyMap<string, string> = new Map([
   ['RESOURCE_EXHAUSTION', 'is nested too deeply'],
 ]);
 
+/** The path written in `file`, which must not leave the folder, if one is given in place of the file's own. */
+export function pathWithin(file: string, folder: string | undefined, written: string): string | undefined {
+  if (folder === undefined) return resolve(dirname(file), written);
+  const path = resolve(folder, written);
+  return path.startsWith(`${resolve(folder)}${sep}`) ? path : undefined;
+}
+
 /** YAML 1.2 core schema; repeated keys, aliases, tags nobody knows and keys that are not text are faults. */
 export class YamlFile implements Places {
   readonly file: string;
   /** Faults of the YAML itself; while there are any, `value` is undefined. */
   readonly faults: readonly PolicyFault[];
   readonly value: unknown;
+  readonly folder: string | undefined;
   readonly #document: Document.Parsed<ParsedNode>;
   readonly #lines = new LineCounter();
 
-  constructor(file: string, text: string) {
+  /** `folder`: in place of the file's own, and not to be left by a path in the text. */
+  constructor(file: string, text: string, folder?: string) {
     this.file = file;
+    this.folder = folder;
     const small = text.length <= MAX_BYTES;
     this.#document = parseDocument(small ? text : '', {
       lineCounter: this.#lines,
@@ -65,6 +79,10 @@ export class YamlFile implements Places {
     const tooLarge = small ? [] : [fileFault(file, `the file is larger than ${MAX_BYTES} bytes`)];
     this.faults = [...tooLarge, ...this.#syntaxFaults(), ...this.#unsafeNodes()];
     this.value = this.faults.length === 0 ? this.#document.toJS({ maxAliasCount: 0 }) : undefined;
+  }
+
+  pathOf(written: string): string | undefined {
+    return pathWithin(this.file, this.folder, written);
   }
 
   has(path: Path): boolean {

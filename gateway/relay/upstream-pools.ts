@@ -1,7 +1,7 @@
 /** The upstreams of the policy in force: their nodes live on across reloads as long as they are in it. */
 
 import type { RouteParams } from '../core/route-table.ts';
-import type { NodeState } from '../observe/metrics.ts';
+import type { NodeState } from '../observe/gauge-states.ts';
 import type { Upstream } from '../policy/upstream.ts';
 import type { NodeContext } from './destination.ts';
 import { BreakerWindows } from './node-breaker.ts';

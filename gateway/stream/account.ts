@@ -1,17 +1,24 @@
 /** The account of one request: one access-log line and one observation, whatever happened to it. */
 
 import { randomUUID } from 'node:crypto';
+import type { AuditLog } from '../audit/audit-log.ts';
+import type { AuditEntry } from '../audit/entry.ts';
 import { type Denial, isDenial } from '../core/denial.ts';
 import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import type { Admission, Trail } from '../decide.ts';
 import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
 import type { Metrics, RouteMetrics } from '../observe/metrics.ts';
+import type { PatchCheck } from '../patch/check.ts';
+import type { Policy } from '../policy/policy.ts';
+import { type AuditedRequest, auditEntry, auditedStream, isAudited } from './audit-entries.ts';
 import type { Forwarded } from './forwarded.ts';
 
 export interface AccountContext {
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
+  /** Absent where the policy asks for none. */
+  readonly audit: AuditLog | undefined;
 }
 
 /** Which side ended the exchange: `upstream` is the ordinary end of a response. */
@@ -29,6 +36,7 @@ export interface Ending {
 interface Moved {
   readonly bytes: number;
   readonly forwarded: Forwarded;
+  readonly check?: PatchCheck | undefined;
 }
 
 /** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
@@ -41,13 +49,14 @@ export class Account {
   readonly requestId: string;
   readonly #context: AccountContext;
   readonly #connection: ConnectionFacts;
-  readonly #generation: number;
+  readonly #policy: Pick<Policy, 'digest' | 'generation'>;
   readonly #head: RequestHead | undefined;
   readonly #startedMs = performance.now();
   /** What the decision found on its way. */
   readonly trail: Trail = {};
   #streaming: RouteMetrics | undefined;
   #shadowed: Denial | undefined;
+  #patch: PatchCheck | undefined;
   /** The node that took the request. */
   node: string | undefined;
   bytesIn = 0;
@@ -56,12 +65,12 @@ export class Account {
   constructor(
     context: AccountContext,
     connection: ConnectionFacts,
-    generation: number,
+    policy: Pick<Policy, 'digest' | 'generation'>,
     head: RequestHead | Denial,
   ) {
     this.#context = context;
     this.#connection = connection;
-    this.#generation = generation;
+    this.#policy = policy;
     this.#head = isDenial(head) ? undefined : head;
     this.requestId = requestIdOf(this.#head);
   }
@@ -80,6 +89,7 @@ export class Account {
   /** What the two directions moved; a refusal's own body is in `bytesOut` already. */
   streamed(upload: Moved | undefined, download: Moved | undefined): void {
     this.bytesIn = upload?.bytes ?? 0;
+    this.#patch = upload?.check;
     this.bytesOut += download?.bytes ?? 0;
     for (const moved of [upload, download]) {
       if (moved === undefined) continue;
@@ -89,7 +99,7 @@ export class Account {
   }
 
   close(ending: Ending): void {
-    const { metrics, accessLog } = this.#context;
+    const { metrics, accessLog, audit } = this.#context;
     const { denial } = ending;
     const durationMs = performance.now() - this.#startedMs;
     if (denial !== undefined && this.#streaming === undefined)
@@ -106,6 +116,32 @@ export class Account {
       bytesOut: this.bytesOut,
     });
     accessLog.write(this.#entry(ending, durationMs));
+    if (audit !== undefined && isAudited(this.trail.route)) audit.record(this.#auditEntry(ending));
+  }
+
+  /** What the audit log is told before anything goes to a node. */
+  get admission(): AuditEntry {
+    return auditEntry('admitted', this.#audited);
+  }
+
+  get #audited(): AuditedRequest {
+    const { requestId, trail } = this;
+    return { requestId, trail, policy: this.#policy, connection: this.#connection, head: this.#head };
+  }
+
+  #auditEntry({ status, denial, cause, endedBy }: Ending): AuditEntry {
+    return {
+      ...auditEntry(this.#streaming === undefined ? 'refused' : 'ended', this.#audited),
+      bytesIn: this.bytesIn,
+      bytesOut: this.bytesOut,
+      stream: this.#patch && auditedStream(this.#patch),
+      node: this.node,
+      status,
+      denialCode: denial?.code,
+      shadowCode: this.#shadowed?.code,
+      cause: denial?.cause ?? cause ?? this.#shadowed?.cause,
+      endedBy,
+    };
   }
 
   #entry(ending: Ending, durationMs: number): AccessEntry {
@@ -126,7 +162,7 @@ export class Account {
       bytesOut: this.bytesOut,
       modelId: trail.params?.['model_id'],
       node: this.node,
-      policyGeneration: this.#generation,
+      policyGeneration: this.#policy.generation,
       decisionStep: ending.denial?.step,
       denialCode: ending.denial?.code,
       denialRule: ending.denial?.rule,

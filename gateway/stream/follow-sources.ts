@@ -1,4 +1,4 @@
-/** What a policy follows while it is in force: lists and keys, whose changes are told to the log and to whoever stands on them. */
+/** What a policy follows while it is in force: tenants in etcd, lists and keys, whose changes are told to the log and to whoever stands on them. */
 
 import { formatFault } from '../core/fault.ts';
 import type { Log } from '../observe/log.ts';
@@ -14,6 +14,15 @@ export function followSources(log: Log, metrics: Metrics, onChange: () => void):
         log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
       if (faults.length === 0) log.info({ list: place }, 'a list was read');
       onChange();
+    },
+    onTenants: ({ place, revision, fault }) => {
+      metrics.etcdTenants(fault === undefined);
+      if (fault !== undefined)
+        log.error(
+          { place, fault },
+          'the tenants in etcd cannot be read: what is known of them stays in force',
+        );
+      else log.info({ place, revision }, 'the tenants in etcd were read');
     },
     keys: {
       onFetch: (issuer, fault) => {

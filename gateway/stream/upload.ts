@@ -83,6 +83,11 @@ export class Upload implements BodySink {
     pace?.wait(performance.now());
   }
 
+  /** Absent where the bytes are not looked at. */
+  get check(): PatchCheck | undefined {
+    return this.#rules.check;
+  }
+
   /** Takes no more from the caller and reports nothing more. */
   stop(): void {
     this.#stopped = true;

@@ -2,12 +2,14 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DataPlanes } from '../control-plane.ts';
+import type { ControlEnd } from '../handoff/control-end.ts';
 import type { LimitsBackend } from '../limits/limits-backend.ts';
 import type { SharedLog } from '../observe/access-log.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { HostPort } from '../policy/policy.ts';
+import type { HostPort } from '../policy/gateway-settings.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
+import type { OpenAudit } from '../stream/logs.ts';
 import type { Forked } from './fork.ts';
 import type { NodeName, WorkerSettings } from './messages.ts';
 import { mergedGauges, mergedStatuses } from './node-views.ts';
@@ -17,7 +19,10 @@ export interface FleetOptions {
   readonly settings: Omit<WorkerSettings, 'number' | 'addresses' | 'drained'>;
   readonly fork: () => Forked;
   readonly metrics: Metrics;
+  /** Tells workers what to decide by. */
+  readonly control: Pick<ControlEnd, 'attach'>;
   readonly limits: LimitsBackend;
+  readonly audit: OpenAudit | undefined;
   /** Where lines go that workers do not write themselves. */
   readonly accessLog: SharedLog | undefined;
   readonly log: Log;
@@ -74,7 +79,7 @@ export class Fleet implements DataPlanes {
   }
 
   async reloaded(): Promise<void> {
-    await Promise.all(this.#up.map((worker) => worker.reload()));
+    await Promise.all(this.#up.map((worker) => worker.settled()));
   }
 
   async observe(): Promise<void> {
@@ -100,7 +105,7 @@ export class Fleet implements DataPlanes {
     this.#end();
     for (const worker of this.#workers.values()) worker.send({ kind: 'drain' });
     await this.#allEnded();
-    await this.#options.accessLog?.close();
+    await this.#closeLogs();
   }
 
   stopNow(): void {
@@ -109,7 +114,16 @@ export class Fleet implements DataPlanes {
     const left = setTimeout(() => {
       for (const worker of this.#workers.values()) worker.kill();
     }, STOP_MS);
-    void this.#allEnded().then(() => clearTimeout(left));
+    void this.#allEnded().then(() => {
+      clearTimeout(left);
+      return this.#closeLogs();
+    });
+  }
+
+  /** What the workers have told to its end goes before. */
+  async #closeLogs(): Promise<void> {
+    const { accessLog, audit } = this.#options;
+    await Promise.all([accessLog?.close(), audit?.close()]);
   }
 
   #end(): void {
@@ -157,12 +171,14 @@ export class Fleet implements DataPlanes {
   }
 
   #newWorker(number: number): WorkerProcess {
-    const { settings, metrics, limits, accessLog } = this.#options;
+    const { settings, metrics, limits, control, audit, accessLog } = this.#options;
     const drained = [...this.#drained.values()];
     const worker = new WorkerProcess({
       forked: this.#takeProcess(),
       settings: { ...settings, number, addresses: this.#addresses, drained },
+      control,
       limits,
+      audit: audit?.log,
       series: metrics.merge(),
       onLines: (bytes) => accessLog?.append(bytes),
       onEnd: (reason, wasUp) => this.#onEnd(number, worker, reason, wasUp),

@@ -1,9 +1,11 @@
 /** What the primary and a worker say to each other; all of it can be cloned on its way (`serialization: 'advanced'`). */
 
+import type { AuditLog } from '../audit/audit-log.ts';
+import type { AuditEntry } from '../audit/entry.ts';
 import type { LimitClaim, LimitLease, LimitRefusal, Spent } from '../limits/limits-backend.ts';
+import type { NodeState } from '../observe/gauge-states.ts';
 import type { SeriesSnapshot } from '../observe/merged-series.ts';
-import type { NodeState } from '../observe/metrics.ts';
-import type { HostPort } from '../policy/policy.ts';
+import type { HostPort } from '../policy/gateway-settings.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 
 /** One end of the channel between two processes. */
@@ -25,9 +27,6 @@ export interface NodeName {
 export interface WorkerSettings {
   /** From 1: what the log knows it by. */
   readonly number: number;
-  readonly policyFolder: string;
-  /** 32 random bytes, the same for all. */
-  readonly ticketSecret: Uint8Array;
   readonly processes: number;
   readonly readsInPlace: boolean;
   /** Each binds the addresses for itself, where the system lets it. */
@@ -35,15 +34,19 @@ export interface WorkerSettings {
   /** Where listeners are bound already, by name: a port that any would do for is the same for all. */
   readonly addresses: ReadonlyMap<string, HostPort>;
   readonly drained: readonly NodeName[];
+  /** Absent where no audit log is kept. */
+  readonly audit: Pick<AuditLog, 'isRequired'> | undefined;
 }
 
 export type ToWorker =
   | { readonly kind: 'start'; readonly settings: WorkerSettings }
-  | { readonly kind: 'reload'; readonly id: number }
+  /** Of the handoff. */
+  | { readonly kind: 'handed'; readonly message: unknown }
   | { readonly kind: 'look'; readonly id: number }
   | { readonly kind: 'set-drained'; readonly id: number; readonly name: NodeName; readonly drained: boolean }
   | { readonly kind: 'claimed'; readonly id: number; readonly answer: LimitRefusal | GrantedLease }
   | { readonly kind: 'spent'; readonly id: number; readonly spent: Spent; readonly paidBytes: number }
+  | { readonly kind: 'recorded'; readonly id: number; readonly isWritten: boolean }
   | { readonly kind: 'drain' }
   | { readonly kind: 'stop' };
 
@@ -54,17 +57,19 @@ export type FromWorker =
   | {
       readonly kind: 'up';
       readonly addresses: ReadonlyMap<string, HostPort>;
-      readonly generation: number;
     }
+  /** Of the handoff. */
+  | { readonly kind: 'to-control'; readonly message: unknown }
   /** It cannot start, and says why. */
   | { readonly kind: 'failed'; readonly reason: string }
-  | { readonly kind: 'reloaded'; readonly id: number; readonly generation: number }
   | { readonly kind: 'view'; readonly id: number; readonly view: WorkerView }
   | { readonly kind: 'drained-set'; readonly id: number; readonly known: boolean }
   /** Unasked, so that little is lost with a worker that ends. */
   | { readonly kind: 'series'; readonly snapshot: SeriesSnapshot }
   /** Whole lines for standard output. */
   | { readonly kind: 'lines'; readonly bytes: Uint8Array }
+  /** For the audit log; with an id, somebody waits for it. */
+  | { readonly kind: 'record'; readonly entry: AuditEntry; readonly id: number | undefined }
   | { readonly kind: 'claim'; readonly id: number; readonly claim: LimitClaim }
   | { readonly kind: 'spend'; readonly id: number; readonly totalBytes: number }
   | { readonly kind: 'release'; readonly id: number; readonly totalBytes: number };

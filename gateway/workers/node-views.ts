@@ -1,6 +1,6 @@
 /** The nodes as several workers see them, told as one: the worst that any of them found, and the requests of all. */
 
-import type { NodeState } from '../observe/metrics.ts';
+import type { NodeState } from '../observe/gauge-states.ts';
 import type { NodeStatus } from '../relay/upstream-node.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 

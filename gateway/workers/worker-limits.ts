@@ -10,39 +10,27 @@ import type {
   Spent,
 } from '../limits/limits-backend.ts';
 import type { GrantedLease, ToWorker, WorkerEnd } from './messages.ts';
+import { Pending } from './pending.ts';
 
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
 type Answer = LimitRefusal | GrantedLease;
 
-/** A primary that has not answered for so long is not waited for: the request is refused as `overloaded`. */
-const PATIENCE_MS = 5000;
-const LOOK_MS = 1000;
-
-interface Asked {
-  readonly sinceMs: number;
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class WorkerLimits implements LimitsBackend {
   readonly #channel: WorkerEnd;
-  /** The oldest first. */
-  readonly #asked = new Map<number, Asked>();
+  readonly #pending = new Pending<Answer>();
   readonly #leases = new Map<number, AskedLease>();
-  #lastId = 0;
 
   constructor(channel: WorkerEnd) {
     this.#channel = channel;
-    setInterval(() => this.giveUp(performance.now()), LOOK_MS).unref();
   }
 
+  /** Rejects when the primary does not answer: the request is refused as `overloaded`. */
   async claim(claim: LimitClaim, nowMs: number): Promise<LimitLease | LimitRefusal> {
-    this.#lastId += 1;
-    const id = this.#lastId;
+    const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
+    const id = this.#pending.ask(nowMs, resolve);
     this.#channel.send({ kind: 'claim', id, claim });
-    const answer = await new Promise<Answer>((resolve, reject) => {
-      this.#asked.set(id, { sinceMs: nowMs, resolve, reject });
-    });
+    const answer = await promise;
+    if (answer === undefined) throw new Error('the primary does not answer');
     return answer.kind === 'refusal' ? answer : this.#lease(id, answer);
   }
 
@@ -52,21 +40,13 @@ export class WorkerLimits implements LimitsBackend {
       return;
     }
     const { id, answer } = given;
-    const asked = this.#asked.get(id);
-    this.#asked.delete(id);
-    asked?.resolve(answer);
-    // Nobody waits for it any more.
-    if (asked === undefined && answer.kind === 'lease')
-      this.#channel.send({ kind: 'release', id, totalBytes: 0 });
+    const isWanted = this.#pending.answer(id, answer);
+    if (!isWanted && answer.kind === 'lease') this.#channel.send({ kind: 'release', id, totalBytes: 0 });
   }
 
   /** Of what was asked too long ago. */
   giveUp(nowMs: number): void {
-    for (const [id, { sinceMs, reject }] of this.#asked) {
-      if (nowMs - sinceMs < PATIENCE_MS) return;
-      this.#asked.delete(id);
-      reject(new Error('the primary does not answer'));
-    }
+    this.#pending.giveUp(nowMs);
   }
 
   #lease(id: number, granted: GrantedLease): LimitLease {

@@ -1,8 +1,12 @@
 /** A worker as its primary knows it: what it said last, and what it is asked. */
 
+import { setTimeout as wait } from 'node:timers/promises';
+import type { AuditLog } from '../audit/audit-log.ts';
+import type { ControlEnd } from '../handoff/control-end.ts';
+import type { ControlLink } from '../handoff/control-link.ts';
 import type { LimitsBackend } from '../limits/limits-backend.ts';
 import type { MergedSeries } from '../observe/merged-series.ts';
-import type { HostPort } from '../policy/policy.ts';
+import type { HostPort } from '../policy/gateway-settings.ts';
 import type { Forked } from './fork.ts';
 import { LimitDesk } from './limit-desk.ts';
 import type { FromWorker, NodeName, ToWorker, WorkerSettings, WorkerView } from './messages.ts';
@@ -15,7 +19,10 @@ export type Started =
 export interface WorkerProcessOptions {
   readonly forked: Forked;
   readonly settings: WorkerSettings;
+  /** Tells it what to decide by. */
+  readonly control: Pick<ControlEnd, 'attach'>;
   readonly limits: LimitsBackend;
+  readonly audit: AuditLog | undefined;
   readonly series: MergedSeries;
   readonly onLines: (bytes: Uint8Array) => void;
   /** It has ended: told once, also where it never was up. */
@@ -26,32 +33,31 @@ export interface WorkerProcessOptions {
 const LOOK_MS = 1000;
 const CHANGE_MS = 10_000;
 
-type Question = { readonly kind: 'reload' } | { readonly kind: 'look' } | SetDrained;
+type Question = { readonly kind: 'look' } | SetDrained;
 interface SetDrained {
   readonly kind: 'set-drained';
   readonly name: NodeName;
   readonly drained: boolean;
 }
 
-type Answer = Extract<FromWorker, { kind: 'reloaded' | 'view' | 'drained-set' }>;
+type Answer = Extract<FromWorker, { kind: 'view' | 'drained-set' }>;
 
 export class WorkerProcess {
   readonly pid: number;
   /** Settled when it takes connections, or cannot. */
   readonly started: Promise<Started>;
   isUp = false;
-  /** Of the policy it decides by. */
-  generation = 0;
   /** As it last told. */
   view: WorkerView | undefined;
   readonly #options: WorkerProcessOptions;
   readonly #desk: LimitDesk;
+  readonly #link: ControlLink;
   readonly #asked = new Map<number, (answer: Answer | undefined) => void>();
   #lastId = 0;
   #settle: (started: Started) => void = () => undefined;
 
   constructor(options: WorkerProcessOptions) {
-    const { forked, settings, limits } = options;
+    const { forked, settings, limits, control } = options;
     this.#options = options;
     this.pid = forked.pid;
     this.#desk = new LimitDesk(limits, forked.channel.send);
@@ -61,6 +67,12 @@ export class WorkerProcess {
     forked.channel.onMessage((message) => this.#onMessage(message));
     forked.onEnd((reason) => this.#onEnd(reason));
     this.send({ kind: 'start', settings });
+    this.#link = control.attach({ send: (message) => this.send({ kind: 'handed', message }) });
+  }
+
+  /** Of the policy it decides by. */
+  get generation(): number | undefined {
+    return this.#link.generation;
   }
 
   send(message: ToWorker): void {
@@ -71,9 +83,9 @@ export class WorkerProcess {
     this.#options.forked.kill();
   }
 
-  /** Resolves when it has answered, or will not. */
-  async reload(): Promise<void> {
-    await this.#ask({ kind: 'reload' });
+  /** Resolves when it decides by all that is in force here, is gone, or does not answer. */
+  async settled(): Promise<void> {
+    await Promise.race([this.#link.settled(), wait(CHANGE_MS, undefined, { ref: false })]);
   }
 
   /** Its view is as of now when this resolves, unless it does not answer. */
@@ -110,9 +122,17 @@ export class WorkerProcess {
     const { onLines, series } = this.#options;
     if (message.kind === 'lines') onLines(message.bytes);
     else if (message.kind === 'series') series.take(message.snapshot);
+    else if (message.kind === 'to-control') this.#link.receive(message.message);
+    else if (message.kind === 'record') this.#record(message);
     else if (message.kind === 'up' || message.kind === 'failed') this.#onStart(message);
     else if (isAnswer(message)) this.#onAnswer(message);
     else this.#desk.onAsked(message);
+  }
+
+  #record({ entry, id }: Extract<FromWorker, { kind: 'record' }>): void {
+    const { audit } = this.#options;
+    if (id === undefined) audit?.record(entry);
+    else audit?.record(entry, (isWritten) => this.send({ kind: 'recorded', id, isWritten }));
   }
 
   #onStart(message: Extract<FromWorker, { kind: 'up' | 'failed' }>): void {
@@ -122,12 +142,10 @@ export class WorkerProcess {
       return;
     }
     this.isUp = true;
-    this.generation = message.generation;
     this.#settle({ addresses: message.addresses });
   }
 
   #onAnswer(answer: Answer): void {
-    if (answer.kind === 'reloaded') this.generation = answer.generation;
     if (answer.kind === 'view') {
       this.view = answer.view;
       this.#options.series.take(answer.view.snapshot);
@@ -139,6 +157,7 @@ export class WorkerProcess {
     const wasUp = this.isUp;
     this.isUp = false;
     this.#desk.close();
+    this.#link.close();
     this.#options.series.end();
     this.#settle({ reason: `it ended ${reason}`, told: false });
     for (const id of this.#asked.keys()) this.#answered(id, undefined);
@@ -147,5 +166,5 @@ export class WorkerProcess {
 }
 
 function isAnswer(message: FromWorker): message is Answer {
-  return message.kind === 'reloaded' || message.kind === 'view' || message.kind === 'drained-set';
+  return message.kind === 'view' || message.kind === 'drained-set';
 }

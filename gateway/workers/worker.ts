@@ -1,113 +1,127 @@
-/** A worker: one data plane in a process of its own, told by the primary what to do. */
+/** A worker: one data plane in a process of its own, told by the primary what to do and given what to decide by. */
 
 import { DataPlane, recordMemory } from '../data-plane.ts';
-import { createAccessLog } from '../observe/access-log.ts';
+import { DataEnd } from '../handoff/data-end.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { createMetrics, type Metrics } from '../observe/metrics.ts';
+import { logsOf, openAccessLog } from '../stream/logs.ts';
 import { ChannelOutput } from './channel-output.ts';
 import type { ToWorker, WorkerEnd, WorkerSettings, WorkerView } from './messages.ts';
+import { WorkerAudit } from './worker-audit.ts';
 import { WorkerLimits } from './worker-limits.ts';
-import { openSources, type WorkerSources } from './worker-sources.ts';
 
-/** How often its numbers are sent unasked. */
-const SERIES_MS = 1000;
+/** How often its numbers are sent unasked, and what the primary does not answer is given up. */
+const TURN_MS = 1000;
 
 /** Runs until told to end; `exit` ends the process. */
 export function runWorker(channel: WorkerEnd, exit: () => void): void {
-  const limits = new WorkerLimits(channel);
   let worker: Worker | undefined;
   channel.onMessage((message) => {
     if (message.kind === 'start') {
-      startWorker(channel, limits, message.settings, exit).then(
-        (started) => {
-          worker = started;
-        },
-        (error: unknown) => channel.send({ kind: 'failed', reason: reasonOf(error) }),
-      );
-    } else if (message.kind === 'claimed' || message.kind === 'spent') limits.onGiven(message);
-    else if (worker !== undefined) void worker.obey(message);
+      worker = new Worker(channel, message.settings, exit);
+      worker.start().catch((error: unknown) => channel.send({ kind: 'failed', reason: reasonOf(error) }));
+    } else if (worker !== undefined) worker.onMessage(message);
     else if (message.kind === 'drain' || message.kind === 'stop') exit();
   });
 }
 
-async function startWorker(
-  channel: WorkerEnd,
-  limits: WorkerLimits,
-  settings: WorkerSettings,
-  exit: () => void,
-): Promise<Worker> {
-  const log = createLog('info', undefined, { worker: settings.number });
-  const metrics = createMetrics({});
-  const sources = await openSources(settings, log, metrics);
-  const plane = new DataPlane({
-    sources,
-    metrics,
-    limits,
-    log,
-    accessLog: accessLogOf(sources.policy().gateway.accessLog, channel, log),
-    ticketSecret: Buffer.from(settings.ticketSecret),
-    memory: await recordMemory(settings.readsInPlace, log),
-    processes: settings.processes,
-  });
-  for (const { upstream, node } of settings.drained) plane.setDrained(upstream, node, true);
-  const addresses = await plane.listen({ at: settings.addresses, reusePort: settings.reusePort });
-  const worker = new Worker({ channel, sources, plane, metrics, exit });
-  channel.send({ kind: 'up', addresses, generation: sources.policy().generation });
-  return worker;
-}
-
-function accessLogOf(file: string, channel: WorkerEnd, log: Log) {
-  return createAccessLog({
-    file: file === '-' ? new ChannelOutput(channel) : file,
-    onFault: (error) => log.error({ error: error.message }, 'the access log cannot be written'),
-  });
-}
-
-interface WorkerParts {
-  readonly channel: WorkerEnd;
-  readonly sources: WorkerSources;
-  readonly plane: DataPlane;
-  readonly metrics: Metrics;
-  readonly exit: () => void;
-}
-
-/** A worker that takes connections. */
 class Worker {
-  readonly #parts: WorkerParts;
+  readonly #channel: WorkerEnd;
+  readonly #settings: WorkerSettings;
+  readonly #exit: () => void;
+  readonly #log: Log;
+  readonly #metrics: Metrics;
+  readonly #limits: WorkerLimits;
+  readonly #audit: WorkerAudit | undefined;
+  readonly #sources: DataEnd;
+  /** There is one once it takes connections. */
+  #plane: DataPlane | undefined;
 
-  constructor(parts: WorkerParts) {
-    this.#parts = parts;
-    setInterval(() => this.#tellSeries(), SERIES_MS).unref();
+  constructor(channel: WorkerEnd, settings: WorkerSettings, exit: () => void) {
+    this.#channel = channel;
+    this.#settings = settings;
+    this.#exit = exit;
+    this.#log = createLog('info', undefined, { worker: settings.number });
+    this.#metrics = createMetrics({});
+    this.#limits = new WorkerLimits(channel);
+    this.#audit = settings.audit && new WorkerAudit(channel, settings.audit.isRequired);
+    this.#sources = new DataEnd({
+      channel: { send: (message) => channel.send({ kind: 'to-control', message }) },
+      onFault: (fault) => this.#log.error({ fault }, 'what the primary handed down cannot be used'),
+    });
+    setInterval(() => this.#turn(), TURN_MS).unref();
   }
 
-  async obey(order: Exclude<ToWorker, { kind: 'start' | 'claimed' | 'spent' }>): Promise<void> {
-    const { channel, plane, sources } = this.#parts;
-    if (order.kind === 'look') channel.send({ kind: 'view', id: order.id, view: this.#view() });
-    else if (order.kind === 'set-drained') {
+  /** Resolves when it takes connections. Rejects when it cannot. */
+  async start(): Promise<void> {
+    const { processes, readsInPlace, drained, addresses: at, reusePort } = this.#settings;
+    const policy = await this.#sources.started;
+    const plane = new DataPlane({
+      sources: this.#sources,
+      metrics: this.#metrics,
+      limits: this.#limits,
+      log: this.#log,
+      logs: logsOf(openAccessLog(this.#lineOutput(policy.gateway.accessLog), this.#log), this.#openAudit()),
+      ticketSecret: this.#sources.ticketSecret,
+      memory: await recordMemory(readsInPlace, this.#log),
+      processes,
+    });
+    for (const { upstream, node } of drained) plane.setDrained(upstream, node, true);
+    const addresses = await plane.listen({ at, reusePort });
+    this.#plane = plane;
+    this.#channel.send({ kind: 'up', addresses });
+  }
+
+  onMessage(message: Exclude<ToWorker, { kind: 'start' }>): void {
+    if (message.kind === 'handed') this.#sources.receive(message.message);
+    else if (message.kind === 'claimed' || message.kind === 'spent') this.#limits.onGiven(message);
+    else if (message.kind === 'recorded') this.#audit?.onRecorded(message.id, message.isWritten);
+    else if (this.#plane !== undefined) this.#obey(message, this.#plane);
+    else if (message.kind === 'drain' || message.kind === 'stop') this.#exit();
+  }
+
+  #obey(
+    order: Extract<ToWorker, { kind: 'look' | 'set-drained' | 'drain' | 'stop' }>,
+    plane: DataPlane,
+  ): void {
+    if (order.kind === 'look') {
+      this.#channel.send({ kind: 'view', id: order.id, view: this.#view(plane) });
+    } else if (order.kind === 'set-drained') {
       const known = plane.setDrained(order.name.upstream, order.name.node, order.drained);
-      channel.send({ kind: 'drained-set', id: order.id, known });
-    } else if (order.kind === 'reload') {
-      await sources.reload();
-      channel.send({ kind: 'reloaded', id: order.id, generation: sources.policy().generation });
-    } else await this.#end(order.kind);
+      this.#channel.send({ kind: 'drained-set', id: order.id, known });
+    } else void this.#end(order.kind, plane);
   }
 
-  #view(): WorkerView {
-    const { plane, metrics } = this.#parts;
-    return { snapshot: metrics.snapshot(), nodes: plane.nodes, gauges: plane.nodeGauges };
+  #lineOutput(file: string): string | ChannelOutput {
+    return file === '-' ? new ChannelOutput(this.#channel) : file;
+  }
+
+  /** The primary closes the file. */
+  #openAudit() {
+    return this.#audit && { log: this.#audit, close: async (): Promise<void> => undefined };
+  }
+
+  #view(plane: DataPlane): WorkerView {
+    return { snapshot: this.#metrics.snapshot(), nodes: plane.nodes, gauges: plane.nodeGauges };
+  }
+
+  #turn(): void {
+    const nowMs = performance.now();
+    this.#limits.giveUp(nowMs);
+    this.#audit?.giveUp(nowMs);
+    this.#tellSeries();
   }
 
   #tellSeries(onSent?: () => void): void {
-    const { channel, metrics } = this.#parts;
-    channel.send({ kind: 'series', snapshot: metrics.snapshot() }, onSent);
+    this.#channel.send({ kind: 'series', snapshot: this.#metrics.snapshot() }, onSent);
   }
 
   /** A drain that is told to stop ends at once, and only the drain then ends the process. */
-  async #end(how: 'drain' | 'stop'): Promise<void> {
-    const { plane, exit } = this.#parts;
+  async #end(how: 'drain' | 'stop', plane: DataPlane): Promise<void> {
     if (how === 'stop') plane.stopNow();
     await plane.drain();
-    this.#tellSeries(exit);
+    this.#sources.close();
+    this.#tellSeries(this.#exit);
   }
 }
 

@@ -146,9 +146,9 @@ class HandoffYard {
     const sources = new PolicySources({ mode: 'follow' });
     const forms = new CompiledForms();
     const path = join(folder, 'policies');
-    const { policy } = await loadPolicy(path, Date.now(), { sources, onCompiled: forms });
+    const { policy, ...read } = await loadPolicy(path, Date.now(), { sources, onCompiled: forms });
     if (policy === undefined) throw new Error('the policy has faults');
-    const live = new LivePolicy(path, policy, sources, Date.now, () => undefined, forms);
+    const live = new LivePolicy(path, { ...read, policy }, sources, Date.now, () => undefined, forms);
     const store = { watch: new FileWatch(), capacity: () => 1 };
     const identities = {
       servers: new IdentityStore<ServerIdentity>(store),

@@ -8,11 +8,11 @@ import { checkPath } from '../../gateway/core/request-target.ts';
 import { buildRouteTable, parsePathPattern, type RouteEntry } from '../../gateway/core/route-table.ts';
 import type { ScopeName } from '../../gateway/core/scope.ts';
 import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
+import type { ListenerSettings } from '../../gateway/policy/gateway-settings.ts';
 import type {
   AddressList,
   AddressRules,
   Issuer,
-  ListenerSettings,
   Policy,
   Requirement,
   Route,
@@ -145,6 +145,7 @@ export function signClaims(changed: Readonly<Record<string, unknown>> = {}): Pro
 export function tenant(routes: readonly RouteEntry<Route>[], more: Partial<Tenant> = {}): Tenant {
   return {
     name: 'tenant-a',
+    origin: 'file',
     digest: '',
     places: new RulePlaces('a.yaml', 1, new Map()),
     claimNames: new Set(),

@@ -164,6 +164,24 @@ t.test('diff replays a log: the same policy changes nothing, another says what a
   t.match(await run(t, 'diff', '--old', old), { status: 2, err: /--new is missing/ });
 });
 
+t.test('check says what is in etcd and was not asked for', async (t) => {
+  const place = '/patchgate/tenants';
+  const etcd = (tenants: string) => `  etcd: { endpoints: ['http://127.0.0.1:1'], tenants: ${tenants} }`;
+  const { folder } = await writePolicy(t, '127.0.0.1:1', etcd(`${place}/`));
+  const tenant = join(folder, 'policies', 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, text.replace(' } }\nallow', ' }, fleet: { etcd: /fleet } }\nallow'));
+  const { status, err } = await run(t, 'check', '--config', join(folder, 'policies'));
+  t.equal(status, 0);
+  t.match(err, `warning: etcd ${place}/: its tenants are not looked at, no server is asked\n`);
+  t.match(err, 'warning: etcd /fleet: taken as empty, no server is asked\n');
+  const other = await writePolicy(t, '127.0.0.1:1', etcd(place));
+  t.match(await run(t, 'check', '--config', join(other.folder, 'policies')), {
+    status: 1,
+    err: /gateway\.etcd\.tenants: "\/patchgate\/tenants" cannot be read \(expected a prefix like \/patchgate\/tenants\/\)/,
+  });
+});
+
 t.test(
   'test takes the lists of other servers for empty, and says so; diff asks for them',
   { skip },

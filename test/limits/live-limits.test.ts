@@ -4,7 +4,7 @@ import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backe
 import { LiveLimits } from '../../gateway/limits/live-limits.ts';
 import { createLog } from '../../gateway/observe/log.ts';
 import { createMetrics } from '../../gateway/observe/metrics.ts';
-import type { SharedState } from '../../gateway/policy/policy.ts';
+import type { SharedState } from '../../gateway/policy/gateway-settings.ts';
 import { skipWithout, until } from '../lists/servers.ts';
 import { DAY_MS, PREFIX, setRedisStage } from './redis-stage.ts';
 

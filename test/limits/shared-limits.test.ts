@@ -5,7 +5,8 @@ import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backe
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import { shareOf } from '../../gateway/limits/share.ts';
 import { SharedLimits } from '../../gateway/limits/shared-limits.ts';
-import type { Quotas, SharedState } from '../../gateway/policy/policy.ts';
+import type { SharedState } from '../../gateway/policy/gateway-settings.ts';
+import type { Quotas } from '../../gateway/policy/policy.ts';
 import { skipWithout, until } from '../lists/servers.ts';
 import { claimOf, DAY_MS, type RedisStage, setRedisStage } from './redis-stage.ts';
 

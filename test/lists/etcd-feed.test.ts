@@ -1,64 +1,39 @@
 /** Lists in a real etcd: whole, by single keys, after a compaction, killed, paused and brought back. */
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
 import { EtcdFeed } from '../../gateway/lists/etcd-feed.ts';
+import { type EtcdClient, etcdFor } from './etcd-client.ts';
 import { follow } from './following.ts';
-import { type RunningServer, skipWithout, startEtcd, until } from './servers.ts';
+import { skipWithout, until } from './servers.ts';
 
 const KEY = '/patchgate/tenant-a/fleet';
 const skip = skipWithout('etcd', 'etcd-server');
 
-const encode = (text: string): string => Buffer.from(text).toString('base64');
-
-async function ask(
-  etcd: RunningServer,
-  path: string,
-  body: object,
-): Promise<{ header: { revision: string } }> {
-  const response = await fetch(`http://127.0.0.1:${etcd.port}/v3/${path}`, {
-    method: 'POST',
-    body: JSON.stringify(body),
-  });
-  return (await response.json()) as { header: { revision: string } };
-}
-
-const put = (etcd: RunningServer, key: string, value: string) =>
-  ask(etcd, 'kv/put', { key: encode(key), value: encode(value) });
-const remove = (etcd: RunningServer, key: string) => ask(etcd, 'kv/deleterange', { key: encode(key) });
-
-/** Ready to take writes, which a member is a moment after it listens. */
-async function etcdFor(t: Test): Promise<RunningServer> {
-  const etcd = await startEtcd(t);
-  await until(async () => (await put(etcd, '/ready', 'x').catch(() => undefined))?.header !== undefined);
-  return etcd;
-}
-
-const feedOf = (etcd: RunningServer, key = KEY): EtcdFeed =>
-  new EtcdFeed([`http://127.0.0.1:${etcd.port}`], key);
+const feedOf = (etcd: EtcdClient, key = KEY): EtcdFeed => new EtcdFeed([etcd.endpoint], key);
 
 t.test('a key with one prefix a line', { skip }, async (t) => {
   const etcd = await etcdFor(t);
-  await put(etcd, KEY, '203.0.113.0/24 # offices\n2001:db8::/32\n');
+  await etcd.put(KEY, '203.0.113.0/24 # offices\n2001:db8::/32\n');
   const { list, has, size, faults } = follow(t, feedOf(etcd));
   await list.settled();
   t.equal(size(), 2);
   t.ok(has('203.0.113.9'));
-  await put(etcd, KEY, '198.51.100.0/24');
+  await etcd.put(KEY, '198.51.100.0/24');
   t.ok(await until(() => has('198.51.100.1') && !has('203.0.113.9')));
-  await put(etcd, KEY, '198.51.100.0/24\n10.0.0.1/8');
+  await etcd.put(KEY, '198.51.100.0/24\n10.0.0.1/8');
   t.ok(await until(() => faults().length > 0));
   t.same(faults(), [`etcd ${KEY}:2:1: 10.0.0.1/8 has host bits set: the prefix is 10.0.0.0/8`]);
   t.ok(has('198.51.100.1'), 'the last good list stays');
-  await put(etcd, KEY, '10.0.0.0/8');
+  await etcd.put(KEY, '10.0.0.0/8');
   t.ok(await until(() => has('10.1.1.1') && faults().length === 0));
 });
 
 t.test('one key an entry, changed one at a time', { skip }, async (t) => {
   const etcd = await etcdFor(t);
-  await put(etcd, `${KEY}/203.0.113.0/24`, '');
-  await put(etcd, `${KEY}/office`, '198.51.100.0/24 # in the value');
-  await put(etcd, `${KEY}-other/192.0.2.0/24`, '');
-  await put(etcd, `${KEY}.x`, '192.0.2.0/24');
+  await etcd.put(`${KEY}/203.0.113.0/24`, '');
+  await etcd.put(`${KEY}/office`, '198.51.100.0/24 # in the value');
+  await etcd.put(`${KEY}-other/192.0.2.0/24`, '');
+  await etcd.put(`${KEY}.x`, '192.0.2.0/24');
   const { list, has, size } = follow(t, feedOf(etcd));
   await list.settled();
   t.equal(size(), 2, 'keys that only begin alike are others');
@@ -66,9 +41,9 @@ t.test('one key an entry, changed one at a time', { skip }, async (t) => {
     list.contents?.placeOf(list.contents.tree.lookup(address('198.51.100.1'))?.number ?? -1),
     /fleet office/,
   );
-  await put(etcd, `${KEY}/10.0.0.0/8`, `until=${new Date(Date.now() + 1500).toISOString()}`);
+  await etcd.put(`${KEY}/10.0.0.0/8`, `until=${new Date(Date.now() + 1500).toISOString()}`);
   t.ok(await until(() => has('10.1.1.1')));
-  await remove(etcd, `${KEY}/203.0.113.0/24`);
+  await etcd.remove(`${KEY}/203.0.113.0/24`);
   t.ok(await until(() => !has('203.0.113.9') && has('198.51.100.1')));
   t.ok(await until(() => !has('10.1.1.1')), 'an entry ends by itself');
 });
@@ -78,7 +53,7 @@ t.test('a key that is not there is an empty list', { skip }, async (t) => {
   const { list, size, has } = follow(t, feedOf(etcd, '/nothing/'));
   await list.settled();
   t.equal(size(), 0);
-  await put(etcd, '/nothing/10.0.0.0/8', '');
+  await etcd.put('/nothing/10.0.0.0/8', '');
   t.ok(await until(() => has('10.0.0.1')));
 });
 
@@ -87,45 +62,44 @@ t.test(
   { skip },
   async (t) => {
     const etcd = await etcdFor(t);
-    await put(etcd, KEY, '203.0.113.0/24');
+    await etcd.put(KEY, '203.0.113.0/24');
     const { list, has, faults } = follow(t, feedOf(etcd));
     await list.settled();
-    await etcd.kill();
+    await etcd.server.kill();
     t.ok(await until(() => faults().length > 0));
     t.match(faults(), [/cannot be read: /]);
     t.ok(has('203.0.113.9'));
     t.notOk(list.isCurrent);
-    await etcd.restart();
+    await etcd.server.restart();
     t.ok(await until(() => list.isCurrent), 'it is read again');
-    t.ok(await until(async () => (await put(etcd, KEY, '10.0.0.0/8').catch(() => undefined)) !== undefined));
+    t.ok(await until(async () => (await etcd.put(KEY, '10.0.0.0/8').catch(() => undefined)) !== undefined));
     t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9')), 'and followed');
   },
 );
 
 t.test('paused: told within seconds, and followed again afterwards', { skip }, async (t) => {
   const etcd = await etcdFor(t);
-  await put(etcd, KEY, '203.0.113.0/24');
+  await etcd.put(KEY, '203.0.113.0/24');
   const { list, has, faults } = follow(t, feedOf(etcd));
   await list.settled();
-  etcd.pause();
+  etcd.server.pause();
   t.ok(await until(() => faults().length > 0));
   t.ok(has('203.0.113.9'));
-  etcd.resume();
+  etcd.server.resume();
   t.ok(await until(() => list.isCurrent));
-  await put(etcd, KEY, '10.0.0.0/8');
+  await etcd.put(KEY, '10.0.0.0/8');
   t.ok(await until(() => has('10.0.0.1')));
 });
 
 t.test('a watch whose revision was compacted away begins anew', { skip }, async (t) => {
   const etcd = await etcdFor(t);
-  await put(etcd, KEY, '203.0.113.0/24');
+  await etcd.put(KEY, '203.0.113.0/24');
   const { list, has } = follow(t, feedOf(etcd));
   await list.settled();
-  etcd.pause();
-  etcd.resume();
+  etcd.server.pause();
+  etcd.server.resume();
   for (let round = 0; round < 20; round++) {
-    const { header } = await put(etcd, KEY, `10.${round}.0.0/16`);
-    await ask(etcd, 'kv/compaction', { revision: header.revision, physical: true });
+    await etcd.compact(await etcd.put(KEY, `10.${round}.0.0/16`));
   }
   t.ok(await until(() => has('10.19.0.1') && !has('203.0.113.9')));
 });

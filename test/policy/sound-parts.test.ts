@@ -16,6 +16,7 @@ const schema = z.strictObject({
 
 const noPlaces: Places = {
   file: 'x.yaml',
+  pathOf: (written) => written,
   keys: () => [],
   at: (path, problem) => ({ ...fileFault('x.yaml', problem), path: formatPath(path) }),
 };

@@ -4,37 +4,46 @@ import t, { type Test } from 'tap';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import { createLog } from '../../gateway/observe/log.ts';
 import { createMetrics } from '../../gateway/observe/metrics.ts';
+import { followPolicy } from '../../gateway/policy-follower.ts';
 import { Fleet, type FleetOptions } from '../../gateway/workers/fleet.ts';
 import { type Forked, forkWorker } from '../../gateway/workers/fork.ts';
 import { writePolicy } from '../commands/process.ts';
 import { exchange, isWhole, rawNode, secure } from '../path/stage.ts';
 import { eventually } from './workers-stage.ts';
 
-function fleetOf(t: Test, policyFolder: string, more: Partial<FleetOptions> = {}): Fleet {
+async function fleetOf(t: Test, policyFolder: string, more: Partial<FleetOptions> = {}): Promise<Fleet> {
+  const log = createLog('silent');
+  const metrics = createMetrics({});
+  const { follower } = await followPolicy({ policyFolder, log, metrics });
+  if (follower === undefined) throw new Error('the policy has faults');
   const fleet = new Fleet({
     settings: {
-      policyFolder,
-      ticketSecret: Buffer.alloc(32),
       processes: 2,
       readsInPlace: true,
       reusePort: false,
+      audit: undefined,
     },
+    control: follower.handoff((fault) => t.fail(fault)),
+    audit: undefined,
     fork: forkWorker,
-    metrics: createMetrics({}),
+    metrics,
     limits: new LocalLimits(),
     accessLog: undefined,
-    log: createLog('silent'),
+    log,
     onGivenUp: (error) => t.fail(error.message),
     ...more,
   });
-  t.teardown(() => fleet.stopNow());
+  t.teardown(() => {
+    fleet.stopNow();
+    follower.close();
+  });
   return fleet;
 }
 
 t.test('where no two can bind one address all accept from the one socket of the primary', async (t) => {
   const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
   const { folder, caller } = await writePolicy(t, node.address);
-  const fleet = fleetOf(t, join(folder, 'policies'));
+  const fleet = await fleetOf(t, join(folder, 'policies'));
   const port = (await fleet.listen()).get('edge')?.port ?? 0;
   const ask = async (): Promise<string> => {
     const socket = await secure({ host: '127.0.0.1', port, ...caller });
@@ -68,7 +77,8 @@ function stillborn(): Forked {
 
 t.test('one that ends at its start is tried again some times, and no more', async (t) => {
   let forks = 0;
-  const fleet = fleetOf(t, 'nowhere', {
+  const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
+  const fleet = await fleetOf(t, join(folder, 'policies'), {
     fork: () => {
       forks += 1;
       return stillborn();
@@ -80,16 +90,19 @@ t.test('one that ends at its start is tried again some times, and no more', asyn
 });
 
 t.test('one that says why it cannot start is not tried again', async (t) => {
-  const fleet = fleetOf(t, join(t.testdir({}), 'nowhere'));
-  await t.rejects(fleet.listen(), {
-    message: /^worker 1 cannot start: .*gateway\.yaml.* cannot be read: ENOENT/,
-  });
+  const { folder } = await writePolicy(
+    t,
+    'http://127.0.0.1:1',
+    '  accessLog: { file: nowhere/access.jsonl }',
+  );
+  const fleet = await fleetOf(t, join(folder, 'policies'));
+  await t.rejects(fleet.listen(), { message: /^worker 1 cannot start: .*ENOENT.*nowhere/ });
 });
 
 t.test('nobody waits for the answer of one that is gone', async (t) => {
   const node = await rawNode(t, () => undefined);
   const { folder } = await writePolicy(t, node.address);
-  const fleet = fleetOf(t, join(folder, 'policies'));
+  const fleet = await fleetOf(t, join(folder, 'policies'));
   await fleet.listen();
   const nodes = fleet.nodes();
   for (const { pid } of (fleet.status as { workers: readonly { pid: number }[] }).workers)

@@ -1,0 +1,185 @@
+/**
+ * The file of an audit log: lines are appended and synced, files that are full are put aside with the chain going on in
+ * the next. What was not synced does not count: it is cut off before anything else is written.
+ */
+
+import { constants } from 'node:fs';
+import { type FileHandle, open, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { addLine, type ChainHead, newChain } from './chain.ts';
+import { readTail } from './tail.ts';
+
+export interface AuditFileOptions {
+  readonly path: string;
+  /** A file of so many bytes is put aside before the next write. */
+  readonly rotateAtBytes: number;
+  /** Files put aside that stay; absent means all. */
+  readonly keep?: number;
+}
+
+/** What was found when the file was opened. */
+export interface OpenedFile {
+  readonly file: AuditFile;
+  /** What was put aside, in words: a torn last line, or a file that is damaged. */
+  readonly notes: readonly string[];
+}
+
+/** Readable by the group, as log shippers need it. */
+const FILE_MODE = 0o640;
+
+/** Goes on with the chain the file ends with, or the newest one put aside; else begins one. Rejects where that cannot be. */
+export async function openAuditFile(options: AuditFileOptions): Promise<OpenedFile> {
+  const { path } = options;
+  const notes: string[] = [];
+  const tail = await readTail(path).catch(absent);
+  if (tail?.kind === 'damaged') {
+    const aside = await freeName(path, 'damaged');
+    await rename(path, aside);
+    notes.push(`${basename(path)} is damaged and stands aside as ${basename(aside)}: a new chain begins`);
+    return { file: new AuditFile(options, newChain(), 0, false), notes };
+  }
+  if (tail?.torn !== undefined) {
+    const aside = await freeName(path, 'torn');
+    await writeFile(aside, tail.torn, { mode: FILE_MODE, flag: 'wx', flush: true });
+    notes.push(`${tail.torn.length} bytes behind the last whole line stand aside as ${basename(aside)}`);
+  }
+  const head = tail?.head ?? (await headOfNewest(path)) ?? newChain();
+  return { file: new AuditFile(options, head, tail?.bytes ?? 0, tail?.torn !== undefined), notes };
+}
+
+export class AuditFile {
+  readonly #options: AuditFileOptions;
+  #head: ChainHead;
+  /** Bytes that are synced. */
+  #bytes: number;
+  #handle: FileHandle | undefined;
+  #inode: bigint | undefined;
+  /** What stands behind `#bytes` is of a write that failed, or was put aside. */
+  #hasRest: boolean;
+
+  constructor(options: AuditFileOptions, head: ChainHead, bytes: number, hasRest: boolean) {
+    this.#options = options;
+    this.#head = head;
+    this.#bytes = bytes;
+    this.#hasRest = hasRest;
+  }
+
+  /** The last line that is synced. */
+  get head(): ChainHead {
+    return this.#head;
+  }
+
+  /** Resolves when all lines are on disk; rejects when they are not, and then none of them counts. Never at once with itself. */
+  async append(bodies: readonly string[]): Promise<void> {
+    let handle = await this.#usableHandle();
+    if (this.#bytes >= this.#options.rotateAtBytes) {
+      await this.#rotate();
+      handle = await this.#usableHandle();
+    }
+    let head = this.#head;
+    let text = '';
+    for (const body of bodies) {
+      const added = addLine(head, body);
+      text += added.line;
+      head = added.head;
+    }
+    const bytes = Buffer.from(text);
+    try {
+      for (let from = 0; from < bytes.length; ) {
+        const { bytesWritten } = await handle.write(bytes, from, bytes.length - from, this.#bytes + from);
+        from += bytesWritten;
+      }
+      await handle.datasync();
+    } catch (error) {
+      // What a failed sync leaves on disk nobody knows: it is cut off, now if that goes, and before the file is used again.
+      this.#hasRest = true;
+      await handle.truncate(this.#bytes).catch(() => undefined);
+      await this.close();
+      throw error;
+    }
+    this.#bytes += bytes.length;
+    this.#head = head;
+  }
+
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close().catch(() => undefined);
+  }
+
+  /** The file at the path, with nothing in it but what counts. One that was moved away is followed by another. */
+  async #usableHandle(): Promise<FileHandle> {
+    const { path } = this.#options;
+    const found = await stat(path, { bigint: true }).catch(absent);
+    const isOpen = this.#handle !== undefined && found?.ino === this.#inode;
+    if (!isOpen) await this.close();
+    const size = Number(found?.size ?? 0);
+    if (size === 0) this.#bytes = 0;
+    if (size !== this.#bytes && !(this.#hasRest && size > this.#bytes)) {
+      await this.close();
+      throw new Error(`${path} has ${size} bytes where ${this.#bytes} were written`);
+    }
+    return (isOpen && size === this.#bytes ? this.#handle : undefined) ?? this.#open();
+  }
+
+  async #open(): Promise<FileHandle> {
+    const { path } = this.#options;
+    await this.close();
+    const handle = await open(path, constants.O_RDWR | constants.O_CREAT, FILE_MODE);
+    try {
+      await handle.truncate(this.#bytes);
+      await syncFolder(dirname(path));
+      this.#inode = (await handle.stat({ bigint: true })).ino;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    this.#hasRest = false;
+    this.#handle = handle;
+    return handle;
+  }
+
+  async #rotate(): Promise<void> {
+    const { path, keep } = this.#options;
+    await this.close();
+    await rename(path, await freeName(path, 'until'));
+    this.#bytes = 0;
+    await syncFolder(dirname(path));
+    if (keep === undefined) return;
+    for (const old of (await filesAside(path)).slice(0, -keep)) await unlink(old);
+  }
+}
+
+/** Those that were full, the oldest first. */
+async function filesAside(path: string): Promise<readonly string[]> {
+  const folder = dirname(path);
+  const names = await readdir(folder);
+  const aside = names.filter((name) => name.startsWith(`${basename(path)}.until.`)).sort();
+  return aside.map((name) => join(folder, name));
+}
+
+async function headOfNewest(path: string): Promise<ChainHead | undefined> {
+  const newest = (await filesAside(path)).at(-1);
+  const tail = newest === undefined ? undefined : await readTail(newest);
+  return tail?.kind === 'sound' ? tail.head : undefined;
+}
+
+/** A name nobody has: what stands aside is never written over. */
+async function freeName(path: string, kind: 'until' | 'torn' | 'damaged'): Promise<string> {
+  const stamp = new Date().toISOString().replaceAll(':', '');
+  for (let tries = 1; ; tries++) {
+    const name = `${path}.${kind}.${stamp}${tries === 1 ? '' : `-${tries}`}`;
+    if ((await stat(name).catch(absent)) === undefined) return name;
+  }
+}
+
+/** That a file was made, moved or renamed holds once its folder is synced. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  await handle.sync().finally(() => handle.close());
+}
+
+function absent(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  throw error;
+}

@@ -1,0 +1,153 @@
+/** Finds what was changed, taken out, put in or moved in the files of an audit log. */
+
+import { createReadStream } from 'node:fs';
+import { type ChainHead, type ChainLine, follows, readLine } from './chain.ts';
+
+/** A chain as far as the files have it. */
+export interface VerifiedChain {
+  readonly chain: string;
+  readonly lines: number;
+  /** Of the first line there is; above 1 what came before is not here. */
+  readonly firstSequence: number;
+  readonly firstHash: string;
+  readonly head: ChainHead;
+}
+
+export interface Verification {
+  readonly chains: readonly VerifiedChain[];
+  /** `file:line: what is wrong`, at most so many as are worth reading; `more` counts the rest. */
+  readonly faults: readonly string[];
+  readonly more: number;
+  /** Hashes that were asked for and that no line has. */
+  readonly missing: readonly string[];
+}
+
+const MOST_FAULTS = 100;
+const MOST_LINE_BYTES = 1 << 20;
+const PIECE_BYTES = 65_536;
+const NEWLINE = 0x0a;
+
+/** Files in any order. Rejects when one cannot be read. `contains`: hashes that lines must have. */
+export async function verifyFiles(
+  files: readonly string[],
+  contains: readonly string[] = [],
+): Promise<Verification> {
+  const ordered = await inOrder(files);
+  const verifier = new Verifier(contains);
+  for (const file of ordered) await verifier.take(file);
+  return verifier.result();
+}
+
+/** By chain, then by the sequence their first line says; one whose first line is spoiled stays where it was given. */
+async function inOrder(files: readonly string[]): Promise<readonly string[]> {
+  const firsts: { readonly file: string; readonly first: ChainLine | undefined }[] = [];
+  for (const file of files) firsts.push({ file, first: await firstLine(file) });
+  const known = firsts.filter((each) => each.first !== undefined);
+  known.sort(({ first: a }, { first: b }) => byPlace(a, b));
+  return firsts.map((each) => (each.first === undefined ? each.file : (known.shift()?.file ?? each.file)));
+}
+
+function byPlace(a: ChainLine | undefined, b: ChainLine | undefined): number {
+  if (a === undefined || b === undefined) return 0;
+  if (a.chain !== b.chain) return a.chain < b.chain ? -1 : 1;
+  return a.sequence - b.sequence;
+}
+
+async function firstLine(file: string): Promise<ChainLine | undefined> {
+  for await (const { bytes } of linesOf(file)) return readLine(bytes);
+  return undefined;
+}
+
+class Verifier {
+  readonly #chains = new Map<string, { lines: number; first: ChainLine; head: ChainHead }>();
+  readonly #missing: Set<string>;
+  readonly #faults: string[] = [];
+  #more = 0;
+  /** The chain of the line before; a spoiled line breaks no other than the next. */
+  #isBroken = false;
+
+  constructor(contains: readonly string[]) {
+    this.#missing = new Set(contains);
+  }
+
+  async take(file: string): Promise<void> {
+    let number = 0;
+    for await (const { bytes, isWhole } of linesOf(file)) {
+      number += 1;
+      const place = `${file}:${number}`;
+      const line = isWhole ? readLine(bytes) : undefined;
+      if (line !== undefined) this.#takeLine(place, line);
+      else {
+        this.#isBroken = true;
+        this.#fault(place, isWhole ? 'the line is not as it was written' : 'the line has no end');
+      }
+    }
+  }
+
+  result(): Verification {
+    const chains = [...this.#chains].map(([chain, { lines, first, head }]) => ({
+      chain,
+      lines,
+      firstSequence: first.sequence,
+      firstHash: first.hash,
+      head,
+    }));
+    return { chains, faults: this.#faults, more: this.#more, missing: [...this.#missing] };
+  }
+
+  #takeLine(place: string, line: ChainLine): void {
+    this.#missing.delete(line.hash);
+    const { chain, sequence, hash } = line;
+    const known = this.#chains.get(chain);
+    const head = { chain, sequence, hash };
+    if (known === undefined) {
+      this.#chains.set(chain, { lines: 1, first: line, head });
+      if (sequence === 1 && !/^0+$/.test(line.previous)) this.#fault(place, 'the first line follows another');
+    } else {
+      if (!follows(line, known.head)) this.#fault(place, whatIsWrong(line, known.head, this.#isBroken));
+      known.lines += 1;
+      known.head = head;
+    }
+    this.#isBroken = false;
+  }
+
+  #fault(place: string, problem: string): void {
+    if (this.#faults.length < MOST_FAULTS) this.#faults.push(`${place}: ${problem}`);
+    else this.#more += 1;
+  }
+}
+
+function whatIsWrong(line: ChainLine, head: ChainHead, isBroken: boolean): string {
+  const [expected, found] = [head.sequence + 1, line.sequence];
+  if (isBroken && found > expected)
+    return `it is line ${found} of the chain, and ${expected} to ${found - 1} are not here or spoiled`;
+  if (found > expected)
+    return `it is line ${found} of the chain, and ${expected} to ${found - 1} are missing`;
+  if (found < expected)
+    return `it is line ${found} of the chain, which has come to ${head.sequence} already: put in, or moved`;
+  return `it does not follow the line before: one of the two was changed, and its hash with it`;
+}
+
+interface FileLine {
+  /** Without the newline. */
+  readonly bytes: Buffer;
+  readonly isWhole: boolean;
+}
+
+async function* linesOf(file: string): AsyncGenerator<FileLine> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const piece of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
+    const bytes = rest.length === 0 ? (piece as Buffer) : Buffer.concat([rest, piece as Buffer]);
+    let from = 0;
+    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {
+      yield { bytes: bytes.subarray(from, end), isWhole: true };
+      from = end + 1;
+    }
+    rest = bytes.subarray(from);
+    if (rest.length > MOST_LINE_BYTES) {
+      yield { bytes: rest, isWhole: false };
+      rest = Buffer.alloc(0);
+    }
+  }
+  if (rest.length > 0) yield { bytes: rest, isWhole: false };
+}

@@ -1,0 +1,68 @@
+/** `patchgate audit verify`: finds what was changed, taken out, put in or moved in an audit log. */
+
+import { type Verification, verifyFiles } from '../audit/verify.ts';
+import { type Command, optional, type Terminal, UsageError } from './command.ts';
+
+const HASH = /^[0-9a-f]{64}$/;
+/** What the log put aside because no write had finished it: nothing in it was ever on disk for certain. */
+const TORN = /\.torn\.[^/]*$/;
+
+export const audit: Command = {
+  name: 'audit',
+  summary:
+    'hold the hash chain of an audit log against every line of its files, in whatever order they are given; exit 1 and file:line of each that was changed, taken out, put in or moved',
+  usage: 'verify FILE… [--expect-first HASH] [--expect-last HASH] [--contains HASH]',
+  options: {
+    'expect-first': { type: 'string' },
+    'expect-last': { type: 'string' },
+    contains: { type: 'string', multiple: true },
+  },
+  takesWords: true,
+  async run(values, terminal, [verb, ...files]) {
+    if (verb !== 'verify') throw new UsageError('verify is all it does');
+    if (files.length === 0) throw new UsageError('FILE is missing');
+    const first = hashOf('expect-first', optional(values, 'expect-first'));
+    const last = hashOf('expect-last', optional(values, 'expect-last'));
+    const given = values['contains'];
+    const contains = (Array.isArray(given) ? given : []).map(
+      (text) => hashOf('contains', String(text)) ?? '',
+    );
+    const kept = files.filter((file) => !TORN.test(file));
+    for (const file of files)
+      if (TORN.test(file)) terminal.warn(`${file}: a torn write, put aside; left out\n`);
+    const verification = await verifyFiles(kept, contains).catch((error: Error) => {
+      throw new UsageError(error.message);
+    });
+    return tell(verification, first, last, terminal) ? 0 : 1;
+  },
+};
+
+function hashOf(option: string, text: string | undefined): string | undefined {
+  if (text !== undefined && !HASH.test(text)) throw new UsageError(`--${option} is 64 hexadecimal digits`);
+  return text;
+}
+
+/** Whether all is as it was written. */
+function tell(
+  { chains, faults, more, missing }: Verification,
+  first: string | undefined,
+  last: string | undefined,
+  terminal: Terminal,
+): boolean {
+  const problems = [...faults];
+  if (more > 0) problems.push(`and ${more} more`);
+  for (const hash of missing) problems.push(`no line has the hash ${hash}`);
+  if (first !== undefined && !chains.some(({ firstHash }) => firstHash === first))
+    problems.push(`no chain begins here with the hash ${first}`);
+  if (last !== undefined && !chains.some(({ head }) => head.hash === last))
+    problems.push(`no chain ends here with the hash ${last}`);
+  if (chains.length === 0) problems.push('there is no line of an audit log');
+  for (const problem of problems) terminal.warn(`${problem}\n`);
+  for (const { chain, lines, firstSequence, head } of chains) {
+    const before = firstSequence === 1 ? '' : ', what came before is not here';
+    terminal.write(
+      `chain ${chain}: ${lines} lines, ${firstSequence} to ${head.sequence}${before}\n  ends with ${head.hash}\n`,
+    );
+  }
+  return problems.length === 0;
+}

@@ -1,0 +1,227 @@
+/**
+ * Keys of etcd, by its JSON gateway (etcd.io/docs/v3.5/dev-guide/api_grpc_gateway): read whole at one revision, then
+ * followed by a watch from the next one, so that nothing in between is missed; after a compaction, or when the
+ * connection is lost, read whole again.
+ */
+
+import { Agent, request } from 'undici';
+import { z } from 'zod';
+import { backoffMs } from './backoff.ts';
+
+const ANSWER_MS = 3000;
+/** A server that is there but stands still is found out by asking it so often. */
+const PROBE_MS = 2000;
+const MOST_BYTES = 64 * 1024 * 1024;
+/** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
+const MOST_LINE = 16 * 1024 * 1024;
+
+const revision = z.union([z.string(), z.number()]).transform(Number);
+const header = z.object({ revision });
+const keyValue = z.object({ key: z.string(), value: z.string().prefault('') });
+const rangeAnswer = z.object({ header, kvs: z.array(keyValue).prefault([]) });
+const watchAnswer = z.object({
+  result: z.object({
+    header,
+    canceled: z.boolean().optional(),
+    compact_revision: revision.optional(),
+    events: z.array(z.object({ type: z.string().optional(), kv: keyValue })).prefault([]),
+  }),
+});
+
+export interface EtcdKeysOptions<Value> {
+  /** Members of one cluster, asked in turn. */
+  readonly endpoints: readonly string[];
+  readonly firstKey: string;
+  /** Ends with `/`: every key that begins with it is followed as well. */
+  readonly prefix: string;
+  readonly read: (bytes: Buffer) => Value;
+  /** Changes are told when none came for so long, and at the latest `mostSettleMs` after the first. */
+  readonly settleMs: number;
+  readonly mostSettleMs: number;
+}
+
+export interface EtcdKeysListener<Value> {
+  /**
+   * What there is at the end of one revision, never amid one: etcd sends the events of a revision together
+   * (etcd.io/docs/v3.5/learning/api_guarantees). The map is changed in place later.
+   */
+  onKeys(values: ReadonlyMap<string, Value>, revision: number): void;
+  /** They cannot be read; what was told last still holds. */
+  onFault(problem: string): void;
+}
+
+export class EtcdKeys<Value> {
+  readonly #options: EtcdKeysOptions<Value>;
+  readonly #agent = new Agent({ connect: { timeout: ANSWER_MS }, bodyTimeout: 0 });
+  readonly #stopped = new AbortController();
+  #values = new Map<string, Value>();
+  #revision = 0;
+  #failures = 0;
+  #settling: NodeJS.Timeout | undefined;
+  #tellByMs = 0;
+
+  constructor(options: EtcdKeysOptions<Value>) {
+    this.#options = options;
+  }
+
+  /** Resolves when the keys were read once, or no member could give them. */
+  start(listener: EtcdKeysListener<Value>): Promise<void> {
+    return new Promise((resolve) => void this.#follow(listener, resolve).finally(resolve));
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    clearTimeout(this.#settling);
+    void this.#agent.destroy();
+  }
+
+  /** Until it is stopped; `onTried` is called after the first round of attempts. */
+  async #follow(listener: EtcdKeysListener<Value>, onTried: () => void): Promise<void> {
+    const { endpoints } = this.#options;
+    while (!this.#stopped.signal.aborted) {
+      const endpoint = endpoints[this.#failures % endpoints.length] ?? '';
+      try {
+        const next = await this.#readAll(endpoint, listener);
+        onTried();
+        await this.#watch(endpoint, next, listener);
+      } catch (error) {
+        if (this.#stopped.signal.aborted) return;
+        listener.onFault(`${endpoint} cannot be read: ${reasonOf(error)}`);
+        await this.#pause(backoffMs(this.#failures));
+        this.#failures += 1;
+        if (this.#failures >= endpoints.length) onTried();
+      }
+    }
+  }
+
+  /** The revision after the one that was read. */
+  async #readAll(endpoint: string, listener: EtcdKeysListener<Value>): Promise<number> {
+    const text = await this.#ask(`${endpoint}/v3/kv/range`, this.#range());
+    const { header, kvs } = rangeAnswer.parse(JSON.parse(text));
+    this.#values = new Map();
+    for (const { key, value } of kvs) this.#put(key, value);
+    this.#revision = header.revision;
+    this.#tell(listener);
+    this.#failures = 0;
+    return header.revision + 1;
+  }
+
+  /** Follows the changes until the connection ends, stands still, or the revision is too old. */
+  async #watch(endpoint: string, start: number, listener: EtcdKeysListener<Value>): Promise<void> {
+    const ending = new AbortController();
+    const signal = AbortSignal.any([ending.signal, this.#stopped.signal]);
+    const create = { ...this.#range(), start_revision: start, progress_notify: true };
+    const probing = this.#probe(endpoint, signal).catch((error: unknown) => ending.abort(error));
+    try {
+      const { statusCode, body } = await request(`${endpoint}/v3/watch`, {
+        method: 'POST',
+        body: JSON.stringify({ create_request: create }),
+        dispatcher: this.#agent,
+        headersTimeout: 0,
+        signal,
+      });
+      if (statusCode !== 200) throw new Error(`the watch was answered with ${statusCode}`);
+      let rest = '';
+      for await (const piece of body.setEncoding('utf8')) {
+        rest += piece;
+        if (rest.length > MOST_LINE) throw new Error('the watch sent a line without an end');
+        const lines = rest.split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) if (line !== '' && !this.#take(line, listener)) return;
+      }
+      throw new Error('the watch ended');
+    } catch (error) {
+      throw ending.signal.aborted ? ending.signal.reason : error;
+    } finally {
+      ending.abort();
+      await probing;
+    }
+  }
+
+  /** False when the keys have to be read whole again. */
+  #take(line: string, listener: EtcdKeysListener<Value>): boolean {
+    const { result } = watchAnswer.parse(JSON.parse(line));
+    if (result.compact_revision !== undefined) return false;
+    if (result.canceled === true) throw new Error('the watch was canceled');
+    for (const { type, kv } of result.events) {
+      if (type === 'DELETE') this.#values.delete(keyOf(kv.key));
+      else this.#put(kv.key, kv.value);
+    }
+    if (result.events.length === 0) return true;
+    this.#revision = result.header.revision;
+    this.#tellSoon(listener);
+    return true;
+  }
+
+  /** What lies between the first key and those below the prefix by accident is left out. */
+  #put(encodedKey: string, value: string): void {
+    const key = keyOf(encodedKey);
+    const { firstKey, prefix, read } = this.#options;
+    if (key === firstKey || key.startsWith(prefix)) this.#values.set(key, read(Buffer.from(value, 'base64')));
+  }
+
+  #tellSoon(listener: EtcdKeysListener<Value>): void {
+    const { settleMs, mostSettleMs } = this.#options;
+    const nowMs = performance.now();
+    if (this.#settling === undefined) this.#tellByMs = nowMs + mostSettleMs;
+    clearTimeout(this.#settling);
+    const inMs = Math.max(0, Math.min(settleMs, this.#tellByMs - nowMs));
+    this.#settling = setTimeout(() => this.#tell(listener), inMs);
+  }
+
+  #tell(listener: EtcdKeysListener<Value>): void {
+    clearTimeout(this.#settling);
+    this.#settling = undefined;
+    listener.onKeys(this.#values, this.#revision);
+  }
+
+  #range(): { readonly key: string; readonly range_end: string } {
+    const { firstKey, prefix } = this.#options;
+    return { key: encode(firstKey), range_end: encode(`${prefix.slice(0, -1)}0`) };
+  }
+
+  async #probe(endpoint: string, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#pause(PROBE_MS, signal);
+      if (!signal.aborted) await this.#ask(`${endpoint}/v3/kv/range`, { ...this.#range(), count_only: true });
+    }
+  }
+
+  async #ask(url: string, body: object): Promise<string> {
+    const signal = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(ANSWER_MS)]);
+    const answer = await request(url, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      dispatcher: this.#agent,
+      signal,
+    });
+    let text = '';
+    for await (const piece of answer.body.setEncoding('utf8')) {
+      text += piece;
+      if (text.length > MOST_BYTES) throw new Error(`the answer is larger than ${MOST_BYTES} bytes`);
+    }
+    if (answer.statusCode !== 200) throw new Error(`it answered ${answer.statusCode}`);
+    return text;
+  }
+
+  #pause(ms: number, signal: AbortSignal = this.#stopped.signal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const end = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      signal.addEventListener('abort', end);
+    });
+  }
+}
+
+const encode = (text: string): string => Buffer.from(text).toString('base64');
+const keyOf = (encoded: string): string => Buffer.from(encoded, 'base64').toString('utf8');
+
+function reasonOf(error: unknown): string {
+  if (error instanceof z.ZodError) return 'its answer has another form than etcd 3 gives it';
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+}
