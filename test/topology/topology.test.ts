@@ -6,8 +6,10 @@ import t from 'tap';
 import { MODEL } from '../../gateway/demo/stack.ts';
 import { pullModel } from '../../gateway/push/pull.ts';
 import { pushPatch } from '../../gateway/push/push.ts';
+import { run } from '../commands/process.ts';
 import { filledIn, queries, rules } from '../deploy/expressions.ts';
 import { skipWithout, until } from '../lists/servers.ts';
+import { keyOf, tenantText } from '../path/etcd-stage.ts';
 import { sleep } from '../path/stage.ts';
 import { isAlive } from '../workers/workers-stage.ts';
 import { type Attempt, ask, beginDownload, keepAsking, workerOf } from './callers.ts';
@@ -28,9 +30,11 @@ const PLACES = 32;
 /** What the stack has none of: revocation lists, keys that are fetched. */
 const NOT_HERE = ['Revocation lists: time left', "Fetches of issuers' keys"];
 
-async function put(yard: Yard, key: string): Promise<void> {
-  const body = JSON.stringify({ key: Buffer.from(key).toString('base64'), value: '' });
-  await fetch(`http://127.0.0.1:${yard.etcd.port}/v3/kv/put`, { method: 'POST', body });
+const inBase64 = (text: string): string => Buffer.from(text).toString('base64');
+
+async function put({ etcd }: Yard, key: string, value = ''): Promise<void> {
+  const body = JSON.stringify({ key: inBase64(key), value: inBase64(value) });
+  await fetch(`http://127.0.0.1:${etcd.port}/v3/kv/put`, { method: 'POST', body });
 }
 
 /** The names of the gateways whose access log has a line with these. */
@@ -88,6 +92,19 @@ t.test('the stack of docker-compose.yml on this machine', { skip, timeout: 120_0
       t.ok(await everywhere('127.0.0.15', 403), 'both refuse what Redis blocks');
     },
   );
+
+  await t.test('a tenant that is put into etcd is in force at every worker of both', async (t) => {
+    await put(yard, keyOf('tenant-c'), tenantText('tenant-c'));
+    const isEverywhere = until(async () => {
+      const pages = await Promise.all(gateways.map(({ policy }) => policy()));
+      return pages.every(
+        ({ generation, tenants, workers }) =>
+          tenants.some(({ name }) => name === 'tenant-c') &&
+          workers.every((each) => each.generation === generation),
+      );
+    });
+    t.ok(await isEverywhere);
+  });
 
   await t.test('Prometheus scrapes both, and nothing is amiss', async (t) => {
     const up = async (): Promise<boolean> => (await queried(yard.prometheus, 'up == 1')).length === 2;
@@ -232,6 +249,16 @@ t.test('the stack of docker-compose.yml on this machine', { skip, timeout: 120_0
     t.comment(`${versions.length} pushes`);
   });
 
+  await t.test('every push is in the audit log of a gateway, and their chains hold', async (t) => {
+    let admitted = 0;
+    for (const { auditFile } of gateways) {
+      const { status, out } = await run(t, 'audit', 'verify', auditFile);
+      t.equal(status, 0, out);
+      admitted += (await readFile(auditFile, 'utf8')).split('"event":"admitted"').length - 1;
+    }
+    t.ok(admitted > (await pushes).length, `${admitted} were admitted`);
+  });
+
   await t.test('every query of the dashboard and every rule is one Prometheus can answer', async (t) => {
     const empty = async (): Promise<readonly string[]> => {
       const panels: string[] = [];
@@ -240,7 +267,7 @@ t.test('the stack of docker-compose.yml on this machine', { skip, timeout: 120_0
       return panels;
     };
     await ask({ ...worker, certPem: '', keyPem: '' }, STRANGER);
-    await until(async () => (await empty()).length === NOT_HERE.length);
+    await until(async () => (await empty()).length === NOT_HERE.length, 2000);
     t.same(await empty(), NOT_HERE);
     for (const { expr } of rules) await queried(yard.prometheus, expr);
   });
