@@ -24,7 +24,7 @@ const LOOK_MS = 50;
  * A connection that was in use a moment ago is likely to be used again: the next request on it is answered, and told that
  * it was the last. One that has been idle for longer is closed.
  */
-const QUIET_MS = 1000;
+const QUIET_MS = 3000;
 
 /** Resolves when every connection is closed, or its time is up. */
 export async function drainConnections(draining: Draining): Promise<void> {
