@@ -36,7 +36,7 @@ const PASSWORD_BYTES = 18;
  */
 export async function prepareStack(folder: string): Promise<readonly string[]> {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-  for (const name of ['callers', 'etcd', 'keys', 'models', 'nodes'])
+  for (const name of ['callers', 'etcd', 'keys', 'models', 'nodes', 'audit/gateway-1', 'audit/gateway-2'])
     await mkdir(join(folder, name), { recursive: true, mode: FOLDER_MODE });
   const pki = await writeDevelopmentPki(join(folder, 'certs'));
   await writeTokens(folder, pki);

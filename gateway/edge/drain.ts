@@ -4,9 +4,11 @@ import { deny } from '../core/denial.ts';
 import type { CallerConnection } from './caller-connection.ts';
 import type { Listener } from './listener.ts';
 
+type DrainedListener = Pick<Listener, 'connections' | 'stopAccepting'>;
+
 export interface Draining {
-  readonly listeners: readonly Listener[];
-  readonly callers: ReadonlySet<CallerConnection>;
+  readonly listeners: readonly DrainedListener[];
+  readonly callers: ReadonlySet<Pick<CallerConnection, 'drain' | 'cut'>>;
   /** For running calls to end. */
   readonly drainMs: number;
   /** For answers to be read by those that were cut. */
@@ -22,7 +24,7 @@ const LOOK_MS = 50;
  * A connection that was in use a moment ago is likely to be used again: the next request on it is answered, and told that
  * it was the last. One that has been idle for longer is closed.
  */
-const QUIET_MS = 1000;
+const QUIET_MS = 3000;
 
 /** Resolves when every connection is closed, or its time is up. */
 export async function drainConnections(draining: Draining): Promise<void> {
@@ -45,9 +47,11 @@ async function waitForEnd({ listeners, stopped }: Draining, forMs: number, look:
   while (openOf(listeners) > 0 && performance.now() < untilMs && !stopped()) {
     look();
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    // What came while this process stood still is read first: its connection was not quiet.
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
-function openOf(listeners: readonly Listener[]): number {
+function openOf(listeners: readonly DrainedListener[]): number {
   return listeners.reduce((sum, listener) => sum + listener.connections, 0);
 }

@@ -76,7 +76,7 @@ export async function writePolicy(
 
 /** The ports of a gateway that says it is up. */
 export async function ports({ output, child }: Running): Promise<{ edge: number; admin: number }> {
-  for (let waits = 0; waits < 1000 && child.exitCode === null; waits += 1) {
+  for (let waits = 0; waits < 3000 && child.exitCode === null; waits += 1) {
     const line = output.err.split('\n').find((each) => each.includes('the gateway is up'));
     if (line !== undefined) {
       const { listeners, admin } = JSON.parse(line);

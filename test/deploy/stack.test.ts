@@ -1,6 +1,6 @@
 /** The stack of docker-compose.yml: its files say the same of names, addresses and ports, and nothing has more rights than it needs. */
 import { cpSync, existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { formatFault } from '../../gateway/core/fault.ts';
 import { prepareStack } from '../../gateway/demo/prepare-stack.ts';
@@ -133,6 +133,23 @@ t.test('tenants name nodes that listen there, the policy a Redis and an etcd in 
     t.match(text, url);
     t.same(compose.services[new URL(url).hostname]?.networks, ['state']);
   }
+});
+
+t.test('each gateway has a folder of its own for its audit log', async (t) => {
+  const { gateway } = await layOut(t.testdir({}));
+  const target = dirname(gateway.audit?.file ?? '');
+  const sources = gateways.flatMap(({ volumes = [] }) =>
+    volumes.filter((each) => each.endsWith(`:${target}`)),
+  );
+  t.equal(new Set(sources).size, gateways.length);
+});
+
+t.test('a gateway has a worker for each CPU, and shares limits in a Redis that evicts nothing', async (t) => {
+  const { gateway } = await layOut(t.testdir({}));
+  for (const { deploy } of gateways) t.equal(deploy?.resources.limits.cpus, String(gateway.workers));
+  t.ok(gateway.state, 'limits are shared');
+  const { command = [] } = compose.services['redis'] ?? {};
+  t.equal(command[command.indexOf('--maxmemory-policy') + 1], 'noeviction');
 });
 
 t.test(

@@ -102,6 +102,7 @@ export interface Download {
   readonly told: Omit<Attempt, 'status'>;
   /** Takes the rest; whether it was whole. */
   finish(): Promise<boolean>;
+  leave(): void;
 }
 
 export async function beginDownload(worker: Worker, address: string): Promise<Download> {
@@ -128,5 +129,5 @@ export async function beginDownload(worker: Worker, address: string): Promise<Do
     socket.destroy();
     return isAll();
   };
-  return { told, finish };
+  return { told, finish, leave: () => void socket.destroy() };
 }

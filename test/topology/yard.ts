@@ -27,15 +27,26 @@ export type Tenant = (typeof tenants)[number];
 const LARGE_WEIGHTS = 12_000_000;
 const CHANGE_EVERY = 10_000;
 
+export interface PolicyPage {
+  readonly generation: number;
+  readonly tenants: readonly { readonly name: string }[];
+  readonly workers: readonly { readonly pid: number; readonly generation: number }[];
+}
+
 export interface RunningGateway {
   /** As the balancer names it. */
   readonly name: string;
   readonly edge: number;
   readonly admin: number;
-  /** SIGKILL, and gone. */
+  /** SIGKILL to the process that was started, and it is gone. */
   kill(): Promise<unknown>;
+  /** As its admin listener tells. */
+  policy(): Promise<PolicyPage>;
+  /** The process ids of its workers. */
+  workers(): Promise<readonly number[]>;
   /** On the same ports, after a kill. */
   restart(): Promise<void>;
+  readonly auditFile: string;
   /** Its access log so far. */
   log(): readonly Readonly<Record<string, unknown>>[];
 }
@@ -113,12 +124,16 @@ interface Surroundings {
 
 async function startGateway(t: Test, index: number, around: Surroundings): Promise<RunningGateway> {
   const policies = join(around.folder, `policies-${index}`);
-  const write = (edge: number, admin: number): Promise<void> => writePolicies(policies, around, edge, admin);
+  const auditFile = join(around.folder, 'audit', `gateway-${index}`, 'audit.jsonl');
+  const write = (edge: number, admin: number): Promise<void> =>
+    writePolicies(policies, around, { edge, admin, auditFile });
   await write(0, 0);
   let running = start(t, ['serve', '--config', policies]);
   const { edge, admin } = await ports(running);
   await write(edge, admin);
   const before: Running[] = [];
+  const policy = async (): Promise<PolicyPage> =>
+    (await fetch(`http://127.0.0.1:${admin}/policy`)).json() as Promise<PolicyPage>;
   return {
     name: `gateway-${index}`,
     edge,
@@ -127,6 +142,9 @@ async function startGateway(t: Test, index: number, around: Surroundings): Promi
       running.child.kill('SIGKILL');
       return running.ended;
     },
+    policy,
+    workers: async () => (await policy()).workers.map(({ pid }) => pid),
+    auditFile,
     restart: async () => {
       before.push(running);
       running = start(t, ['serve', '--config', policies]);
@@ -150,8 +168,7 @@ function linesOf(text: string): readonly Readonly<Record<string, unknown>>[] {
 async function writePolicies(
   policies: string,
   { redis, etcd, nodes }: Surroundings,
-  edge: number,
-  admin: number,
+  { edge, admin, auditFile }: Pick<RunningGateway, 'edge' | 'admin' | 'auditFile'>,
 ): Promise<void> {
   await mkdir(join(policies, 'tenants'), { recursive: true });
   const gateway = exchanged(readText('deploy/policies/gateway.yaml'), {
@@ -160,12 +177,14 @@ async function writePolicies(
     '10.77.1.10/32': '127.0.0.1/32',
     'redis://redis:6379': `redis://127.0.0.1:${redis}`,
     'http://etcd:2379': `http://127.0.0.1:${etcd}`,
+    '/var/log/patchgate/audit.jsonl': auditFile,
   });
   await writeFile(join(policies, 'gateway.yaml'), gateway);
   for (const tenant of tenants) {
     const text = exchanged(readText(`deploy/policies/tenants/${tenant}.yaml`), {
       [`http://${nodeNames[tenant]}:7001`]: nodes[tenant],
       '127.0.0.0/8': '127.0.0.1/32',
+      '6000/m': '600000/m',
     });
     await writeFile(join(policies, 'tenants', `${tenant}.yaml`), text);
   }
@@ -183,6 +202,7 @@ async function startBalancer(
   ]);
   const config = exchanged(readText('deploy/haproxy.cfg'), {
     'maxconn 20000': 'maxconn 2000',
+    '  option dontlognull\n': '', // those that died before a byte are told too
     'bind :8443': `bind 127.0.0.1:${port}`,
     '127.0.0.1:8404': `127.0.0.1:${alive}`,
     'check port 9901': 'check',

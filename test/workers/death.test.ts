@@ -58,6 +58,18 @@ t.test('no worker outlives its primary, however it ends', async (t) => {
   await eventually(async () => !pids.some(isAlive));
 });
 
+t.test('while the primary stands still, routes without limits are served on', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await setWorkers(t, { node: node.address });
+  const { child, ended } = stage.running;
+  child.kill('SIGSTOP');
+  for (let turn = 0; turn < 2 * CALLERS; turn += 1) t.equal(await stage.status(), '200');
+  child.kill('SIGCONT');
+  await eventually(async () => (await stage.metric(REQUESTS)) === 2 * CALLERS);
+  child.kill('SIGTERM');
+  t.equal(await ended, 0);
+});
+
 t.test('workers that die at their start over and over end the gateway, and it says why', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1', '  workers: 2');
   const flag = join(folder, 'failing');
