@@ -126,6 +126,10 @@ function fleet(
     limits,
     accessLog: accessLog === '-' ? openAccessLog(accessLog, log) : undefined,
     log,
+    drainMs: () => {
+      const { drainMs, lingerMs } = follower.policy().gateway.timeouts;
+      return drainMs + lingerMs;
+    },
     onGivenUp,
   });
 }
