@@ -197,7 +197,9 @@ export class Fleet implements DataPlanes {
     const spare = this.#options.fork();
     this.#spare = spare;
     spare.onEnd(() => {
-      if (this.#spare === spare) this.#spare = undefined;
+      if (this.#spare !== spare) return;
+      this.#spare = undefined;
+      setTimeout(() => this.#prepareSpare(), TURN_MS).unref();
     });
   }
 

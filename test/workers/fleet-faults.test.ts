@@ -80,6 +80,14 @@ t.test('while others run, one that says that it cannot start is tried again', as
   await fleet.drain();
 });
 
+t.test('another waits ready when the one that did has ended', async (t) => {
+  const { fleet, workers, third } = await twoOf(t);
+  third.end('by SIGTERM');
+  await eventually(async () => workers.length === 4);
+  t.same(workers[3]?.heard, []);
+  await fleet.drain();
+});
+
 t.test('a worker that stands still is not waited for at the end of a drain', async (t) => {
   const { fleet, first, second } = await twoOf(t);
   Object.assign(first.forked.channel, { send: () => undefined });
