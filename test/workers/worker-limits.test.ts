@@ -14,14 +14,13 @@ function pair({ isSilent = false } = {}) {
   const local = new LocalLimits();
   const sent: Asked[] = [];
   const kept: Given[] = [];
-  const faults: unknown[] = [];
   const desk = new LimitDesk(
     local,
     (message) => {
       if (isSilent) kept.push(message as Given);
       else worker.onGiven(structuredClone(message) as Given);
     },
-    (error) => faults.push(error),
+    (error) => t.fail(String(error)),
   );
   const worker: WorkerLimits = new WorkerLimits({
     send: (message) => {
@@ -32,7 +31,7 @@ function pair({ isSilent = false } = {}) {
   });
   const claim = (limits: Quotas, declaredBytes = 0) =>
     worker.claim({ holder: 'h', limits, declaredBytes }, 0);
-  return { local, sent, kept, faults, desk, worker, claim };
+  return { local, sent, kept, desk, worker, claim };
 }
 
 t.test('a place is taken at the primary, refused there, and given back', async (t) => {
