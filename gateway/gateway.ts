@@ -35,12 +35,28 @@ export interface StartOutcome {
 
 const TICKET_SECRET_BYTES = 32;
 
-/** Reads the policy and opens the listeners. Rejects when an address cannot be had. */
+/** Reads the policy and opens the listeners. Rejects, and nothing runs, when an address or a log cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
   const { policyFolder, version, log } = options;
   const metrics = createMetrics({ version });
   const { follower, faults } = await followPolicy({ policyFolder, log, metrics });
   if (follower === undefined) return { faults };
+  try {
+    const gateway = await buildGateway(options, follower, metrics);
+    await gateway.start();
+    return { gateway, faults };
+  } catch (error) {
+    follower.close();
+    throw error;
+  }
+}
+
+async function buildGateway(
+  options: GatewayOptions,
+  follower: PolicyFollower,
+  metrics: Metrics,
+): Promise<Gateway> {
+  const { version, log } = options;
   const limits = new LiveLimits(log);
   const settings = follower.policy().gateway;
   const audit = settings.audit && (await openAudit(settings.audit, { log, metrics, version }));
@@ -51,13 +67,16 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   const failed = new Promise<Error>((resolve) => {
     fail = resolve;
   });
-  const planes =
-    processes === 1
-      ? await ownPlane(options, shared)
-      : fleet(options, shared, processes, (error) => fail(error));
-  const gateway = new Gateway({ ...shared, planes, log, failed });
-  await gateway.start();
-  return { gateway, faults };
+  try {
+    const planes =
+      processes === 1
+        ? await ownPlane(options, shared)
+        : fleet(options, shared, processes, (error) => fail(error));
+    return new Gateway({ ...shared, planes, log, failed });
+  } catch (error) {
+    await audit?.close();
+    throw error;
+  }
 }
 
 /** What both planes need. */
@@ -107,6 +126,10 @@ function fleet(
     limits,
     accessLog: accessLog === '-' ? openAccessLog(accessLog, log) : undefined,
     log,
+    drainMs: () => {
+      const { drainMs, lingerMs } = follower.policy().gateway.timeouts;
+      return drainMs + lingerMs;
+    },
     onGivenUp,
   });
 }

@@ -12,14 +12,18 @@ export const serve: Command = {
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const log = createLog('info');
-    const { gateway, faults } = await startGateway({
+    const starting = startGateway({
       policyFolder: required(values, 'config'),
       version: terminal.version,
       log,
     });
+    // A signal that nobody hears would end the process: one that comes amid the start is a reload right after it.
+    terminal.onSignal('SIGHUP', () => {
+      starting.then(({ gateway }) => gateway?.reload()).catch(() => undefined);
+    });
+    const { gateway, faults } = await starting;
     for (const fault of faults) terminal.warn(`${formatFault(fault)}\n`);
     if (gateway === undefined) return 1;
-    terminal.onSignal('SIGHUP', () => void gateway.reload());
     return new Promise((resolve) => {
       void gateway.failed.then((error) => {
         terminal.warn(`patchgate: ${error.message}\n`);

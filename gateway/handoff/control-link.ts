@@ -21,8 +21,9 @@ type Messages = Iterator<ParcelMessage | PieceMessage, void, void>;
 
 /** Messages that were sent and are not done with there: a data plane that stands still costs no more than these. */
 const UNDER_WAY = 8;
-/** Questions for keys that are not answered yet. */
+/** Questions for keys that are not answered yet, beside those a data plane may have: one of each kind for each set. */
 const MOST_QUESTIONS = 1000;
+const KINDS_OF_QUESTION = 2;
 
 export class ControlLink {
   readonly #options: ControlLinkOptions;
@@ -123,9 +124,11 @@ export class ControlLink {
 
   /** The set fetches when it thinks it is time; the keys there are then go before the answer. */
   async #renew({ id, reason, question }: Extract<DataMessage, { kind: 'renew' }>): Promise<void> {
-    if (this.#questions >= MOST_QUESTIONS) return;
+    const { sets } = this.#options.sources.keys;
+    // Whoever asks is kept waiting by a question that is passed over: no more are than nobody would ask.
+    if (this.#questions >= MOST_QUESTIONS + KINDS_OF_QUESTION * sets.size) return;
     this.#questions += 1;
-    const set = this.#options.sources.keys.sets.get(id);
+    const set = sets.get(id);
     await set?.renew(reason);
     // A set the policy here does not name any more: the next one is on its way.
     const quietMs = set?.quietMs(reason) ?? 0;

@@ -13,6 +13,7 @@ import type { OpenAudit } from '../stream/logs.ts';
 import type { Forked } from './fork.ts';
 import type { NodeName, WorkerSettings } from './messages.ts';
 import { mergedGauges, mergedStatuses } from './node-views.ts';
+import { RestartPace } from './restart-pace.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 export interface FleetOptions {
@@ -26,6 +27,8 @@ export interface FleetOptions {
   /** Where lines go that workers do not write themselves. */
   readonly accessLog: SharedLog | undefined;
   readonly log: Log;
+  /** How long a drain takes at most, by the policy in force. */
+  readonly drainMs: () => number;
   /** A worker dies at its start again and again: the fleet is given up, and this is why. */
   readonly onGivenUp: (error: Error) => void;
 }
@@ -33,8 +36,10 @@ export interface FleetOptions {
 /** A worker that never came up is tried again so often, each time after a longer pause. */
 const TRIES = 5;
 const PAUSE_MS = 50;
-/** For workers to end by themselves when told to stop. */
+/** For workers to end by themselves when they should have. */
 const STOP_MS = 3000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const TURN_MS = 1000;
 
 export class Fleet implements DataPlanes {
   readonly #options: FleetOptions;
@@ -45,11 +50,16 @@ export class Fleet implements DataPlanes {
   #addresses: ReadonlyMap<string, HostPort> = new Map();
   /** A process that has loaded all it needs and waits to be a worker: whoever dies is replaced at once. */
   #spare: Forked | undefined;
+  readonly #pace = new RestartPace();
+  readonly #turns: NodeJS.Timeout;
   #ending = false;
   #onAllEnded: (() => void) | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    this.#turns = setInterval(() => {
+      for (const worker of this.#workers.values()) worker.turn();
+    }, TURN_MS).unref();
   }
 
   /** The first one finds the addresses for all. */
@@ -104,20 +114,27 @@ export class Fleet implements DataPlanes {
   async drain(): Promise<void> {
     this.#end();
     for (const worker of this.#workers.values()) worker.send({ kind: 'drain' });
-    await this.#allEnded();
-    await this.#closeLogs();
+    await this.#ended(this.#options.drainMs() + STOP_MS);
   }
 
   stopNow(): void {
     this.#end();
     for (const worker of this.#workers.values()) worker.send({ kind: 'stop' });
-    const left = setTimeout(() => {
-      for (const worker of this.#workers.values()) worker.kill();
-    }, STOP_MS);
-    void this.#allEnded().then(() => {
-      clearTimeout(left);
-      return this.#closeLogs();
-    });
+    void this.#ended(STOP_MS);
+  }
+
+  /** Resolves when no worker is left and the logs are closed; those that have not ended by then are killed. */
+  async #ended(withinMs: number): Promise<void> {
+    const left = setTimeout(
+      () => {
+        for (const worker of this.#workers.values()) worker.kill();
+      },
+      Math.min(withinMs, LONGEST_TIMER_MS),
+    );
+    await this.#allEnded();
+    clearTimeout(left);
+    clearInterval(this.#turns);
+    await this.#closeLogs();
   }
 
   /** What the workers have told to its end goes before. */
@@ -143,16 +160,30 @@ export class Fleet implements DataPlanes {
   /** Resolves when one of that number takes connections. Rejects when it will not. */
   async #start(number: number): Promise<ReadonlyMap<string, HostPort>> {
     for (let tries = 1; !this.#ending; tries += 1) {
+      const drained = new Map(this.#drained);
       const worker = this.#newWorker(number);
       const started = await worker.started;
-      if ('addresses' in started) return started.addresses;
+      if ('addresses' in started) {
+        this.#tellDrained(worker, drained);
+        return started.addresses;
+      }
       const { reason, told } = started;
       if (this.#ending) break;
-      if (told || tries === TRIES) throw new Error(`worker ${number} cannot start: ${reason}`);
+      // What others do already one more will, once whatever is in its way is gone.
+      const isHopeless = told && this.#up.length === 0;
+      if (isHopeless || tries === TRIES) throw new Error(`worker ${number} cannot start: ${reason}`);
       this.#options.log.error({ worker: number, reason }, 'a worker did not start');
       await wait(tries * PAUSE_MS);
     }
     return this.#addresses;
+  }
+
+  /** What has changed while it started, and nobody could tell it. */
+  #tellDrained(worker: WorkerProcess, known: ReadonlyMap<string, NodeName>): void {
+    for (const [key, name] of new Map([...known, ...this.#drained])) {
+      const drained = this.#drained.has(key);
+      if (drained !== known.has(key)) void worker.setDrained(name, drained);
+    }
   }
 
   #takeProcess(): Forked {
@@ -166,7 +197,9 @@ export class Fleet implements DataPlanes {
     const spare = this.#options.fork();
     this.#spare = spare;
     spare.onEnd(() => {
-      if (this.#spare === spare) this.#spare = undefined;
+      if (this.#spare !== spare) return;
+      this.#spare = undefined;
+      setTimeout(() => this.#prepareSpare(), TURN_MS).unref();
     });
   }
 
@@ -181,21 +214,29 @@ export class Fleet implements DataPlanes {
       audit: audit?.log,
       series: metrics.merge(),
       onLines: (bytes) => accessLog?.append(bytes),
-      onEnd: (reason, wasUp) => this.#onEnd(number, worker, reason, wasUp),
+      onEnd: (reason, ranMs) => this.#onEnd(number, worker, reason, ranMs),
     });
     this.#workers.set(number, worker);
     return worker;
   }
 
-  #onEnd(number: number, worker: WorkerProcess, reason: string, wasUp: boolean): void {
+  #onEnd(number: number, worker: WorkerProcess, reason: string, ranMs: number | undefined): void {
     if (this.#workers.get(number) === worker) this.#workers.delete(number);
     if (this.#workers.size === 0) this.#onAllEnded?.();
     // One that never was up is tried again by whoever waits for it.
-    if (this.#ending || !wasUp) return;
+    if (this.#ending || ranMs === undefined) return;
     const { log, metrics, onGivenUp } = this.#options;
     metrics.workerRestarted();
-    log.error({ worker: number, pid: worker.pid, reason }, 'a worker has ended and is replaced');
-    this.#start(number).then(() => this.#prepareSpare(), onGivenUp);
+    const pauseMs = this.#pace.pauseMs(ranMs, performance.now());
+    const told = { worker: number, pid: worker.pid, reason, ...(pauseMs > 0 && { pauseMs }) };
+    log.error(told, 'a worker has ended and is replaced');
+    this.#replace(number, pauseMs).catch(onGivenUp);
+  }
+
+  async #replace(number: number, pauseMs: number): Promise<void> {
+    if (pauseMs > 0) await wait(pauseMs);
+    await this.#start(number);
+    this.#prepareSpare();
   }
 
   #allEnded(): Promise<void> {

@@ -9,7 +9,7 @@ import type { FromWorker, PrimaryEnd, ToWorker } from './messages.ts';
 export interface Forked {
   readonly pid: number;
   readonly channel: PrimaryEnd;
-  /** How it ended, in words: told once. */
+  /** How it ended, in words: told once, also where it could not be begun. To be named at once. */
   onEnd(hear: (reason: string) => void): void;
   /** Ends it at once, whatever it does. */
   kill(): void;
@@ -33,8 +33,11 @@ export function forkWorker(): Forked {
       send: (message: ToWorker, onSent) => send(worker, message, onSent),
       onMessage: (hear) => void worker.on('message', (message: FromWorker) => hear(message)),
     },
-    onEnd: (hear) =>
-      void worker.once('exit', (code, signal) => hear(signal ? `by ${signal}` : `with status ${code}`)),
+    onEnd: (hear) => {
+      worker.once('exit', (code, signal) => hear(signal ? `by ${signal}` : `with status ${code}`));
+      // Where the system has no process or no descriptor left there is none that could exit.
+      if (child.pid === undefined) child.once('error', ({ message }) => hear(`before it began: ${message}`));
+    },
     kill: () => void child.kill('SIGKILL'),
   };
 }

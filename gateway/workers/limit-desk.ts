@@ -13,17 +13,20 @@ type Asked = Extract<FromWorker, { kind: 'claim' | 'spend' | 'release' }>;
 export class LimitDesk {
   readonly #limits: LimitsBackend;
   readonly #send: PrimaryEnd['send'];
+  readonly #onFault: (error: unknown) => void;
   readonly #held = new Map<number, Held>();
   #closed = false;
 
-  constructor(limits: LimitsBackend, send: PrimaryEnd['send']) {
+  /** `onFault` hears that the worker asked for what cannot be. */
+  constructor(limits: LimitsBackend, send: PrimaryEnd['send'], onFault: (error: unknown) => void) {
     this.#limits = limits;
     this.#send = send;
+    this.#onFault = onFault;
   }
 
   onAsked(asked: Asked): void {
-    if (asked.kind === 'claim') void this.#claim(asked.id, asked.claim);
-    else if (asked.kind === 'spend') void this.#spend(asked.id, asked.totalBytes);
+    if (asked.kind === 'claim') this.#claim(asked.id, asked.claim).catch(this.#onFault);
+    else if (asked.kind === 'spend') this.#spend(asked.id, asked.totalBytes).catch(this.#onFault);
     else this.#release(asked.id, asked.totalBytes);
   }
 

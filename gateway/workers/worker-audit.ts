@@ -2,23 +2,39 @@
 
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { AuditEntry } from '../audit/entry.ts';
+import type { Metrics } from '../observe/metrics.ts';
 import type { WorkerEnd } from './messages.ts';
 import { Pending } from './pending.ts';
+
+/** Entries on their way to a primary that takes none; a few KiB each. */
+const MOST_UNSENT = 4096;
 
 export class WorkerAudit implements AuditLog {
   readonly isRequired: boolean;
   readonly #channel: WorkerEnd;
+  readonly #metrics: Pick<Metrics, 'auditLines'>;
   readonly #pending = new Pending<boolean>();
+  #unsent = 0;
+  /** Given up since the last one that was sent. */
+  #lost = 0;
 
-  constructor(channel: WorkerEnd, isRequired: boolean) {
+  constructor(channel: WorkerEnd, isRequired: boolean, metrics: Pick<Metrics, 'auditLines'>) {
     this.#channel = channel;
     this.isRequired = isRequired;
+    this.#metrics = metrics;
   }
 
   record(entry: AuditEntry, onSettled?: (isWritten: boolean) => void): void {
+    if (this.#unsent >= MOST_UNSENT) {
+      this.#lost += 1;
+      this.#metrics.auditLines('lost', 1);
+      onSettled?.(false);
+      return;
+    }
+    if (this.#lost > 0) this.#tellLost();
     const settle = onSettled && ((isWritten: boolean | undefined) => onSettled(isWritten === true));
     const id = settle && this.#pending.ask(performance.now(), settle);
-    this.#channel.send({ kind: 'record', entry, id });
+    this.#send(entry, id);
   }
 
   onRecorded(id: number, isWritten: boolean): void {
@@ -28,5 +44,18 @@ export class WorkerAudit implements AuditLog {
   /** Of what was asked too long ago. */
   giveUp(nowMs: number): void {
     this.#pending.giveUp(nowMs);
+  }
+
+  #tellLost(): void {
+    const note = `a worker could not hand on its lines; ${this.#lost} lines were given up`;
+    this.#lost = 0;
+    this.#send({ event: 'resumed', timeMs: Date.now(), note }, undefined);
+  }
+
+  #send(entry: AuditEntry, id: number | undefined): void {
+    this.#unsent += 1;
+    this.#channel.send({ kind: 'record', entry, id }, () => {
+      this.#unsent -= 1;
+    });
   }
 }

@@ -15,10 +15,14 @@ import { Pending } from './pending.ts';
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
 type Answer = LimitRefusal | GrantedLease;
 
+/** Claims on their way to a primary that takes none. */
+const MOST_UNSENT = 4096;
+
 export class WorkerLimits implements LimitsBackend {
   readonly #channel: WorkerEnd;
   readonly #pending = new Pending<Answer>();
   readonly #leases = new Map<number, AskedLease>();
+  #unsent = 0;
 
   constructor(channel: WorkerEnd) {
     this.#channel = channel;
@@ -26,9 +30,13 @@ export class WorkerLimits implements LimitsBackend {
 
   /** Rejects when the primary does not answer: the request is refused as `overloaded`. */
   async claim(claim: LimitClaim, nowMs: number): Promise<LimitLease | LimitRefusal> {
+    if (this.#unsent >= MOST_UNSENT) throw new Error('the primary takes no more questions');
     const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
     const id = this.#pending.ask(nowMs, resolve);
-    this.#channel.send({ kind: 'claim', id, claim });
+    this.#unsent += 1;
+    this.#channel.send({ kind: 'claim', id, claim }, () => {
+      this.#unsent -= 1;
+    });
     const answer = await promise;
     if (answer === undefined) throw new Error('the primary does not answer');
     return answer.kind === 'refusal' ? answer : this.#lease(id, answer);

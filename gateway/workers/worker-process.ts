@@ -25,13 +25,15 @@ export interface WorkerProcessOptions {
   readonly audit: AuditLog | undefined;
   readonly series: MergedSeries;
   readonly onLines: (bytes: Uint8Array) => void;
-  /** It has ended: told once, also where it never was up. */
-  readonly onEnd: (reason: string, wasUp: boolean) => void;
+  /** It has ended: told once, with how long it took connections, or nothing where it never did. */
+  readonly onEnd: (reason: string, ranMs: number | undefined) => void;
 }
 
 /** How long a worker is waited for: a scrape goes on with what one told last. */
 const LOOK_MS = 1000;
 const CHANGE_MS = 10_000;
+/** A worker tells its numbers every second: one that says nothing for so many turns of a second stands still. */
+const SILENT_TURNS = 30;
 
 type Question = { readonly kind: 'look' } | SetDrained;
 interface SetDrained {
@@ -46,7 +48,7 @@ export class WorkerProcess {
   readonly pid: number;
   /** Settled when it takes connections, or cannot. */
   readonly started: Promise<Started>;
-  isUp = false;
+  #upSinceMs: number | undefined;
   /** As it last told. */
   view: WorkerView | undefined;
   readonly #options: WorkerProcessOptions;
@@ -54,20 +56,27 @@ export class WorkerProcess {
   readonly #link: ControlLink;
   readonly #asked = new Map<number, (answer: Answer | undefined) => void>();
   #lastId = 0;
+  #silentTurns = 0;
+  /** Why it was killed. */
+  #fault: string | undefined;
   #settle: (started: Started) => void = () => undefined;
 
   constructor(options: WorkerProcessOptions) {
     const { forked, settings, limits, control } = options;
     this.#options = options;
     this.pid = forked.pid;
-    this.#desk = new LimitDesk(limits, forked.channel.send);
+    this.#desk = new LimitDesk(limits, forked.channel.send, (error) => this.#onFault(error));
     this.started = new Promise((resolve) => {
       this.#settle = resolve;
     });
-    forked.channel.onMessage((message) => this.#onMessage(message));
+    forked.channel.onMessage((message) => this.#hear(message));
     forked.onEnd((reason) => this.#onEnd(reason));
     this.send({ kind: 'start', settings });
     this.#link = control.attach({ send: (message) => this.send({ kind: 'handed', message }) });
+  }
+
+  get isUp(): boolean {
+    return this.#upSinceMs !== undefined;
   }
 
   /** Of the policy it decides by. */
@@ -81,6 +90,17 @@ export class WorkerProcess {
 
   kill(): void {
     this.#options.forked.kill();
+  }
+
+  /**
+   * Once a second: one that stands still is killed, for it is given connections all the same. Turns are counted, since a
+   * primary that stood still itself has the messages of that time yet to read.
+   */
+  turn(): void {
+    this.#silentTurns += 1;
+    if (this.#silentTurns !== SILENT_TURNS) return;
+    this.#fault = `it has said nothing for ${SILENT_TURNS} s`;
+    this.kill();
   }
 
   /** Resolves when it decides by all that is in force here, is gone, or does not answer. */
@@ -118,6 +138,21 @@ export class WorkerProcess {
     this.#asked.delete(id);
   }
 
+  /** A process that says what cannot be is in no state to go on, and no reason for this one to end. */
+  #hear(message: FromWorker): void {
+    this.#silentTurns = 0;
+    try {
+      this.#onMessage(message);
+    } catch (error) {
+      this.#onFault(error);
+    }
+  }
+
+  #onFault(error: unknown): void {
+    this.#fault ??= `it said what cannot be: ${String(error)}`;
+    this.kill();
+  }
+
   #onMessage(message: FromWorker): void {
     const { onLines, series } = this.#options;
     if (message.kind === 'lines') onLines(message.bytes);
@@ -141,7 +176,7 @@ export class WorkerProcess {
       this.kill();
       return;
     }
-    this.isUp = true;
+    this.#upSinceMs = performance.now();
     this.#settle({ addresses: message.addresses });
   }
 
@@ -153,15 +188,16 @@ export class WorkerProcess {
     this.#answered(answer.id, answer);
   }
 
-  #onEnd(reason: string): void {
-    const wasUp = this.isUp;
-    this.isUp = false;
+  #onEnd(how: string): void {
+    const reason = this.#fault ?? how;
+    const ranMs = this.#upSinceMs && performance.now() - this.#upSinceMs;
+    this.#upSinceMs = undefined;
     this.#desk.close();
     this.#link.close();
     this.#options.series.end();
-    this.#settle({ reason: `it ended ${reason}`, told: false });
+    this.#settle({ reason: this.#fault ?? `it ended ${how}`, told: false });
     for (const id of this.#asked.keys()) this.#answered(id, undefined);
-    this.#options.onEnd(reason, wasUp);
+    this.#options.onEnd(reason, ranMs);
   }
 }
 

@@ -36,6 +36,8 @@ class Worker {
   readonly #sources: DataEnd;
   /** There is one once it takes connections. */
   #plane: DataPlane | undefined;
+  /** Numbers are on their way to a primary that has not taken them yet. */
+  #isTelling = false;
 
   constructor(channel: WorkerEnd, settings: WorkerSettings, exit: () => void) {
     this.#channel = channel;
@@ -44,7 +46,7 @@ class Worker {
     this.#log = createLog('info', undefined, { worker: settings.number });
     this.#metrics = createMetrics({});
     this.#limits = new WorkerLimits(channel);
-    this.#audit = settings.audit && new WorkerAudit(channel, settings.audit.isRequired);
+    this.#audit = settings.audit && new WorkerAudit(channel, settings.audit.isRequired, this.#metrics);
     this.#sources = new DataEnd({
       channel: { send: (message) => channel.send({ kind: 'to-control', message }) },
       onFault: (fault) => this.#log.error({ fault }, 'what the primary handed down cannot be used'),
@@ -109,10 +111,14 @@ class Worker {
     const nowMs = performance.now();
     this.#limits.giveUp(nowMs);
     this.#audit?.giveUp(nowMs);
-    this.#tellSeries();
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    this.#tellSeries(() => {
+      this.#isTelling = false;
+    });
   }
 
-  #tellSeries(onSent?: () => void): void {
+  #tellSeries(onSent: () => void): void {
     this.#channel.send({ kind: 'series', snapshot: this.#metrics.snapshot() }, onSent);
   }
 

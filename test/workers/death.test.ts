@@ -1,6 +1,7 @@
 /** The death of a worker, of all of them, and of the process that began them. */
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { start, writePolicy } from '../commands/process.ts';
@@ -94,6 +95,26 @@ t.test('so do those that were to replace others', async (t) => {
   }
   t.equal(await stage.running.ended, 1);
   t.match(stage.running.output.err, /patchgate: worker \d cannot start: it ended with status 3\n/);
+});
+
+t.test('so does a primary that can begin no process any more', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await setWorkers(t, { node: node.address });
+  const { child, output } = stage.running;
+  const pid = child.pid ?? 0;
+  const open = (await readdir(`/proc/${pid}/fd`)).length;
+  execFileSync('prlimit', ['--pid', String(pid), `--nofile=${open}`]);
+  const killed = new Set<number>();
+  while (child.exitCode === null) {
+    const up = (await stage.workers().catch(() => [])).filter(({ accepting }) => accepting);
+    for (const worker of up.filter((each) => !killed.has(each.pid)).slice(0, 1)) {
+      killed.add(worker.pid);
+      process.kill(worker.pid, 'SIGKILL');
+    }
+    await sleep(20);
+  }
+  t.equal(child.exitCode, 1);
+  t.match(output.err, /patchgate: worker \d cannot start: it ended before it began: spawn .* EMFILE\n/);
 });
 
 t.test('an address that cannot be had ends the gateway at its start', async (t) => {

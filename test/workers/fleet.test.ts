@@ -1,44 +1,11 @@
 /** The workers of a gateway as its primary keeps them. */
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { LocalLimits } from '../../gateway/limits/local-limits.ts';
-import { createLog } from '../../gateway/observe/log.ts';
-import { createMetrics } from '../../gateway/observe/metrics.ts';
-import { followPolicy } from '../../gateway/policy-follower.ts';
-import { Fleet, type FleetOptions } from '../../gateway/workers/fleet.ts';
-import { type Forked, forkWorker } from '../../gateway/workers/fork.ts';
+import t from 'tap';
+import type { Forked } from '../../gateway/workers/fork.ts';
 import { writePolicy } from '../commands/process.ts';
 import { exchange, isWhole, rawNode, secure } from '../path/stage.ts';
+import { fleetOf } from './fleet-stage.ts';
 import { eventually } from './workers-stage.ts';
-
-async function fleetOf(t: Test, policyFolder: string, more: Partial<FleetOptions> = {}): Promise<Fleet> {
-  const log = createLog('silent');
-  const metrics = createMetrics({});
-  const { follower } = await followPolicy({ policyFolder, log, metrics });
-  if (follower === undefined) throw new Error('the policy has faults');
-  const fleet = new Fleet({
-    settings: {
-      processes: 2,
-      readsInPlace: true,
-      reusePort: false,
-      audit: undefined,
-    },
-    control: follower.handoff((fault) => t.fail(fault)),
-    audit: undefined,
-    fork: forkWorker,
-    metrics,
-    limits: new LocalLimits(),
-    accessLog: undefined,
-    log,
-    onGivenUp: (error) => t.fail(error.message),
-    ...more,
-  });
-  t.teardown(() => {
-    fleet.stopNow();
-    follower.close();
-  });
-  return fleet;
-}
 
 t.test('where no two can bind one address all accept from the one socket of the primary', async (t) => {
   const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));

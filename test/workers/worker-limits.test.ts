@@ -14,10 +14,14 @@ function pair({ isSilent = false } = {}) {
   const local = new LocalLimits();
   const sent: Asked[] = [];
   const kept: Given[] = [];
-  const desk = new LimitDesk(local, (message) => {
-    if (isSilent) kept.push(message as Given);
-    else worker.onGiven(structuredClone(message) as Given);
-  });
+  const desk = new LimitDesk(
+    local,
+    (message) => {
+      if (isSilent) kept.push(message as Given);
+      else worker.onGiven(structuredClone(message) as Given);
+    },
+    (error) => t.fail(String(error)),
+  );
   const worker: WorkerLimits = new WorkerLimits({
     send: (message) => {
       sent.push(message as Asked);

@@ -1,0 +1,32 @@
+/** The start of a gateway that goes wrong, or is disturbed. */
+import { join } from 'node:path';
+import t from 'tap';
+import { sleep } from '../path/stage.ts';
+import { ports, run, start, writePolicy } from './process.ts';
+
+/** An etcd that is not there: it is followed all the same. */
+const AWAY = "  etcd: { endpoints: ['http://127.0.0.1:1'], tenants: /tenants/ }";
+
+t.test('a start that fails ends the process, whatever is followed already', async (t) => {
+  for (const log of ['audit', 'accessLog']) {
+    const { folder } = await writePolicy(
+      t,
+      'http://127.0.0.1:1',
+      `${AWAY}\n  ${log}: { file: nowhere/log.jsonl }`,
+    );
+    const { status, err } = await run(t, 'serve', '--config', join(folder, 'policies'));
+    t.equal(status, 1);
+    t.match(err, /\npatchgate: ENOENT: .*nowhere/);
+  }
+});
+
+t.test('SIGHUP amid the start is a reload after it', async (t) => {
+  const { folder } = await writePolicy(t, 'http://127.0.0.1:1', AWAY);
+  const running = start(t, ['serve', '--config', join(folder, 'policies')]);
+  while (!running.output.err.includes('a list was read')) await sleep(5);
+  running.child.kill('SIGHUP');
+  await ports(running);
+  while (!running.output.err.includes('the policy was read again')) await sleep(5);
+  running.child.kill('SIGTERM');
+  t.equal(await running.ended, 0);
+});

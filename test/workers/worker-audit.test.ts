@@ -1,0 +1,66 @@
+/** The audit log and limits as a worker knows them, while its primary takes nothing. */
+import t from 'tap';
+import type { AuditEntry } from '../../gateway/audit/entry.ts';
+import { createMetrics } from '../../gateway/observe/metrics.ts';
+import type { FromWorker, WorkerEnd } from '../../gateway/workers/messages.ts';
+import { WorkerAudit } from '../../gateway/workers/worker-audit.ts';
+import { WorkerLimits } from '../../gateway/workers/worker-limits.ts';
+
+const BOUND = 4096;
+const ENTRY: AuditEntry = { event: 'ended', timeMs: 0 };
+
+/** A way to a primary that takes what was sent when the test says so. */
+function stuckChannel() {
+  const sent: FromWorker[] = [];
+  const waiting: (() => void)[] = [];
+  const channel: WorkerEnd = {
+    send: (message, onSent) => {
+      sent.push(message);
+      if (onSent !== undefined) waiting.push(onSent);
+    },
+    onMessage: () => undefined,
+  };
+  const takeAll = (): void => {
+    for (const onSent of waiting.splice(0)) onSent();
+  };
+  return { channel, sent, takeAll };
+}
+
+t.test('lines beyond a bound are given up and counted, and the log is told of it afterwards', async (t) => {
+  const { channel, sent, takeAll } = stuckChannel();
+  const metrics = createMetrics({});
+  const audit = new WorkerAudit(channel, false, metrics);
+  for (let lines = 0; lines < BOUND + 3; lines += 1) audit.record(ENTRY);
+  t.equal(sent.length, BOUND);
+  t.match((await metrics.text()).body, 'patchgate_audit_lines_total{outcome="lost"} 3\n');
+  takeAll();
+  audit.record(ENTRY);
+  audit.record(ENTRY);
+  t.match(sent.slice(BOUND), [
+    { entry: { event: 'resumed', note: /; 3 lines were given up$/ } },
+    { entry: ENTRY },
+    { entry: ENTRY },
+  ]);
+});
+
+t.test('whoever waits for a line beyond the bound is told at once', async (t) => {
+  const { channel } = stuckChannel();
+  const audit = new WorkerAudit(channel, true, createMetrics({}));
+  const written: boolean[] = [];
+  for (let lines = 0; lines < BOUND + 1; lines += 1)
+    audit.record(ENTRY, (isWritten) => written.push(isWritten));
+  t.same(written, [false]);
+});
+
+t.test('so is whoever claims a limit', async (t) => {
+  const { channel, sent, takeAll } = stuckChannel();
+  const limits = new WorkerLimits(channel);
+  const claim = () => limits.claim({ holder: 'h', limits: { concurrent: 1 }, declaredBytes: 0 }, 0);
+  const waiting = Array.from({ length: BOUND }, claim);
+  await t.rejects(claim(), { message: 'the primary takes no more questions' });
+  takeAll();
+  waiting.push(claim());
+  t.equal(sent.length, BOUND + 1);
+  limits.giveUp(60_000);
+  await Promise.allSettled(waiting);
+});
