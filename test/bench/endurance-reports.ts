@@ -13,7 +13,7 @@ export async function reportIdle(): Promise<void> {
   print(
     `                         at rest   connected   asked   gone   here again   new handshake: alone, beside   lost`,
   );
-  for (const each of await benchIdle()) {
+  await benchIdle((each) => {
     const { connectedKib, askedKib, leftKib, againKib } = each;
     const [connected, asked, left, again] = [connectedKib, askedKib, leftKib, againKib].map((kib) =>
       kib.toFixed(1),
@@ -22,7 +22,7 @@ export async function reportIdle(): Promise<void> {
       `  ${each.name.padEnd(22)} ${each.restMib.toFixed(0).padStart(3)} MiB   ${connected?.padStart(9)} ${asked?.padStart(7)} ${left?.padStart(6)} ${again?.padStart(12)}` +
         `   ${each.aloneMs.toFixed(1).padStart(11)} ms, ${each.besideMs.toFixed(1)} ms ${String(each.lost).padStart(15)}`,
     );
-  }
+  });
 }
 
 /** Throws, after it is printed, where anything grew beyond its bound. */

@@ -42,23 +42,21 @@ export interface IdleResult {
   readonly lost: number;
 }
 
-/** With one process, with two workers, HAProxy if it is installed, and Node's TLS by itself. Throws where too few descriptors may be open. */
-export async function benchIdle(): Promise<readonly IdleResult[]> {
+/** With one process, with two workers, HAProxy if it is installed, and Node's TLS by itself. Each is told when it is measured. Throws where too few descriptors may be open. */
+export async function benchIdle(onResult: (result: IdleResult) => void): Promise<void> {
   requireDescriptors();
-  const results: IdleResult[] = [];
   for (const workers of [1, 2]) {
     const yard = await openYard(workers, NOBODY_IS_LATE);
     try {
       const name = `patchgate, workers: ${workers}`;
-      results.push(await measureIdle(yard, { ...yard.patchgate, name }));
+      onResult(await measureIdle(yard, { ...yard.patchgate, name }));
       if (workers > 1) continue;
       const { running } = await openRivals(yard, ['HAProxy'], '.');
-      for (const side of [...running, await plainTls(yard)]) results.push(await measureIdle(yard, side));
+      for (const side of [...running, await plainTls(yard)]) onResult(await measureIdle(yard, side));
     } finally {
       await yard.close();
     }
   }
-  return results;
 }
 
 /** The floor of whatever is written for Node. */
