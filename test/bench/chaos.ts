@@ -218,10 +218,12 @@ class Chaos {
     for (const [index, key] of keys.entries())
       await this.#redis.set(key, GARBAGE[index % GARBAGE.length] ?? '');
     const turn = Math.floor(performance.now() / GARBAGE_MS) % 3;
-    await this.#redis.del(REDIS_LIST);
-    if (turn === 0) await this.#redis.sadd(REDIS_LIST, ...GARBAGE);
-    else if (turn === 1) await this.#redis.hset(REDIS_LIST, 'not', 'a list');
-    else await this.#redis.set(REDIS_LIST, GARBAGE.join('\n'));
+    // At once: a key that is not there is an empty list, and lets nobody in.
+    const change = this.#redis.multi().del(REDIS_LIST);
+    if (turn === 0) change.sadd(REDIS_LIST, ...GARBAGE);
+    else if (turn === 1) change.hset(REDIS_LIST, 'not', 'a list');
+    else change.set(REDIS_LIST, GARBAGE.join('\n'));
+    await change.exec();
   }
 
   async #soilEtcd(): Promise<void> {
