@@ -1,6 +1,7 @@
 /** `npm run bench`: CPU, latency and memory of the gateway beside others doing the same job, in one run. */
 
 import { parseArgs } from 'node:util';
+import { reportChaos, reportIdle, reportSoak, reportStorm } from './endurance-reports.ts';
 import { reportResumption } from './handshake-loads.ts';
 import { measureLatency, printLatency } from './latency.ts';
 import { MIB } from './measure.ts';
@@ -42,6 +43,7 @@ const { values } = parseArgs({
     mebibytes: { type: 'string', default: '256' },
     gibibytes: { type: 'string', default: '10' },
     seconds: { type: 'string', default: '60' },
+    minutes: { type: 'string', default: '30' },
     upgrades: { type: 'string', default: '10000' },
     only: { type: 'string', default: '' },
     /** A rival by its name as it is printed; given once for each. */
@@ -76,6 +78,10 @@ const APART: Readonly<Record<string, () => Promise<void>>> = {
   upgrades: () => reportUpgrades(Number(values.upgrades)),
   'long stream': () => reportLongStream(seconds),
   workers: () => reportWorkers(rounds),
+  chaos: reportChaos,
+  idle: reportIdle,
+  soak: () => reportSoak(Number(values.minutes)),
+  'reload storm': () => reportStorm(seconds),
   scrape: () => reportScrape(rounds),
   decisions: () => reportDecisions(Math.max(rounds, 10)),
   handoff: () => forBoth((count) => reportHandoff(count, Math.max(rounds, 10))),

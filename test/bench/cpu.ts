@@ -1,4 +1,4 @@
-/** CPU time of a process, as the kernel counts it. */
+/** CPU time and memory of processes, as the kernel counts them. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
@@ -19,4 +19,15 @@ export function cpuNs(pid: number): number {
 export function residentBytes(pid: number): number {
   const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kib) * 1024;
+}
+
+/** A process and its children. */
+export function processesOf(pid: number): readonly number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return [pid, ...(children === '' ? [] : children.split(' ').map(Number))];
+}
+
+/** Resident memory of a process and its children in bytes. */
+export function residentTogether(pid: number): number {
+  return processesOf(pid).reduce((sum, each) => sum + residentBytes(each), 0);
 }

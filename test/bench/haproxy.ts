@@ -15,7 +15,8 @@ export interface HaproxyOptions {
 export function haproxyConfig({ folder, port, nodePort, policy }: HaproxyOptions): string {
   return `global
   nbthread 1
-  maxconn 4000
+  maxconn 12000
+  no strict-limits
   log stdout format raw local0
 defaults
   mode http
@@ -23,7 +24,7 @@ defaults
   option httplog
   option http-keep-alive
   http-reuse always
-  timeout client 60s
+  timeout client 600s
   timeout server 60s
   timeout connect 5s
 frontend edge

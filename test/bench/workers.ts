@@ -1,8 +1,7 @@
 /** Two workers beside one: requests a second, and what a scrape does to those that run meanwhile. */
 
-import { readFileSync } from 'node:fs';
 import type { TLSSocket } from 'node:tls';
-import { cpuNs } from './cpu.ts';
+import { cpuNs, processesOf } from './cpu.ts';
 import { Caller } from './load.ts';
 import { requireStatus } from './measure.ts';
 import { HOST } from './names.ts';
@@ -163,12 +162,6 @@ async function latencies(yard: Yard, seconds: number): Promise<number[]> {
     }),
   );
   return found;
-}
-
-/** A process and its children. */
-function processesOf(pid: number): readonly number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
-  return [pid, ...(children === '' ? [] : children.split(' ').map(Number))];
 }
 
 function cpuOf(pids: readonly number[]): number {

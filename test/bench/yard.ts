@@ -38,6 +38,8 @@ export interface Yard {
   readonly addressList: string;
   /** The authority of the server's certificate. */
   readonly servers: Authority;
+  /** What a caller shows and trusts. */
+  readonly tls: ConnectionOptions;
   /** A new connection; with a session it may be resumed. */
   connect(side: Side, session?: Buffer): Promise<TLSSocket>;
   /** One without a certificate, whatever becomes of it. */
@@ -47,8 +49,8 @@ export interface Yard {
 
 const PREFIXES = 100_000;
 
-/** `workers`: processes of the gateway that take connections. */
-export async function openYard(workers = 1): Promise<Yard> {
+/** `workers`: processes of the gateway that take connections; `settings`: further lines of gateway.yaml. */
+export async function openYard(workers = 1, settings = ''): Promise<Yard> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-bench-'));
   const children: ChildProcess[] = [];
   const close = async (): Promise<void> => {
@@ -67,7 +69,7 @@ export async function openYard(workers = 1): Promise<Yard> {
     const claims = { iss: ISSUER, aud: AUDIENCE, sub: 'worker', scope: 'read finetune', model_id: 'bench' };
     const tls = { servername: HOST, ca: servers.certificatePem, ...keyPair(worker) };
     return {
-      ...(await startPatchgate(folder, tokens, nodePort, children, workers)),
+      ...(await startPatchgate(folder, tokens, nodePort, children, { workers, settings })),
       folder,
       nodePort,
       children,
@@ -75,6 +77,7 @@ export async function openYard(workers = 1): Promise<Yard> {
       certificates: join(folder, 'certs', HOST),
       addressList: join(folder, 'clients.cidr'),
       servers,
+      tls,
       badToken: await (await createTokenIssuer()).sign(claims),
       connect: (side, session) =>
         secure({ ...tls, host: '127.0.0.1', port: side.port, ...(session && { session }) }),
@@ -123,13 +126,13 @@ async function startPatchgate(
   tokens: TokenIssuer,
   nodePort: number,
   children: ChildProcess[],
-  workers: number,
+  { workers, settings }: { readonly workers: number; readonly settings: string },
 ): Promise<Pick<Yard, 'patchgate' | 'admin'>> {
   const port = await freePort();
   const tenants = join(folder, 'policies', 'tenants');
   await mkdir(tenants, { recursive: true });
   await writeFile(join(tenants, 'keys.json'), JSON.stringify(tokens.jwks));
-  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port, workers));
+  await writeFile(join(folder, 'policies', 'gateway.yaml'), gatewayYaml(port, workers) + settings);
   await writeFile(join(tenants, 'bench.yaml'), tenantYaml(nodePort));
   const { pid, admin } = await serve(folder, children);
   return { patchgate: { name: 'patchgate', pid, port }, admin };
@@ -174,7 +177,7 @@ routes:
 `;
 }
 
-async function startSink(children: ChildProcess[]): Promise<number> {
+export async function startSink(children: ChildProcess[]): Promise<number> {
   const child = spawn(process.execPath, [new URL('sink.ts', import.meta.url).pathname], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -1,0 +1,164 @@
+/** Ten thousand callers that are connected and silent: what each holds in the gateway, and what is left when they have gone. */
+
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { residentTogether } from './cpu.ts';
+import type { IdleOrder, IdleReport } from './idle-callers.ts';
+import { requireStatus, withCaller } from './measure.ts';
+import { HOST } from './names.ts';
+import { median } from './print.ts';
+import { openRivals } from './rivals.ts';
+import { freePort, openYard, type Side, stop, untilListening, type Yard } from './yard.ts';
+
+export const IDLE_CONNECTIONS = 10_000;
+/** KiB of resident memory a connection. */
+export const IDLE_GOAL = 60;
+/** Beside the connections themselves: files, and those to the node. */
+const OTHER_DESCRIPTORS = 200;
+/** Each is a loopback address and a process of its own. */
+const CROWDS = 2;
+/** For what was freed to be given back, and for the collector to come by. */
+const SETTLE_MS = 8000;
+const NEW_HANDSHAKES = 50;
+const NOBODY_IS_LATE = `  limits: { connections: 20000, connectionsPerAddress: 20000 }
+  timeouts: { head: 10m, keepAliveIdle: 10m }
+`;
+
+export interface IdleResult {
+  readonly name: string;
+  /** MiB before anybody came. */
+  readonly restMib: number;
+  /** KiB a connection: after the handshake, and once each has asked. */
+  readonly connectedKib: number;
+  readonly askedKib: number;
+  /** The same when they have gone, and when as many have come and asked again. */
+  readonly leftKib: number;
+  readonly againKib: number;
+  /** Of a new handshake with its first request: before, and beside all that are idle. */
+  readonly aloneMs: number;
+  readonly besideMs: number;
+  /** Connections that closed by themselves, and answers that were not 200. */
+  readonly lost: number;
+}
+
+/** With one process, with two workers, HAProxy if it is installed, and Node's TLS by itself. Each is told when it is measured. Throws where too few descriptors may be open. */
+export async function benchIdle(onResult: (result: IdleResult) => void): Promise<void> {
+  requireDescriptors();
+  for (const workers of [1, 2]) {
+    const yard = await openYard(workers, NOBODY_IS_LATE);
+    try {
+      const name = `patchgate, workers: ${workers}`;
+      onResult(await measureIdle(yard, { ...yard.patchgate, name }));
+      if (workers > 1) continue;
+      const { running } = await openRivals(yard, ['HAProxy'], '.');
+      for (const side of [...running, await plainTls(yard)]) onResult(await measureIdle(yard, side));
+    } finally {
+      await yard.close();
+    }
+  }
+}
+
+/** The floor of whatever is written for Node. */
+async function plainTls({ children, certificates }: Yard): Promise<Side> {
+  const port = await freePort();
+  const script = new URL('plain-tls-side.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, [script, String(port), certificates], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  children.push(child);
+  await untilListening(child, port);
+  return { name: 'node:tls alone', pid: child.pid ?? 0, port };
+}
+
+/** Node raises the soft limit of its own process to the hard one, and its children inherit that. */
+function requireDescriptors(): void {
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  const needed = IDLE_CONNECTIONS + OTHER_DESCRIPTORS;
+  if (soft !== undefined && Number(soft) < needed)
+    throw new Error(`${soft} descriptors may be open, ${needed} are needed: ulimit -Hn ${needed}`);
+}
+
+async function measureIdle(yard: Yard, side: Side): Promise<IdleResult> {
+  const crowds: ChildProcess[] = [];
+  const resident = (): number => residentTogether(side.pid);
+  try {
+    for (let index = 0; index < CROWDS; index++)
+      crowds.push(fork(new URL('idle-callers.ts', import.meta.url)));
+    const aloneMs = await handshakes(yard, side);
+    const rest = resident();
+    const kib = (): number => (resident() - rest) / 1024 / IDLE_CONNECTIONS;
+    await open(crowds, yard, side);
+    await settle();
+    const connectedKib = kib();
+    await ask(crowds, yard);
+    await settle();
+    const askedKib = kib();
+    const besideMs = await handshakes(yard, side);
+    await all(crowds, () => ({ order: 'close' }));
+    await settle();
+    const leftKib = kib();
+    await open(crowds, yard, side);
+    const { lost } = await ask(crowds, yard);
+    await settle();
+    const restMib = rest / 1024 / 1024;
+    return {
+      name: side.name,
+      restMib,
+      connectedKib,
+      askedKib,
+      leftKib,
+      againKib: kib(),
+      aloneMs,
+      besideMs,
+      lost,
+    };
+  } finally {
+    for (const crowd of crowds) await stop(crowd);
+  }
+}
+
+/** Throws unless all are there. */
+async function open(crowds: readonly ChildProcess[], yard: Yard, { port }: Side): Promise<void> {
+  const { open: opened } = await all(crowds, (index) => ({
+    order: 'open',
+    count: IDLE_CONNECTIONS / CROWDS,
+    tls: { ...yard.tls, host: '127.0.0.1', port, localAddress: `127.0.0.${index + 2}` },
+  }));
+  if (opened !== IDLE_CONNECTIONS) throw new Error(`${opened} of ${IDLE_CONNECTIONS} connections are there`);
+}
+
+function ask(crowds: readonly ChildProcess[], { token }: Yard): Promise<IdleReport> {
+  const request = `GET /v1/models/bench HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+  return all(crowds, () => ({ order: 'ask', request }));
+}
+
+/** Of all crowds together, when all have obeyed. */
+async function all(
+  crowds: readonly ChildProcess[],
+  orderOf: (index: number) => IdleOrder,
+): Promise<IdleReport> {
+  const reports = await Promise.all(
+    crowds.map(async (crowd, index) => {
+      const answer = once(crowd, 'message') as Promise<[IdleReport]>;
+      crowd.send(orderOf(index));
+      return (await answer)[0];
+    }),
+  );
+  return reports.reduce((sum, each) => ({ open: sum.open + each.open, lost: sum.lost + each.lost }));
+}
+
+/** The median in milliseconds. */
+async function handshakes(yard: Yard, side: Side): Promise<number> {
+  const tookMs: number[] = [];
+  for (let left = NEW_HANDSHAKES; left > 0; left--) {
+    const fromMs = performance.now();
+    await withCaller(yard, side, async (caller) => {
+      requireStatus(await caller.get('/v1/models/bench'), 200, 'a new connection');
+    });
+    tookMs.push(performance.now() - fromMs);
+  }
+  return median(tookMs);
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
