@@ -1,12 +1,14 @@
 /** What the benches of workers print. */
 
 import { median, print, spread } from './print.ts';
-import { benchScrape, benchWorkers, type Throughput } from './workers.ts';
+import { benchScrape, benchWorkers, CONNECTIONS, DEPTH, type Throughput } from './workers.ts';
 
 const SECONDS = 3;
 
 export async function reportWorkers(rounds: number): Promise<void> {
-  print(`\nrequests of 16 connections, 32 in one write each; ${rounds} rounds of ${SECONDS} s, medians`);
+  print(
+    `\nrequests of ${CONNECTIONS} connections, ${DEPTH} in one write each; ${rounds} rounds of ${SECONDS} s, medians`,
+  );
   const results = await benchWorkers(rounds, SECONDS);
   for (const asked of ['forwarded', 'refused'] as const) {
     const of = (workers: number): readonly Throughput[] =>

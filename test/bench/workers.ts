@@ -20,9 +20,10 @@ export interface Throughput {
   readonly callersUs: number;
 }
 
-const CONNECTIONS = 16;
+/** So many that what the kernel gives to each worker is about the same. */
+export const CONNECTIONS = 64;
 /** Requests that leave in one write: what callers cost is little then, and their core is the gateway's. */
-const DEPTH = 32;
+export const DEPTH = 32;
 const MARK = Buffer.from('HTTP/1.1 ');
 
 /** Sends requests in batches, the next when all of one are answered, and counts. */
