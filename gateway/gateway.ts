@@ -60,7 +60,8 @@ async function buildGateway(
   const limits = new LiveLimits(log);
   const settings = follower.policy().gateway;
   const audit = settings.audit && (await openAudit(settings.audit, { log, metrics, version }));
-  const shared = { follower, metrics, limits, audit };
+  const ticketSecret = randomBytes(TICKET_SECRET_BYTES);
+  const shared = { follower, metrics, limits, audit, ticketSecret };
   const { workers } = settings;
   const processes = workers === 'auto' ? availableParallelism() : workers;
   let fail = (_error: Error): void => undefined;
@@ -85,11 +86,12 @@ interface SharedParts {
   readonly metrics: Metrics;
   readonly limits: LiveLimits;
   readonly audit: OpenAudit | undefined;
+  readonly ticketSecret: Buffer;
 }
 
 async function ownPlane(
   { log, lookup, readsInPlace = true }: GatewayOptions,
-  { follower: sources, metrics, limits, audit }: SharedParts,
+  { follower: sources, metrics, limits, audit, ticketSecret }: SharedParts,
 ): Promise<DataPlanes> {
   sources.keepToItself();
   const plane = new DataPlane({
@@ -98,7 +100,7 @@ async function ownPlane(
     limits,
     logs: logsOf(openAccessLog(sources.policy().gateway.accessLog, log), audit),
     log,
-    ticketSecret: randomBytes(TICKET_SECRET_BYTES),
+    ticketSecret,
     memory: await recordMemory(readsInPlace, log),
     lookup,
   });
@@ -107,7 +109,7 @@ async function ownPlane(
 
 function fleet(
   { log, readsInPlace = true }: GatewayOptions,
-  { follower, metrics, limits, audit }: SharedParts,
+  { follower, metrics, limits, audit, ticketSecret }: SharedParts,
   processes: number,
   onGivenUp: (error: Error) => void,
 ): DataPlanes {
@@ -119,7 +121,7 @@ function fleet(
       reusePort: true,
       audit: audit && { isRequired: audit.log.isRequired },
     },
-    control: follower.handoff((fault) => log.error({ fault }, 'a worker was not understood')),
+    control: follower.handoff(ticketSecret, (fault) => log.error({ fault }, 'a worker was not understood')),
     audit,
     fork: forkWorker,
     metrics,
@@ -179,6 +181,8 @@ export class Gateway {
     await Promise.all([this.#follower.readCertificates(), this.#control.followLimits()]);
     try {
       this.#addresses = await this.#planes.listen();
+      // The workers may have been given up meanwhile.
+      if (this.#stopped) throw new Error('the gateway was stopped while it started');
       this.#adminAddress = await this.#control.listen();
     } catch (error) {
       this.stopNow();

@@ -1,6 +1,5 @@
 /** What a gateway decides by, followed at its sources: the policy folder, its lists and keys, the certificates. */
 
-import { randomBytes } from 'node:crypto';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
 import type { IdentitySummary } from './certificates/identity-summary.ts';
 import { formatFault, type PolicyFault } from './core/fault.ts';
@@ -15,8 +14,6 @@ import { loadPolicy } from './policy/load.ts';
 import type { Policy } from './policy/policy.ts';
 import type { PolicySources } from './policy/sources.ts';
 import { followSources } from './stream/follow-sources.ts';
-
-const TICKET_SECRET_BYTES = 32;
 
 export interface PolicyFollowerOptions {
   readonly policyFolder: string;
@@ -117,14 +114,14 @@ export class PolicyFollower implements DataPlaneSources {
     return describePolicy(this.#live.current, this.#sources.tenants.state, this.#faults);
   }
 
-  /** Hands all of it on to data planes in other processes. */
-  handoff(onFault: (fault: string) => void): ControlEnd {
+  /** Hands all of it on to data planes in other processes, and the secret of their session tickets: 32 random bytes. */
+  handoff(ticketSecret: Buffer, onFault: (fault: string) => void): ControlEnd {
     this.#control = new ControlEnd({
       policy: this.policy,
       forms: this.#forms,
       sources: this.#sources,
       identities: this.#certificates,
-      ticketSecret: randomBytes(TICKET_SECRET_BYTES),
+      ticketSecret,
       onFault,
     });
     return this.#control;

@@ -4,7 +4,7 @@ import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { MOST_NUMBER, STEP, type Steps } from '../core/prefix-columns.ts';
 import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
 import { readEntry } from './entry.ts';
-import { EntryPlaces, KeyTextsBuilder } from './entry-places.ts';
+import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
 export interface ListContents extends LiveContents {
@@ -20,12 +20,7 @@ export interface ReadContents extends ListContents {
 
 /** Of a tree and where its entries stand; `nextEndMs` is Infinity where none of them ends. */
 export function contentsOf(tree: PrefixTree, places: EntryPlaces, nextEndMs: number): ReadContents {
-  return {
-    tree,
-    places,
-    placeOf: (number) => places.of(number),
-    ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }),
-  };
+  return { tree, ...placed(places, nextEndMs) };
 }
 
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */

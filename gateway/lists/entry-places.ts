@@ -28,6 +28,24 @@ export class EntryPlaces {
   }
 }
 
+/** What every list that was read has besides its entries. */
+export interface Placed {
+  readonly places: EntryPlaces;
+  /** `file:line` of the entry of that number, or what else says where it stands. */
+  placeOf(number: number): string;
+  /** Absent where no entry ends. */
+  readonly nextEndMs?: number;
+}
+
+/** `nextEndMs` is Infinity where none of them ends. */
+export function placed(places: EntryPlaces, nextEndMs: number): Placed {
+  return {
+    places,
+    placeOf: (number) => places.of(number),
+    ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }),
+  };
+}
+
 /** Collects keys in their order. */
 export class KeyTextsBuilder {
   readonly #blocks: Buffer[] = [];

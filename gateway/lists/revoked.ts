@@ -4,7 +4,7 @@ import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { type NameTable, NameTableBuilder } from '../core/name-table.ts';
 import { STEP, type Steps } from '../core/prefix-columns.ts';
 import { untilOption } from './entry.ts';
-import { EntryPlaces, KeyTextsBuilder } from './entry-places.ts';
+import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
 export interface RevokedContents extends LiveContents {
@@ -21,12 +21,7 @@ export interface ReadRevoked extends RevokedContents {
 
 /** Of entries and where they stand; `nextEndMs` is Infinity where none of them ends. */
 export function revokedOf(names: NameTable, places: EntryPlaces, nextEndMs: number): ReadRevoked {
-  return {
-    names,
-    places,
-    placeOf: (number) => places.of(number),
-    ...(nextEndMs < Number.POSITIVE_INFINITY && { nextEndMs }),
-  };
+  return { names, ...placed(places, nextEndMs) };
 }
 
 /** What the hash of a table of names begins with. */

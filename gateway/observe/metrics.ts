@@ -92,7 +92,6 @@ const REPLACED: ReadonlySet<string> = new Set<TallyName>([
   'addressListCurrent',
   'nodeUp',
   'breakerState',
-  'auditLines',
   'auditWritable',
   'etcdTenants',
   'limitStoreUp',

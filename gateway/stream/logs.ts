@@ -20,6 +20,7 @@ export interface Logs {
 /** An audit log, and what ends it. */
 export interface OpenAudit {
   readonly log: AuditLog;
+  /** May be called again. */
   close(): Promise<void>;
 }
 
@@ -85,12 +86,17 @@ export async function openAudit(
     audit.record({ event: 'torn', timeMs: Date.now(), note });
   }
   audit.record({ event: 'started', timeMs: Date.now(), note: `patchgate ${version}` });
+  let closing: Promise<void> | undefined;
+  const end = async (): Promise<void> => {
+    audit.record({ event: 'stopped', timeMs: Date.now() });
+    await audit.close();
+    held.release();
+  };
   return {
     log: audit,
-    close: async () => {
-      audit.record({ event: 'stopped', timeMs: Date.now() });
-      await audit.close();
-      held.release();
+    close: () => {
+      closing ??= end();
+      return closing;
     },
   };
 }

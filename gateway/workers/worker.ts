@@ -49,9 +49,15 @@ class Worker {
     this.#audit = settings.audit && new WorkerAudit(channel, settings.audit.isRequired, this.#metrics);
     this.#sources = new DataEnd({
       channel: { send: (message) => channel.send({ kind: 'to-control', message }) },
-      onFault: (fault) => this.#log.error({ fault }, 'what the primary handed down cannot be used'),
+      onFault: (fault) => this.#onFault(fault),
     });
     setInterval(() => this.#turn(), TURN_MS).unref();
+  }
+
+  /** What is in force stays; where nothing is yet, nothing may ever be. */
+  #onFault(fault: string): void {
+    this.#log.error({ fault }, 'what the primary handed down cannot be used');
+    if (this.#plane === undefined) this.#channel.send({ kind: 'failed', reason: fault });
   }
 
   /** Resolves when it takes connections. Rejects when it cannot. */

@@ -1,7 +1,4 @@
 /** What a data plane decides by is what the control plane has: the same policy, lists and keys, the newest, and never half of them. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import t from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
@@ -11,30 +8,9 @@ import type { DataEnd } from '../../gateway/handoff/data-end.ts';
 import type { Policy } from '../../gateway/policy/policy.ts';
 import { address, facts } from '../checks/situation.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
-import {
-  createAuthorities,
-  GATEWAY_YAML,
-  type PolicyFolder,
-  TENANT_YAML,
-  writePolicyFolder,
-} from '../policy/policy-folder.ts';
+import { GATEWAY_YAML, TENANT_YAML } from '../policy/policy-folder.ts';
 import { setControl, until } from './control-stage.ts';
-
-const authorities = await createAuthorities();
-const { publicKey, privateKey } = await generateKeyPair('ES256');
-const jwksOf = async (kid: string): Promise<string> =>
-  JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid, alg: 'ES256' }] });
-const JWKS = await jwksOf('1');
-
-function signToken(claims: Readonly<Record<string, unknown>>, kid = '1'): Promise<string> {
-  return new SignJWT({ scope: 'read finetune', model_id: 'vision', ...claims })
-    .setProtectedHeader({ alg: 'ES256', kid })
-    .setIssuer('https://auth.example.com')
-    .setAudience('weight-sync')
-    .setSubject('worker-1')
-    .setExpirationTime('5m')
-    .sign(privateKey);
-}
+import { folderWith, signToken } from './signed-folder.ts';
 
 const PATCH = 'application/vnd.patchgate.weight-patch';
 
@@ -78,9 +54,6 @@ const has = (end: DataEnd, list: string, text: string): boolean | undefined => {
   const found = parseAddress(text);
   return found && part?.contents?.tree.contains(found);
 };
-
-const folderWith = (t: Parameters<typeof writePolicyFolder>[0], files = {}): Promise<PolicyFolder> =>
-  writePolicyFolder(t, authorities, { 'tenants/keys/main.jwks.json': JWKS, ...files });
 
 const REVOKING = `${TENANT_YAML}revocation:
   tokens: { file: lists/revoked.txt, entries: ['sub:nobody'] }
@@ -260,53 +233,3 @@ t.test('messages that are none are faults, and nothing else comes of them', asyn
   await stage.sources.refresh();
   t.ok(await until(() => has(end, 'partners', '10.9.9.1')), 'it goes on');
 });
-
-t.test(
-  'keys of an issuer are fetched by the control plane alone, also for a token that asks for others',
-  async (t) => {
-    let jwks = JWKS;
-    let fetches = 0;
-    const issuer = createServer((_, response) => {
-      fetches += 1;
-      response.end(jwks);
-    });
-    await new Promise<void>((resolve) => issuer.listen(0, '127.0.0.1', resolve));
-    t.teardown(() => issuer.close());
-    const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`;
-    const folder = await folderWith(t, {
-      'tenants/tenant-a.yaml': TENANT_YAML.replace('file: keys/main.jwks.json', `jwks: '${url}'`),
-    });
-    const stage = await setControl(t, folder.path);
-    const planes = [await stage.attach(), await stage.attach()];
-    const keysOf = ({ end }: (typeof planes)[number]) =>
-      end.policy().tenants.get('tenant-a')?.issuers[0]?.keys;
-    const verify = async (plane: (typeof planes)[number], kid: string) =>
-      keysOf(plane)?.verify(await signToken({}, kid), ['ES256']);
-    for (const plane of planes) t.match(await verify(plane, '1'), { kind: 'verified' });
-    t.equal(fetches, 1);
-    const versions = planes.map((plane) => keysOf(plane)?.version);
-    jwks = await jwksOf('2');
-    const [first, second] = planes;
-    if (first === undefined || second === undefined) throw new Error('no planes');
-    t.match(
-      await verify(first, '2'),
-      { kind: 'refused', unknownKey: true },
-      'within the cooldown of the fetch',
-    );
-    t.match(await verify(second, '2'), { kind: 'refused', unknownKey: true });
-    t.equal(fetches, 1, 'asking in vain fetches nothing');
-    for (let again = 0; again < 20; again++) await verify(first, '2');
-    t.equal(first.questions(), 1, 'and is not done again before it could help');
-    const [set] = stage.sources.keys.sets.values();
-    await set?.fetch();
-    for (const plane of planes) {
-      t.ok(await until(() => keysOf(plane)?.version !== versions[planes.indexOf(plane)]), 'other keys');
-      t.match(await verify(plane, '2'), { kind: 'verified' });
-      t.match(await verify(plane, '1'), { kind: 'refused' });
-    }
-    jwks = 'rubbish';
-    await set?.fetch();
-    t.match(await verify(first, '2'), { kind: 'verified' }, 'the last good keys hold');
-    t.equal(fetches, 3);
-  },
-);

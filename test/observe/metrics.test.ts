@@ -86,3 +86,19 @@ t.test('a method nobody knows adds no series', async (t) => {
     'patchgate_requests_total{listener="edge",tenant="tenant-a",route="open",method="other",code="201"} 3',
   ]);
 });
+
+t.test('what workers count is added to what their primary counts itself', async (t) => {
+  const primary = createMetrics({ version: '1.2.3' });
+  const worker = createMetrics({});
+  primary.auditLines('written', 5);
+  worker.auditLines('lost', 2);
+  worker.limitDecision('requests', 'refused', 'local');
+  primary.merge().take(structuredClone(worker.snapshot()));
+  const { body } = await primary.text();
+  for (const line of [
+    'patchgate_audit_lines_total{outcome="written"} 5',
+    'patchgate_audit_lines_total{outcome="lost"} 2',
+    'patchgate_limit_decisions_total{limit="requests",outcome="refused",backend="local"} 1',
+  ])
+    t.ok(body.includes(`${line}\n`), line);
+});

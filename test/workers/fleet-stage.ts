@@ -23,7 +23,7 @@ export async function fleetOf(
       reusePort: false,
       audit: undefined,
     },
-    control: follower.handoff((fault) => t.fail(fault)),
+    control: follower.handoff(Buffer.alloc(32), (fault) => t.fail(fault)),
     audit: undefined,
     fork: forkWorker,
     metrics,
