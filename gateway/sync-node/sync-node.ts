@@ -24,6 +24,7 @@ export interface SyncNode {
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** Breaks all connections off; resolves when nothing of what they brought is being written any more. */
   close(): Promise<void>;
 }
 
@@ -37,8 +38,10 @@ export async function startSyncNode({
   const parts = { store: new ModelStore(root, keep), uploads: new Uploads() };
   await sweep(parts);
   // Uploads of weights take as long as they take: no bound on the whole of a request.
+  const running = new Set<Promise<void>>();
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
-    void answer(parts, request, response);
+    const answered = answer(parts, request, response).finally(() => running.delete(answered));
+    running.add(answered);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -46,14 +49,15 @@ export async function startSyncNode({
   });
   const bound = (server.address() as AddressInfo).port;
   const name = host.includes(':') ? `[${host}]` : host;
-  return { url: `http://${name}:${bound}`, host, port: bound, close: () => close(server) };
+  return { url: `http://${name}:${bound}`, host, port: bound, close: () => close(server, running) };
 }
 
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
+async function close(server: Server, running: ReadonlySet<Promise<void>>): Promise<void> {
+  await new Promise<void>((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();
   });
+  await Promise.all(running);
 }
 
 async function sweep({ store, uploads }: NodeParts): Promise<void> {

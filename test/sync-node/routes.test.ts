@@ -1,7 +1,7 @@
 /** The paths of the sync node: what is there, what is not, and what they take. */
 
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, readlink } from 'node:fs/promises';
 import t from 'tap';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { answerOf, ask, begin, patchPath } from './asking.ts';
@@ -134,5 +134,15 @@ t.test('a node that closes lets go of callers that are still sending', async (t)
   sent.write(patch.bytes.subarray(0, 500));
   await gathered(root, patch.streamId, 152);
   await node.close();
+  t.notOk(
+    (await openFiles()).some((path) => path.startsWith(root)),
+    'nothing of theirs is written any more',
+  );
   t.ok(await broken);
 });
+
+/** The files this process has open. */
+async function openFiles(): Promise<string[]> {
+  const descriptors = await readdir('/proc/self/fd');
+  return Promise.all(descriptors.map((each) => readlink(`/proc/self/fd/${each}`).catch(() => '')));
+}
