@@ -57,7 +57,7 @@ async function buildGateway(
   metrics: Metrics,
 ): Promise<Gateway> {
   const { version, log } = options;
-  const limits = new LiveLimits(log);
+  const limits = new LiveLimits(log, follower.findAccess);
   const settings = follower.policy().gateway;
   const audit = settings.audit && (await openAudit(settings.audit, { log, metrics, version }));
   const ticketSecret = randomBytes(TICKET_SECRET_BYTES);

@@ -1,11 +1,13 @@
 /** What a gateway decides by, followed at its sources: the policy folder, its lists and keys, the certificates. */
 
+import { AccessKeeper } from './certificates/access-keeper.ts';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
 import type { IdentitySummary } from './certificates/identity-summary.ts';
 import { formatFault, type PolicyFault } from './core/fault.ts';
 import type { DataPlaneSources, SourceChange } from './data-plane.ts';
 import { ControlEnd } from './handoff/control-end.ts';
 import { CompiledForms } from './handoff/policy-forms.ts';
+import type { FindAccess } from './lists/server-access.ts';
 import type { Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { describeLists, describePolicy } from './policy/describe.ts';
@@ -31,7 +33,8 @@ export interface FollowOutcome {
 export async function followPolicy(options: PolicyFollowerOptions): Promise<FollowOutcome> {
   // Nothing stands on a policy that is still being read.
   let hear = (): void => undefined;
-  const sources = followSources(options.log, options.metrics, () => hear());
+  const accesses = new AccessKeeper(options.log);
+  const sources = followSources({ ...options, accesses, onChange: () => hear() });
   const forms = new CompiledForms();
   const { policy, faults, ...read } = await loadPolicy(options.policyFolder, Date.now(), {
     sources,
@@ -41,7 +44,7 @@ export async function followPolicy(options: PolicyFollowerOptions): Promise<Foll
     sources.close();
     return { faults };
   }
-  const follower = new PolicyFollower(options, { ...read, policy }, sources, forms);
+  const follower = new PolicyFollower(options, { ...read, policy }, { sources, accesses }, forms);
   hear = () => follower.tell('facts');
   return { follower, faults };
 }
@@ -55,14 +58,17 @@ export class PolicyFollower implements DataPlaneSources {
   readonly #forms: CompiledForms;
   #control: ControlEnd | undefined;
   readonly #certificates: CertificateKeeper;
+  /** What is shown to etcd and Redis. */
+  readonly findAccess: FindAccess;
   readonly #hearers: ((change: SourceChange) => void)[] = [];
 
   constructor(
     { policyFolder, log, metrics }: PolicyFollowerOptions,
     loaded: LoadedPolicy,
-    sources: PolicySources,
+    { sources, accesses }: { readonly sources: PolicySources; readonly accesses: AccessKeeper },
     forms: CompiledForms,
   ) {
+    this.findAccess = accesses.find;
     this.#log = log;
     this.#metrics = metrics;
     this.#sources = sources;
@@ -73,6 +79,7 @@ export class PolicyFollower implements DataPlaneSources {
       policy: this.policy,
       log,
       onChange: () => this.tell('facts'),
+      otherEndings: () => accesses.endings,
       // What data planes elsewhere do not have any more is released by them.
       capacity: () =>
         this.#control === undefined ? this.policy().gateway.limits.serverNames : Number.POSITIVE_INFINITY,

@@ -20,6 +20,8 @@ export interface CertificateKeeperOptions {
   readonly onChange: () => void;
   /** Server names kept ready; those of the policy's limits unless given. */
   readonly capacity?: () => number;
+  /** Of certificates that are kept elsewhere. */
+  readonly otherEndings?: () => readonly Ending[];
 }
 
 const REMIND_MS = 3_600_000;
@@ -32,15 +34,17 @@ export class CertificateKeeper {
   readonly #policy: () => Policy;
   readonly #log: Log;
   readonly #onChange: () => void;
+  readonly #otherEndings: () => readonly Ending[];
   readonly #watch = new FileWatch();
   readonly #reminder = new EndingReminder();
   readonly #timer: NodeJS.Timeout;
   #missing: readonly PolicyFault[] = [];
 
-  constructor({ policy, log, onChange, capacity }: CertificateKeeperOptions) {
+  constructor({ policy, log, onChange, capacity, otherEndings = () => [] }: CertificateKeeperOptions) {
     this.#policy = policy;
     this.#log = log;
     this.#onChange = onChange;
+    this.#otherEndings = otherEndings;
     const common = {
       watch: this.#watch,
       onReading: (reading: IdentityReading): void => this.#onReading(reading),
@@ -108,7 +112,11 @@ export class CertificateKeeper {
   }
 
   #endings(): readonly Ending[] {
-    return [...this.servers.loaded.flatMap(serverEndings), ...this.nodes.loaded.flatMap(nodeEndings)];
+    return [
+      ...this.servers.loaded.flatMap(serverEndings),
+      ...this.nodes.loaded.flatMap(nodeEndings),
+      ...this.#otherEndings(),
+    ];
   }
 
   #remind(): void {

@@ -1,7 +1,9 @@
 /** Reads every certificate a policy needs, for commands that look before anything runs. */
 
 import type { PolicyFault } from '../core/fault.ts';
+import { accessesOf } from '../policy/gateway-settings.ts';
 import { asksForClients, type Policy } from '../policy/policy.ts';
+import { accessSource } from './access-keeper.ts';
 import type { Digested, IdentitySource } from './identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-identity.ts';
 import { type ServerIdentity, serverIdentitySource } from './server-identity.ts';
@@ -26,6 +28,12 @@ export function checkServerIdentities(
     return () => check(source, tenant.name, nowMs);
   });
   return inTurn(checked);
+}
+
+/** Of etcd and Redis, where `gateway.yaml` names files for them. */
+export async function checkAccesses({ gateway }: Policy, nowMs: number): Promise<readonly PolicyFault[]> {
+  const found = await inTurn(accessesOf(gateway).map((access) => () => accessSource(access).read(nowMs)));
+  return found.flatMap((read) => ('digest' in read ? [] : read));
 }
 
 /** Of every upstream with nodes over TLS. */

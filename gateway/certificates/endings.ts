@@ -1,13 +1,13 @@
 /** Says in time that a certificate or a revocation list ends: 30, 7 and 1 days before, once each. */
 
-import type { NodeIdentity } from './node-identity.ts';
+import type { ClientIdentity, NodeIdentity } from './node-identity.ts';
 import type { ServerIdentity } from './server-identity.ts';
 
 /** Something that ends. */
 export interface Ending {
-  /** The server name, or `tenant/upstream`. */
+  /** The server name, `tenant/upstream`, `etcd` or `redis`. */
   readonly name: string;
-  /** What it is for; the last two are shown to nodes and trusted there. */
+  /** What it is for; the last two are shown to nodes, etcd and Redis, and trusted there. */
   readonly role: 'chain' | 'clients' | 'crl' | 'node-chain' | 'node-authorities';
   readonly endsMs: number;
 }
@@ -31,7 +31,15 @@ export function serverEndings({ serverName: name, notAfterMs, clients }: ServerI
 }
 
 /** What ends, of one upstream. */
-export function nodeEndings({ upstream: name, authorities = [], key }: NodeIdentity): readonly Ending[] {
+export function nodeEndings({ upstream, ...identity }: NodeIdentity): readonly Ending[] {
+  return clientEndings(upstream, identity);
+}
+
+/** What ends, of what is shown to the servers of that name. */
+export function clientEndings(
+  name: string,
+  { authorities = [], key }: Pick<ClientIdentity, 'authorities' | 'key'>,
+): readonly Ending[] {
   const endings: Ending[] = [];
   if (key !== undefined) endings.push({ name, role: 'node-chain', endsMs: key.notAfterMs });
   const ends = authorities.map((each) => each.validToDate.getTime());

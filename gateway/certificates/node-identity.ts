@@ -1,26 +1,31 @@
-/** What the gateway shows to the nodes of an upstream and whom it trusts there. */
+/** What the gateway shows to the nodes of an upstream, or to another server, and whom it trusts there. */
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { PolicyFault } from '../core/fault.ts';
 import { type Policy, upstreamsOf } from '../policy/policy.ts';
 import type { Upstream } from '../policy/upstream.ts';
+import type { ClientTls } from '../sources/client-tls.ts';
 import { type CertifiedKey, readAuthorities, readCertifiedKey } from './certificate-files.ts';
 import type { IdentitySource } from './identity-store.ts';
 import { PemFiles } from './pem-files.ts';
 
-/** One upstream's material; every text was read and checked in the same pass. */
-export interface NodeIdentity {
-  /** `tenant/upstream`. */
-  readonly upstream: string;
+/** What one server after another is shown; every text was read and checked in the same pass. */
+export interface ClientIdentity {
   /** PEM, one authority each; absent where the public ones are trusted. */
   readonly authorities?: readonly X509Certificate[];
-  /** Absent where the nodes ask for no certificate. */
+  /** Absent where the servers ask for no certificate. */
   readonly key?: CertifiedKey;
   /** SHA-256, hex, over all of it. */
   readonly digest: string;
 }
 
-type NodeFile = 'ca' | 'cert' | 'key';
+/** One upstream's. */
+export interface NodeIdentity extends ClientIdentity {
+  /** `tenant/upstream`. */
+  readonly upstream: string;
+}
+
+type ClientFile = 'ca' | 'cert' | 'key';
 const FILES = ['ca', 'cert', 'key'] as const;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
@@ -31,14 +36,23 @@ export function nodeIdentitySource({
   tls,
 }: Pick<Upstream, 'tenant' | 'name' | 'tls'>): IdentitySource<NodeIdentity> {
   const upstream = `${tenant}/${name}`;
-  const paths = new Map<NodeFile, string>();
-  for (const file of FILES) if (tls[file] !== undefined) paths.set(file, tls[file]);
+  const paths = clientFiles(tls);
   return {
     key: `${upstream} ${[...paths].join(' ')}`,
     label: upstream,
     files: () => [...paths.values()],
-    read: (nowMs) => readIdentity(upstream, paths, nowMs),
+    read: async (nowMs) => {
+      const identity = await readClientIdentity(paths, nowMs);
+      return 'digest' in identity ? { upstream, ...identity } : identity;
+    },
   };
+}
+
+/** The files it names. */
+export function clientFiles(tls: ClientTls): ReadonlyMap<ClientFile, string> {
+  const paths = new Map<ClientFile, string>();
+  for (const file of FILES) if (tls[file] !== undefined) paths.set(file, tls[file]);
+  return paths;
 }
 
 /** The upstreams that have nodes over TLS. */
@@ -46,11 +60,10 @@ export function upstreamsOverTls(policy: Policy): readonly Upstream[] {
   return upstreamsOf(policy).filter(({ nodes }) => nodes.some((node) => node.secure));
 }
 
-async function readIdentity(
-  upstream: string,
-  paths: ReadonlyMap<NodeFile, string>,
+export async function readClientIdentity(
+  paths: ReadonlyMap<ClientFile, string>,
   nowMs: number,
-): Promise<NodeIdentity | readonly PolicyFault[]> {
+): Promise<ClientIdentity | readonly PolicyFault[]> {
   const files = await PemFiles.read(paths, [...paths.keys()]);
   const authorities = readAuthorities(files, 'ca', nowMs);
   const key = readCertifiedKey(files, 'cert', 'key', nowMs, misfitOf);
@@ -58,7 +71,6 @@ async function readIdentity(
   const hash = createHash('sha256');
   for (const file of FILES) hash.update(`${file} ${files.text(file)?.length}:${files.text(file)}`);
   return {
-    upstream,
     ...(paths.has('ca') && { authorities }),
     ...(key !== undefined && { key }),
     digest: hash.digest('hex'),

@@ -1,6 +1,10 @@
 /** `patchgate check`: every fault of a policy folder at once, without starting anything. */
 
-import { checkNodeIdentities, checkServerIdentities } from '../certificates/check-identities.ts';
+import {
+  checkAccesses,
+  checkNodeIdentities,
+  checkServerIdentities,
+} from '../certificates/check-identities.ts';
 import { formatFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
 import { listWarnings } from '../policy/list-warnings.ts';
 import { loadPolicy } from '../policy/load.ts';
@@ -50,5 +54,6 @@ function counted(count: number, noun: string): string {
 async function faultsOfCertificates(policy: Policy, nowMs: number): Promise<readonly PolicyFault[]> {
   const servers = await checkServerIdentities(policy, nowMs);
   const nodes = await checkNodeIdentities(policy, nowMs);
-  return [...servers, ...nodes].flatMap(({ faults }) => faults);
+  const accesses = await checkAccesses(policy, nowMs);
+  return [...accesses, ...[...servers, ...nodes].flatMap(({ faults }) => faults)];
 }

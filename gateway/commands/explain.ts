@@ -40,7 +40,8 @@ export const explain: Command = {
       throw new UsageError('--peer, --client-ip or --access-line says whom it is about');
     const { loadPolicy } = await import('../policy/load.ts');
     const { PolicySources } = await import('../policy/sources.ts');
-    const sources = new PolicySources({ mode: 'follow' });
+    const { AccessKeeper } = await import('../certificates/access-keeper.ts');
+    const sources = new PolicySources({ mode: 'follow', accesses: new AccessKeeper() });
     try {
       const { policy, faults, etcdFaults } = await loadPolicy(required(values, 'config'), Date.now(), {
         sources,

@@ -2,6 +2,7 @@
 
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { AccessKeeper } from '../certificates/access-keeper.ts';
 import { isDenial } from '../core/denial.ts';
 import { formatFault } from '../core/fault.ts';
 import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
@@ -20,7 +21,7 @@ export interface ReplayOptions {
 
 /** Whether every request is decided alike. */
 export async function replayUnderBoth(options: ReplayOptions, terminal: Terminal): Promise<boolean> {
-  const sources = new PolicySources({ mode: 'follow' });
+  const sources = new PolicySources({ mode: 'follow', accesses: new AccessKeeper() });
   try {
     const before = await rehearse(options.old, sources, terminal);
     const after = await rehearse(options.next, sources, terminal);

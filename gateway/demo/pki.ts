@@ -35,9 +35,12 @@ export interface Validity {
 export interface ServerRequest extends Validity {
   readonly dnsNames: readonly string[];
   readonly addresses?: readonly string[];
+  /** Good for clients too: a member of etcd shows it to itself. */
+  readonly alsoClient?: boolean;
 }
 
 export interface ClientRequest extends Validity {
+  /** `''` for none. */
   readonly commonName: string;
   readonly dnsNames?: readonly string[];
   readonly uris?: readonly string[];
@@ -64,7 +67,7 @@ export interface Authority {
 
 interface Subject extends Validity {
   readonly commonName: string;
-  readonly usage: string;
+  readonly usages: readonly string[];
   readonly names: JsonGeneralNames;
 }
 
@@ -97,14 +100,19 @@ class KeyedAuthority implements Authority {
     this.certificatePem = `${certificate.toString('pem')}\n`;
   }
 
-  issueServer({ dnsNames, addresses = [], ...times }: ServerRequest): Promise<IssuedPair> {
+  issueServer({
+    dnsNames,
+    addresses = [],
+    alsoClient = false,
+    ...times
+  }: ServerRequest): Promise<IssuedPair> {
     const names: JsonGeneralNames = [
       ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
       ...addresses.map((value) => ({ type: 'ip' as const, value })),
     ];
     return this.#issue({
       commonName: dnsNames[0] ?? '',
-      usage: ExtendedKeyUsage.serverAuth,
+      usages: [ExtendedKeyUsage.serverAuth, ...(alsoClient ? [ExtendedKeyUsage.clientAuth] : [])],
       names,
       ...times,
     });
@@ -122,7 +130,7 @@ class KeyedAuthority implements Authority {
       ...uris.map((value) => ({ type: 'url' as const, value })),
       ...emails.map((value) => ({ type: 'email' as const, value })),
     ];
-    return this.#issue({ commonName, usage: ExtendedKeyUsage.clientAuth, names, ...times });
+    return this.#issue({ commonName, usages: [ExtendedKeyUsage.clientAuth], names, ...times });
   }
 
   async revocationList(revoked: readonly IssuedPair[], nextUpdate?: Date): Promise<string> {
@@ -146,7 +154,7 @@ class KeyedAuthority implements Authority {
     const keys = await webcrypto.subtle.generateKey(SIGNING, true, ['sign', 'verify']);
     const certificate = await X509CertificateGenerator.create({
       serialNumber: serialNumber(),
-      subject: `CN=${subject.commonName}`,
+      subject: subject.commonName === '' ? '' : `CN=${subject.commonName}`,
       issuer: this.#certificate.subject,
       ...validity(subject, LEAF_DAYS),
       signingAlgorithm: SIGNING,
@@ -162,11 +170,11 @@ class KeyedAuthority implements Authority {
     };
   }
 
-  async #extensions({ usage, names }: Subject, publicKey: webcrypto.CryptoKey): Promise<Extension[]> {
+  async #extensions({ usages, names }: Subject, publicKey: webcrypto.CryptoKey): Promise<Extension[]> {
     return [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([usage]),
+      new ExtendedKeyUsageExtension([...usages]),
       await SubjectKeyIdentifierExtension.create(publicKey),
       await AuthorityKeyIdentifierExtension.create(this.#keys.publicKey),
       ...(names.length === 0 ? [] : [new SubjectAlternativeNameExtension(names)]),

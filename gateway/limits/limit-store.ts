@@ -1,6 +1,7 @@
 /** Redis as gateways that share limits see it: claims, what is given back, places that are held on, and how many gateways there are. */
 
 import { hash, randomUUID } from 'node:crypto';
+import type { FindAccess } from '../lists/server-access.ts';
 import type { SharedState } from '../policy/gateway-settings.ts';
 import type { LimitName, Quotas } from '../policy/policy.ts';
 import { CLAIM, GIVE_BACK, HEARTBEAT, type LimitScript, RENEW } from './limit-scripts.ts';
@@ -59,7 +60,11 @@ export class LimitStore {
   #toldUp = true;
   #closed = false;
 
-  constructor({ redis, prefix }: SharedState, onChange: (isUp: boolean, reason: string) => void) {
+  constructor(
+    { redis: url, access, prefix }: SharedState,
+    onChange: (isUp: boolean, reason: string) => void,
+    findAccess?: FindAccess,
+  ) {
     this.#prefix = prefix;
     this.#onChange = onChange;
     this.#breaker = new StoreBreaker({
@@ -70,12 +75,14 @@ export class LimitStore {
         this.#catchUp();
       },
     });
-    this.#connection = new RedisConnection(redis, (reason) => {
+    const at = { url, ...(access !== undefined && { access }) };
+    this.#connection = new RedisConnection(at, findAccess, (reason) => {
       this.#lastReason = reason ?? (this.#lastReason || 'the connection was closed');
       if (!this.#closed) this.#breaker.trip();
     });
     this.#timers = [
       setInterval(() => {
+        void this.#connection.connect();
         if (this.isUp) void this.#beat();
       }, BEAT_MS),
       setInterval(() => {

@@ -1,5 +1,8 @@
 /** The limits of routes as the policy in force wants them counted: in this process alone, or in the Redis it names. */
 
+import { isDeepStrictEqual } from 'node:util';
+import { nameOf } from '../lists/redis-options.ts';
+import type { FindAccess } from '../lists/server-access.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { SharedState } from '../policy/gateway-settings.ts';
@@ -15,12 +18,14 @@ interface Sharing {
 
 export class LiveLimits implements LimitsBackend {
   readonly #log: Log;
+  readonly #findAccess: FindAccess | undefined;
   readonly #local = new LocalLimits();
   #state: SharedState | undefined;
   #sharing: Sharing | undefined;
 
-  constructor(log: Log) {
+  constructor(log: Log, findAccess?: FindAccess) {
     this.#log = log;
+    this.#findAccess = findAccess;
   }
 
   claim(claim: LimitClaim, nowMs: number): LimitLease | LimitRefusal | Promise<LimitLease | LimitRefusal> {
@@ -61,22 +66,27 @@ export class LiveLimits implements LimitsBackend {
     const { SharedLimits } = await import('./shared-limits.ts');
     // Another policy may have come in the meantime.
     if (this.#sharing !== undefined || !isSameStore(state, this.#state)) return;
-    const store = new LimitStore(state, (isUp, reason) => this.#onChange(isUp, reason));
+    const store = new LimitStore(
+      state,
+      (isUp, reason) => this.#onChange(state, isUp, reason),
+      this.#findAccess,
+    );
     const limits = new SharedLimits(store, this.#local, this.#state?.onFailure ?? state.onFailure);
     this.#sharing = { limits, storeState: () => store.state };
     await store.open();
   }
 
-  #onChange(isUp: boolean, reason: string): void {
+  #onChange({ redis }: SharedState, isUp: boolean, reason: string): void {
     if (isUp) this.#log.info({}, 'limits are shared again');
     else
       this.#log.warn(
-        { reason, onFailure: this.#state?.onFailure },
+        { server: nameOf(redis), reason, onFailure: this.#state?.onFailure },
         'limits are not shared: Redis cannot be asked',
       );
   }
 }
 
 function isSameStore(state: SharedState, other: SharedState | undefined): boolean {
-  return state.redis === other?.redis && state.prefix === other.prefix;
+  const storeOf = ({ redis, access, prefix }: SharedState) => ({ redis, access, prefix });
+  return other !== undefined && isDeepStrictEqual(storeOf(state), storeOf(other));
 }

@@ -3,6 +3,9 @@
 import { Redis } from 'ioredis';
 import { Deadlines, Expiring } from '../core/deadlines.ts';
 import { backoffMs } from '../lists/backoff.ts';
+import { accessOptions } from '../lists/redis-options.ts';
+import type { RedisAddress } from '../lists/redis-server.ts';
+import { type Access, accessTo, type FindAccess } from '../lists/server-access.ts';
 import { type LimitScript, SCRIPTS } from './limit-scripts.ts';
 
 /** With what a tick and a busy loop add it is less than 50 ms. */
@@ -24,16 +27,57 @@ export type StoreReply =
   | { readonly ok: false; readonly failure: StoreFailure; readonly reason: string };
 
 export class RedisConnection {
-  readonly #client: Redis;
+  readonly #url: string;
+  readonly #find: () => Promise<Access | undefined>;
+  readonly #onLost: (reason: string | undefined) => void;
+  #client: Redis | undefined;
+  #access: Access | undefined;
+  #renewing = false;
+  #closed = false;
   /** By a clock that stands while nobody waits. */
   readonly #deadlines = new Deadlines(0);
   #tickedAtMs = 0;
   #ticking = false;
 
   /** `onLost` is called whenever the connection is gone, with the error that it was, if it was one. */
-  constructor(url: string, onLost: (reason: string | undefined) => void) {
+  constructor(
+    { url, access }: RedisAddress,
+    find: FindAccess | undefined,
+    onLost: (reason: string | undefined) => void,
+  ) {
+    this.#url = url;
+    this.#find = () => accessTo(access, find);
+    this.#onLost = onLost;
+  }
+
+  /**
+   * Resolves when it is connected or cannot be; then it goes on trying by itself. Called again it looks whether the files of its
+   * access hold something else: a connection made with that takes the place of this one, whatever comes of it.
+   */
+  async connect(): Promise<void> {
+    if (this.#renewing) return;
+    this.#renewing = true;
+    try {
+      const access = await this.#find();
+      if (this.#closed || (this.#client !== undefined && access === this.#access)) return;
+      const client = this.#newClient(access);
+      await client.connect().catch(() => undefined);
+      if (this.#closed) return client.disconnect();
+      const before = this.#client;
+      this.#client = client;
+      this.#access = access;
+      before?.quit().catch(() => before.disconnect());
+    } catch (error) {
+      if (this.#client === undefined) this.#onLost(messageOf(error));
+    } finally {
+      this.#renewing = false;
+    }
+  }
+
+  #newClient(access: Access | undefined): Redis {
     let reason: string | undefined;
-    this.#client = new Redis(url, {
+    const client = new Redis(this.#url, {
+      ...accessOptions(access),
       lazyConnect: true,
       connectTimeout: CONNECT_MS,
       socketTimeout: SILENT_MS,
@@ -46,20 +90,18 @@ export class RedisConnection {
       // The name may stand for another server by now.
       reconnectOnError: (error: Error): boolean => error.message.startsWith('READONLY'),
     });
-    this.#client.on('error', (error: Error) => {
+    client.on('error', (error: Error) => {
       reason = error.message;
     });
-    this.#client.on('ready', () => {
+    client.on('ready', () => {
       reason = undefined;
       // So that no request has to bring a script along; where it fails, requests do.
-      for (const { text } of SCRIPTS) void this.#client.script('LOAD', text).catch(() => undefined);
+      for (const { text } of SCRIPTS) void client.script('LOAD', text).catch(() => undefined);
     });
-    this.#client.on('close', () => onLost(reason));
-  }
-
-  /** Resolves when it is connected or cannot be; then it goes on trying by itself. */
-  async connect(): Promise<void> {
-    await this.#client.connect().catch(() => undefined);
+    client.on('close', () => {
+      if (this.#client === client || this.#client === undefined) this.#onLost(reason);
+    });
+    return client;
   }
 
   /** Never rejects. `onLate` gets an answer that comes after there was none. */
@@ -87,7 +129,8 @@ export class RedisConnection {
   }
 
   close(): void {
-    this.#client.disconnect();
+    this.#closed = true;
+    this.#client?.disconnect();
   }
 
   /** Redis forgets scripts when it is restarted or told to. */
@@ -96,11 +139,13 @@ export class RedisConnection {
     keys: readonly string[],
     args: readonly (string | number)[],
   ): Promise<unknown> {
+    const client = this.#client;
+    if (client === undefined) throw new Error('there is no connection yet');
     try {
-      return await this.#client.evalsha(digest, keys.length, ...keys, ...args);
+      return await client.evalsha(digest, keys.length, ...keys, ...args);
     } catch (error) {
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      return this.#client.eval(text, keys.length, ...keys, ...args);
+      return client.eval(text, keys.length, ...keys, ...args);
     }
   }
 

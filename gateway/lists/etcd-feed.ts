@@ -1,6 +1,7 @@
 /** A list in etcd: the key itself as text, or one key an entry below it. */
 
 import { EtcdKeys } from './etcd-keys.ts';
+import type { EtcdServer } from './etcd-server.ts';
 import type { Feed, FeedListener } from './live-list.ts';
 
 /** Events of one burst become one reading. */
@@ -12,12 +13,12 @@ export class EtcdFeed implements Feed {
   readonly #below: string;
   readonly #keys: EtcdKeys<string>;
 
-  constructor(endpoints: readonly string[], key: string) {
+  constructor(server: EtcdServer, key: string) {
     this.place = `etcd ${key}`;
     this.#key = key;
     this.#below = key.endsWith('/') ? key : `${key}/`;
     this.#keys = new EtcdKeys({
-      endpoints,
+      server,
       firstKey: key,
       prefix: this.#below,
       read: (bytes) => bytes.toString('utf8'),

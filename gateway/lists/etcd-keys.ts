@@ -4,16 +4,15 @@
  * connection is lost, read whole again.
  */
 
-import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { backoffMs } from './backoff.ts';
+import type { EtcdServer } from './etcd-server.ts';
+import type { EtcdSession } from './etcd-session.ts';
 
-const ANSWER_MS = 3000;
 /** A server that is there but stands still is found out by asking it so often. */
 const PROBE_MS = 2000;
-const MOST_BYTES = 64 * 1024 * 1024;
-/** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
-const MOST_LINE = 16 * 1024 * 1024;
+/** Their codes say it all; those of TLS need its words beside them. */
+const SYSTEM_ERROR = /^(?:E[A-Z]+|UND_.*)$/;
 
 const revision = z.union([z.string(), z.number()]).transform(Number);
 const header = z.object({ revision });
@@ -23,14 +22,14 @@ const watchAnswer = z.object({
   result: z.object({
     header,
     canceled: z.boolean().optional(),
+    cancel_reason: z.string().optional(),
     compact_revision: revision.optional(),
     events: z.array(z.object({ type: z.string().optional(), kv: keyValue })).prefault([]),
   }),
 });
 
 export interface EtcdKeysOptions<Value> {
-  /** Members of one cluster, asked in turn. */
-  readonly endpoints: readonly string[];
+  readonly server: EtcdServer;
   readonly firstKey: string;
   /** Ends with `/`: every key that begins with it is followed as well. */
   readonly prefix: string;
@@ -52,7 +51,6 @@ export interface EtcdKeysListener<Value> {
 
 export class EtcdKeys<Value> {
   readonly #options: EtcdKeysOptions<Value>;
-  readonly #agent = new Agent({ connect: { timeout: ANSWER_MS }, bodyTimeout: 0 });
   readonly #stopped = new AbortController();
   #values = new Map<string, Value>();
   #revision = 0;
@@ -66,24 +64,28 @@ export class EtcdKeys<Value> {
 
   /** Resolves when the keys were read once, or no member could give them. */
   start(listener: EtcdKeysListener<Value>): Promise<void> {
+    this.#options.server.join();
     return new Promise((resolve) => void this.#follow(listener, resolve).finally(resolve));
   }
 
   stop(): void {
+    if (this.#stopped.signal.aborted) return;
     this.#stopped.abort();
     clearTimeout(this.#settling);
-    void this.#agent.destroy();
+    this.#options.server.leave();
   }
 
   /** Until it is stopped; `onTried` is called after the first round of attempts. */
   async #follow(listener: EtcdKeysListener<Value>, onTried: () => void): Promise<void> {
-    const { endpoints } = this.#options;
+    const { server } = this.#options;
+    const { endpoints } = server;
     while (!this.#stopped.signal.aborted) {
       const endpoint = endpoints[this.#failures % endpoints.length] ?? '';
       try {
-        const next = await this.#readAll(endpoint, listener);
+        const session = await server.session();
+        const next = await this.#readAll(session, endpoint, listener);
         onTried();
-        await this.#watch(endpoint, next, listener);
+        await this.#watch(session, endpoint, next, listener);
       } catch (error) {
         if (this.#stopped.signal.aborted) return;
         listener.onFault(`${endpoint} cannot be read: ${reasonOf(error)}`);
@@ -95,8 +97,8 @@ export class EtcdKeys<Value> {
   }
 
   /** The revision after the one that was read. */
-  async #readAll(endpoint: string, listener: EtcdKeysListener<Value>): Promise<number> {
-    const text = await this.#ask(`${endpoint}/v3/kv/range`, this.#range());
+  async #readAll(session: EtcdSession, endpoint: string, listener: EtcdKeysListener<Value>): Promise<number> {
+    const text = await session.ask(endpoint, 'kv/range', this.#range(), this.#stopped.signal);
     const { header, kvs } = rangeAnswer.parse(JSON.parse(text));
     this.#values = new Map();
     for (const { key, value } of kvs) this.#put(key, value);
@@ -106,31 +108,23 @@ export class EtcdKeys<Value> {
     return header.revision + 1;
   }
 
-  /** Follows the changes until the connection ends, stands still, or the revision is too old. */
-  async #watch(endpoint: string, start: number, listener: EtcdKeysListener<Value>): Promise<void> {
+  /** Follows the changes until the connection ends, stands still, is no longer to be used, or the revision is too old. */
+  async #watch(
+    session: EtcdSession,
+    endpoint: string,
+    start: number,
+    listener: EtcdKeysListener<Value>,
+  ): Promise<void> {
     const ending = new AbortController();
     const signal = AbortSignal.any([ending.signal, this.#stopped.signal]);
     const create = { ...this.#range(), start_revision: start, progress_notify: true };
-    const probing = this.#probe(endpoint, signal).catch((error: unknown) => ending.abort(error));
+    const probing = this.#probe(session, endpoint, signal).catch((error: unknown) => ending.abort(error));
     try {
-      const { statusCode, body } = await request(`${endpoint}/v3/watch`, {
-        method: 'POST',
-        body: JSON.stringify({ create_request: create }),
-        dispatcher: this.#agent,
-        headersTimeout: 0,
-        signal,
-      });
-      if (statusCode !== 200) throw new Error(`the watch was answered with ${statusCode}`);
-      let rest = '';
-      for await (const piece of body.setEncoding('utf8')) {
-        rest += piece;
-        if (rest.length > MOST_LINE) throw new Error('the watch sent a line without an end');
-        const lines = rest.split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines) if (line !== '' && !this.#take(line, listener)) return;
-      }
+      const lines = session.follow(endpoint, 'watch', { create_request: create }, signal);
+      for await (const line of lines) if (!this.#take(line, listener)) return;
       throw new Error('the watch ended');
     } catch (error) {
+      if (ending.signal.reason === RENEWED) return;
       throw ending.signal.aborted ? ending.signal.reason : error;
     } finally {
       ending.abort();
@@ -142,7 +136,7 @@ export class EtcdKeys<Value> {
   #take(line: string, listener: EtcdKeysListener<Value>): boolean {
     const { result } = watchAnswer.parse(JSON.parse(line));
     if (result.compact_revision !== undefined) return false;
-    if (result.canceled === true) throw new Error('the watch was canceled');
+    if (result.canceled === true) throw new Error(`the watch was canceled ${shown(result.cancel_reason)}`);
     for (const { type, kv } of result.events) {
       if (type === 'DELETE') this.#values.delete(keyOf(kv.key));
       else this.#put(kv.key, kv.value);
@@ -180,28 +174,15 @@ export class EtcdKeys<Value> {
     return { key: encode(firstKey), range_end: encode(`${prefix.slice(0, -1)}0`) };
   }
 
-  async #probe(endpoint: string, signal: AbortSignal): Promise<void> {
+  /** Rejects when the server stands still, says no, or has to be asked with other files than the watch. */
+  async #probe(session: EtcdSession, endpoint: string, signal: AbortSignal): Promise<void> {
+    const question = { ...this.#range(), count_only: true };
     while (!signal.aborted) {
       await this.#pause(PROBE_MS, signal);
-      if (!signal.aborted) await this.#ask(`${endpoint}/v3/kv/range`, { ...this.#range(), count_only: true });
+      if (signal.aborted) return;
+      if ((await this.#options.server.session()) !== session) throw RENEWED;
+      await session.ask(endpoint, 'kv/range', question, this.#stopped.signal);
     }
-  }
-
-  async #ask(url: string, body: object): Promise<string> {
-    const signal = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(ANSWER_MS)]);
-    const answer = await request(url, {
-      method: 'POST',
-      body: JSON.stringify(body),
-      dispatcher: this.#agent,
-      signal,
-    });
-    let text = '';
-    for await (const piece of answer.body.setEncoding('utf8')) {
-      text += piece;
-      if (text.length > MOST_BYTES) throw new Error(`the answer is larger than ${MOST_BYTES} bytes`);
-    }
-    if (answer.statusCode !== 200) throw new Error(`it answered ${answer.statusCode}`);
-    return text;
   }
 
   #pause(ms: number, signal: AbortSignal = this.#stopped.signal): Promise<void> {
@@ -218,10 +199,19 @@ export class EtcdKeys<Value> {
   }
 }
 
+/** The watch ends, and all is read again. */
+const RENEWED = new Error('the access of the server has changed');
+
 const encode = (text: string): string => Buffer.from(text).toString('base64');
 const keyOf = (encoded: string): string => Buffer.from(encoded, 'base64').toString('utf8');
 
 function reasonOf(error: unknown): string {
   if (error instanceof z.ZodError) return 'its answer has another form than etcd 3 gives it';
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error ? String(error.code) : undefined;
+  if (code === undefined || SYSTEM_ERROR.test(code)) return code ?? error.message;
+  return `${error.message.split('\n', 1)[0]} (${code})`;
 }
+
+/** At most so much of what a server says, and nothing that acts on a terminal. */
+const shown = (reason = ''): string => JSON.stringify(reason.slice(0, 200));

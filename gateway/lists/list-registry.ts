@@ -2,6 +2,7 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import { FileWatch } from '../sources/file-watch.ts';
+import type { EtcdAddress, EtcdServer } from './etcd-server.ts';
 import { FileFeed } from './file-feed.ts';
 import {
   type Feed,
@@ -11,19 +12,22 @@ import {
   type LiveContents,
   LiveList,
 } from './live-list.ts';
-import type { RedisServer } from './redis-server.ts';
+import type { RedisAddress, RedisServer } from './redis-server.ts';
+import type { FindAccess } from './server-access.ts';
 
 /** Where a list comes from; paths are absolute. */
 export type ListSource =
   | { readonly kind: 'file'; readonly path: string }
-  | { readonly kind: 'etcd'; readonly endpoints: readonly string[]; readonly key: string }
-  | { readonly kind: 'redis'; readonly url: string; readonly key: string };
+  | { readonly kind: 'etcd'; readonly at: EtcdAddress; readonly key: string }
+  | { readonly kind: 'redis'; readonly at: RedisAddress; readonly key: string };
 
 export interface ListRegistryOptions {
   /** `once`: files are read and nothing is followed; no other server is asked, its lists count as empty. */
   readonly mode: 'follow' | 'once';
   /** Hears of every change of a list and of what is wrong with it. */
   readonly onChange?: (list: FollowedList) => void;
+  /** For servers that are not reached without; absent where none is asked. */
+  readonly findAccess?: FindAccess | undefined;
 }
 
 /** A list by its source. */
@@ -51,6 +55,8 @@ export class ListRegistry implements ListsByReader {
   readonly #options: ListRegistryOptions;
   readonly #watch: FileWatch | undefined;
   readonly #lists = new Map<FollowedList, RegisteredList>();
+  /** By their addresses. */
+  readonly #etcd = new Map<string, EtcdServer>();
   readonly #redis = new Map<string, RedisServer>();
   readonly #unasked = new Set<string>();
   /** Lists of one kind by the reader that makes them. */
@@ -133,18 +139,25 @@ export class ListRegistry implements ListsByReader {
     }
     if (source.kind === 'etcd') {
       const { EtcdFeed } = await import('./etcd-feed.ts');
-      return () => new EtcdFeed(source.endpoints, source.key);
+      const { EtcdServer } = await import('./etcd-server.ts');
+      return () => new EtcdFeed(this.#shared(this.#etcd, source.at, EtcdServer), source.key);
     }
     const { RedisFeed } = await import('./redis-feed.ts');
     const { RedisServer } = await import('./redis-server.ts');
-    return () => new RedisFeed(this.#redisAt(source.url, RedisServer), source.key);
+    return () => new RedisFeed(this.#shared(this.#redis, source.at, RedisServer), source.key);
   }
 
   /** Lists of one server share its connections. */
-  #redisAt(url: string, Server: typeof RedisServer): RedisServer {
-    const known = this.#redis.get(url);
-    const server = known ?? new Server(url, () => void this.#redis.delete(url));
-    this.#redis.set(url, server);
+  #shared<Address extends object, Server>(
+    servers: Map<string, Server>,
+    at: Address,
+    Kind: new (at: Address, find: FindAccess | undefined, onUnused: () => void) => Server,
+  ): Server {
+    const key = JSON.stringify(at);
+    const known = servers.get(key);
+    if (known !== undefined) return known;
+    const server = new Kind(at, this.#options.findAccess, () => void servers.delete(key));
+    servers.set(key, server);
     return server;
   }
 }
@@ -165,7 +178,5 @@ export function placeOf(source: ListSource): string {
 /** Unlike that of every other source. */
 export function sourceKey(source: ListSource): string {
   if (source.kind === 'file') return `file ${source.path}`;
-  return source.kind === 'etcd'
-    ? `etcd ${source.endpoints.join(',')} ${source.key}`
-    : `redis ${source.url} ${source.key}`;
+  return `${source.kind} ${JSON.stringify(source.at)} ${source.key}`;
 }

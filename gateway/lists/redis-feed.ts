@@ -5,7 +5,6 @@
  * added though nobody tells of it, and a slow poll.
  */
 
-import type { Redis } from 'ioredis';
 import type { Feed, FeedListener } from './live-list.ts';
 import type { RedisServer, RedisUser } from './redis-server.ts';
 
@@ -19,7 +18,6 @@ export class RedisFeed implements Feed, RedisUser {
   readonly channels: readonly string[];
   readonly #key: string;
   readonly #server: RedisServer;
-  readonly #commands: Redis;
   #listener: FeedListener | undefined;
   /** What was told last, a set or a text; a poll that finds the same tells nothing. */
   #told: Map<string, string> | string | undefined;
@@ -35,7 +33,6 @@ export class RedisFeed implements Feed, RedisUser {
     this.place = `redis ${key}`;
     this.#key = key;
     this.#server = server;
-    this.#commands = server.commands;
     this.channels = [`__keyspace@${server.database}__:${key}`, `${key}:changes`];
   }
 
@@ -65,7 +62,7 @@ export class RedisFeed implements Feed, RedisUser {
   }
 
   onProbe(error: unknown): void {
-    if (error !== undefined) this.#fail(reasonOf(error));
+    if (error !== undefined) this.#fail(error);
     else if (this.#told === undefined) this.#readSoon();
   }
 
@@ -80,13 +77,14 @@ export class RedisFeed implements Feed, RedisUser {
     const members = this.#told;
     if (this.#stopped || !(members instanceof Map)) return this.#readSoon();
     try {
-      const isMember = (await this.#commands.sismember(this.#key, entry)) === 1;
+      const redis = await this.#server.commands();
+      const isMember = (await redis.sismember(this.#key, entry)) === 1;
       if (isMember === members.has(entry)) return;
       if (isMember) members.set(entry, entry);
       else members.delete(entry);
       this.#tell(members);
     } catch (error) {
-      this.#fail(reasonOf(error));
+      this.#fail(error);
     }
   }
 
@@ -95,10 +93,11 @@ export class RedisFeed implements Feed, RedisUser {
     const told = this.#told;
     if (told === undefined) return;
     try {
+      const redis = await this.#server.commands();
       const differs =
         typeof told === 'string'
-          ? (await this.#commands.strlen(this.#key)) !== Buffer.byteLength(told)
-          : (await this.#commands.scard(this.#key)) !== told.size;
+          ? (await redis.strlen(this.#key)) !== Buffer.byteLength(told)
+          : (await redis.scard(this.#key)) !== told.size;
       if (differs && this.#differed && told === this.#told) this.#readSoon();
       this.#differed = differs;
     } catch {
@@ -122,16 +121,21 @@ export class RedisFeed implements Feed, RedisUser {
   async #read(): Promise<void> {
     if (this.#stopped) return;
     try {
-      const type = await this.#commands.type(this.#key);
-      if (type === 'string') this.#takeText((await this.#commands.get(this.#key)) ?? '');
-      else if (type === 'set' || type === 'none') this.#takeMembers(await this.#commands.smembers(this.#key));
-      else this.#fail(`it is a ${type}, not a set or a string`);
+      const redis = await this.#server.commands();
+      const type = await redis.type(this.#key);
+      if (type === 'string') this.#takeText((await redis.get(this.#key)) ?? '');
+      else if (type === 'set' || type === 'none') this.#takeMembers(await redis.smembers(this.#key));
+      else this.#tellFault(`it is a ${type}, not a set or a string`);
     } catch (error) {
-      this.#fail(reasonOf(error));
+      this.#fail(error);
     }
   }
 
-  #fail(problem: string): void {
+  #fail(error: unknown): void {
+    this.#tellFault(`${this.#server.name} cannot be read: ${this.#server.reasonOf(error)}`);
+  }
+
+  #tellFault(problem: string): void {
     // What comes back after it is told again, same as before or not.
     this.#told = undefined;
     if (!this.#stopped) this.#listener?.onFault(problem);
@@ -154,8 +158,4 @@ export class RedisFeed implements Feed, RedisUser {
     this.#told = members;
     this.#listener?.onSnapshot({ kind: 'keyed', entries: new Map(members) });
   }
-}
-
-function reasonOf(error: unknown): string {
-  return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
 }

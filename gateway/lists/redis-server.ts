@@ -2,10 +2,18 @@
 
 import { Redis } from 'ioredis';
 import { backoffMs } from './backoff.ts';
+import { accessOptions, nameOf } from './redis-options.ts';
+import { type Access, accessTo, type FindAccess, type ServerAccess } from './server-access.ts';
 
 const ANSWER_MS = 2000;
 /** A server that is there but stands still is found out by asking it so often. */
 const PROBE_MS = 2000;
+
+export interface RedisAddress {
+  /** It may name a user and a password. */
+  readonly url: string;
+  readonly access?: ServerAccess;
+}
 
 /** A list that lives there. */
 export interface RedisUser {
@@ -18,45 +26,60 @@ export interface RedisUser {
   onProbe(error: unknown): void;
 }
 
-export class RedisServer {
+/** Both connections, made with one access. */
+interface Connections {
+  readonly access: Access | undefined;
   readonly commands: Redis;
-  readonly #subscriber: Redis;
+  readonly subscriber: Redis;
+}
+
+export class RedisServer {
+  /** For people. */
+  readonly name: string;
+  /** The database of its address. */
+  readonly database: number;
+  readonly #url: string;
+  readonly #find: () => Promise<Access | undefined>;
   readonly #users = new Set<RedisUser>();
-  readonly #onUnused: () => void;
+  readonly #onUnused: (() => void) | undefined;
   readonly #probe: NodeJS.Timeout;
+  #connections: Connections | undefined;
+  /** What keeps the connection from coming about. */
+  #obstacle = '';
+  #closed = false;
 
   /** `onUnused` is called when the last user has left, and the connections are closed. */
-  constructor(url: string, onUnused: () => void) {
-    const options = {
-      lazyConnect: true,
-      connectTimeout: ANSWER_MS,
-      commandTimeout: ANSWER_MS,
-      maxRetriesPerRequest: 0,
-      retryStrategy: (times: number): number => backoffMs(times),
-    };
+  constructor({ url, access }: RedisAddress, find?: FindAccess, onUnused?: () => void) {
+    this.name = nameOf(url);
+    this.#url = url;
+    this.#find = () => accessTo(access, find);
     this.#onUnused = onUnused;
-    this.commands = new Redis(url, options);
-    this.#subscriber = new Redis(url, { ...options, autoResubscribe: false });
-    // Every command tells of its own failure; an error nobody hears would end everything.
-    for (const client of [this.commands, this.#subscriber]) client.on('error', () => undefined);
-    this.commands.on('ready', () => this.#tellReady());
-    this.#subscriber.on('ready', () => void this.#subscribe([...this.#users]));
-    this.#subscriber.on('message', (channel: string, message: string) => {
-      for (const user of this.#users) if (user.channels.includes(channel)) user.onMessage(channel, message);
-    });
-    this.commands.connect().catch(() => undefined);
-    this.#subscriber.connect().catch(() => undefined);
+    this.database = new Redis(url, { lazyConnect: true }).options.db ?? 0;
     this.#probe = setInterval(() => void this.#ask(), PROBE_MS);
   }
 
-  /** The database of its address. */
-  get database(): number {
-    return this.#subscriber.options.db ?? 0;
+  /** The connection for commands: another when the files of its access hold something else. Rejects while they cannot be used. */
+  async commands(): Promise<Redis> {
+    const access = await this.#find();
+    if (this.#closed) throw new Error('nobody asks any more');
+    const before = this.#connections;
+    if (before !== undefined && before.access === access) return before.commands;
+    const connections = this.#connect(access);
+    this.#connections = connections;
+    if (before !== undefined) retire(before);
+    return connections.commands;
+  }
+
+  /** Why a command has failed: that there is no connection does not say why. */
+  reasonOf(error: unknown): string {
+    if (this.#obstacle !== '') return this.#obstacle;
+    return error instanceof Error ? error.message : String(error);
   }
 
   join(user: RedisUser): void {
     this.#users.add(user);
-    if (this.#subscriber.status === 'ready') void this.#subscribe([user]);
+    const { subscriber } = this.#connections ?? {};
+    if (subscriber?.status === 'ready') void this.#subscribe(subscriber, [user]);
   }
 
   leave(user: RedisUser): void {
@@ -65,13 +88,43 @@ export class RedisServer {
       const used = new Set([...this.#users].flatMap(({ channels }) => channels));
       const unused = user.channels.filter((channel) => !used.has(channel));
       // A connection that is lost has no subscriptions either.
-      if (unused.length > 0) this.#subscriber.unsubscribe(...unused).catch(() => undefined);
+      if (unused.length > 0) this.#connections?.subscriber.unsubscribe(...unused).catch(() => undefined);
       return;
     }
+    this.#closed = true;
     clearInterval(this.#probe);
-    this.commands.disconnect();
-    this.#subscriber.disconnect();
-    this.#onUnused();
+    this.#connections?.commands.disconnect();
+    this.#connections?.subscriber.disconnect();
+    this.#onUnused?.();
+  }
+
+  #connect(access: Access | undefined): Connections {
+    const options = {
+      ...accessOptions(access),
+      lazyConnect: true,
+      connectTimeout: ANSWER_MS,
+      commandTimeout: ANSWER_MS,
+      maxRetriesPerRequest: 0,
+      retryStrategy: (times: number): number => backoffMs(times),
+    };
+    const commands = new Redis(this.#url, options);
+    const subscriber = new Redis(this.#url, { ...options, autoResubscribe: false });
+    // Every command tells of its own failure; an error nobody hears would end everything.
+    commands.on('error', (error: Error) => {
+      this.#obstacle = error.message;
+    });
+    subscriber.on('error', () => undefined);
+    commands.on('ready', () => {
+      this.#obstacle = '';
+      this.#tellReady();
+    });
+    subscriber.on('ready', () => void this.#subscribe(subscriber, [...this.#users]));
+    subscriber.on('message', (channel: string, message: string) => {
+      for (const user of this.#users) if (user.channels.includes(channel)) user.onMessage(channel, message);
+    });
+    commands.connect().catch(() => undefined);
+    subscriber.connect().catch(() => undefined);
+    return { access, commands, subscriber };
   }
 
   #tellReady(): void {
@@ -79,9 +132,9 @@ export class RedisServer {
   }
 
   /** What changed while nobody listened is read afterwards. */
-  async #subscribe(users: readonly RedisUser[]): Promise<void> {
+  async #subscribe(subscriber: Redis, users: readonly RedisUser[]): Promise<void> {
     try {
-      await this.#subscriber.subscribe(...users.flatMap(({ channels }) => channels));
+      await subscriber.subscribe(...users.flatMap(({ channels }) => channels));
       for (const user of users) user.onReady();
     } catch {
       // The connection is lost again, and 'ready' comes again.
@@ -89,10 +142,18 @@ export class RedisServer {
   }
 
   async #ask(): Promise<void> {
-    const error: unknown = await this.commands.ping().then(
-      () => undefined,
-      (reason: unknown) => reason,
-    );
+    const error: unknown = await this.commands()
+      .then((redis) => redis.ping())
+      .then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
     for (const user of [...this.#users]) user.onProbe(error);
   }
+}
+
+/** What was asked is still answered; what was not heard meanwhile is read by the next. */
+function retire({ commands, subscriber }: Connections): void {
+  subscriber.disconnect();
+  commands.quit().catch(() => commands.disconnect());
 }

@@ -4,10 +4,12 @@ import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 import { buildPrefixTree } from '../core/prefix-tree.ts';
 import type { GatewayFile } from './gateway-file.ts';
-import type { AuditSettings, GatewaySettings, ListenerSettings } from './gateway-settings.ts';
+import type { AuditSettings, GatewaySettings, ListenerSettings, SharedState } from './gateway-settings.ts';
 import type { Places } from './places.ts';
+import { etcdAccess, etcdFaults, redisAccess, redisFaults } from './server-access.ts';
 
 type EtcdFile = NonNullable<GatewayFile['gateway']['etcd']>;
+type StateFile = NonNullable<GatewayFile['gateway']['state']>;
 type AuditFile = NonNullable<GatewayFile['gateway']['audit']>;
 type ListenerFile = GatewayFile['gateway']['listeners'][number];
 
@@ -39,16 +41,33 @@ export function compileGateway(
       lingerMs: timeouts.linger,
       drainMs: timeouts.drain,
     },
-    ...(gateway.etcd !== undefined && { etcd: compileEtcd(gateway.etcd) }),
-    ...(gateway.state !== undefined && { state: gateway.state }),
+    ...(gateway.etcd !== undefined && { etcd: compileEtcd(places, gateway.etcd) }),
+    ...(gateway.state !== undefined && { state: compileState(places, gateway.state) }),
     ...(gateway.audit !== undefined && { audit: compileAudit(places, gateway.audit) }),
     accessLog: gateway.accessLog.file === '-' ? '-' : resolve(dirname(places.file), gateway.accessLog.file),
   };
-  return { settings, faults: repeatedListeners(places, gateway.listeners) };
+  const faults = [
+    ...repeatedListeners(places, gateway.listeners),
+    ...(gateway.etcd === undefined ? [] : etcdFaults(places, gateway.etcd)),
+    ...(gateway.state === undefined ? [] : redisFaults(places, gateway.state)),
+  ];
+  return { settings, faults };
 }
 
-function compileEtcd({ endpoints, tenants }: EtcdFile): NonNullable<GatewaySettings['etcd']> {
-  return { endpoints, ...(tenants !== undefined && { tenants }) };
+function compileEtcd(places: Places, file: EtcdFile): NonNullable<GatewaySettings['etcd']> {
+  const { endpoints, tenants } = file;
+  const access = etcdAccess(places, file);
+  return {
+    endpoints,
+    ...(access !== undefined && { access }),
+    ...(tenants !== undefined && { tenants }),
+  };
+}
+
+function compileState(places: Places, file: StateFile): SharedState {
+  const { redis, prefix, onFailure } = file;
+  const access = redisAccess(places, file);
+  return { redis, ...(access !== undefined && { access }), prefix, onFailure };
 }
 
 function compileAudit(places: Places, { file, rotateAt, keep, onFailure }: AuditFile): AuditSettings {

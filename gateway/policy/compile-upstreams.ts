@@ -3,11 +3,10 @@
 import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { type PathTemplate, parseTemplate } from '../core/path-template.ts';
-import { EXPECTED_FOLDER, LEAVES_FOLDER } from './list-sources.ts';
+import { clientTlsFaults, compileClientTls } from './client-tls.ts';
 import type { Path, Places } from './places.ts';
-import { isServerName } from './server-name.ts';
 import type { TenantFile } from './tenant-file.ts';
-import type { NodeAddress, NodeTls, Upstream } from './upstream.ts';
+import type { NodeAddress, Upstream } from './upstream.ts';
 import type { UpstreamFile } from './upstream-file.ts';
 
 export function compileUpstreams(
@@ -41,7 +40,7 @@ function compileUpstream(
     name,
     tenant,
     nodes,
-    tls: compileTls(places, tls),
+    tls: compileClientTls(places, tls),
     balance,
     hashOn,
     slowStartMs: slowStart,
@@ -88,20 +87,6 @@ function watchedBy({
   };
 }
 
-function compileTls(places: Places, tls: UpstreamFile['tls']): NodeTls {
-  const { serverName, minTlsVersion = 'TLSv1.3' } = tls ?? {};
-  const pathOf = (written: string | undefined) =>
-    written === undefined ? undefined : places.pathOf(written);
-  const [ca, cert, key] = [pathOf(tls?.ca), pathOf(tls?.cert), pathOf(tls?.key)];
-  return {
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
-    ...(serverName !== undefined && { serverName: serverName.toLowerCase() }),
-    minTlsVersion,
-  };
-}
-
 /** Keys for TLS that no node would use give a false sense of it. */
 function tlsFaults(
   places: Places,
@@ -114,19 +99,7 @@ function tlsFaults(
   const faults: PolicyFault[] = [];
   if (nodes.length > 0 && !nodes.some(({ secure }) => secure))
     faults.push(places.at(at, 'no node is spoken to over TLS', 'https://host:port'));
-  if ((tls.cert === undefined) !== (tls.key === undefined))
-    faults.push(
-      places.at(at, 'a certificate and its key stand together', 'both of cert and key, or neither'),
-    );
-  for (const name of ['ca', 'cert', 'key'] as const) {
-    const written = tls[name];
-    if (written !== undefined && places.pathOf(written) === undefined)
-      faults.push(places.at([...at, name], LEAVES_FOLDER, EXPECTED_FOLDER));
-  }
-  const { serverName } = tls;
-  if (serverName !== undefined && (!isServerName(serverName) || serverName.startsWith('*')))
-    faults.push(places.at([...at, 'serverName'], `${serverName} is no server name`, 'a DNS name'));
-  return faults;
+  return [...faults, ...clientTlsFaults(places, at, tls)];
 }
 
 const NODE_FORM = 'http://host:port or https://host:port';

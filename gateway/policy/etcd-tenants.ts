@@ -1,8 +1,10 @@
 /** The texts of tenants in etcd: followed, kept while it is away, read by whoever loads the policy. */
 
+import { isDeepStrictEqual } from 'node:util';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { EtcdKeys } from '../lists/etcd-keys.ts';
-import type { GatewaySettings } from './gateway-settings.ts';
+import { type EtcdAddress, EtcdServer } from '../lists/etcd-server.ts';
+import type { FindAccess } from '../lists/server-access.ts';
 import type { TenantText, Text } from './policy-files.ts';
 
 /** Writes that come together are one reload, and a stream of them one a second at most. */
@@ -16,7 +18,11 @@ const FILE_NAME = /^[a-z][a-z0-9-]{0,62}\.yaml$/;
 const SHOWN_CHARACTERS = 200;
 
 /** Where tenants are looked for. */
-export type EtcdPlace = Required<Pick<NonNullable<GatewaySettings['etcd']>, 'endpoints' | 'tenants'>>;
+export interface EtcdPlace {
+  readonly at: EtcdAddress;
+  /** Their prefix. */
+  readonly tenants: string;
+}
 
 /** What etcd has at one revision, as far as it was read. */
 export interface EtcdTexts {
@@ -32,7 +38,9 @@ export interface EtcdTenantsOptions {
   /** `once`: etcd is not asked. */
   readonly mode: 'follow' | 'once';
   /** Hears that etcd cannot be read, each time for another reason, and that it was read (again). */
-  readonly onState?: (state: EtcdState) => void;
+  readonly onState?: ((state: EtcdState) => void) | undefined;
+  /** For an etcd that is not reached without. */
+  readonly findAccess?: FindAccess | undefined;
 }
 
 /** What is known of the source itself. */
@@ -105,7 +113,7 @@ export class EtcdTenants {
   #at(place: EtcdPlace): FollowedPlace {
     if (this.#followed?.isAt(place)) return this.#followed;
     this.close();
-    const followed = new FollowedPlace(place, (kind) => {
+    const followed = new FollowedPlace(place, this.#options.findAccess, (kind) => {
       if (this.#followed !== followed) return;
       this.#options.onState?.(followed.state);
       if (kind === 'fault') return;
@@ -127,10 +135,14 @@ class FollowedPlace {
   #revision = 0;
   #fault: string | undefined;
 
-  constructor(place: EtcdPlace, onNews: (kind: 'texts' | 'fault') => void) {
+  constructor(
+    place: EtcdPlace,
+    findAccess: FindAccess | undefined,
+    onNews: (kind: 'texts' | 'fault') => void,
+  ) {
     this.#place = place;
     this.#keys = new EtcdKeys<Text>({
-      endpoints: place.endpoints,
+      server: new EtcdServer(place.at, findAccess),
       firstKey: place.tenants,
       prefix: place.tenants,
       read: textOf,
@@ -162,8 +174,8 @@ class FollowedPlace {
     };
   }
 
-  isAt({ endpoints, tenants }: EtcdPlace): boolean {
-    return tenants === this.#place.tenants && endpoints.join() === this.#place.endpoints.join();
+  isAt(place: EtcdPlace): boolean {
+    return isDeepStrictEqual(place, this.#place);
   }
 
   texts(): EtcdTexts {

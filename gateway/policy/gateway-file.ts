@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { withoutCredentials } from '../core/credentials.ts';
+import { clientTls, tlsVersion } from './client-tls.ts';
 import { count, duration, hostPort, name, prefix, read, size } from './schema-types.ts';
 
 const HOUR_MS = 3_600_000;
@@ -10,7 +11,7 @@ export const clientCertificates = z
   .enum(['require', 'optional', 'none'])
   .describe('Whether callers show a certificate; with `optional` the routes decide.');
 
-export const minTlsVersion = z.enum(['TLSv1.3', 'TLSv1.2']).describe('The oldest TLS version accepted.');
+export const minTlsVersion = tlsVersion.describe('The oldest TLS version accepted.');
 
 const listener = z.strictObject({
   name: name.describe('Names the listener in metrics and log.'),
@@ -77,6 +78,17 @@ function httpOrigin(text: string): string | undefined {
 const keyPrefix = (text: string): string | undefined =>
   /^\/(?:[A-Za-z0-9._-]+\/)+$/.test(text) ? text : undefined;
 
+/** How a server is reached whose address stands beside it. */
+const access = (server: string) => ({
+  tls: clientTls(server).optional().describe('Over TLS; the files are read again when they change.'),
+  user: z.string().min(1).max(256).optional().describe(`Who the gateway is in ${server}.`),
+  passwordFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A file with the password and nothing else; read again when it changes.'),
+});
+
 export const gatewayFile = z.strictObject({
   gateway: z.strictObject({
     listeners: z.array(listener).min(1).max(100).describe('Addresses the gateway answers at.'),
@@ -118,6 +130,7 @@ export const gatewayFile = z.strictObject({
         redis: read(redisAddress, 'redis://host:port or rediss://host:port', withoutCredentials).describe(
           'Redis, where gateways share the limits of routes, and for lists kept there.',
         ),
+        ...access('Redis'),
         prefix: z
           .string()
           .regex(/^[A-Za-z0-9:._-]{1,64}$/, { error: 'up to 64 letters, digits and : . _ -' })
@@ -138,6 +151,7 @@ export const gatewayFile = z.strictObject({
           .min(1)
           .max(16)
           .describe('Members of the etcd that keeps lists or tenants, asked in turn.'),
+        ...access('etcd'),
         tenants: read(keyPrefix, 'a prefix like /patchgate/tenants/')
           .optional()
           .describe(

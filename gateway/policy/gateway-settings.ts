@@ -1,6 +1,8 @@
 /** The settings of the process, compiled: listeners, limits, times, and the servers it shares things through. */
 
 import type { PrefixTree } from '../core/prefix-tree.ts';
+import type { EtcdAddress } from '../lists/etcd-server.ts';
+import type { ServerAccess } from '../lists/server-access.ts';
 
 export interface GatewaySettings {
   readonly listeners: readonly ListenerSettings[];
@@ -12,13 +14,18 @@ export interface GatewaySettings {
   readonly limits: GatewayLimits;
   readonly timeouts: GatewayTimeouts;
   /** Where lists in etcd are asked for, and the prefix of the tenants there. */
-  readonly etcd?: { readonly endpoints: readonly string[]; readonly tenants?: string };
+  readonly etcd?: EtcdAddress & { readonly tenants?: string };
   /** Redis, where lists live and limits are shared. */
   readonly state?: SharedState;
   /** Absolute path of the access log, or `-` for standard output. */
   readonly accessLog: string;
   /** Absent: no audit log is kept. */
   readonly audit?: AuditSettings;
+}
+
+/** Of the servers it shares things through. */
+export function accessesOf({ etcd, state }: GatewaySettings): readonly ServerAccess[] {
+  return [etcd?.access, state?.access].filter((access) => access !== undefined);
 }
 
 export interface AuditSettings {
@@ -34,6 +41,7 @@ export interface AuditSettings {
 export interface SharedState {
   /** Its URL, which may hold a password. */
   readonly redis: string;
+  readonly access?: ServerAccess;
   /** What the keys of gateways that share limits begin with. */
   readonly prefix: string;
   /** How limits are decided while Redis cannot be asked. */

@@ -1,28 +1,24 @@
 /** Where the lists of a tenant come from beside its own file: another file, etcd, Redis. */
 
 import type { PolicyFault } from '../core/fault.ts';
+import type { EtcdAddress } from '../lists/etcd-server.ts';
 import { UNREADABLE } from '../lists/file-feed.ts';
 import type { ListSource, SourceList } from '../lists/list-registry.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
-import type { GatewaySettings } from './gateway-settings.ts';
-import type { Path, Places } from './places.ts';
+import type { RedisAddress } from '../lists/redis-server.ts';
+import { EXPECTED_FOLDER, LEAVES_FOLDER, type Path, type Places } from './places.ts';
 import type { SourcesOfPolicy } from './sources.ts';
 
 /** The servers of `gateway.yaml` that may have lists. */
 export interface NamedServers {
-  readonly etcd?: Pick<NonNullable<GatewaySettings['etcd']>, 'endpoints'>;
-  /** URL of a Redis. */
-  readonly redis?: string;
+  readonly etcd?: EtcdAddress;
+  readonly redis?: RedisAddress;
 }
 
 /** What lists are read with. */
 export interface ListServers extends NamedServers {
   readonly sources: SourcesOfPolicy;
 }
-
-/** What is wrong with a path that `Places.pathOf` does not go. */
-export const LEAVES_FOLDER = 'leaves the folder of the tenants';
-export const EXPECTED_FOLDER = 'a path below it: this text is in etcd';
 
 /** As written; any of them, or several. */
 export interface WrittenSources {
@@ -72,9 +68,9 @@ function sourcesOf(
   if (filePath !== undefined) sources.push({ kind: 'file', path: filePath });
   else if (file !== undefined) faults.push(places.at([...path, 'file'], LEAVES_FOLDER, EXPECTED_FOLDER));
   if (etcd !== undefined && servers.etcd !== undefined)
-    sources.push({ kind: 'etcd', endpoints: servers.etcd.endpoints, key: etcd });
+    sources.push({ kind: 'etcd', at: servers.etcd, key: etcd });
   if (redis !== undefined && servers.redis !== undefined)
-    sources.push({ kind: 'redis', url: servers.redis, key: redis });
+    sources.push({ kind: 'redis', at: servers.redis, key: redis });
   if (etcd !== undefined && servers.etcd === undefined)
     faults.push(places.at([...path, 'etcd'], 'gateway.yaml names no etcd', 'gateway.etcd.endpoints'));
   if (redis !== undefined && servers.redis === undefined)

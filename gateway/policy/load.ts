@@ -1,11 +1,13 @@
 /** Reads a policy whole: the gateway's file and every tenant's text with all it refers to. */
 
 import { fileFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
+import type { EtcdAddress } from '../lists/etcd-server.ts';
+import type { RedisAddress } from '../lists/redis-server.ts';
 import { policyOf } from './assemble.ts';
 import { compileGateway } from './compile-gateway.ts';
 import type { EtcdPlace, EtcdTexts } from './etcd-tenants.ts';
 import { type GatewayFile, gatewayFile } from './gateway-file.ts';
-import type { GatewaySettings } from './gateway-settings.ts';
+import type { GatewaySettings, SharedState } from './gateway-settings.ts';
 import type { NamedServers } from './list-sources.ts';
 import { settleNames, type TenantReading } from './name-holders.ts';
 import type { Policy, Tenant } from './policy.ts';
@@ -114,14 +116,22 @@ function folderFaults({ tenants: { folder, texts } }: PolicyFiles): readonly Pol
 
 function listServers(settings: GatewaySettings | undefined): NamedServers {
   return {
-    ...(settings?.etcd !== undefined && { etcd: { endpoints: settings.etcd.endpoints } }),
-    ...(settings?.state !== undefined && { redis: settings.state.redis }),
+    ...(settings?.etcd !== undefined && { etcd: etcdAddress(settings.etcd) }),
+    ...(settings?.state !== undefined && { redis: redisAddress(settings.state) }),
   };
 }
 
+function etcdAddress({ endpoints, access }: EtcdAddress): EtcdAddress {
+  return { endpoints, ...(access !== undefined && { access }) };
+}
+
+function redisAddress({ redis: url, access }: SharedState): RedisAddress {
+  return { url, ...(access !== undefined && { access }) };
+}
+
 function etcdPlace(settings: GatewaySettings | undefined): EtcdPlace | undefined {
-  const { endpoints, tenants } = settings?.etcd ?? {};
-  return endpoints === undefined || tenants === undefined ? undefined : { endpoints, tenants };
+  const { etcd } = settings ?? {};
+  return etcd?.tenants === undefined ? undefined : { at: etcdAddress(etcd), tenants: etcd.tenants };
 }
 
 function assemble(

@@ -5,6 +5,10 @@ import type { PolicyFault } from '../core/fault.ts';
 
 export type Path = readonly (string | number)[];
 
+/** What is wrong with a path that `Places.pathOf` does not go. */
+export const LEAVES_FOLDER = 'leaves the folder of the tenants';
+export const EXPECTED_FOLDER = 'a path below it: this text is in etcd';
+
 /** Where the values of a file stand. */
 export interface Places {
   /** For people: a path, or `etcd /key`. */

@@ -3,7 +3,9 @@
 import type { PolicyFault } from '../core/fault.ts';
 import { ListRegistry, type ListRegistryOptions, type ListsByReader } from '../lists/list-registry.ts';
 import type { ListPart } from '../lists/live-list.ts';
+import type { Accesses } from '../lists/server-access.ts';
 import { type EtcdState, EtcdTenants } from './etcd-tenants.ts';
+import { accessesOf } from './gateway-settings.ts';
 import { KeyRegistry, type KeyWatcher, type RemoteKeys } from './key-registry.ts';
 import type { KeySet } from './key-set.ts';
 import type { Policy } from './policy.ts';
@@ -16,6 +18,8 @@ export interface PolicySourcesOptions {
   readonly keys?: KeyWatcher;
   /** Hears how it stands with the tenants in etcd. */
   readonly onTenants?: (state: EtcdState) => void;
+  /** For servers that are not reached without; closed with the rest. */
+  readonly accesses?: Accesses;
 }
 
 /** Where a policy that is compiled has its lists and keys from. */
@@ -32,10 +36,14 @@ export class PolicySources implements SourcesOfPolicy {
   readonly keys: KeyRegistry;
   readonly tenants: EtcdTenants;
 
-  constructor({ mode, onList, keys, onTenants }: PolicySourcesOptions) {
+  readonly #accesses: Accesses | undefined;
+
+  constructor({ mode, onList, keys, onTenants, accesses }: PolicySourcesOptions) {
+    const findAccess = accesses?.find;
     this.mode = mode;
-    this.tenants = new EtcdTenants({ mode, ...(onTenants !== undefined && { onState: onTenants }) });
-    this.lists = new ListRegistry({ mode, ...(onList !== undefined && { onChange: onList }) });
+    this.#accesses = accesses;
+    this.tenants = new EtcdTenants({ mode, findAccess, onState: onTenants });
+    this.lists = new ListRegistry({ mode, findAccess, ...(onList !== undefined && { onChange: onList }) });
     this.keys = new KeyRegistry(mode, keys);
   }
 
@@ -48,13 +56,14 @@ export class PolicySources implements SourcesOfPolicy {
       ...revocation.certificates.parts,
       ...revocation.tokens.parts,
     ]);
+    this.#accesses?.retain(accessesOf(policy.gateway));
     this.keys.retain(new Set(keys));
     this.lists.retain(new Set([...lists, ...keys.flatMap(({ list }: KeySet) => list ?? [])]));
   }
 
-  /** Of every list, every file of keys, and the tenants in etcd, that are not what their source has. */
+  /** Of every list, every file of keys, and the tenants in etcd, that are not what their source has; and why not. */
   get faults(): readonly PolicyFault[] {
-    return [...this.tenants.faults, ...this.lists.faults];
+    return [...(this.#accesses?.faults ?? []), ...this.tenants.faults, ...this.lists.faults];
   }
 
   /** What is kept in other servers and was not asked for, a sentence each. */
@@ -77,5 +86,6 @@ export class PolicySources implements SourcesOfPolicy {
     this.keys.close();
     this.tenants.close();
     this.lists.close();
+    this.#accesses?.close();
   }
 }

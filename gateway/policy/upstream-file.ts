@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { checkPath } from '../core/request-target.ts';
-import { minTlsVersion } from './gateway-file.ts';
+import { clientTls } from './client-tls.ts';
 import { count, duration, percent } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;
@@ -16,21 +16,6 @@ const node = z.union([
       .describe('Its share of the requests beside the others, for each of its addresses.'),
   }),
 ]);
-
-const tls = z.strictObject({
-  ca: z
-    .string()
-    .min(1)
-    .optional()
-    .describe("PEM: authorities of the nodes' certificates; else the public ones."),
-  cert: z.string().min(1).optional().describe('PEM: the chain the gateway shows to the nodes.'),
-  key: z.string().min(1).optional().describe('PEM: its key.'),
-  serverName: z
-    .string()
-    .optional()
-    .describe("The name asked for and found in the nodes' certificates, if not their host."),
-  minTlsVersion: minTlsVersion.prefault('TLSv1.3').describe('The oldest TLS version spoken to nodes.'),
-});
 
 /** Statuses from the first to the last, both counted in. */
 export interface StatusRange {
@@ -113,7 +98,9 @@ export const upstream = z.strictObject({
     .min(1)
     .max(1000)
     .describe('http://host:port or https://host:port of each sync node; each address of a name is one.'),
-  tls: tls.optional().describe('For nodes over https; the files are read again when they change.'),
+  tls: clientTls('nodes')
+    .optional()
+    .describe('For nodes over https; the files are read again when they change.'),
   balance: z
     .enum(['leastRequests', 'roundRobin', 'hash'])
     .prefault('leastRequests')

@@ -1,6 +1,7 @@
 /** An upstream, compiled: the nodes that may take a request, how one is chosen, and how they are watched. */
 
 import type { PathTemplate } from '../core/path-template.ts';
+import type { ClientTls } from '../sources/client-tls.ts';
 import type { StatusRange } from './upstream-file.ts';
 
 export interface Upstream {
@@ -8,7 +9,7 @@ export interface Upstream {
   readonly tenant: string;
   readonly nodes: readonly NodeAddress[];
   /** For the nodes that are spoken to over TLS. */
-  readonly tls: NodeTls;
+  readonly tls: ClientTls;
   readonly balance: 'leastRequests' | 'roundRobin' | 'hash';
   /** What a node is chosen by where the balance is `hash`. */
   readonly hashOn: PathTemplate;
@@ -62,16 +63,4 @@ export interface BreakerSettings {
   readonly minimumRequests: number;
   readonly sleepWindowMs: number;
   readonly maxConcurrent: number;
-}
-
-/** TLS to nodes. Files are absolute paths to PEM, read when first needed and again when they change. */
-export interface NodeTls {
-  /** Authorities of the nodes' certificates; absent means the public ones. */
-  readonly ca?: string;
-  /** The chain the gateway shows, and its key; both or neither. */
-  readonly cert?: string;
-  readonly key?: string;
-  /** The name asked for and looked for in the certificate, in place of the node's host. */
-  readonly serverName?: string;
-  readonly minTlsVersion: 'TLSv1.2' | 'TLSv1.3';
 }

@@ -4,7 +4,8 @@ import { isIP, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
 import type { Identities, IdentitySource } from '../certificates/identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
-import type { NodeAddress, NodeTls, Upstream } from '../policy/upstream.ts';
+import type { NodeAddress, Upstream } from '../policy/upstream.ts';
+import type { ClientTls } from '../sources/client-tls.ts';
 
 /** How connections to the nodes of an upstream are secured at the moment. */
 export interface SecuredBy {
@@ -20,7 +21,7 @@ interface Known {
 /** One context an upstream, made anew when its files or its policy are others. */
 export class NodeTlsContexts {
   readonly #identities: Pick<Identities<NodeIdentity>, 'get'>;
-  readonly #known = new WeakMap<NodeTls, Known>();
+  readonly #known = new WeakMap<ClientTls, Known>();
   readonly #sources = new WeakMap<Upstream, IdentitySource<NodeIdentity>>();
 
   constructor(identities: Pick<Identities<NodeIdentity>, 'get'>) {
@@ -39,7 +40,7 @@ export class NodeTlsContexts {
     return this.#contextOf(upstream.tls, identity);
   }
 
-  #contextOf(tls: NodeTls, identity: NodeIdentity | undefined): SecuredBy | undefined {
+  #contextOf(tls: ClientTls, identity: NodeIdentity | undefined): SecuredBy | undefined {
     if (identity === undefined) return undefined;
     const known = this.#known.get(tls);
     if (known?.identity === identity) return known.securedBy;
@@ -50,7 +51,7 @@ export class NodeTlsContexts {
 }
 
 /** The certificate of a node is verified in full, its name included; without `ca` by the public authorities. */
-function securedBy({ authorities, key }: NodeIdentity, { serverName, minTlsVersion }: NodeTls): SecuredBy {
+function securedBy({ authorities, key }: NodeIdentity, { serverName, minTlsVersion }: ClientTls): SecuredBy {
   const secureContext = createSecureContext({
     ...(authorities !== undefined && { ca: authorities.map((each) => each.toString()) }),
     ...(key !== undefined && { cert: key.chainPem, key: key.keyPem }),

@@ -1,14 +1,23 @@
 /** What a policy follows while it is in force: tenants in etcd, lists and keys, whose changes are told to the log and to whoever stands on them. */
 
 import { formatFault } from '../core/fault.ts';
+import type { Accesses } from '../lists/server-access.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { PolicySources } from '../policy/sources.ts';
 
+export interface FollowedSources {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly accesses: Accesses;
+  readonly onChange: () => void;
+}
+
 /** The sources a gateway loads its policy from; whoever asked for them closes them. */
-export function followSources(log: Log, metrics: Metrics, onChange: () => void): PolicySources {
+export function followSources({ log, metrics, accesses, onChange }: FollowedSources): PolicySources {
   return new PolicySources({
     mode: 'follow',
+    accesses,
     onList: ({ place, faults }) => {
       for (const fault of faults)
         log.error({ fault: formatFault(fault) }, 'a list is not what its source has');

@@ -12,11 +12,18 @@ export interface EtcdClient {
   /** All of them in one revision. */
   putTogether(values: Readonly<Record<string, string>>): Promise<number>;
   compact(revision: number): Promise<void>;
+  /** Anything else; the answer. From `as` on in the name of its user. */
+  ask(path: string, body: object): Promise<object>;
+  as(name: string, password: string): Promise<void>;
 }
 
-/** An etcd that takes writes, which a member does a moment after it listens. */
-export async function etcdFor(t: Test): Promise<EtcdClient> {
-  const server = await startEtcd(t);
+/** An etcd that takes writes, which a member does a moment after it listens. Options as for `startEtcd`. */
+export async function etcdFor(
+  t: Test,
+  options: readonly string[] = [],
+  urls: readonly string[] = [],
+): Promise<EtcdClient> {
+  const server = await startEtcd(t, options, urls);
   const client = clientOf(server);
   await until(() =>
     client.put('/ready', 'x').then(
@@ -27,14 +34,27 @@ export async function etcdFor(t: Test): Promise<EtcdClient> {
   return client;
 }
 
+interface Answer {
+  readonly header?: { readonly revision: string };
+  readonly token?: string;
+}
+
 export function clientOf(server: RunningServer): EtcdClient {
   const endpoint = `http://127.0.0.1:${server.port}`;
-  const ask = async (path: string, body: object): Promise<number> => {
-    const response = await fetch(`${endpoint}/v3/${path}`, { method: 'POST', body: JSON.stringify(body) });
-    const answer = (await response.json()) as { readonly header?: { readonly revision: string } };
+  let token: string | undefined;
+  const send = async (path: string, body: object): Promise<Answer> => {
+    const headers = token === undefined ? {} : { authorization: token };
+    const response = await fetch(`${endpoint}/v3/${path}`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers,
+    });
+    const answer = (await response.json()) as Answer;
     if (answer.header === undefined) throw new Error(JSON.stringify(answer));
-    return Number(answer.header.revision);
+    return answer;
   };
+  const ask = async (path: string, body: object): Promise<number> =>
+    Number((await send(path, body)).header?.revision);
   const pair = (key: string, value: string | Uint8Array) => ({ key: encode(key), value: encode(value) });
   return {
     endpoint,
@@ -45,6 +65,11 @@ export function clientOf(server: RunningServer): EtcdClient {
       ask('kv/txn', {
         success: Object.entries(values).map(([key, value]) => ({ request_put: pair(key, value) })),
       }),
+    ask: send,
+    as: async (name, password) => {
+      token = undefined;
+      token = (await send('auth/authenticate', { name, password })).token;
+    },
     compact: async (revision) => void (await ask('kv/compaction', { revision, physical: true })),
   };
 }

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
 import { EtcdFeed } from '../../gateway/lists/etcd-feed.ts';
+import { EtcdServer } from '../../gateway/lists/etcd-server.ts';
 import { type EtcdClient, etcdFor } from './etcd-client.ts';
 import { follow } from './following.ts';
 import { skipWithout, until } from './servers.ts';
@@ -9,7 +10,8 @@ import { skipWithout, until } from './servers.ts';
 const KEY = '/patchgate/tenant-a/fleet';
 const skip = skipWithout('etcd', 'etcd-server');
 
-const feedOf = (etcd: EtcdClient, key = KEY): EtcdFeed => new EtcdFeed([etcd.endpoint], key);
+const feedOf = (etcd: EtcdClient, key = KEY): EtcdFeed =>
+  new EtcdFeed(new EtcdServer({ endpoints: [etcd.endpoint] }), key);
 
 t.test('a key with one prefix a line', { skip }, async (t) => {
   const etcd = await etcdFor(t);
@@ -105,7 +107,7 @@ t.test('a watch whose revision was compacted away begins anew', { skip }, async 
 });
 
 t.test('a server that is not there, and one that is no etcd', async (t) => {
-  const nobody = follow(t, new EtcdFeed(['http://127.0.0.1:1'], KEY));
+  const nobody = follow(t, new EtcdFeed(new EtcdServer({ endpoints: ['http://127.0.0.1:1'] }), KEY));
   await nobody.list.settled();
   t.match(nobody.faults(), [/http:\/\/127\.0\.0\.1:1 cannot be read: ECONNREFUSED/]);
   t.equal(nobody.size(), undefined, 'never read');

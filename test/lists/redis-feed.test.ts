@@ -20,7 +20,7 @@ function writer(t: Test, { port }: RunningServer): Redis {
 }
 
 const feedAt = (port: number, key = KEY): RedisFeed =>
-  new RedisFeed(new RedisServer(`redis://127.0.0.1:${port}`, () => undefined), key);
+  new RedisFeed(new RedisServer({ url: `redis://127.0.0.1:${port}` }), key);
 const feedOf = ({ port }: RunningServer): RedisFeed => feedAt(port);
 
 t.test('a set, by keyspace notifications', { skip }, async (t) => {
@@ -155,9 +155,9 @@ t.test('lists of one server share its connections, and each hears of its own', {
   t.teardown(() => registry.close());
   const url = `redis://127.0.0.1:${redis.port}`;
   const lists = await Promise.all(
-    ['a', 'b', 'c'].map((key) => registry.of(prefixReader).list({ kind: 'redis', url, key })),
+    ['a', 'b', 'c'].map((key) => registry.of(prefixReader).list({ kind: 'redis', at: { url }, key })),
   );
-  const revoked = await registry.of(revokedTokens).list({ kind: 'redis', url, key: 'r' });
+  const revoked = await registry.of(revokedTokens).list({ kind: 'redis', at: { url }, key: 'r' });
   await Promise.all([...lists, revoked].map((list) => list.settled()));
   const connections = async (): Promise<number> =>
     String(await client.client('LIST'))

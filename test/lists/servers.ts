@@ -33,13 +33,19 @@ export interface RunningServer {
   resume(): void;
 }
 
-export async function startEtcd(t: Test): Promise<RunningServer> {
+/** `options`: further ones of its command line; `urls`: where it listens as well. */
+export async function startEtcd(
+  t: Test,
+  options: readonly string[] = [],
+  urls: readonly string[] = [],
+): Promise<RunningServer> {
   const [port, peerPort] = [await freePort(), await freePort()];
   const [url, peerUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
   return startServer(t, 'etcd', port, [
     ...['--data-dir', await newFolder(t), '--logger', 'zap', '--log-level', 'error'],
-    ...['--listen-client-urls', url, '--advertise-client-urls', url, '--listen-peer-urls', peerUrl],
-    ...['--initial-advertise-peer-urls', peerUrl, '--initial-cluster', `default=${peerUrl}`],
+    ...['--listen-client-urls', [url, ...urls].join(), '--advertise-client-urls', url],
+    ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
+    ...['--initial-cluster', `default=${peerUrl}`, ...options],
   ]);
 }
 

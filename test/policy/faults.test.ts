@@ -68,6 +68,26 @@ const GATEWAY_ROWS: readonly Row[] = [
     '5:79 gateway.state.onFailure: has a value that does not exist (expected local, deny, allow)',
   ],
   [
+    'access to servers that none of them could use',
+    '  admin:',
+    `  etcd: { endpoints: ['http://10.0.0.8:2379'], tls: { cert: a.pem }, user: gateway }
+  state: { redis: 'redis://me:secret@10.0.0.9:6379', tls: { serverName: '*.x' }, passwordFile: p }
+  admin:`,
+    '5:9 gateway.etcd: a user and the password stand together (expected both of user and passwordFile, or neither)',
+    '5:53 gateway.etcd.tls: the server is not spoken to over TLS (expected https://host:port)',
+    '5:53 gateway.etcd.tls: a certificate and its key stand together (expected both of cert and key, or neither)',
+    '6:19 gateway.state.redis: names a user or password beside the file (expected one of the two)',
+    '6:59 gateway.state.tls: the server is not spoken to over TLS (expected rediss://host:port)',
+    '6:73 gateway.state.tls.serverName: *.x is no server name (expected a DNS name)',
+  ],
+  [
+    'a user of Redis without a password',
+    '  admin:',
+    `  state: { redis: 'rediss://10.0.0.9:6379', user: me }
+  admin:`,
+    '5:10 gateway.state: a user without a password (expected passwordFile beside user)',
+  ],
+  [
     'two listeners with one name and one address',
     '  admin:',
     '    - { name: edge, address: 127.0.0.1:8443 }\n  admin:',

@@ -1,0 +1,177 @@
+/**
+ * etcd asked with one access: its connections, and the token of its user (etcd.io/docs/v3.5/dev-guide/api_grpc_gateway).
+ * A token that etcd does not know any more is got anew, once a question.
+ */
+
+import type { Readable } from 'node:stream';
+import { Agent, buildConnector, type Dispatcher, request } from 'undici';
+import { backoffMs } from './backoff.ts';
+import type { Access } from './server-access.ts';
+
+const ANSWER_MS = 3000;
+/** By `accept` etcd tells its own JSON interface, whose certificate is then no user's (CVE-2018-16886). */
+const FIELDS = { 'content-type': 'application/json', accept: 'application/json' };
+const MOST_BYTES = 64 * 1024 * 1024;
+/** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
+const MOST_LINE = 16 * 1024 * 1024;
+const MOST_PROBLEM_BYTES = 4096;
+/** What etcd says itself; nothing else of an answer is told, for it might have in it what was sent. */
+const OWN_WORDS = /^(?:etcdserver: |CommonName of client )[ -~]{1,200}$/;
+/** It has forgotten the token, wants one since a moment ago, or knows it from before a change of its users. */
+const TOKEN_IS_OVER = /invalid auth token|user name is empty|auth store is old/;
+
+/** An answer that says no. */
+class EtcdRefusal extends Error {}
+
+export class EtcdSession {
+  readonly access: Access | undefined;
+  readonly #agent: Agent;
+  /** Absent before it is asked for; of nothing where etcd wants none. */
+  #token: Promise<string | undefined> | undefined;
+  #refusals = 0;
+
+  constructor(access: Access | undefined) {
+    this.access = access;
+    this.#agent = new Agent({ connect: connectorFor(access), bodyTimeout: 0 });
+  }
+
+  /** The answer as text; rejects when there is none soon. */
+  async ask(endpoint: string, path: string, question: object, signal: AbortSignal): Promise<string> {
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+    const body = await this.#send(endpoint, path, question, { signal: inTime });
+    return textOf(body, MOST_BYTES);
+  }
+
+  /** An answer that goes on and on, line by line. */
+  async *follow(
+    endpoint: string,
+    path: string,
+    question: object,
+    signal: AbortSignal,
+  ): AsyncGenerator<string> {
+    const body = await this.#send(endpoint, path, question, { signal, headersTimeout: 0 });
+    let rest = '';
+    for await (const piece of body.setEncoding('utf8')) {
+      rest += piece;
+      if (rest.length > MOST_LINE) throw new Error('etcd sent a line without an end');
+      const lines = rest.split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line !== '') yield line;
+    }
+  }
+
+  /** What still follows an answer ends it by itself. */
+  retire(): void {
+    void this.#agent.close().catch(() => undefined);
+  }
+
+  close(): void {
+    void this.#agent.destroy();
+  }
+
+  async #send(
+    endpoint: string,
+    path: string,
+    question: object,
+    options: Pick<Dispatcher.RequestOptions, 'signal' | 'headersTimeout'>,
+  ): Promise<Readable> {
+    const token = this.#tokenAt(endpoint);
+    try {
+      return await this.#post(endpoint, path, question, { ...options, token: await token });
+    } catch (error) {
+      const isOver = error instanceof EtcdRefusal && TOKEN_IS_OVER.test(error.message);
+      if (!isOver || this.access?.user === undefined) throw error;
+      if (this.#token === token) this.#token = undefined;
+      return this.#post(endpoint, path, question, { ...options, token: await this.#tokenAt(endpoint) });
+    }
+  }
+
+  /** One for all who ask. A refusal stands for a while: etcd makes every attempt expensive, its own time included. */
+  #tokenAt(endpoint: string): Promise<string | undefined> {
+    if (this.#token !== undefined) return this.#token;
+    const token = this.#authenticate(endpoint);
+    this.#token = token;
+    token.then(
+      () => {
+        this.#refusals = 0;
+      },
+      (error: unknown) => {
+        const restMs = error instanceof EtcdRefusal ? backoffMs(this.#refusals++) : 0;
+        setTimeout(() => {
+          if (this.#token === token) this.#token = undefined;
+        }, restMs).unref();
+      },
+    );
+    return token;
+  }
+
+  async #authenticate(endpoint: string): Promise<string | undefined> {
+    const { user, password } = this.access ?? {};
+    if (user === undefined) return undefined;
+    try {
+      const signal = AbortSignal.timeout(ANSWER_MS);
+      const body = await this.#post(endpoint, 'auth/authenticate', { name: user, password }, { signal });
+      const { token } = JSON.parse(await textOf(body, MOST_BYTES)) as { readonly token?: unknown };
+      if (typeof token === 'string') return token;
+      throw new EtcdRefusal('it gave no token');
+    } catch (error) {
+      // Users may be made known here before etcd begins to ask for them.
+      if (error instanceof EtcdRefusal && error.message.includes('authentication is not enabled'))
+        return undefined;
+      throw error;
+    }
+  }
+
+  async #post(
+    endpoint: string,
+    path: string,
+    question: object,
+    {
+      token,
+      ...options
+    }: Pick<Dispatcher.RequestOptions, 'signal' | 'headersTimeout'> & { token?: string | undefined },
+  ): Promise<Readable> {
+    const { statusCode, body } = await request(`${endpoint}/v3/${path}`, {
+      ...options,
+      method: 'POST',
+      body: JSON.stringify(question),
+      headers: { ...FIELDS, ...(token !== undefined && { authorization: token }) },
+      dispatcher: this.#agent,
+    });
+    if (statusCode === 200) return body;
+    throw new EtcdRefusal(`it answered ${statusCode}${await this.#wordsOf(body)}`);
+  }
+
+  async #wordsOf(body: Readable): Promise<string> {
+    const said = problemOf(await textOf(body, MOST_PROBLEM_BYTES).catch(() => ''));
+    const { user } = this.access ?? {};
+    const whom = user === undefined ? '' : ` (user ${user})`;
+    return OWN_WORDS.test(said) ? `, ${said}${whom}` : whom;
+  }
+}
+
+function connectorFor(access: Access | undefined): buildConnector.connector {
+  const connect = buildConnector({ ...access?.tls, timeout: ANSWER_MS, allowH2: false });
+  const servername = access?.tls?.servername;
+  // undici asks for the host of the address, whatever it was built with.
+  return (options, callback) =>
+    connect(servername === undefined ? options : { ...options, servername }, callback);
+}
+
+async function textOf(body: Readable, mostBytes: number): Promise<string> {
+  let text = '';
+  for await (const piece of body.setEncoding('utf8')) {
+    text += piece;
+    if (text.length > mostBytes) throw new Error(`the answer is larger than ${mostBytes} bytes`);
+  }
+  return text;
+}
+
+/** JSON of the interface for it, or a line of the server around it. */
+function problemOf(text: string): string {
+  try {
+    return String((JSON.parse(text) as { readonly error?: unknown } | null)?.error);
+  } catch {
+    return text.trim();
+  }
+}

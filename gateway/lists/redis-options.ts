@@ -1,0 +1,23 @@
+/** What the client of Redis is given to reach it. */
+
+import type { RedisOptions } from 'ioredis';
+import type { Access } from './server-access.ts';
+
+/** Beside the address of the server, which wins where it names a user or a password. */
+export function accessOptions({
+  tls,
+  user,
+  password,
+}: Access = {}): Pick<RedisOptions, 'tls' | 'username' | 'password'> {
+  return {
+    ...(tls !== undefined && { tls }),
+    ...(user !== undefined && { username: user }),
+    ...(password !== undefined && { password }),
+  };
+}
+
+/** For people: the address without who the gateway is there. */
+export function nameOf(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
+}

@@ -1,0 +1,58 @@
+/** TLS towards other servers as it is written, be they nodes, etcd or Redis: the schema, and what it compiles to. */
+
+import { z } from 'zod';
+import type { PolicyFault } from '../core/fault.ts';
+import type { ClientTls } from '../sources/client-tls.ts';
+import { EXPECTED_FOLDER, LEAVES_FOLDER, type Path, type Places } from './places.ts';
+import { isServerName } from './server-name.ts';
+
+export const tlsVersion = z.enum(['TLSv1.3', 'TLSv1.2']);
+
+/** `servers`: what the gateway speaks to, in the plural. */
+export function clientTls(servers: string) {
+  const path = z.string().min(1).optional();
+  return z.strictObject({
+    ca: path.describe(`PEM: authorities of the certificates of ${servers}; else the public ones.`),
+    cert: path.describe(`PEM: the chain the gateway shows to ${servers}.`),
+    key: path.describe('PEM: its key.'),
+    serverName: z
+      .string()
+      .optional()
+      .describe(`The name asked for and found in the certificates of ${servers}, if not their host.`),
+    minTlsVersion: tlsVersion.prefault('TLSv1.3').describe(`The oldest TLS version spoken to ${servers}.`),
+  });
+}
+
+export type ClientTlsFile = z.output<ReturnType<typeof clientTls>>;
+
+export function compileClientTls(places: Places, tls: ClientTlsFile | undefined): ClientTls {
+  const { serverName, minTlsVersion = 'TLSv1.3' } = tls ?? {};
+  const pathOf = (written: string | undefined) =>
+    written === undefined ? undefined : places.pathOf(written);
+  const [ca, cert, key] = [pathOf(tls?.ca), pathOf(tls?.cert), pathOf(tls?.key)];
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(serverName !== undefined && { serverName: serverName.toLowerCase() }),
+    minTlsVersion,
+  };
+}
+
+/** `at`: where it stands. */
+export function clientTlsFaults(places: Places, at: Path, tls: ClientTlsFile): readonly PolicyFault[] {
+  const faults: PolicyFault[] = [];
+  if ((tls.cert === undefined) !== (tls.key === undefined))
+    faults.push(
+      places.at(at, 'a certificate and its key stand together', 'both of cert and key, or neither'),
+    );
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    const written = tls[name];
+    if (written !== undefined && places.pathOf(written) === undefined)
+      faults.push(places.at([...at, name], LEAVES_FOLDER, EXPECTED_FOLDER));
+  }
+  const { serverName } = tls;
+  if (serverName !== undefined && (!isServerName(serverName) || serverName.startsWith('*')))
+    faults.push(places.at([...at, 'serverName'], `${serverName} is no server name`, 'a DNS name'));
+  return faults;
+}
