@@ -12,7 +12,7 @@ import type { UpstreamStatus } from './relay/upstream-pools.ts';
 export interface DataPlanes {
   /** Opens the listeners; resolves to where each is bound, by its name. Rejects when an address cannot be had. */
   listen(): Promise<ReadonlyMap<string, HostPort>>;
-  /** Every one of them takes connections. */
+  /** Every one of them takes connections, and was heard of lately. */
   readonly isAccepting: boolean;
   /** Members of `/policy` that are theirs. */
   readonly status: object;

@@ -73,16 +73,18 @@ export class Fleet implements DataPlanes {
   }
 
   get isAccepting(): boolean {
-    return !this.#ending && this.#up.length === this.#options.settings.processes;
+    const heard = this.#up.filter(({ isSilent }) => !isSilent);
+    return !this.#ending && heard.length === this.#options.settings.processes;
   }
 
   get status(): object {
     const workers = [...this.#workers]
       .sort(([a], [b]) => a - b)
-      .map(([number, { pid, generation, isUp }]) => ({
+      .map(([number, { pid, generation, isUp, isSilent }]) => ({
         worker: number,
         pid,
         accepting: isUp,
+        silent: isSilent,
         generation,
       }));
     return { workers };

@@ -32,7 +32,9 @@ export interface WorkerProcessOptions {
 /** How long a worker is waited for: a scrape goes on with what one told last. */
 const LOOK_MS = 1000;
 const CHANGE_MS = 10_000;
-/** A worker tells its numbers every second: one that says nothing for so many turns of a second stands still. */
+/** A worker tells its numbers every second: for one that says nothing for more turns than these nobody should be sent here. */
+const QUIET_TURNS = 3;
+/** One that says nothing for so many stands still. */
 const SILENT_TURNS = 30;
 
 type Question = { readonly kind: 'look' } | SetDrained;
@@ -77,6 +79,11 @@ export class WorkerProcess {
 
   get isUp(): boolean {
     return this.#upSinceMs !== undefined;
+  }
+
+  /** It has said nothing for longer than it should. */
+  get isSilent(): boolean {
+    return this.#silentTurns > QUIET_TURNS;
   }
 
   /** Of the policy it decides by. */

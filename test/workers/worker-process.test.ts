@@ -33,8 +33,13 @@ t.test('one that says nothing for 30 turns is killed, and that is the reason it 
   const turns = (count: number): void => {
     for (let turn = 0; turn < count; turn += 1) worker.turn();
   };
-  turns(29);
+  turns(3);
+  t.notOk(worker.isSilent);
+  turns(1);
+  t.ok(worker.isSilent, 'nobody should be sent to it after four');
+  turns(25);
   fake.say({ kind: 'series', snapshot: metrics.snapshot() } satisfies FromWorker);
+  t.notOk(worker.isSilent);
   turns(29);
   t.equal(fake.kills, 0);
   turns(1);

@@ -9,6 +9,7 @@ export interface WorkerStatus {
   readonly worker: number;
   readonly pid: number;
   readonly accepting: boolean;
+  readonly silent: boolean;
   readonly generation: number;
 }
 

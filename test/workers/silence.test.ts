@@ -1,0 +1,44 @@
+/** A worker that stands still is told of long before it is given up, and one whose primary stood still is not. */
+import t from 'tap';
+import { rawNode, sleep } from '../path/stage.ts';
+import { allAccept, eventually, setWorkers, type WorkersStage } from './workers-stage.ts';
+
+const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+/** Longer than a worker may say nothing. */
+const STILL_MS = 6000;
+
+const readiness = async ({ admin }: WorkersStage): Promise<string> => admin('/readyz');
+
+t.test('while a worker stands still the gateway is not ready, and it is again afterwards', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await setWorkers(t, { node: node.address });
+  await allAccept(stage);
+  t.equal(await readiness(stage), 'ready\n');
+  const [first, second] = await stage.workers();
+  process.kill(first?.pid ?? 0, 'SIGSTOP');
+  await eventually(async () => (await readiness(stage)) !== 'ready\n');
+  t.match(await stage.workers(), [
+    { pid: first?.pid, accepting: true, silent: true },
+    { pid: second?.pid, accepting: true, silent: false },
+  ]);
+  process.kill(first?.pid ?? 0, 'SIGCONT');
+  await eventually(async () => (await readiness(stage)) === 'ready\n');
+  t.same(
+    (await stage.workers()).map(({ pid }) => pid),
+    [first?.pid, second?.pid],
+    'nobody was killed',
+  );
+});
+
+t.test('a primary that stood still does not take its workers for silent', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await setWorkers(t, { node: node.address });
+  await allAccept(stage);
+  stage.running.child.kill('SIGSTOP');
+  await sleep(STILL_MS);
+  stage.running.child.kill('SIGCONT');
+  for (let asked = 0; asked < 20; asked += 1) {
+    t.equal(await readiness(stage), 'ready\n');
+    await sleep(50);
+  }
+});
