@@ -7,22 +7,23 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 /** Longer than a worker may say nothing. */
 const STILL_MS = 6000;
 
-const readiness = async ({ admin }: WorkersStage): Promise<string> => admin('/readyz');
+const isReady = async ({ admin }: WorkersStage): Promise<boolean> =>
+  JSON.parse(await admin('/readyz')).status === 'ready';
 
 t.test('while a worker stands still the gateway is not ready, and it is again afterwards', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setWorkers(t, { node: node.address });
   await allAccept(stage);
-  t.equal(await readiness(stage), 'ready\n');
+  t.ok(await isReady(stage));
   const [first, second] = await stage.workers();
   process.kill(first?.pid ?? 0, 'SIGSTOP');
-  await eventually(async () => (await readiness(stage)) !== 'ready\n');
+  await eventually(async () => !(await isReady(stage)));
   t.match(await stage.workers(), [
     { pid: first?.pid, accepting: true, silent: true },
     { pid: second?.pid, accepting: true, silent: false },
   ]);
   process.kill(first?.pid ?? 0, 'SIGCONT');
-  await eventually(async () => (await readiness(stage)) === 'ready\n');
+  await eventually(async () => isReady(stage));
   t.same(
     (await stage.workers()).map(({ pid }) => pid),
     [first?.pid, second?.pid],
@@ -38,7 +39,7 @@ t.test('a primary that stood still does not take its workers for silent', async 
   await sleep(STILL_MS);
   stage.running.child.kill('SIGCONT');
   for (let asked = 0; asked < 20; asked += 1) {
-    t.equal(await readiness(stage), 'ready\n');
+    t.ok(await isReady(stage));
     await sleep(50);
   }
 });
