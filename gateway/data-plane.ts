@@ -19,6 +19,7 @@ import { Llhttp } from './http1/llhttp.ts';
 import type { LimitsBackend } from './limits/limits-backend.ts';
 import type { NodeState } from './observe/gauge-states.ts';
 import type { Log } from './observe/log.ts';
+import { LoopDelay } from './observe/loop-delay.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { GatewayLimits, HostPort } from './policy/gateway-settings.ts';
 import { type Policy, upstreamsOf } from './policy/policy.ts';
@@ -90,6 +91,7 @@ export class DataPlane {
   readonly #limits: () => GatewayLimits;
   readonly #streams = new RunningStreams();
   readonly #deadlines = new Deadlines(performance.now());
+  readonly #loopDelay: LoopDelay;
   readonly #sweep: NodeJS.Timeout;
   readonly #pools: UpstreamPools;
   readonly #llhttp = new Llhttp();
@@ -133,8 +135,18 @@ export class DataPlane {
       metrics,
     });
     this.#listeners = this.#createListeners();
-    this.#sweep = setInterval(() => this.#deadlines.sweep(performance.now()), SWEEP_MS);
+    this.#loopDelay = new LoopDelay(SWEEP_MS, performance.now());
+    this.#sweep = setInterval(() => {
+      const nowMs = performance.now();
+      this.#loopDelay.turn(nowMs);
+      this.#deadlines.sweep(nowMs);
+    }, SWEEP_MS);
     sources.onChange((change) => this.#onChange(change));
+  }
+
+  /** How late this process came to its timers lately, at most. */
+  get loopDelaySeconds(): number {
+    return this.#loopDelay.longestSeconds;
   }
 
   /** Opens the listeners; resolves to where each is bound, by its name. Rejects when an address cannot be had. */

@@ -33,6 +33,7 @@ export class OwnPlane implements DataPlanes {
 
   async observe(): Promise<void> {
     this.#metrics.nodes(this.#plane.nodeGauges);
+    this.#metrics.loopDelay(0, this.#plane.loopDelaySeconds);
   }
 
   async nodes(): Promise<readonly UpstreamStatus[]> {

@@ -196,6 +196,12 @@ export const metricTable = {
     labels: ['listener'],
     help: 'TCP connections accepted and not closed.',
   },
+  loopDelay: {
+    name: 'patchgate_event_loop_delay_max_seconds',
+    type: 'gauge',
+    labels: ['worker'],
+    help: 'Longest time by which a process came late to its timers, of the last 30 to 60 s; worker 0 is the process that was started.',
+  },
   workerRestarts: {
     name: 'patchgate_worker_restarts_total',
     type: 'counter',

@@ -36,6 +36,8 @@ export interface MetricsText {
 export interface Metrics {
   connectionOpened(listener: string): void;
   connectionClosed(listener: string): void;
+  /** `worker`: 0 is the process that was started. */
+  loopDelay(worker: number, longestSeconds: number): void;
   /** `tenant` and `version` are empty where the handshake did not get that far. */
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void;
   /** `code` is empty for an admission. */
@@ -144,6 +146,10 @@ class CountedMetrics implements Metrics {
 
   connectionClosed(listener: string): void {
     this.#tallies.openConnections.cell(listener).value -= 1;
+  }
+
+  loopDelay(worker: number, longestSeconds: number): void {
+    this.#tallies.loopDelay.cell(String(worker)).value = longestSeconds;
   }
 
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void {

@@ -6,6 +6,7 @@ import type { ControlEnd } from '../handoff/control-end.ts';
 import type { LimitsBackend } from '../limits/limits-backend.ts';
 import type { SharedLog } from '../observe/access-log.ts';
 import type { Log } from '../observe/log.ts';
+import { LoopDelay } from '../observe/loop-delay.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { HostPort } from '../policy/gateway-settings.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
@@ -52,12 +53,14 @@ export class Fleet implements DataPlanes {
   #spare: Forked | undefined;
   readonly #pace = new RestartPace();
   readonly #turns: NodeJS.Timeout;
+  readonly #loopDelay = new LoopDelay(TURN_MS, performance.now());
   #ending = false;
   #onAllEnded: (() => void) | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
     this.#turns = setInterval(() => {
+      this.#loopDelay.turn(performance.now());
       for (const worker of this.#workers.values()) worker.turn();
     }, TURN_MS).unref();
   }
@@ -96,7 +99,9 @@ export class Fleet implements DataPlanes {
 
   async observe(): Promise<void> {
     const views = await this.#look();
-    this.#options.metrics.nodes(mergedGauges(views.map(({ gauges }) => gauges)));
+    const { metrics } = this.#options;
+    metrics.nodes(mergedGauges(views.map(({ gauges }) => gauges)));
+    metrics.loopDelay(0, this.#loopDelay.longestSeconds);
   }
 
   async nodes(): Promise<readonly UpstreamStatus[]> {

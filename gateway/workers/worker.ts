@@ -119,6 +119,8 @@ class Worker {
     this.#audit?.giveUp(nowMs);
     if (this.#isTelling) return;
     this.#isTelling = true;
+    if (this.#plane !== undefined)
+      this.#metrics.loopDelay(this.#settings.number, this.#plane.loopDelaySeconds);
     this.#tellSeries(() => {
       this.#isTelling = false;
     });

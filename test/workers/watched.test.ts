@@ -1,0 +1,18 @@
+/** What each process tells of itself: how late its event loop came. */
+import t from 'tap';
+import { rawNode } from '../path/stage.ts';
+import { allAccept, eventually, setWorkers } from './workers-stage.ts';
+
+t.test('a worker that stood still says how long, and the others do not', async (t) => {
+  const node = await rawNode(t, () => undefined);
+  const stage = await setWorkers(t, { node: node.address });
+  await allAccept(stage);
+  const [first] = await stage.workers();
+  const delayOf = (worker: number): Promise<number> =>
+    stage.metric(`patchgate_event_loop_delay_max_seconds{worker="${worker}"}`);
+  process.kill(first?.pid ?? 0, 'SIGSTOP');
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  process.kill(first?.pid ?? 0, 'SIGCONT');
+  await eventually(async () => (await delayOf(first?.worker ?? 0)) > 1.5);
+  for (const worker of [0, 1, 2]) t.ok((await delayOf(worker)) >= 0, `worker ${worker} tells`);
+});
