@@ -81,6 +81,20 @@ t.test('only the two files where processes begin touch the process', async (t) =
   t.same(users, ['cli.ts', 'workers/worker-entry.ts']);
 });
 
+t.test('the command line loads no package before it knows the command', async (t) => {
+  const loaded = new Set(['cli.ts']);
+  const packages: string[] = [];
+  for (const file of loaded) {
+    const text = readFileSync(join(root, file), 'utf8');
+    for (const [, name = ''] of text.matchAll(/^(?:import|export) (?!type )[\w\s{},*]*'([^']+)';$/gm)) {
+      if (name.startsWith('.')) loaded.add(join(dirname(file), name));
+      else if (!name.startsWith('node:')) packages.push(`${file}: ${name}`);
+    }
+  }
+  t.ok(loaded.has('commands/serve.ts'));
+  t.same(packages, []);
+});
+
 t.test('files are at most 300 lines', async (t) => {
   const long = sources().filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 301);
   t.same(long, []);

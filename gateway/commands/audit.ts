@@ -1,6 +1,6 @@
 /** `patchgate audit verify`: finds what was changed, taken out, put in or moved in an audit log. */
 
-import { type Verification, verifyFiles } from '../audit/verify.ts';
+import type { Verification } from '../audit/verify.ts';
 import { type Command, optional, type Terminal, UsageError } from './command.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
@@ -30,6 +30,7 @@ export const audit: Command = {
     const kept = files.filter((file) => !TORN.test(file));
     for (const file of files)
       if (TORN.test(file)) terminal.warn(`${file}: a torn write, put aside; left out\n`);
+    const { verifyFiles } = await import('../audit/verify.ts');
     const verification = await verifyFiles(kept, contains).catch((error: Error) => {
       throw new UsageError(error.message);
     });

@@ -1,8 +1,7 @@
 /** `patchgate serve`: the gateway, until a signal ends it. */
 
 import { formatFault } from '../core/fault.ts';
-import { startGateway } from '../gateway.ts';
-import { createLog } from '../observe/log.ts';
+import type { StartOutcome } from '../gateway.ts';
 import { type Command, required } from './command.ts';
 
 export const serve: Command = {
@@ -11,12 +10,7 @@ export const serve: Command = {
   usage: '--config policies',
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
-    const log = createLog('info');
-    const starting = startGateway({
-      policyFolder: required(values, 'config'),
-      version: terminal.version,
-      log,
-    });
+    const starting = start(required(values, 'config'), terminal.version);
     // A signal that nobody hears would end the process: one that comes amid the start is a reload right after it.
     terminal.onSignal('SIGHUP', () => {
       starting.then(({ gateway }) => gateway?.reload()).catch(() => undefined);
@@ -44,3 +38,9 @@ export const serve: Command = {
     });
   },
 };
+
+async function start(policyFolder: string, version: string): Promise<StartOutcome> {
+  const { startGateway } = await import('../gateway.ts');
+  const { createLog } = await import('../observe/log.ts');
+  return startGateway({ policyFolder, version, log: createLog('info') });
+}
