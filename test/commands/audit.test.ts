@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { writtenLog } from '../audit/written.ts';
 import { exchange, isWhole, rawNode, secure } from '../path/stage.ts';
+import { runHere } from './here.ts';
 import { ports, run, start, writePolicy } from './process.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
@@ -93,7 +94,7 @@ t.test('audit verify says what is wrong and where, and what the ends are', async
   const path = await writtenLog(t, 5);
   const text = await readFile(path, 'utf8');
   const last = (JSON.parse(text.trimEnd().split('\n').at(-1) ?? '') as { readonly hash: string }).hash;
-  const verify = (...args: readonly string[]) => run(t, 'audit', 'verify', ...args);
+  const verify = (...args: readonly string[]) => runHere('audit', 'verify', ...args);
   t.match(await verify(path), {
     status: 0,
     out: new RegExp(`^chain [0-9a-f]{16}: 5 lines, 1 to 5\\n {2}ends with ${last}\\n$`),
@@ -105,12 +106,12 @@ t.test('audit verify says what is wrong and where, and what the ends are', async
     err: `no line has the hash ${other}\nno chain begins here with the hash ${other}\nno chain ends here with the hash ${other}\n`,
   });
   await writeFile(path, text.replace('"r-3"', '"r-8"'));
-  t.match(await verify(path), {
+  t.match(await run(t, 'audit', 'verify', path), {
     status: 1,
     err: `${path}:3: the line is not as it was written\n${path}:4: it is line 4 of the chain, and 3 to 3 are not here or spoiled\n`,
   });
   t.match(await verify(), { status: 2, err: /FILE is missing/ });
   t.match(await verify(join(path, 'none')), { status: 2, err: /ENOTDIR/ });
   t.match(await verify(path, '--contains', 'x'), { status: 2, err: /64 hexadecimal digits/ });
-  t.match(await run(t, 'audit', 'write'), { status: 2, err: /verify is all it does/ });
+  t.match(await runHere('audit', 'write'), { status: 2, err: /verify is all it does/ });
 });

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { rawNode, secure, sleep, writeCertificates } from '../path/stage.ts';
+import { runHere } from './here.ts';
 import { cli, ports, run, start, writePolicy } from './process.ts';
 
 t.test('words it cannot use exit 2 with the usage, help exits 0', async (t) => {
@@ -64,7 +65,7 @@ t.test('certs lists what each server name has, check its faults too, and neither
     'clients.crl:1:1: holds something else than whole revocation lists',
   );
   const faulty = await run(t, 'certs', ...config);
-  const checked = await run(t, 'check', ...config);
+  const checked = await runHere('check', ...config);
   t.equal(faulty.status, 1);
   t.equal(checked.status, 1);
   t.match(faulty.out, fault);
@@ -89,7 +90,7 @@ t.test('check doubts lists: twice, within another, allowed in vain, used by nobo
     'deny: [bad]',
   ];
   await writeFile(file, text.replace(/addresses:[\s\S]*?allow: \[local\]/, lists.join('\n')));
-  const { status, err } = await run(t, 'check', '--config', join(folder, 'policies'));
+  const { status, err } = await runHere('check', '--config', join(folder, 'policies'));
   t.equal(status, 0, 'doubts are no faults');
   t.same(
     err
@@ -121,13 +122,13 @@ t.test('certs and check know the certificates towards nodes', async (t) => {
   await writeFile(join(tenants, 'gateway.pem'), pair.certificatePem);
   await writeFile(join(tenants, 'gateway.key'), pair.privateKeyPem);
   const config = ['--config', join(folder, 'policies')];
-  t.match(await run(t, 'certs', ...config), {
+  t.match(await runHere('certs', ...config), {
     status: 0,
     out: /\ntenant-a\/sync {2}\(towards nodes\)\n {2}chain {4}CN=gateway, by CN=nodes, ec, ends in 1\d days.*\n {2}nodes {4}CN=nodes, ends/,
   });
   const server = await authority.issueServer({ dnsNames: ['x.test'] });
   await writeFile(join(tenants, 'gateway.pem'), server.certificatePem);
-  t.match(await run(t, 'check', ...config), {
+  t.match(await runHere('check', ...config), {
     status: 1,
     err: new RegExp(
       [
@@ -234,6 +235,6 @@ t.test('the sample policies pass their own check once they have certificates', a
     const server = await servers.issueServer({ dnsNames: [name] });
     await writeCertificates(join(folder, 'certs', name), server, servers.certificatePem);
   }
-  const { err } = await run(t, 'check', '--config', join(folder, 'policies'));
+  const { err } = await runHere('check', '--config', join(folder, 'policies'));
   t.equal(err, '');
 });

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
+import { runHere } from './here.ts';
 import { run, writePolicy } from './process.ts';
 
 t.test('explain walks hop by hop to the prefix that decides', async (t) => {
@@ -19,7 +20,7 @@ t.test('explain walks hop by hop to the prefix that decides', async (t) => {
       'addresses:\n  offices: { cidrs: [203.0.113.0/24] }\n  bad: { cidrs: [203.0.113.7] }\nallow: [offices]\ndeny: [bad]',
     ),
   );
-  const explain = (...words: string[]) => run(t, 'explain', '--config', policies, ...words);
+  const explain = (...words: string[]) => runHere('explain', '--config', policies, ...words);
   t.match(await explain('--peer', '10.0.0.5', '--forwarded', '6.6.6.6, 203.0.113.5, 10.0.0.9'), {
     status: 0,
     out: [
@@ -64,20 +65,11 @@ t.test('a request is explained step by step, and what would let it pass is tried
   const claims = { iss: 'https://auth.test', aud: 'weights', sub: 'worker-1', model_id: 'vision' };
   await writeFile(join(folder, 'reader.jwt'), await tokens.sign({ ...claims, scope: 'read:vision' }));
   await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
-  const explain = (...words: string[]) =>
-    run(
-      t,
-      'explain',
-      '--config',
-      policies,
-      '--peer',
-      '127.0.0.1',
-      '--certificate',
-      join(folder, 'worker.pem'),
-      ...words,
-    );
+  const asked = ['explain', '--config', policies, '--peer', '127.0.0.1'];
+  const presented = ['--certificate', join(folder, 'worker.pem')];
+  const explain = (...words: string[]) => runHere(...asked, ...presented, ...words);
   const reader = ['--token-file', join(folder, 'reader.jwt')];
-  t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
+  t.match(await run(t, ...asked, ...presented, ...reader, '--path', '/v1/models/vision/weights'), {
     status: 0,
     out: new RegExp(
       [
@@ -153,7 +145,7 @@ t.test('what a patch will be held against is said, with the line of each rule', 
     const words = ['--peer', '127.0.0.1', '--method', 'PUT', '--path', '/v1/models/vision/patches/s1'];
     const more = ['--header', 'Content-Type: application/vnd.patchgate.weight-patch', '--body-bytes', '9'];
     const proof = ['--certificate', join(folder, 'worker.pem'), '--token-file', join(folder, 'w.jwt')];
-    const { out } = await run(t, 'explain', '--config', policies, ...words, ...more, ...proof);
+    const { out } = await runHere('explain', '--config', policies, ...words, ...more, ...proof);
     return out.replaceAll(tenant, 'tenant-a.yaml');
   };
   const values = await explain(
@@ -179,18 +171,8 @@ t.test('a token is verified, one that is only told of is not', async (t) => {
   const gateway = join(policies, 'gateway.yaml');
   const text = await readFile(gateway, 'utf8');
   await writeFile(gateway, text.replace('name: edge', 'name: edge\n      clientCertificates: optional'));
-  const explain = (...words: string[]) =>
-    run(
-      t,
-      'explain',
-      '--config',
-      policies,
-      '--peer',
-      '127.0.0.1',
-      '--path',
-      '/v1/models/vision/weights',
-      ...words,
-    );
+  const asked = ['--peer', '127.0.0.1', '--path', '/v1/models/vision/weights'];
+  const explain = (...words: string[]) => runHere('explain', '--config', policies, ...asked, ...words);
   await writeFile(join(folder, 'forged.jwt'), 'eyJhbGciOiJFUzI1NiJ9.e30.AAAA');
   t.match(await explain('--token-file', join(folder, 'forged.jwt')), { status: 1, out: /→ 401 token-/ });
   const claims = {

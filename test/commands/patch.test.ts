@@ -3,12 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { CraftedStream, goodStream } from '../patch/crafted-stream.ts';
+import { runHere } from './here.ts';
 import { run } from './process.ts';
 
 async function inspect(t: Test, bytes: Buffer, ...words: string[]) {
   const path = join(t.testdir({}), 'update.wpf');
   await writeFile(path, bytes);
-  const { status, out, err } = await run(t, 'patch', 'inspect', path, ...words);
+  const { status, out, err } = await runHere('patch', 'inspect', path, ...words);
   return { status, err, out: out.replaceAll(path, 'update.wpf') };
 }
 
@@ -126,6 +127,16 @@ t.test(
   },
 );
 
+t.test('the exit status of the process tells whether a patch is good', async (t) => {
+  const { bytes } = goodStream();
+  const folder = t.testdir({ 'good.wpf': bytes, 'cut.wpf': bytes.subarray(0, -1) });
+  t.match(await run(t, 'patch', 'inspect', join(folder, 'good.wpf')), {
+    status: 0,
+    out: /\nend {5}every sum/,
+  });
+  t.match(await run(t, 'patch', 'inspect', join(folder, 'cut.wpf')), { status: 1, out: /truncated/ });
+});
+
 t.test('words that cannot be used are said', async (t) => {
   for (const words of [
     [],
@@ -134,7 +145,7 @@ t.test('words that cannot be used are said', async (t) => {
     ['inspect', 'a', 'b'],
     ['inspect', 'a', '--check', 'all'],
   ]) {
-    t.match(await run(t, 'patch', ...words), { status: 2 }, words.join(' '));
+    t.match(await runHere('patch', ...words), { status: 2 }, words.join(' '));
   }
-  t.match(await run(t, 'patch', 'inspect', '/nowhere/x.wpf'), { status: 1, err: /ENOENT/ });
+  t.match(await runHere('patch', 'inspect', '/nowhere/x.wpf'), { status: 1, err: /ENOENT/ });
 });

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import t from 'tap';
 import { skipWithout, startRedis } from '../lists/servers.ts';
+import { runHere } from './here.ts';
 import { run, writePolicy } from './process.ts';
 
 const skip = skipWithout('redis-server', 'redis-server');
@@ -36,16 +37,16 @@ t.test('a case that comes out otherwise fails, and says by which line', async (t
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const file = join(folder, 'policies', 'x.test.yaml');
   await writeFile(file, CASES);
-  t.match(await run(t, 'test', file), {
+  t.match(await runHere('test', file), {
     status: 0,
     out: `${file}\n  ✓ reading\n  ✓ writing\n2 of 11 routes and rules covered (18.2 %)\n`,
   });
-  t.match(await run(t, 'test', file, '--fail-under', '50'), {
+  t.match(await runHere('test', file, '--fail-under', '50'), {
     status: 1,
     out: /less than 50 % is covered\n$/,
   });
   await writeFile(file, CASES.replace('outcome: admitted', 'outcome: token-expired, status: 401'));
-  t.match(await run(t, 'test', file), {
+  t.match(await runHere('test', file), {
     status: 1,
     out: /✗ reading\n +expected outcome token-expired, got admitted\n +expected status 401, got none\n.*✓ writing/,
   });
@@ -61,7 +62,7 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   const file = join(folder, 'policies', 'x.test.yaml');
   const faulty = async (from: string, to: string): Promise<string> => {
     await writeFile(file, CASES.replace(from, to));
-    const { status, err, out } = await run(t, 'test', file);
+    const { status, err, out } = await runHere('test', file);
     t.equal(status, 1);
     return err + out;
   };
@@ -71,8 +72,8 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   t.match(await faulty('  client: 127.0.0.1\n', ''), '✗ reading\n      the request has no client');
   t.match(await faulty('scope: read', 'scope: read, issuer: other'), 'a.test has no issuer other');
   t.match(await faulty('base:', 'policy: nowhere\nbase:'), /nowhere.gateway\.yaml:1:1: cannot be read/);
-  t.match(await run(t, 'test'), { status: 2, err: /which test file/ });
-  t.match(await run(t, 'test', join(folder, 'none.yaml')), { status: 2, err: /cannot be read/ });
+  t.match(await runHere('test'), { status: 2, err: /which test file/ });
+  t.match(await runHere('test', join(folder, 'none.yaml')), { status: 2, err: /cannot be read/ });
 });
 
 /** As the gateway would have written it. */
@@ -144,7 +145,7 @@ t.test('diff replays a log: the same policy changes nothing, another says what a
     }),
   ];
   await writeFile(log, `${lines.join('\n')}\n`);
-  const diff = () => run(t, 'diff', '--old', old, '--new', next, '--replay', log);
+  const diff = () => runHere('diff', '--old', old, '--new', next, '--replay', log);
   const same = await diff();
   t.equal(same.status, 0, same.out + same.err);
   t.match(same.out, /^5 requests replayed, 0 decided otherwise\n {2}1 without a head/);
@@ -161,7 +162,7 @@ t.test('diff replays a log: the same policy changes nothing, another says what a
   t.match(await diff(), { status: 1, err: /access\.jsonl:2 is no line of the access log/ });
   await writeFile(tenant, 'tenant: [');
   t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
-  t.match(await run(t, 'diff', '--old', old), { status: 2, err: /--new is missing/ });
+  t.match(await runHere('diff', '--old', old), { status: 2, err: /--new is missing/ });
 });
 
 t.test('check says what is in etcd and was not asked for', async (t) => {
@@ -171,12 +172,12 @@ t.test('check says what is in etcd and was not asked for', async (t) => {
   const tenant = join(folder, 'policies', 'tenants', 'tenant-a.yaml');
   const text = await readFile(tenant, 'utf8');
   await writeFile(tenant, text.replace(' } }\nallow', ' }, fleet: { etcd: /fleet } }\nallow'));
-  const { status, err } = await run(t, 'check', '--config', join(folder, 'policies'));
+  const { status, err } = await runHere('check', '--config', join(folder, 'policies'));
   t.equal(status, 0);
   t.match(err, `warning: etcd ${place}/: its tenants are not looked at, no server is asked\n`);
   t.match(err, 'warning: etcd /fleet: taken as empty, no server is asked\n');
   const other = await writePolicy(t, '127.0.0.1:1', etcd(place));
-  t.match(await run(t, 'check', '--config', join(other.folder, 'policies')), {
+  t.match(await runHere('check', '--config', join(other.folder, 'policies')), {
     status: 1,
     err: /gateway\.etcd\.tenants: "\/patchgate\/tenants" cannot be read \(expected a prefix like \/patchgate\/tenants\/\)/,
   });
@@ -202,7 +203,7 @@ t.test(
     const file = join(old, 'x.test.yaml');
     await writeFile(file, CASES);
     await client.sadd('blocked', '127.0.0.0/8');
-    t.match(await run(t, 'test', file), {
+    t.match(await runHere('test', file), {
       status: 0,
       out: /✓ reading/,
       err: 'redis blocked: taken as empty, no server is asked\n',
@@ -222,7 +223,7 @@ t.test(
 t.test('explain takes a line of the log', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const explain = (text: string) =>
-    run(t, 'explain', '--config', join(folder, 'policies'), '--access-line', text);
+    runHere('explain', '--config', join(folder, 'policies'), '--access-line', text);
   t.match(await explain(line()), { status: 0, out: /2026-12-01T11:59:59\.996Z[\s\S]*→ admitted/ });
   t.match(
     await explain(
@@ -240,7 +241,7 @@ t.test('token makes a key that is for it alone, and signs what the policy accept
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const key = join(folder, 'dev.jwk');
   const words = ['token', '--key', key, '--iss', 'https://auth.test', '--aud', 'weights'];
-  t.match(await run(t, ...words), { status: 2, err: /--key: ENOENT/ });
+  t.match(await runHere(...words), { status: 2, err: /--key: ENOENT/ });
   const { status, out, err } = await run(
     t,
     ...words,
@@ -252,18 +253,17 @@ t.test('token makes a key that is for it alone, and signs what the policy accept
   );
   t.equal(status, 0, err);
   t.equal((await stat(key)).mode & 0o777, 0o600);
-  t.match(await run(t, ...words, '--new-key'), { status: 2, err: /EEXIST/ }, 'no key is written over');
+  t.match(await runHere(...words, '--new-key'), { status: 2, err: /EEXIST/ }, 'no key is written over');
   await cp(join(folder, 'dev.jwks.json'), join(folder, 'policies', 'tenants', 'keys.json'));
   t.notMatch(await readFile(join(folder, 'dev.jwks.json'), 'utf8'), '"d"');
   await writeFile(join(folder, 'dev.jwt'), out);
   const gateway = join(folder, 'policies', 'gateway.yaml');
   const text = await readFile(gateway, 'utf8');
   await writeFile(gateway, text.replace('name: edge', 'name: edge\n      clientCertificates: optional'));
-  const explained = await run(
-    ...([t, 'explain', '--config', join(folder, 'policies'), '--peer', '127.0.0.1'] as const),
-    ...['--path', '/v1/models/vision/weights', '--token-file', join(folder, 'dev.jwt')],
-  );
+  const asked = ['--peer', '127.0.0.1', '--path', '/v1/models/vision/weights'];
+  const presented = ['--token-file', join(folder, 'dev.jwt')];
+  const explained = await runHere('explain', '--config', join(folder, 'policies'), ...asked, ...presented);
   t.match(explained, { status: 0, out: /sub developer/ });
   for (const wrong of [['--claim', 'x'], ['--expires-in', 'soon'], ['--certificate', key], ['--new-key=1']])
-    t.match(await run(t, ...words, ...wrong), { status: 2 }, wrong.join(' '));
+    t.match(await runHere(...words, ...wrong), { status: 2 }, wrong.join(' '));
 });

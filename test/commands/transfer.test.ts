@@ -6,6 +6,7 @@ import t from 'tap';
 import { ask } from '../sync-node/asking.ts';
 import { setNode } from '../sync-node/set-node.ts';
 import { MODEL } from '../sync-node/training.ts';
+import { runHere } from './here.ts';
 import { run } from './process.ts';
 
 const token = ['--token', 'of-nobody'];
@@ -61,7 +62,7 @@ const usages: readonly (readonly [readonly string[], RegExp])[] = [
 
 t.test('words that cannot be used are told, and the status is 2', async (t) => {
   for (const [words, said] of usages) {
-    const { status, err } = await run(t, ...words);
+    const { status, err } = await runHere(...words);
     t.equal(status, 2, words.join(' '));
     t.match(err, said);
   }
