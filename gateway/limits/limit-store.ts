@@ -43,6 +43,12 @@ export interface StoreState {
   readonly failures: Readonly<Record<StoreFailure, number>>;
 }
 
+export interface LimitStoreOptions {
+  readonly findAccess?: FindAccess | undefined;
+  /** How long an answer is waited for, if not as long as a request can wait. */
+  readonly answerMs?: number;
+}
+
 export class LimitStore {
   readonly #connection: RedisConnection;
   readonly #breaker: StoreBreaker;
@@ -63,7 +69,7 @@ export class LimitStore {
   constructor(
     { redis: url, access, prefix }: SharedState,
     onChange: (isUp: boolean, reason: string) => void,
-    findAccess?: FindAccess,
+    { findAccess, answerMs }: LimitStoreOptions = {},
   ) {
     this.#prefix = prefix;
     this.#onChange = onChange;
@@ -76,10 +82,11 @@ export class LimitStore {
       },
     });
     const at = { url, ...(access !== undefined && { access }) };
-    this.#connection = new RedisConnection(at, findAccess, (reason) => {
+    const onLost = (reason: string | undefined): void => {
       this.#lastReason = reason ?? (this.#lastReason || 'the connection was closed');
       if (!this.#closed) this.#breaker.trip();
-    });
+    };
+    this.#connection = new RedisConnection(at, findAccess, onLost, answerMs);
     this.#timers = [
       setInterval(() => {
         void this.#connection.connect();

@@ -66,11 +66,8 @@ export class LiveLimits implements LimitsBackend {
     const { SharedLimits } = await import('./shared-limits.ts');
     // Another policy may have come in the meantime.
     if (this.#sharing !== undefined || !isSameStore(state, this.#state)) return;
-    const store = new LimitStore(
-      state,
-      (isUp, reason) => this.#onChange(state, isUp, reason),
-      this.#findAccess,
-    );
+    const onChange = (isUp: boolean, reason: string): void => this.#onChange(state, isUp, reason);
+    const store = new LimitStore(state, onChange, { findAccess: this.#findAccess });
     const limits = new SharedLimits(store, this.#local, this.#state?.onFailure ?? state.onFailure);
     this.#sharing = { limits, storeState: () => store.state };
     await store.open();

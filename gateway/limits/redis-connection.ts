@@ -1,4 +1,4 @@
-/** One connection to a Redis that is asked while somebody waits: an answer within 50 ms, or none. */
+/** One connection to a Redis that is asked while somebody waits: an answer in time, or none. */
 
 import { Redis } from 'ioredis';
 import { Deadlines, Expiring } from '../core/deadlines.ts';
@@ -8,7 +8,7 @@ import type { RedisAddress } from '../lists/redis-server.ts';
 import { type Access, accessTo, type FindAccess } from '../lists/server-access.ts';
 import { type LimitScript, SCRIPTS } from './limit-scripts.ts';
 
-/** With what a tick and a busy loop add it is less than 50 ms. */
+/** How long an answer is waited for. With what a tick and a busy loop add it is less than 50 ms. */
 const ANSWER_MS = 40;
 const TICK_MS = 4;
 /** A process that was busy for longer counts that much: an answer gets the time of a few ticks to be read. */
@@ -34,6 +34,7 @@ export class RedisConnection {
   #access: Access | undefined;
   #renewing = false;
   #closed = false;
+  readonly #answerMs: number;
   /** By a clock that stands while nobody waits. */
   readonly #deadlines = new Deadlines(0);
   #tickedAtMs = 0;
@@ -44,7 +45,9 @@ export class RedisConnection {
     { url, access }: RedisAddress,
     find: FindAccess | undefined,
     onLost: (reason: string | undefined) => void,
+    answerMs = ANSWER_MS,
   ) {
+    this.#answerMs = answerMs;
     this.#url = url;
     this.#find = () => accessTo(access, find);
     this.#onLost = onLost;
@@ -112,7 +115,7 @@ export class RedisConnection {
     onLate?: (numbers: readonly number[]) => void,
   ): Promise<StoreReply> {
     return new Promise((resolve) => {
-      const waiting = new Waiting(resolve);
+      const waiting = new Waiting(resolve, this.#answerMs);
       this.#watch(waiting);
       this.#evaluate(script, keys, args).then(
         (reply) => {
@@ -156,7 +159,7 @@ export class RedisConnection {
       this.#tickedAtMs = performance.now();
       setTimeout(this.#tick, TICK_MS);
     }
-    this.#deadlines.arm(waiting, ANSWER_MS);
+    this.#deadlines.arm(waiting, this.#answerMs);
   }
 
   /** What has arrived while the process was busy is read before it counts as late: after timers, before immediates. */
@@ -174,11 +177,13 @@ export class RedisConnection {
 
 class Waiting extends Expiring {
   readonly #resolve: (reply: StoreReply) => void;
+  readonly #answerMs: number;
   #settled = false;
 
-  constructor(resolve: (reply: StoreReply) => void) {
+  constructor(resolve: (reply: StoreReply) => void, answerMs: number) {
     super();
     this.#resolve = resolve;
+    this.#answerMs = answerMs;
   }
 
   /** Whether somebody still waited for it. */
@@ -190,7 +195,7 @@ class Waiting extends Expiring {
   }
 
   override expire(): void {
-    this.settle({ ok: false, failure: 'timeout', reason: `no answer within ${ANSWER_MS} ms` });
+    this.settle({ ok: false, failure: 'timeout', reason: `no answer within ${this.#answerMs} ms` });
   }
 }
 

@@ -12,7 +12,7 @@ const perDay = (count: number) => ({ count, perMs: DAY_MS });
 
 t.test('what two gateways claim comes of one limit', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const [a, b] = [await stage.store(), await stage.store()];
+  const [a, b] = [await stage.store({ patient: true }), await stage.store({ patient: true })];
   const limits: Quotas = { requests: perDay(3), concurrent: 10, bytes: perDay(1000) };
   t.match(await claimOf(a, limits, { neededBytes: 100, wantedBytes: 300 }), {
     kind: 'grant',
@@ -33,7 +33,7 @@ t.test('what two gateways claim comes of one limit', { skip }, async (t) => {
 
 t.test('a claim that one limit refuses takes nothing of the others', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: perDay(10), concurrent: 2, bytes: perDay(100) };
   t.match(await claimOf(store, limits, { neededBytes: 101 }), { limit: 'bytes', left: 100 });
   const first = granted(await claimOf(store, limits, { neededBytes: 60 }));
@@ -66,7 +66,7 @@ class Kept {
 
 t.test('claims and what is given back agree with a count kept by hand', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const random = new SeededRandom(8);
   const limits: Quotas = { requests: perDay(200), concurrent: 5, bytes: perDay(10_000) };
   const key = store.keyOf('h');
@@ -98,7 +98,7 @@ t.test('claims and what is given back agree with a count kept by hand', { skip }
 
 t.test('what was used comes back evenly', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: { count: 20, perMs: 1000 } };
   const beganMs = performance.now();
   let passed = 0;
@@ -111,7 +111,7 @@ t.test('what was used comes back evenly', { skip }, async (t) => {
 
 t.test('every rate lets through at once what it says', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   for (const count of [1, 3, 7, 11, 97]) {
     const limits: Quotas = { requests: perDay(count) };
     const answers = await Promise.all(
@@ -123,7 +123,7 @@ t.test('every rate lets through at once what it says', { skip }, async (t) => {
 
 t.test('all keys expire, and none can be chosen by a caller', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
   const holder = JSON.stringify(['a', 'r', 'subject', 'i', '}:requests\r\n*']);
   granted(await claimOf(store, limits, { holder, neededBytes: 1 }));
@@ -139,14 +139,14 @@ t.test('all keys expire, and none can be chosen by a caller', { skip }, async (t
 
 t.test('a gateway that was killed frees its places when its leases end', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const limits: Quotas = { concurrent: 1 };
   const { place } = granted(await claimOf(store, limits));
   const key = `${store.keyOf('h')}:places`;
   const [seconds] = await stage.client.time();
   const endsS = Number(await stage.client.zscore(key, place)) / 1e6;
   t.ok(Math.abs(endsS - Number(seconds) - LEASE_MS / 1000) < 2, 'a lease from now');
-  const other = await stage.store();
+  const other = await stage.store({ patient: true });
   t.match(await claimOf(other, limits), { kind: 'refusal', limit: 'concurrent' });
   await stage.client.zadd(key, Number(seconds) * 1e6 - 1, place);
   granted(await claimOf(other, limits));
@@ -154,7 +154,7 @@ t.test('a gateway that was killed frees its places when its leases end', { skip 
 
 t.test('a place is held for as long as it is used', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const { place } = granted(await claimOf(store, { concurrent: 1 }));
   const key = `${store.keyOf('h')}:places`;
   const first = Number(await stage.client.zscore(key, place));
@@ -177,7 +177,7 @@ const rubbish: Readonly<Record<string, (name: string) => readonly string[]>> = {
 
 t.test('rubbish in a key counts as nothing, and is gone after it', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
   for (const [title, commandFor] of Object.entries(rubbish)) {
     const key = store.keyOf(title);
@@ -190,14 +190,14 @@ t.test('rubbish in a key counts as nothing, and is gone after it', { skip }, asy
     t.match(await claimOf(store, limits, { holder: title }), { left: { requests: 1, concurrent: 1 } }, title);
   }
   await stage.client.set('test:gateways', 'rubbish');
-  const late = await stage.store();
+  const late = await stage.store({ patient: true });
   t.equal(late.state.gateways, 1);
   t.ok(store.isUp && late.isUp);
 });
 
 t.test('a clock that is set back makes nobody wait for it', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: { count: 10, perMs: 1000 }, concurrent: 2 };
   const [seconds] = await stage.client.time();
   const inAnHour = (Number(seconds) + 3600) * 1e6;
@@ -211,7 +211,7 @@ t.test('a clock that is set back makes nobody wait for it', { skip }, async (t) 
 
 t.test('a Redis that has forgotten its scripts is told them again', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   granted(await claimOf(store, { requests: perDay(3) }));
   await stage.client.script('FLUSH');
   t.match(await claimOf(store, { requests: perDay(3) }), { kind: 'grant', left: { requests: 1 } });
@@ -220,7 +220,11 @@ t.test('a Redis that has forgotten its scripts is told them again', { skip }, as
 
 t.test('gateways know how many they are, also when one has left', { skip }, async (t) => {
   const stage = await setRedisStage(t);
-  const [a, b, c] = [await stage.store(), await stage.store(), await stage.store()];
+  const [a, b, c] = [
+    await stage.store({ patient: true }),
+    await stage.store({ patient: true }),
+    await stage.store({ patient: true }),
+  ];
   t.equal(c.state.gateways, 3);
   t.ok(await until(() => a.state.gateways === 3));
   b.close();
@@ -237,7 +241,7 @@ t.test('all keys of a claim are in one slot of a cluster', { skip }, async (t) =
   await stage.client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
   const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
   t.ok(await until(async () => /cluster_state:ok/.test(String(await stage.client.call('CLUSTER', 'INFO')))));
-  const store = await stage.store();
+  const store = await stage.store({ patient: true });
   for (const holder of ['a', 'b', 'c'])
     t.match(await claimOf(store, limits, { holder, neededBytes: 1 }), { kind: 'grant' });
   t.same(store.state.failures, { timeout: 0, connection: 0, refused: 0 });

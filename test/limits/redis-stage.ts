@@ -7,6 +7,7 @@ import { type RunningServer, startRedis } from '../lists/servers.ts';
 
 export const PREFIX = 'test:';
 export const DAY_MS = 86_400_000;
+const PATIENCE_MS = 10_000;
 
 export interface RedisStage {
   readonly redis: RunningServer;
@@ -18,6 +19,8 @@ export interface RedisStage {
 interface StoreOptions {
   readonly url?: string;
   readonly changes?: string[];
+  /** An answer is waited for, however busy the machine is. */
+  readonly patient?: boolean;
 }
 
 export async function setRedisStage(t: Test, options: readonly string[] = []): Promise<RedisStage> {
@@ -29,11 +32,15 @@ export async function setRedisStage(t: Test, options: readonly string[] = []): P
   return { redis, client, store: (options) => openStore(t, { url, ...options }) };
 }
 
-async function openStore(t: Test, { url = '', changes = [] }: StoreOptions): Promise<LimitStore> {
+async function openStore(
+  t: Test,
+  { url = '', changes = [], patient = false }: StoreOptions,
+): Promise<LimitStore> {
   const state = { redis: url, prefix: PREFIX, onFailure: 'local' } as const;
-  const store = new LimitStore(state, (isUp, reason) => {
+  const onChange = (isUp: boolean, reason: string): void => {
     changes.push(isUp ? 'up' : `down: ${reason}`);
-  });
+  };
+  const store = new LimitStore(state, onChange, patient ? { answerMs: PATIENCE_MS } : {});
   t.teardown(() => store.close());
   await store.open();
   return store;

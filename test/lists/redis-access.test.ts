@@ -26,7 +26,7 @@ const followWith = (t: Test, url: string, access: ServerAccess): Followed =>
 async function storeWith(t: Test, url: string, access: ServerAccess, changes: string[]): Promise<LimitStore> {
   const state = { redis: url, access, prefix: 'p:', onFailure: 'local' } as const;
   const told = (isUp: boolean, reason: string): void => void changes.push(isUp ? 'up' : reason);
-  const store = new LimitStore(state, told, keeperFor(t).find);
+  const store = new LimitStore(state, told, { findAccess: keeperFor(t).find });
   t.teardown(() => store.close());
   await store.open();
   return store;

@@ -88,7 +88,8 @@ t.test('each request gets its own answer, or a 502, or a broken one', async (t) 
     act(socket, path);
     if (!good) setTimeout(() => socket.destroy(), 3);
   });
-  const stage = await setStage(t, { nodes: [node.address], upstream: '    connections: { max: 6 }' });
+  const upstream = '    connections: { max: 6 }\n    breaker: { minimumRequests: 100000 }';
+  const stage = await setStage(t, { nodes: [node.address], upstream });
   const tally = { own: 0, refused: 0, broken: 0 };
   const foreign: string[] = [];
   const onAnswer = (path: string, text: string): void => {
