@@ -65,7 +65,9 @@ export async function* diffModels(
   options: DiffOptions = {},
 ): AsyncGenerator<TensorChange> {
   requireSameTensors(base, target);
-  const comparison = new Comparison(pieceBytes);
+  // A small model does not pay for memory that it cannot fill.
+  const longest = base.tensors.reduce((most, { byteLength }) => Math.max(most, byteLength), 0);
+  const comparison = new Comparison(Math.min(pieceBytes, padded(longest)));
   for (const [tensorId, entry] of base.tensors.entries()) {
     const other = target.tensors[tensorId];
     if (other === undefined) return;

@@ -18,7 +18,8 @@ const pieceBytes = 1024 * 1024;
  */
 export async function modelDigest(file: SafetensorsFile): Promise<Buffer> {
   const hash = createHash('sha256');
-  const piece = Buffer.allocUnsafeSlow(pieceBytes);
+  const longest = file.tensors.reduce((most, { byteLength }) => Math.max(most, byteLength), 0);
+  const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, longest));
   for (const tensor of file.tensors) {
     hash.update(describe(tensor));
     await hashData(hash, file, tensor, piece);
