@@ -66,7 +66,7 @@ export async function startRedis(t: Test, options: readonly string[] = []): Prom
 /** A folder that goes with the test. */
 export async function newFolder(t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-server-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }));
   return folder;
 }
 
@@ -127,8 +127,8 @@ async function untilListening(port: number): Promise<void> {
   throw new Error(`nothing listens on ${port}`);
 }
 
-/** Asks until it is so, ten seconds at most unless told otherwise. */
-export async function until(isSo: () => boolean | Promise<boolean>, mostMs = 10_000): Promise<boolean> {
+/** Asks until it is so, half a minute at most unless told otherwise. */
+export async function until(isSo: () => boolean | Promise<boolean>, mostMs = 30_000): Promise<boolean> {
   for (let waits = 0; waits < mostMs / 20; waits++) {
     if (await isSo()) return true;
     await new Promise((resolve) => setTimeout(resolve, 20));

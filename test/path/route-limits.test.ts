@@ -122,9 +122,10 @@ t.test('a byte budget refuses what it cannot hold, and ends what has used it up'
 });
 
 t.test('an upload that uses the budget up gets its answer, and nothing comes after it', async (t) => {
-  const stage = await stageOf(t, '{ bytes: 1MiB/d }', () => OK);
+  // So little that for twenty seconds not one byte of it comes back.
+  const stage = await stageOf(t, '{ bytes: 4KiB/d }', () => OK);
   const token = await tokenOf(stage);
-  const answer = await ask(stage, `${put(token, 1 << 20)}${'x'.repeat((1 << 20) - 4)}\r\n\r\n`);
+  const answer = await ask(stage, `${put(token, 4096)}${'x'.repeat(4096 - 4)}\r\n\r\n`);
   t.match(answer, /^HTTP\/1\.1 200 .*ok$/s);
   t.match(await ask(stage, get(token)), /^HTTP\/1\.1 429 /);
 });

@@ -92,8 +92,12 @@ async function underFaults(
   breakIt: () => void | Promise<void>,
 ): Promise<readonly Asked[]> {
   let isOver = false;
-  const answers = askTogether(stage, 2, () => !isOver);
-  await sleep(300);
+  let admitted = 0;
+  const answers = askTogether(stage, 2, (_, sofar) => {
+    admitted = withStatus(sofar, 200);
+    return !isOver;
+  });
+  await until(async () => admitted > 0);
   await breakIt();
   await sleep(1000);
   isOver = true;

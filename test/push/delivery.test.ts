@@ -9,6 +9,7 @@ import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder, until } from '../lists/servers.ts';
 import { changeTensor, randomTensor } from '../patch/random-model.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 import { cutLine } from './cutting-line.ts';
@@ -17,7 +18,7 @@ const modelId = 'bert_tiny';
 
 /** A node that has the base; the patch to the target has several frames of 256 KiB. */
 async function setNode(t: Test) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const random = new SeededRandom(90);
   const base = [randomTensor(random, ['a', 'F32', [100_000]]), randomTensor(random, ['b', 'F32', [200_000]])];
   const target = base.map((tensor) => changeTensor(random, tensor, 'dense'));
@@ -72,6 +73,7 @@ t.test('a push that is stopped while it waits is stopped', async (t) => {
   const line = await cutLine(t, node.port, [{ sent: 2000 }]);
   const control = new AbortController();
   const pushing = pushPatch({ ...options, to: line.url, pauseMs: 60_000, signal: control.signal });
+  await until(() => line.connections() === 1);
   setTimeout(() => control.abort(), 100);
   await t.rejects(pushing, { message: 'the push was stopped' });
 });
