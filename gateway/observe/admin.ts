@@ -1,9 +1,13 @@
 /** The admin listener: scrape, probes, the state of the policy, and a reload. */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
 import { isIP } from 'node:net';
 import { bind, bindShared } from './bind.ts';
 import type { MetricsText } from './metrics.ts';
+
+/** An `import` of it would load much more: see http1/reason-phrases.ts. */
+const { createServer }: typeof import('node:http') = createRequire(import.meta.url)('node:http');
 
 export interface AdminOptions {
   readonly address: { readonly host: string; readonly port: number };

@@ -2,8 +2,8 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
-import { EtcdKeys } from '../lists/etcd-keys.ts';
-import { type EtcdAddress, EtcdServer } from '../lists/etcd-server.ts';
+import type { EtcdKeys } from '../lists/etcd-keys.ts';
+import type { EtcdAddress } from '../lists/etcd-server.ts';
 import type { FindAccess } from '../lists/server-access.ts';
 import type { TenantText, Text } from './policy-files.ts';
 
@@ -128,7 +128,8 @@ export class EtcdTenants {
 /** One prefix of one etcd. */
 class FollowedPlace {
   readonly #place: EtcdPlace;
-  readonly #keys: EtcdKeys<Text>;
+  #keys: EtcdKeys<Text> | undefined;
+  #isStopped = false;
   /** Settled when it was read once, or could not be for now. */
   readonly tried: Promise<void>;
   #values: ReadonlyMap<string, Text> | undefined;
@@ -141,15 +142,27 @@ class FollowedPlace {
     onNews: (kind: 'texts' | 'fault') => void,
   ) {
     this.#place = place;
+    this.tried = Promise.race([this.#follow(findAccess, onNews), afterMs(FIRST_ANSWER_MS)]);
+  }
+
+  /** The client of etcd loads when there is an etcd. */
+  async #follow(
+    findAccess: FindAccess | undefined,
+    onNews: (kind: 'texts' | 'fault') => void,
+  ): Promise<void> {
+    const { EtcdKeys } = await import('../lists/etcd-keys.ts');
+    const { EtcdServer } = await import('../lists/etcd-server.ts');
+    if (this.#isStopped) return;
+    const { at, tenants } = this.#place;
     this.#keys = new EtcdKeys<Text>({
-      server: new EtcdServer(place.at, findAccess),
-      firstKey: place.tenants,
-      prefix: place.tenants,
+      server: new EtcdServer(at, findAccess),
+      firstKey: tenants,
+      prefix: tenants,
       read: textOf,
       settleMs: SETTLE_MS,
       mostSettleMs: MOST_SETTLE_MS,
     });
-    const started = this.#keys.start({
+    await this.#keys.start({
       onKeys: (values, revision) => {
         this.#values = values;
         this.#revision = revision;
@@ -162,7 +175,6 @@ class FollowedPlace {
         onNews('fault');
       },
     });
-    this.tried = Promise.race([started, afterMs(FIRST_ANSWER_MS)]);
   }
 
   get state(): EtcdState {
@@ -195,7 +207,8 @@ class FollowedPlace {
   }
 
   stop(): void {
-    this.#keys.stop();
+    this.#isStopped = true;
+    this.#keys?.stop();
   }
 }
 

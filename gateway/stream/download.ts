@@ -1,10 +1,10 @@
 /** The way of a response: from the node to the caller, framed anew. */
 
-import { STATUS_CODES } from 'node:http';
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { downstreamFields, listMembers } from '../core/headers.ts';
 import { trailerLines } from '../core/trailers.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
+import { reasonPhrase } from '../http1/reason-phrases.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import type { Route } from '../policy/policy.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
@@ -158,7 +158,7 @@ export class Download implements ResponseListener {
   #headText(head: ResponseHead): string {
     const framing = this.#framing;
     const asked = this.#route.stream?.trailers;
-    const start = `HTTP/1.1 ${head.status} ${STATUS_CODES[head.status] ?? ''}${CRLF}`;
+    const start = `HTTP/1.1 ${head.status} ${reasonPhrase(head.status)}${CRLF}`;
     const fields = downstreamFields(head.fields, listMembers(head.fields, 'connection'));
     const trailer = framing.kind === 'chunked' && asked !== undefined ? trailerLine(head.fields, asked) : '';
     const ends = framingLine(head, framing, this.#request) + connectionLine(this.#request, this.#mayReuse);

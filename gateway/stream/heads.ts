@@ -1,9 +1,9 @@
 /** The heads the gateway writes itself: the request to the node and its own answers. */
 
-import { STATUS_CODES } from 'node:http';
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { downstreamFields, fieldValues, listMembers, upstreamFields } from '../core/headers.ts';
 import type { Admission } from '../decide.ts';
+import { reasonPhrase } from '../http1/reason-phrases.ts';
 import type { Route } from '../policy/policy.ts';
 import type { Refusal } from '../refuse.ts';
 import { CRLF } from './framing.ts';
@@ -69,7 +69,7 @@ export function refusalText(
   more = '',
 ): string {
   const { status, fields, body } = refusal;
-  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}${CRLF}`;
+  let text = `HTTP/1.1 ${status} ${reasonPhrase(status)}${CRLF}`;
   for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}${CRLF}`;
   text += `${more}Date: ${new Date().toUTCString()}${CRLF}Content-Length: ${body.length}${CRLF}`;
   if (!mayReuse) text += `Connection: close${CRLF}`;
