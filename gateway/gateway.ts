@@ -25,6 +25,8 @@ export interface GatewayOptions {
   readonly readsInPlace?: boolean;
   /** Finds the addresses of names of nodes, where there are no workers; the system's own way unless told otherwise. */
   readonly lookup?: Lookup;
+  /** Called when all is read and nobody is served yet: what the start left may be given back. */
+  readonly tidy?: () => void;
 }
 
 /** A running gateway, or the faults that kept it from starting: at the start any fault does. */
@@ -43,7 +45,7 @@ export async function startGateway(options: GatewayOptions): Promise<StartOutcom
   if (follower === undefined) return { faults };
   try {
     const gateway = await buildGateway(options, follower, metrics);
-    await gateway.start();
+    await gateway.start(options.tidy);
     return { gateway, faults };
   } catch (error) {
     follower.close();
@@ -177,8 +179,9 @@ export class Gateway {
   }
 
   /** Opens the listeners. Rejects, and nothing runs, when an address cannot be had. */
-  async start(): Promise<void> {
+  async start(tidy?: () => void): Promise<void> {
     await Promise.all([this.#follower.readCertificates(), this.#control.followLimits()]);
+    tidy?.();
     try {
       this.#addresses = await this.#planes.listen();
       // The workers may have been given up meanwhile.

@@ -42,5 +42,6 @@ export const serve: Command = {
 async function start(policyFolder: string, version: string): Promise<StartOutcome> {
   const { startGateway } = await import('../gateway.ts');
   const { createLog } = await import('../observe/log.ts');
-  return startGateway({ policyFolder, version, log: createLog('info') });
+  const { tidyHeap } = await import('../tidy-heap.ts');
+  return startGateway({ policyFolder, version, log: createLog('info'), tidy: tidyHeap });
 }

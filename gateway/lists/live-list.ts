@@ -95,7 +95,7 @@ export class LiveList<Contents extends LiveContents>
   #contents: Contents | undefined;
   #faults: readonly PolicyFault[] = [];
   #waiting: Work | undefined;
-  /** What the contents were built of; what the source said since may have faults. */
+  /** What the contents were built of, where they have to be built again; what the source said since may have faults. */
   #good: Snapshot | undefined;
   #building: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -173,7 +173,7 @@ export class LiveList<Contents extends LiveContents>
         this.#take(undefined, read);
         continue;
       }
-      this.#good = snapshot;
+      this.#good = read.nextEndMs === undefined ? undefined : snapshot;
       // That an entry has ended mends nothing of what is wrong with the source.
       this.#take(read, again ? this.#faults : []);
     }

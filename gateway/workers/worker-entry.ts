@@ -1,5 +1,6 @@
 /** Where the process of a worker begins: what it is told comes from its primary, and without one it ends. */
 
+import { tidyHeap } from '../tidy-heap.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { runWorker } from './worker.ts';
 
@@ -15,4 +16,5 @@ runWorker(
     onMessage: (hear) => void process.on('message', (message: ToWorker) => hear(message)),
   },
   () => process.exit(0),
+  tidyHeap,
 );

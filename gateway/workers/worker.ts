@@ -13,13 +13,13 @@ import { WorkerLimits } from './worker-limits.ts';
 /** How often its numbers are sent unasked, and what the primary does not answer is given up. */
 const TURN_MS = 1000;
 
-/** Runs until told to end; `exit` ends the process. */
-export function runWorker(channel: WorkerEnd, exit: () => void): void {
+/** Runs until told to end; `exit` ends the process, `tidy` is called before it takes connections. */
+export function runWorker(channel: WorkerEnd, exit: () => void, tidy?: () => void): void {
   let worker: Worker | undefined;
   channel.onMessage((message) => {
     if (message.kind === 'start') {
       worker = new Worker(channel, message.settings, exit);
-      worker.start().catch((error: unknown) => channel.send({ kind: 'failed', reason: reasonOf(error) }));
+      worker.start(tidy).catch((error: unknown) => channel.send({ kind: 'failed', reason: reasonOf(error) }));
     } else if (worker !== undefined) worker.onMessage(message);
     else if (message.kind === 'drain' || message.kind === 'stop') exit();
   });
@@ -61,7 +61,7 @@ class Worker {
   }
 
   /** Resolves when it takes connections. Rejects when it cannot. */
-  async start(): Promise<void> {
+  async start(tidy?: () => void): Promise<void> {
     const { processes, readsInPlace, drained, addresses: at, reusePort } = this.#settings;
     const policy = await this.#sources.started;
     const plane = new DataPlane({
@@ -75,6 +75,7 @@ class Worker {
       processes,
     });
     for (const { upstream, node } of drained) plane.setDrained(upstream, node, true);
+    tidy?.();
     const addresses = await plane.listen({ at, reusePort });
     this.#plane = plane;
     this.#channel.send({ kind: 'up', addresses });
