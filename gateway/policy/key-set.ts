@@ -1,6 +1,8 @@
 /** The public keys of a token issuer, from a file or from its JWKS address, and the signatures they verify. */
 
-import { type CompactVerifyGetKey, compactVerify, createLocalJWKSet, errors } from 'jose';
+import { JWKSNoMatchingKey } from 'jose/errors';
+import { createLocalJWKSet } from 'jose/jwks/local';
+import { type CompactVerifyGetKey, compactVerify } from 'jose/jws/compact/verify';
 import { fileFault } from '../core/fault.ts';
 import type { ListPart, ListReader, LiveContents } from '../lists/live-list.ts';
 import { readJwks } from './jwks.ts';
@@ -268,7 +270,7 @@ export async function verifyWith(
     await compactVerify(jws, find, { algorithms: offered });
     return { kind: 'verified', version };
   } catch (error) {
-    const unknownKey = error instanceof errors.JWKSNoMatchingKey;
+    const unknownKey = error instanceof JWKSNoMatchingKey;
     return { kind: 'refused', unknownKey, cause: describe(error) };
   }
 }
