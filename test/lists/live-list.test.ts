@@ -7,6 +7,7 @@ import {
   type LiveContents,
   LiveList,
 } from '../../gateway/lists/live-list.ts';
+import { tidyHeap } from '../../gateway/tidy-heap.ts';
 import { follow } from './following.ts';
 
 interface Said extends LiveContents {
@@ -92,3 +93,33 @@ for (const [what, silence] of silences) {
     t.equal(changes(), before + 1, 'built once, and not again and again');
   });
 }
+
+t.test('what a list was built of is kept where an entry of it ends, and nowhere else', async (t) => {
+  for (const ends of [false, true]) {
+    let listener: FeedListener | undefined;
+    const feed: Feed = {
+      place: 'x',
+      start: async (given) => {
+        listener = given;
+      },
+      stop: () => undefined,
+    };
+    const contents = { text: '', ...(ends && { nextEndMs: Date.now() + 60_000 }) };
+    const read = function* (): Generator<undefined, Said> {
+      yield;
+      return contents;
+    };
+    const list = new LiveList(feed, { reader: { text: read, keyed: read } });
+    const said = (): WeakRef<object> => {
+      const entries = new Map([['a', '1']]);
+      listener?.onSnapshot({ kind: 'keyed', entries });
+      return new WeakRef(entries);
+    };
+    const entries = said();
+    await list.settled();
+    await new Promise((resolve) => setImmediate(resolve));
+    tidyHeap();
+    t.equal(entries.deref() !== undefined, ends);
+    list.close();
+  }
+});
