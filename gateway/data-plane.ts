@@ -21,7 +21,7 @@ import type { NodeState } from './observe/gauge-states.ts';
 import type { Log } from './observe/log.ts';
 import { LoopDelay } from './observe/loop-delay.ts';
 import type { Metrics } from './observe/metrics.ts';
-import type { GatewayLimits, HostPort } from './policy/gateway-settings.ts';
+import type { GatewayLimits, GatewaySettings, HostPort } from './policy/gateway-settings.ts';
 import { type Policy, upstreamsOf } from './policy/policy.ts';
 import { type Lookup, systemLookup } from './relay/node-resolver.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
@@ -99,6 +99,7 @@ export class DataPlane {
   readonly #callers = new Set<CallerConnection>();
   readonly #room: Room;
   readonly #exchanges: ExchangeContext;
+  #lent: { readonly gateway: GatewaySettings; readonly context: CallerContext } | undefined;
   #draining = false;
   #stopped = false;
   #drained: Promise<void> | undefined;
@@ -236,9 +237,15 @@ export class DataPlane {
     return new Map(listeners);
   }
 
+  /** The same for all connections that were accepted under the same settings. */
   #callerContext(): CallerContext {
-    const { sources, memory } = this.#options;
-    const { limits, timeouts } = sources.policy().gateway;
+    const { gateway } = this.#options.sources.policy();
+    if (this.#lent?.gateway !== gateway) this.#lent = { gateway, context: this.#contextUnder(gateway) };
+    return this.#lent.context;
+  }
+
+  #contextUnder({ limits, timeouts }: GatewaySettings): CallerContext {
+    const { memory } = this.#options;
     return {
       llhttp: this.#llhttp,
       deadlines: this.#deadlines,

@@ -13,7 +13,7 @@ import type { HandshakeSlots } from './handshake-slots.ts';
 import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
-import { Standing, type StandingSource } from './standing.ts';
+import { holderOf, Standing, type StandingSource } from './standing.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
 
 /** How an arrival ended: the label of the handshake metric. */
@@ -79,7 +79,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     this.#peer = peer;
     this.#context = context;
     context.deadlines.arm(this, context.policy().gateway.timeouts.handshakeMs);
-    socket.once('close', () => this.#onClose());
+    socket.on('close', this.#onClose);
     const { proxyProtocol, trustedProxies } = listenerOf(context.policy(), context.listener);
     const isProxy = proxyProtocol !== 'off' && trustedProxies.contains(peer);
     this.#awaitsProxyHeader = isProxy;
@@ -94,7 +94,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
 
   onSecure(socket: TLSSocket, shown: X509Certificate | undefined): void {
     // 'close' follows every error, and tells all there is to do about it.
-    socket.on('error', () => undefined);
+    socket.on('error', ignore);
     const named = this.#named;
     if (this.#settled || named === undefined) {
       socket.destroy();
@@ -108,7 +108,9 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     }
     const facts = this.#factsOf(socket, certificate);
     this.#settle({ outcome: 'accepted', facts });
-    const standing = new Standing(this.#context, this.#context.policy(), named, facts, shown);
+    this.#socket.off('close', this.#onClose);
+    const holder = holderOf(socket, shown, certificate);
+    const standing = new Standing(this.#context, this.#context.policy(), named, facts, holder);
     this.#context.onSecured(socket, this.#socket, standing);
   }
 
@@ -227,10 +229,10 @@ export class Arrival extends Expiring implements HandshakeWatcher {
   }
 
   /** A connection that closes without a byte is a probe of the port, not a handshake. */
-  #onClose(): void {
+  readonly #onClose = (): void => {
     if (this.#receivedBytes > 0) this.#settle({ outcome: 'failed', reason: 'the connection closed' });
     this.#context.deadlines.disarm(this);
-  }
+  };
 
   #settle(ending: Pick<ArrivalReport, 'outcome' | 'reason' | 'facts'>): void {
     if (this.#settled) return;
@@ -281,6 +283,8 @@ function certificateFacts(
   if (reason !== undefined) return { status: 'refused', reason };
   return lookedUp(facts, identity.clients?.listsDueMs(certificate, tenant.revocation));
 }
+
+function ignore(): void {}
 
 function describe(error: unknown): string {
   return `the server name cannot be served: ${error instanceof Error ? error.message : String(error)}`;

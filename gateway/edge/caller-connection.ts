@@ -68,7 +68,7 @@ export class CallerConnection extends Expiring implements InputListener {
     socket.on('end', () => this.#onEnd());
     socket.on('close', () => this.#onClose());
     // 'close' follows every error, and tells all there is to do about it.
-    socket.on('error', () => undefined);
+    socket.on('error', ignore);
   }
 
   /** The body of the running call was read to its end. */
@@ -295,3 +295,5 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context.onClosed(this);
   }
 }
+
+function ignore(): void {}

@@ -77,7 +77,8 @@ class TlsListener implements Listener {
   readonly #options: ListenerOptions;
   readonly #server: Server;
   readonly #limits = new ConnectionLimits();
-  readonly #sockets = new Set<Socket>();
+  /** With the address whose place each has taken. */
+  readonly #sockets = new Map<Socket, Address | undefined>();
   readonly #arrivals: ArrivalContext;
   #accepted = 0;
 
@@ -130,7 +131,7 @@ class TlsListener implements Listener {
 
   destroyAll(): void {
     this.#close();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
   }
 
   /** At once; waiting for 'close' would wait for the last connection. */
@@ -140,7 +141,7 @@ class TlsListener implements Listener {
 
   #onSocket(socket: Socket): void {
     this.#accepted += 1;
-    socket.on('error', () => undefined);
+    socket.on('error', ignore);
     const peer = peerOf(socket);
     // A caller that is gone already has no address.
     if (peer === undefined) {
@@ -155,19 +156,24 @@ class TlsListener implements Listener {
       return;
     }
     metrics.connectionOpened(name);
-    this.#sockets.add(socket);
-    socket.once('close', () => {
-      this.#sockets.delete(socket);
-      this.#limits.release();
-      metrics.connectionClosed(name);
-    });
+    this.#sockets.set(socket, undefined);
+    socket.on('close', () => this.#onClose(socket));
     new Arrival(socket, peer, this.#arrivals);
   }
 
-  /** The place is given back when the connection closes. */
+  #onClose(socket: Socket): void {
+    const address = this.#sockets.get(socket);
+    this.#sockets.delete(socket);
+    this.#limits.release();
+    if (address !== undefined) this.#limits.letGo(address);
+    this.#options.metrics.connectionClosed(this.#options.name);
+  }
+
+  /** The place is given back when the connection closes; one that has closed already takes none. */
   #claimPlace(socket: Socket, address: Address): boolean {
+    if (!this.#sockets.has(socket)) return true;
     const claimed = this.#limits.hold(address, this.#options.limits());
-    if (claimed) socket.once('close', () => this.#limits.letGo(address));
+    if (claimed) this.#sockets.set(socket, address);
     return claimed;
   }
 
@@ -193,6 +199,8 @@ class TlsListener implements Listener {
     this.#options.onFault?.({ listener: this.#options.name, ...fault });
   }
 }
+
+function ignore(): void {}
 
 /** The peer's address without the zone a link-local one comes with. */
 function peerOf(socket: Socket): Address | undefined {

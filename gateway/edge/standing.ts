@@ -14,30 +14,48 @@ export interface StandingSource {
   readonly identities: () => number;
 }
 
+/** Who has the certificate, its issuers linked as far as the caller sent them; nobody once the connection is gone. */
+export interface CertificateHolder {
+  getPeerX509Certificate(): X509Certificate | undefined;
+}
+
+/**
+ * A certificate that came with issuers is kept, for Node loses them for whoever looks later (see tls-context.ts); any
+ * other is had from the socket again, and not held for every connection.
+ */
+export function holderOf(
+  socket: CertificateHolder,
+  certificate: X509Certificate | undefined,
+  facts: CertificateFacts,
+): CertificateHolder {
+  const hasIssuers = facts.status === 'verified' && facts.chain.length > 0;
+  return hasIssuers ? { getPeerX509Certificate: () => certificate } : socket;
+}
+
 /** The facts of one connection, judged again when policy or certificates are others than they were judged by. */
 export class Standing {
   /** As of the last look. */
   facts: ConnectionFacts;
   readonly #source: StandingSource;
-  readonly #certificate: X509Certificate | undefined;
+  readonly #holder: CertificateHolder;
   /** As the handshake found it: what is refused today may hold again tomorrow. */
   readonly #first: CertificateFacts;
   readonly #firstDigest: string;
   #policy: Policy;
   #identities: number;
 
-  /** `certificate` is the one behind `facts.certificate`, its issuers linked as far as the caller sent them. */
+  /** `holder` has the certificate behind `facts.certificate`. */
   constructor(
     source: StandingSource,
     policy: Policy,
     named: NamedContext,
     facts: ConnectionFacts,
-    certificate: X509Certificate | undefined,
+    holder: CertificateHolder,
   ) {
     this.#source = source;
     this.#policy = policy;
     this.#identities = source.identities();
-    this.#certificate = certificate;
+    this.#holder = holder;
     this.#first = facts.certificate;
     this.#firstDigest = named.identity.digest;
     this.facts = facts;
@@ -66,7 +84,7 @@ export class Standing {
 
   #judge({ identity, tenant }: NamedContext): void {
     const { clients, digest } = identity;
-    const certificate = this.#certificate;
+    const certificate = this.#holder.getPeerX509Certificate();
     const first = this.#first;
     if (certificate === undefined || clients === undefined || first.status !== 'verified') return;
     const nowMs = Date.now();

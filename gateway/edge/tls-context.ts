@@ -25,6 +25,13 @@ export interface HandshakeWatcher {
   onHandshakeFailed(error: Error): void;
 }
 
+/** A handshake under way, and what ends its being known when the connection closes first. */
+interface Running {
+  readonly watcher: HandshakeWatcher;
+  readonly transport: Socket;
+  readonly onClose: () => void;
+}
+
 /** Authenticated ciphers with ephemeral keys only; the order of OpenSSL. */
 const CIPHERS = [
   'TLS_AES_256_GCM_SHA384',
@@ -48,7 +55,7 @@ export class TlsContext {
   readonly #ticketKeys: (period: number) => Buffer;
   #period: number;
   /** Handshakes by the two ends of their connection: the server names its sockets by nothing else. */
-  readonly #running = new Map<string, HandshakeWatcher>();
+  readonly #running = new Map<string, Running>();
   readonly #firstSeen: FirstSeen = new WeakMap();
 
   /**
@@ -69,10 +76,11 @@ export class TlsContext {
   begin(socket: Socket, watcher: HandshakeWatcher): void {
     const ends = endsOf(socket);
     this.#renewTicketKeys();
-    this.#running.set(ends, watcher);
-    socket.once('close', () => {
-      if (this.#running.get(ends) === watcher) this.#running.delete(ends);
-    });
+    const onClose = (): void => {
+      if (this.#running.get(ends)?.watcher === watcher) this.#running.delete(ends);
+    };
+    this.#running.set(ends, { watcher, transport: socket, onClose });
+    socket.on('close', onClose);
     this.#server.emit('connection', socket);
   }
 
@@ -85,8 +93,10 @@ export class TlsContext {
 
   #onSecure(socket: TLSSocket): void {
     const watcher = this.#take(socket);
+    const certificate = this.#firstSeen.get(socket) ?? socket.getPeerX509Certificate();
+    this.#firstSeen.delete(socket);
     if (watcher === undefined) socket.destroy();
-    else watcher.onSecure(socket, this.#firstSeen.get(socket) ?? socket.getPeerX509Certificate());
+    else watcher.onSecure(socket, certificate);
   }
 
   #onClientError(error: Error, socket: TLSSocket): void {
@@ -98,9 +108,11 @@ export class TlsContext {
   /** A peer that is gone already has no address any more; the close of its connection tells the watcher's owner. */
   #take(socket: TLSSocket): HandshakeWatcher | undefined {
     const ends = endsOf(socket);
-    const watcher = this.#running.get(ends);
+    const running = this.#running.get(ends);
+    if (running === undefined) return undefined;
     this.#running.delete(ends);
-    return watcher;
+    running.transport.off('close', running.onClose);
+    return running.watcher;
   }
 }
 
