@@ -21,14 +21,14 @@ export class CallerOutput {
    */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     if (bytes.length >= LARGE_BYTES) return this.#writeAlone(bytes, onWritten);
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
-    }
     if (typeof bytes === 'string') {
       this.#text += bytes;
       if (this.#text.length >= LARGE_BYTES) this.#writeText();
       return !this.#socket.writableNeedDrain;
+    }
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
     }
     this.#writeText();
     return this.#socket.write(bytes, onWritten);
@@ -42,8 +42,8 @@ export class CallerOutput {
 
   /** Whoever writes says when nothing more comes for now: a timer for each write would cost more than the write. */
   flush(): void {
-    if (!this.#corked) return;
     this.#writeText();
+    if (!this.#corked) return;
     this.#corked = false;
     this.#socket.uncork();
   }

@@ -10,7 +10,7 @@ import type { Route } from '../policy/policy.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import type { NodeFault, ResponseListener } from '../relay/response-listener.ts';
 import { Forwarded } from './forwarded.ts';
-import { CRLF, chunkedEnd, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
+import { CRLF, chunkedEnd, chunkStart, SMALL_BYTES, smallChunk } from './framing.ts';
 import { switchText, trailerLine } from './heads.ts';
 import type { TakingPace } from './pace.ts';
 
@@ -98,10 +98,10 @@ export class Download implements ResponseListener {
     if (this.#stopped) return;
     this.bytes += bytes.length;
     const isChunk = this.#framing.kind === 'chunked';
-    const isText = isChunk && bytes.length < SMALL_CHUNK_BYTES;
+    const isText = bytes.length < SMALL_BYTES;
     this.forwarded.count(bytes.length, isText);
     let flows: boolean;
-    if (isText) flows = this.#caller.write(smallChunk(bytes));
+    if (isText) flows = this.#caller.write(isChunk ? smallChunk(bytes) : bytes.toString('latin1'));
     else if (isChunk) flows = this.#writeChunk(bytes);
     else flows = this.#caller.write(bytes, this.#node.hold());
     this.#watcher.onProgress();

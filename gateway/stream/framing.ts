@@ -12,8 +12,8 @@ export function chunkStart(lengthBytes: number): string {
   return `${lengthBytes.toString(16)}\r\n`;
 }
 
-/** A smaller chunk goes on as text, with others of its kind in one write: three writes each would cost many times its bytes. */
-export const SMALL_CHUNK_BYTES = 512;
+/** A smaller piece goes on as text, in one write with what is before and behind it: a write of its own would cost many times its bytes. */
+export const SMALL_BYTES = 512;
 
 /** A whole small chunk as Latin-1. */
 export function smallChunk(bytes: Buffer): string {

@@ -10,7 +10,7 @@ import { createPatchCheck, type PatchCheck } from '../patch/check.ts';
 import type { PatchFault } from '../patch/fault.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import { Forwarded } from './forwarded.ts';
-import { CRLF, chunkedEnd, chunkStart, SMALL_CHUNK_BYTES, smallChunk } from './framing.ts';
+import { CRLF, chunkedEnd, chunkStart, SMALL_BYTES, smallChunk } from './framing.ts';
 import type { SendingPace } from './pace.ts';
 
 /** Hears how the upload fares; after a refusal or a loss nothing more is reported. */
@@ -150,7 +150,7 @@ export class Upload implements BodySink {
   readonly #forward = (bytes: Buffer): void => {
     if (this.#stopped || bytes.length === 0) return;
     const isChunk = this.#rules.framing.kind === 'chunked';
-    const isText = isChunk && bytes.length < SMALL_CHUNK_BYTES;
+    const isText = isChunk && bytes.length < SMALL_BYTES;
     this.forwarded.count(bytes.length, isText || this.#isCopy || bytes.buffer !== this.#memory);
     let flows: boolean;
     if (isText) flows = this.#node.write(smallChunk(bytes));

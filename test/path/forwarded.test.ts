@@ -36,8 +36,11 @@ for (const { how, readsInPlace } of readPaths) {
     async (t) => {
       const node = await rawNode(t, (socket, text) => {
         if (text.endsWith('0\r\n\r\n') || text.endsWith('!')) socket.write(ANSWERED);
-        if (text.includes('GET /open/down'))
+        const asked = text.slice(text.lastIndexOf('GET '));
+        if (asked.startsWith('GET /open/down'))
           socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n${cut}`);
+        if (asked.startsWith('GET /open/little'))
+          socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello');
       });
       const stage = await setStage(t, { readsInPlace, nodes: [node.address] });
       const socket = await stage.connect();
@@ -74,6 +77,11 @@ for (const { how, readsInPlace } of readPaths) {
         text.endsWith(cut),
       );
       await adds({ passed: 40_000, copied: 0 }, 'a download');
+
+      await exchange(socket, `GET /open/little HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, (text) =>
+        text.endsWith('hello'),
+      );
+      await adds({ passed: 0, copied: 5 }, 'a small answer, which leaves with its head');
 
       await exchange(socket, `GET /nowhere HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, (text) =>
         text.endsWith('}\n'),
