@@ -80,7 +80,9 @@ export class NodeBreaker {
 
   succeeded(request: object): void {
     const circuit = this.#counting(request);
-    if (circuit !== undefined) void circuit.fire(true);
+    if (circuit === undefined) return;
+    if (circuit.closed) count(circuit);
+    else void circuit.fire(true);
   }
 
   failed(request: object): void {
@@ -134,6 +136,15 @@ export class NodeBreaker {
     });
     return circuit;
   }
+}
+
+/**
+ * While it is closed a success only adds to two counts: told by the events they listen to, since `fire` would come to the
+ * same by three promises and five closures, for every request there is.
+ */
+function count(circuit: CircuitBreaker<[boolean], void>): void {
+  circuit.emit('fire');
+  circuit.emit('success');
 }
 
 /** A failure is thrown: opossum then counts it, and opens, before `fire` returns. */
