@@ -1,7 +1,7 @@
 /** Judges a node's response head: framing that can be argued with is a failed node, not a response. */
 
 import type { Framing } from '../core/facts.ts';
-import { fieldValues, listMembers } from '../core/headers.ts';
+import { downstreamFields, fieldValues, listMembers } from '../core/headers.ts';
 import { contentLength, unsafeField } from './fields.ts';
 import type { RawHead } from './head-reader.ts';
 
@@ -9,6 +9,8 @@ import type { RawHead } from './head-reader.ts';
 export interface ResponseHead {
   readonly status: number;
   readonly fields: readonly string[];
+  /** Those of them that go on to the caller, as lines: the same head comes again and again, and they with it. */
+  readonly keptLines: string;
   readonly framing: Framing;
   /** `Content-Length` as sent, which a response to HEAD has although no body follows. */
   readonly declaredLength?: number;
@@ -30,7 +32,14 @@ export function readResponse(raw: RawHead, method: string): ResponseHead | strin
   if (length !== undefined && bytes === undefined) return 'Content-Length is not a plain number';
   const framing = readFraming(raw, method, codings[0], bytes);
   if (typeof framing === 'string') return framing;
-  const head = { status: raw.status, fields: raw.fields, framing, keepAlive: staysOpen(raw, framing) };
+  const options = listMembers(raw.fields, 'connection');
+  const head = {
+    status: raw.status,
+    fields: raw.fields,
+    keptLines: downstreamFields(raw.fields, options),
+    framing,
+    keepAlive: staysOpen(raw, framing, options),
+  };
   return bytes === undefined ? head : { ...head, declaredLength: bytes };
 }
 
@@ -54,9 +63,8 @@ function readFraming(
   return bytes === 0 ? { kind: 'none' } : { kind: 'length', length: bytes };
 }
 
-function staysOpen(raw: RawHead, framing: Framing): boolean {
+function staysOpen(raw: RawHead, framing: Framing, options: readonly string[]): boolean {
   if (framing.kind === 'close') return false;
-  const options = listMembers(raw.fields, 'connection');
   if (options.includes('close')) return false;
   return raw.minor === 1 || options.includes('keep-alive');
 }

@@ -1,7 +1,6 @@
 /** The way of a response: from the node to the caller, framed anew. */
 
 import type { Framing, RequestHead } from '../core/facts.ts';
-import { downstreamFields, listMembers } from '../core/headers.ts';
 import { trailerLines } from '../core/trailers.ts';
 import type { CallerConnection } from '../edge/caller-connection.ts';
 import { reasonPhrase } from '../http1/reason-phrases.ts';
@@ -91,7 +90,7 @@ export class Download implements ResponseListener {
     this.#framing = { kind: 'close' };
     this.begun = true;
     this.status = head.status;
-    this.#caller.write(switchText(head.fields, upgrade.protocol, this.#quotaLines));
+    this.#caller.write(switchText(head.keptLines, upgrade.protocol, this.#quotaLines));
   }
 
   onBody(bytes: Buffer): void {
@@ -159,10 +158,9 @@ export class Download implements ResponseListener {
     const framing = this.#framing;
     const asked = this.#route.stream?.trailers;
     const start = `HTTP/1.1 ${head.status} ${reasonPhrase(head.status)}${CRLF}`;
-    const fields = downstreamFields(head.fields, listMembers(head.fields, 'connection'));
     const trailer = framing.kind === 'chunked' && asked !== undefined ? trailerLine(head.fields, asked) : '';
     const ends = framingLine(head, framing, this.#request) + connectionLine(this.#request, this.#mayReuse);
-    return start + fields + this.#quotaLines + trailer + ends + CRLF;
+    return start + head.keptLines + this.#quotaLines + trailer + ends + CRLF;
   }
 
   #writeChunk(bytes: Buffer): boolean {

@@ -1,7 +1,7 @@
 /** The heads the gateway writes itself: the request to the node and its own answers. */
 
 import type { Framing, RequestHead } from '../core/facts.ts';
-import { downstreamFields, fieldValues, listMembers, upstreamFields } from '../core/headers.ts';
+import { fieldValues, listMembers, upstreamFields } from '../core/headers.ts';
 import type { Admission } from '../decide.ts';
 import { reasonPhrase } from '../http1/reason-phrases.ts';
 import type { Route } from '../policy/policy.ts';
@@ -56,9 +56,8 @@ export function trailerLine(fields: readonly string[], asked: ReadonlySet<string
 }
 
 /** The head that tells a caller its connection is a tunnel now. `more` are further field lines, CRLF behind each. */
-export function switchText(fields: readonly string[], protocol: string, more: string): string {
-  const kept = downstreamFields(fields, listMembers(fields, 'connection'));
-  return `HTTP/1.1 101 Switching Protocols${CRLF}${kept}${more}Connection: Upgrade${CRLF}Upgrade: ${protocol}${CRLF}${CRLF}`;
+export function switchText(keptLines: string, protocol: string, more: string): string {
+  return `HTTP/1.1 101 Switching Protocols${CRLF}${keptLines}${more}Connection: Upgrade${CRLF}Upgrade: ${protocol}${CRLF}${CRLF}`;
 }
 
 /** The whole answer of a refusal; the body is left out for HEAD. `more` are further field lines, CRLF behind each. */
