@@ -16,6 +16,8 @@ export interface Load {
   /** The ratios to reach (PERFORMANCE §6), by rival. */
   readonly goals: Readonly<Partial<Record<RivalName, number>>>;
   run(yard: Yard, side: Side): Promise<number>;
+  /** Before the first round, on each side: what it does by then it has done often enough. */
+  warmUp?(yard: Yard, side: Side): Promise<void>;
 }
 
 /** Nanoseconds of CPU. */

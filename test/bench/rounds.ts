@@ -27,16 +27,18 @@ export async function runLoad(
   rounds: number,
 ): Promise<LoadResult> {
   const rivals = running.filter(({ name }) => load.rivals.includes(name));
+  const sides = [yard.patchgate, ...rivals];
+  for (const side of sides) await load.warmUp?.(yard, side);
   const found: (readonly (readonly number[])[])[] = [];
-  for (let left = rounds; left > 0; left--) found.push(await round(yard, load, [yard.patchgate, ...rivals]));
-  const means = found.map((sides) => sides.map(([a = 0, b = 0]) => (a + b) / 2));
+  for (let left = rounds; left > 0; left--) found.push(await round(yard, load, sides));
+  const means = found.map((each) => each.map(([a = 0, b = 0]) => (a + b) / 2));
   const own = means.map(([value = 0]) => value);
   return {
     name: load.name,
     unit: load.unit,
     patchgate: rounded(median(own)),
     rivals: rivals.map(({ name }, index) => {
-      const values = means.map((sides) => sides[index + 1] ?? Number.NaN);
+      const values = means.map((each) => each[index + 1] ?? Number.NaN);
       const goal = load.goals[name];
       return {
         name,
@@ -45,7 +47,7 @@ export async function runLoad(
         ...(goal !== undefined && { goal: rounded(goal) }),
       };
     }),
-    noise: spreadOf(found.flatMap((sides) => sides.map(([a = 0, b = 0]) => a / b))),
+    noise: spreadOf(found.flatMap((each) => each.map(([a = 0, b = 0]) => a / b))),
   };
 }
 
