@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer } from '../../gateway/demo/token.ts';
+import { newFolder } from '../new-folder.ts';
 import { gatewayYaml, type StageOptions, sleep, tenantYaml, writeCertificates } from '../path/stage.ts';
 
 export const cli = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url));
@@ -53,7 +54,7 @@ export async function writePolicy(
   gateway = '',
   more: Pick<StageOptions, 'routes' | 'upstream'> = {},
 ) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const servers = await createAuthority('servers');
   const clients = await createAuthority('clients');
   const worker = await clients.issueClient({ commonName: 'worker' });

@@ -7,8 +7,9 @@ import { AccessKeeper } from '../../gateway/certificates/access-keeper.ts';
 import { formatFault } from '../../gateway/core/fault.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import type { ServerAccess } from '../../gateway/lists/server-access.ts';
+import { newFolder } from '../new-folder.ts';
 import { type EtcdClient, etcdFor } from './etcd-client.ts';
-import { freePort, newFolder, type RunningServer, startRedis } from './servers.ts';
+import { freePort, type RunningServer, startRedis } from './servers.ts';
 
 /** The only name in the certificate of the servers, beside no address. */
 export const NAME = 'servers.internal';

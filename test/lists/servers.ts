@@ -2,11 +2,9 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Test } from 'tap';
+import { newFolder } from '../new-folder.ts';
 
 /** Why tests that need the program are left out here; false where it is, or where nothing may be left out. */
 export function skipWithout(
@@ -61,13 +59,6 @@ export async function startRedis(t: Test, options: readonly string[] = []): Prom
     'KA',
     ...options,
   ]);
-}
-
-/** A folder that goes with the test. */
-export async function newFolder(t: Test): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'patchgate-server-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }));
-  return folder;
 }
 
 /** `output` is called with what it prints. Ends with the test. */

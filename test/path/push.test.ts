@@ -9,6 +9,7 @@ import { type PushOptions, pushPatch } from '../../gateway/push/push.ts';
 import { TransferError } from '../../gateway/push/transfer-error.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { exchange, HOST, readPaths, setStage, sleep } from './stage.ts';
 
 const ROUTES = `  - name: push
@@ -29,7 +30,7 @@ function tensors(seed: number) {
 
 for (const { how, readsInPlace } of readPaths) {
   t.test(`a patch is pushed, applied, and refused where it may not be (${how})`, async (t) => {
-    const folder = t.testdir({});
+    const folder = await newFolder(t);
     const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
     await writeSafetensors(base, tensors(1));
     await writeSafetensors(target, tensors(2));
@@ -85,7 +86,7 @@ async function refusalOf(options: PushOptions): Promise<TransferError> {
 
 for (const { how, readsInPlace } of readPaths) {
   t.test(`a patch that is cut or changed on its way leaves the node with its version (${how})`, async (t) => {
-    const folder = t.testdir({});
+    const folder = await newFolder(t);
     const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
     await writeSafetensors(base, tensors(1));
     await writeSafetensors(target, tensors(2));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { frameStarts, plans, uploadPath, wholeFrames } from '../sync-node/set-node.ts';
 import { Training } from '../sync-node/training.ts';
 import { type Stage, setStage } from './stage.ts';
@@ -29,7 +30,7 @@ interface CutUpload extends Upload {
 
 /** Two nodes with the same models, and a patch for each model. */
 async function setNodes(t: Test) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const training = await Training.begin(folder, 78, plans);
   const weights = await training.train();
   const models = Array.from({ length: STREAMS }, (_, k) => `model_${k}`);

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { cutLine } from '../push/cutting-line.ts';
 import { frameStarts, gathered, plans, prologueAt, uploadPath, wholeFrames } from '../sync-node/set-node.ts';
 import { type MadePatch, MODEL, Training } from '../sync-node/training.ts';
@@ -14,7 +15,7 @@ import { offsetAt, type Request, ROUTES, restOf, send, sendUntil } from './uploa
 
 /** A node with a model at version 0 behind a gateway, and the patch to version 1. */
 async function setNode(t: Test) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const training = await Training.begin(folder, 75, plans);
   const root = join(folder, 'models');
   await createModel(root, MODEL, training.pathOf(0));
@@ -64,7 +65,7 @@ t.test('cut at any frame, an upload goes on through a gateway that was not there
 });
 
 t.test('a push whose line through the gateway breaks goes on by itself', async (t) => {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const training = await Training.begin(folder, 76, [
     ['a', 'F32', [100_000]],
     ['b', 'F32', [100_000]],
@@ -168,7 +169,7 @@ const COUNTED = ROUTES.replace(
 );
 
 t.test('a share of a tensor is not passed in two halves: the upload begins anew', async (t) => {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const training = await Training.begin(folder, 77, [['a', 'I32', [2_000_000]]]);
   const root = join(folder, 'models');
   await createModel(root, MODEL, training.pathOf(0));

@@ -3,11 +3,12 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { pullModel } from '../../gateway/push/pull.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { put } from '../sync-node/asking.ts';
 import { setNode as setSmallNode } from '../sync-node/set-node.ts';
 import { MODEL, Training } from '../sync-node/training.ts';
@@ -19,8 +20,8 @@ async function setNode(t: Test) {
   for (let version = 0; version < 3; version++) {
     await put(set.url, await set.training.patch(version, await set.training.train()));
   }
-  const outPath = join(t.testdirName, 'pulled');
-  const left = async () => (await readdir(t.testdirName)).filter((name) => name.startsWith('pulled')).sort();
+  const outPath = join(set.folder, 'pulled');
+  const left = async () => (await readdir(set.folder)).filter((name) => name.startsWith('pulled')).sort();
   return { ...set, options: { to: set.url, modelId: MODEL, outPath, pauseMs: 1 }, outPath, left };
 }
 
@@ -85,7 +86,7 @@ t.test('a version that is not there, and a base that is not what is said, are to
 
 /** A node whose model is large enough to be cut at many places. */
 async function setLargeNode(t: Test) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const training = await Training.begin(folder, 66, [['w', 'F32', [300_000]]]);
   const root = join(folder, 'models');
   await createModel(root, MODEL, training.pathOf(0));
@@ -144,7 +145,7 @@ t.test('what came wrong is not put in place', async (t) => {
   const options = { to: node.url, modelId: MODEL, outPath, pauseMs: 1 };
   await t.rejects(pullModel(options), { message: /what came is not version 0: its digest is/ });
   t.same(
-    (await readdir(t.testdirName)).filter((name) => name.startsWith('pulled')),
+    (await readdir(dirname(outPath))).filter((name) => name.startsWith('pulled')),
     [],
   );
   t.match(await pullModel(options), { version: 0 }, 'and the next pull brings it anew');

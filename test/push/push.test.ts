@@ -11,6 +11,7 @@ import { type PushOptions, pushPatch } from '../../gateway/push/push.ts';
 import { TransferError } from '../../gateway/push/transfer-error.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { changeTensor, type RandomTensor, randomTensor } from '../patch/random-model.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
@@ -19,7 +20,7 @@ const parameters = 5100;
 
 /** A node that has the base, and the target beside it. */
 async function setNode(t: Test) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const random = new SeededRandom(80);
   const base = [randomTensor(random, ['w', 'F32', [5000]]), randomTensor(random, ['b', 'F16', [100]])];
   const target = base.map((tensor) => changeTensor(random, tensor, 'singles'));

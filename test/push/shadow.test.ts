@@ -1,6 +1,6 @@
 /** The shadow is what the receiver has: pushes are exact against it, or never further off than the threshold. */
 
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { valueFormats } from '../../gateway/patch/element.ts';
@@ -12,6 +12,7 @@ import { type PushOptions, planPush, pushPatch } from '../../gateway/push/push.t
 import { Shadow } from '../../gateway/push/shadow.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 import { cutLine } from './cutting-line.ts';
 
@@ -66,8 +67,7 @@ async function trainAgainst(
   steps: number,
   precision: { readonly threshold: number; readonly values?: ValueEncoding },
 ) {
-  const folder = await mkdtemp(join(t.testdirName, '..', 'shadow-'));
-  t.teardown(() => rm(folder, { recursive: true }));
+  const folder = await newFolder(t);
   const at = (name: string): string => join(folder, name);
   const weights = new Weights(95, 200);
   const shadow = new Shadow(at('shadow'));
@@ -136,7 +136,7 @@ t.test('values in fewer bits stay within their rounding, and do not drift', asyn
 
 /** A node at version 0, and a trainer with a shadow. */
 async function setTrainer(t: Test) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const at = (name: string): string => join(folder, name);
   const weights = new Weights(96, 3000);
   await weights.save(at('base'));

@@ -9,6 +9,7 @@ import { indexName, openModel } from '../../gateway/patch/shards.ts';
 import { type PushOptions, planPush, pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import { changeTensor, type RandomTensor, randomTensor } from '../patch/random-model.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 import { writeShards } from '../patch/sharded-model.ts';
@@ -26,7 +27,7 @@ const byLength = ({ data }: RandomTensor) => (data.length > 4000 ? 1 : 3);
 
 /** Three steps of a model, each in several files, divided otherwise from step to step, and a node that begins with `first`. */
 async function setNode(t: Test, first: 'one file' | 'several files') {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const at = (name: string): string => join(folder, name);
   const random = new SeededRandom(97);
   const steps: RandomTensor[][] = [plans.map((plan) => randomTensor(random, plan))];

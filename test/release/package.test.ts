@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { newFolder } from '../lists/servers.ts';
+import { newFolder } from '../new-folder.ts';
 import { billOfMaterials, install, pack, tryInstalled } from './package.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
+import { newFolder } from '../new-folder.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 import { ask, patchPath, put } from './asking.ts';
 import { patchHeaders, prologueAt } from './set-node.ts';
@@ -116,7 +117,7 @@ async function setLoop(root: string, folder: string): Promise<Loop> {
 }
 
 t.test('killed while patches arrive, a node keeps what it confirmed, and every version whole', async (t) => {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const [root, cache] = [join(folder, 'models'), join(folder, 'compiled')];
   const loop = await setLoop(root, folder);
   const random = new SeededRandom(71);

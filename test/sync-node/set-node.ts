@@ -8,6 +8,7 @@ import type { Test } from 'tap';
 import { weightPatchType } from '../../gateway/patch/layout.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { type SyncNodeOptions, startSyncNode } from '../../gateway/sync-node/sync-node.ts';
+import { newFolder } from '../new-folder.ts';
 import type { TensorPlan } from '../patch/random-model.ts';
 import { ask, begin, patchPath } from './asking.ts';
 import { type MadePatch, MODEL, Training } from './training.ts';
@@ -22,13 +23,13 @@ export const patchHeaders = { 'content-type': weightPatchType };
 
 /** A node with one model at version 0. */
 export async function setNode(t: Test, seed = 60, options: Partial<SyncNodeOptions> = {}) {
-  const folder = t.testdir({});
+  const folder = await newFolder(t);
   const training = await Training.begin(folder, seed, plans);
   const root = join(folder, 'models');
   await createModel(root, MODEL, training.pathOf(0));
   const node = await startSyncNode({ root, ...options });
   t.teardown(() => node.close());
-  return { root, training, node, url: node.url };
+  return { folder, root, training, node, url: node.url };
 }
 
 /** The version the node says the model is at. */

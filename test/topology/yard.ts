@@ -10,15 +10,8 @@ import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { ports, type Running, run, start } from '../commands/process.ts';
 import { readText } from '../deploy/deployed.ts';
-import {
-  freePort,
-  newFolder,
-  type RunningServer,
-  startEtcd,
-  startRedis,
-  startServer,
-  until,
-} from '../lists/servers.ts';
+import { freePort, type RunningServer, startEtcd, startRedis, startServer, until } from '../lists/servers.ts';
+import { newFolder } from '../new-folder.ts';
 
 export const tenants = ['tenant-a', 'tenant-b'] as const;
 export type Tenant = (typeof tenants)[number];
