@@ -1,7 +1,7 @@
 /** The limits of routes as the policy in force wants them counted: in this process alone, or in the Redis it names. */
 
 import { isDeepStrictEqual } from 'node:util';
-import { nameOf } from '../lists/redis-options.ts';
+import { nameOf } from '../lists/redis-name.ts';
 import type { FindAccess } from '../lists/server-access.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';

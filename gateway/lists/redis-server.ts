@@ -2,7 +2,8 @@
 
 import { Redis } from 'ioredis';
 import { backoffMs } from './backoff.ts';
-import { accessOptions, nameOf } from './redis-options.ts';
+import { nameOf } from './redis-name.ts';
+import { accessOptions } from './redis-options.ts';
 import { type Access, accessTo, type FindAccess, type ServerAccess } from './server-access.ts';
 
 const ANSWER_MS = 2000;

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { withoutCredentials } from '../core/credentials.ts';
-import { clientTls, tlsVersion } from './client-tls.ts';
+import { clientTls, tlsVersion } from './client-tls-file.ts';
 import { count, duration, hostPort, name, prefix, read, size } from './schema-types.ts';
 
 const HOUR_MS = 3_600_000;

@@ -2,7 +2,8 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ServerAccess } from '../lists/server-access.ts';
-import { type ClientTlsFile, clientTlsFaults, compileClientTls } from './client-tls.ts';
+import { clientTlsFaults, compileClientTls } from './client-tls.ts';
+import type { ClientTlsFile } from './client-tls-file.ts';
 import type { Places } from './places.ts';
 
 /** As written beside the address of the server. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { checkPath } from '../core/request-target.ts';
-import { clientTls } from './client-tls.ts';
+import { clientTls } from './client-tls-file.ts';
 import { count, duration, percent } from './schema-types.ts';
 
 const DAY_MS = 86_400_000;

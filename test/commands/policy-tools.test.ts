@@ -216,7 +216,10 @@ t.test(
     await client.srem('blocked', '127.0.0.0/8');
     t.match(await diff(), { status: 0, out: /^1 requests replayed, 0 decided otherwise\n$/, err: '' });
     await redis.kill();
-    t.match(await diff(), { status: 1, err: /^redis blocked:1:1: cannot be read/ });
+    t.match(await diff(), {
+      status: 1,
+      err: /^redis blocked:1:1: redis:\/\/127\.0\.0\.1:\d+ cannot be read/,
+    });
   },
 );
 

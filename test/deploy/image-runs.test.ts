@@ -42,7 +42,7 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
   );
   const { folder: place, caller } = await writePolicy(t, upstream.address);
   const policies = join(folder, 'policy');
-  execFileSync('cp', ['-r', place, policies]);
+  execFileSync('cp', ['-r', '--no-preserve=mode', place, policies]);
   execFileSync('sed', ['-i', 's/file: .*access.log/file: "-"/', join(policies, 'policies', 'gateway.yaml')]);
   const words = [...image.entrypoint, ...image.command].map(inImage).slice(1);
   const [uid = '', gid = ''] = image.user.split(':');

@@ -144,7 +144,7 @@ t.test(
 t.test('a server that is not there', async (t) => {
   const { list, faults, size } = follow(t, feedAt(1));
   await list.settled();
-  t.match(faults(), [/redis tenant-a:fleet:1:1: cannot be read: /]);
+  t.match(faults(), [/redis tenant-a:fleet:1:1: redis:\/\/127\.0\.0\.1:1 cannot be read: /]);
   t.equal(size(), undefined, 'never read');
 });
 
