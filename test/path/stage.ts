@@ -232,9 +232,14 @@ export function exchange(
   text: string | Buffer,
   until?: (text: string) => boolean,
 ): Promise<string> {
+  // Behind the answer too a connection may break.
+  if (!socket.listeners('error').includes(unheard)) socket.on('error', unheard);
   return new Promise((resolve) => {
     let answer = '';
-    const done = (): void => resolve(answer);
+    const done = (): void => {
+      socket.off('close', done).off('error', done);
+      resolve(answer);
+    };
     socket.on('data', (chunk: Buffer) => {
       answer += chunk.toString('latin1');
       if (until?.(answer)) {
@@ -242,11 +247,12 @@ export function exchange(
         done();
       }
     });
-    socket.on('close', done);
-    socket.on('error', done);
+    socket.on('close', done).on('error', done);
     socket.write(text);
   });
 }
+
+const unheard = (): void => undefined;
 
 /** A response that ends with its declared length is whole. */
 export function isWhole(text: string): boolean {
