@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { endLength, frameTypes, weightPatchType } from '../patch/layout.ts';
 import type { ModelPatch } from '../patch/write.ts';
 import type { GatewayAnswer, GatewayClient, GatewayRequest } from './gateway-client.ts';
-import { isPassing, Persistence, type PersistenceOptions } from './persistence.ts';
+import { isPassingStatus, Persistence, type PersistenceOptions } from './persistence.ts';
 import { isConnectionError } from './transfer-error.ts';
 
 export interface DeliveryOptions extends PersistenceOptions {
@@ -78,7 +78,7 @@ class Delivery {
 
   /** An offset the node does not agree with, or an upload it has lost, is no refusal of the patch. */
   #isFinal({ status, headers }: GatewayAnswer): boolean {
-    if (isPassing(status)) return false;
+    if (isPassingStatus(status)) return false;
     if (this.#offset === 0 || (status !== 404 && status !== 409)) return true;
     if (headers['upload-offset'] === undefined) this.#beginAnew();
     return false;

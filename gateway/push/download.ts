@@ -2,7 +2,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import type { GatewayClient, GatewayStream } from './gateway-client.ts';
-import { isPassing, Persistence, type PersistenceOptions } from './persistence.ts';
+import { isPassingStatus, Persistence, type PersistenceOptions } from './persistence.ts';
 import { accepted, isConnectionError, TransferError } from './transfer-error.ts';
 
 export interface DownloadOptions extends PersistenceOptions {
@@ -78,7 +78,7 @@ class Download {
       const { size } = await this.#file.stat();
       const headers = size === 0 ? {} : { range: `bytes=${size}-`, 'if-range': this.#etag };
       const answer = await this.#gateway.stream('GET', this.#path, { headers, ...(signal && { signal }) });
-      if (isPassing(answer.status)) {
+      if (isPassingStatus(answer.status)) {
         return { broken: await refusalOf(answer), askedS: Number(answer.headers['retry-after'] ?? 0) || 0 };
       }
       await this.#take(answer, size);

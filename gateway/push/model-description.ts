@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { GatewayClient } from './gateway-client.ts';
+import { isPassingError, isPassingStatus, Persistence, type PersistenceOptions } from './persistence.ts';
 import { accepted } from './transfer-error.ts';
 
 const described = z.object({
@@ -22,12 +23,24 @@ const described = z.object({
 
 export type ModelDescription = z.output<typeof described>;
 
-/** Throws TransferError for a refusal, ZodError for an answer that is none of a sync node. */
+/**
+ * Tries again what may be well in a moment. Throws TransferError for a refusal, ZodError for an answer that is none of a
+ * sync node, and the connection's error once patience is at its end.
+ */
 export async function describeModel(
   gateway: GatewayClient,
   modelId: string,
-  signal: AbortSignal | undefined,
+  options: PersistenceOptions,
 ): Promise<ModelDescription> {
-  const answer = await gateway.send('GET', `/v1/models/${modelId}`, { ...(signal && { signal }) });
-  return described.parse(accepted(answer).body);
+  const { signal } = options;
+  const persistence = new Persistence(options);
+  for (;;) {
+    const asked = gateway.send('GET', `/v1/models/${modelId}`, { ...(signal && { signal }) });
+    const outcome = await asked.catch((error: unknown) => ({ error }));
+    const isPassing = 'error' in outcome ? isPassingError(outcome.error) : isPassingStatus(outcome.status);
+    const askedS = 'error' in outcome ? 0 : Number(outcome.headers['retry-after'] ?? 0);
+    if (isPassing && (await persistence.again(askedS || 0))) continue;
+    if ('error' in outcome) throw outcome.error;
+    return described.parse(accepted(outcome).body);
+  }
 }

@@ -18,8 +18,24 @@ const LONGEST_ASKED_PAUSE_MS = 60_000;
 /** Statuses of a gateway or node that may be well again in a moment. */
 const PASSING: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
 
-export function isPassing(status: number): boolean {
+export function isPassingStatus(status: number): boolean {
   return PASSING.has(status);
+}
+
+/** Of a connection that was not to be had, or broke: what a gateway looks like while another takes its place. */
+const PASSING_ERRORS: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_SOCKET',
+]);
+
+/** A name that is none, or a certificate that is not accepted, will be no other in a moment. */
+export function isPassingError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && PASSING_ERRORS.has(error.code);
 }
 
 /** Counts the tries of one transfer. */

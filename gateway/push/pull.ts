@@ -49,7 +49,7 @@ export async function pullModel(options: PullOptions): Promise<PullResult> {
 
 /** The same over a client that stays open; its errors come as they are. */
 export async function pullThrough(gateway: GatewayClient, options: PullOptions): Promise<PullResult> {
-  const model = await describeModel(gateway, options.modelId, options.signal);
+  const model = await describeModel(gateway, options.modelId, options);
   const { version = model.version } = options;
   const digest = version === model.version ? model.digest : digestAt(model, version);
   const made =

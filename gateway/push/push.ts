@@ -77,7 +77,7 @@ export function pushPatch(options: PushOptions): Promise<PushResult> {
 /** What `pushPatch` would send; nothing is. Throws TransferError. */
 export function planPush(options: PushOptions): Promise<PushPlan> {
   return withGateway(options, async (gateway) => {
-    const receiver = await describeModel(gateway, options.modelId, options.signal);
+    const receiver = await describeModel(gateway, options.modelId, options);
     const { patch } = await prepare(gateway, options, receiver);
     await patch.close();
     if (options.shadowPath !== undefined) await new Shadow(options.shadowPath).drop();
@@ -111,7 +111,7 @@ async function withGateway<T>(
 async function pushThrough(gateway: GatewayClient, options: PushOptions): Promise<PushResult> {
   const startedMs = performance.now();
   for (let round = 0; ; round++) {
-    const receiver = await describeModel(gateway, options.modelId, options.signal);
+    const receiver = await describeModel(gateway, options.modelId, options);
     const { patch, rebased } = await prepare(gateway, options, receiver);
     const delivered = await deliver(gateway, patch, options).finally(() => patch.close());
     if (options.rebase && round < REBASES && isOvertaken(delivered)) continue;

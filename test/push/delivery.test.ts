@@ -115,6 +115,28 @@ t.test(
   },
 );
 
+t.test('what the receiver has is asked again where it may be told in a moment', async (t) => {
+  const { options, node } = await setNode(t);
+  const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
+  const { to, asked } = await answering(t, [
+    [503, { 'retry-after': '0' }, '{}'],
+    [502, {}, '{}'],
+    [200, {}, described],
+    [201, {}, '{"version":1,"changed":3,"digest":"ab"}'],
+  ]);
+  t.match(await pushPatch({ ...options, to }), { status: 201, resumedAt: [] });
+  t.same(asked, ['GET', 'GET', 'GET', 'PUT']);
+});
+
+t.test('a gateway that speaks no TLS will not in a moment: it is not asked again', async (t) => {
+  const { options, node } = await setNode(t);
+  const line = await cutLine(t, node.port, []);
+  await t.rejects(pushPatch({ ...options, to: line.url.replace('http:', 'https:') }), {
+    message: /^the gateway cannot be reached: /,
+  });
+  t.equal(line.connections(), 1);
+});
+
 t.test('a refusal is final: nothing is sent again', async (t) => {
   const { options, node } = await setNode(t);
   const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());

@@ -108,7 +108,7 @@ t.test('a base the receiver has not is told before anything is sent', async (t) 
 t.test('a gateway that is not there is told as such', async (t) => {
   const { options, node } = await setNode(t);
   await node.close();
-  const error = await refusalOf(options);
+  const error = await refusalOf({ ...options, pauseMs: 1 });
   t.match(error.message, /^the gateway cannot be reached: .*ECONNREFUSED/);
   t.equal(error.status, undefined);
 });
@@ -219,7 +219,7 @@ const answers: readonly (readonly [title: string, status: number, body: string, 
 for (const [title, status, body, message] of answers) {
   t.test(`an answer that is ${title} is told as such`, async (t) => {
     const { options } = await setNode(t);
-    const error = await refusalOf({ ...options, to: await answering(t, status, body) });
+    const error = await refusalOf({ ...options, to: await answering(t, status, body), pauseMs: 1 });
     t.equal(error.message, message);
     if (status > 299) t.equal(error.status, status);
   });
