@@ -3,6 +3,7 @@
 import type { DataPlanes } from './control-plane.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Metrics } from './observe/metrics.ts';
+import { processUse } from './observe/process-use.ts';
 import type { HostPort } from './policy/gateway-settings.ts';
 import type { UpstreamStatus } from './relay/upstream-pools.ts';
 
@@ -33,7 +34,7 @@ export class OwnPlane implements DataPlanes {
 
   async observe(): Promise<void> {
     this.#metrics.nodes(this.#plane.nodeGauges);
-    this.#metrics.loopDelay(0, this.#plane.loopDelaySeconds);
+    this.#metrics.processState(0, { loopDelaySeconds: this.#plane.loopDelaySeconds, use: processUse() });
   }
 
   async nodes(): Promise<readonly UpstreamStatus[]> {

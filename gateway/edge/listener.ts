@@ -99,7 +99,7 @@ class TlsListener implements Listener {
       onSecured: onConnection,
     };
     this.#server = createServer({ noDelay: true }, (socket) => this.#onSocket(socket));
-    // Running out of descriptors fails one accept, not the listener.
+    // It fails one accept, not the listener. Connections for which no descriptor is left libuv closes, and tells nobody.
     this.#server.on('error', (error) => this.#onAcceptError(error));
   }
 

@@ -1,4 +1,6 @@
-/** What gauges are set to when they are scraped: certificates, lists and nodes as they are then. */
+/** What gauges are set to when they are scraped: certificates, lists, nodes and processes as they are then. */
+
+import type { ProcessUse } from './process-use.ts';
 
 /** When something a server name needs for its handshakes ends. `crl`: when the next revocation list is due. */
 export interface CertificateEnding {
@@ -27,4 +29,12 @@ export interface NodeState {
   readonly up: 0 | 1;
   /** 0 closed, 1 half open, 2 open. */
   readonly breaker: number;
+}
+
+/** How one process is. */
+export interface ProcessState {
+  /** How late its event loop came lately, at most. */
+  readonly loopDelaySeconds: number;
+  /** Absent where the system does not tell. */
+  readonly use: ProcessUse | undefined;
 }

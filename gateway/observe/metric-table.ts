@@ -202,6 +202,30 @@ export const metricTable = {
     labels: ['worker'],
     help: 'Longest time by which a process came late to its timers, of the last 30 to 60 s; worker 0 is the process that was started.',
   },
+  processCpu: {
+    name: 'patchgate_process_cpu_seconds_total',
+    type: 'counter',
+    labels: ['worker'],
+    help: 'CPU time of a process, as user and in the system.',
+  },
+  processResident: {
+    name: 'patchgate_process_resident_memory_bytes',
+    type: 'gauge',
+    labels: ['worker'],
+    help: 'Resident memory of a process.',
+  },
+  processDescriptors: {
+    name: 'patchgate_process_open_fds',
+    type: 'gauge',
+    labels: ['worker'],
+    help: 'Open descriptors of a process: each connection is one, and one more to its node.',
+  },
+  processMostDescriptors: {
+    name: 'patchgate_process_max_fds',
+    type: 'gauge',
+    labels: ['worker'],
+    help: 'Descriptors a process may have open. At this number the system closes connections before anybody hears of them.',
+  },
   workerRestarts: {
     name: 'patchgate_worker_restarts_total',
     type: 'counter',

@@ -3,7 +3,7 @@
 import { type Cell, Cells } from './cells.ts';
 import { DurationTally } from './duration-tally.ts';
 import type { Exposition } from './exposition.ts';
-import type { AddressListState, CertificateEnding, NodeState } from './gauge-states.ts';
+import type { AddressListState, CertificateEnding, NodeState, ProcessState } from './gauge-states.ts';
 import { type CellsByKey, MergedSeries, SeriesSender, type SeriesSnapshot } from './merged-series.ts';
 import { metricTable } from './metric-table.ts';
 import { RouteCells } from './route-cells.ts';
@@ -37,7 +37,7 @@ export interface Metrics {
   connectionOpened(listener: string): void;
   connectionClosed(listener: string): void;
   /** `worker`: 0 is the process that was started. */
-  loopDelay(worker: number, longestSeconds: number): void;
+  processState(worker: number, state: ProcessState): void;
   /** `tenant` and `version` are empty where the handshake did not get that far. */
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void;
   /** `code` is empty for an admission. */
@@ -148,8 +148,16 @@ class CountedMetrics implements Metrics {
     this.#tallies.openConnections.cell(listener).value -= 1;
   }
 
-  loopDelay(worker: number, longestSeconds: number): void {
-    this.#tallies.loopDelay.cell(String(worker)).value = longestSeconds;
+  processState(worker: number, { loopDelaySeconds, use }: ProcessState): void {
+    const { loopDelay, processCpu, processResident, processDescriptors, processMostDescriptors } =
+      this.#tallies;
+    const label = String(worker);
+    loopDelay.cell(label).value = loopDelaySeconds;
+    if (use === undefined) return;
+    processCpu.cell(label).value = use.cpuSeconds;
+    processResident.cell(label).value = use.residentBytes;
+    processDescriptors.cell(label).value = use.openDescriptors;
+    processMostDescriptors.cell(label).value = use.mostDescriptors;
   }
 
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void {

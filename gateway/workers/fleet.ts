@@ -8,6 +8,7 @@ import type { SharedLog } from '../observe/access-log.ts';
 import type { Log } from '../observe/log.ts';
 import { LoopDelay } from '../observe/loop-delay.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { processUse } from '../observe/process-use.ts';
 import type { HostPort } from '../policy/gateway-settings.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 import type { OpenAudit } from '../stream/logs.ts';
@@ -101,7 +102,7 @@ export class Fleet implements DataPlanes {
     const views = await this.#look();
     const { metrics } = this.#options;
     metrics.nodes(mergedGauges(views.map(({ gauges }) => gauges)));
-    metrics.loopDelay(0, this.#loopDelay.longestSeconds);
+    metrics.processState(0, { loopDelaySeconds: this.#loopDelay.longestSeconds, use: processUse() });
   }
 
   async nodes(): Promise<readonly UpstreamStatus[]> {

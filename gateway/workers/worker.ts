@@ -4,6 +4,7 @@ import { DataPlane, recordMemory } from '../data-plane.ts';
 import { DataEnd } from '../handoff/data-end.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { createMetrics, type Metrics } from '../observe/metrics.ts';
+import { processUse } from '../observe/process-use.ts';
 import { logsOf, openAccessLog } from '../stream/logs.ts';
 import { ChannelOutput } from './channel-output.ts';
 import type { ToWorker, WorkerEnd, WorkerSettings, WorkerView } from './messages.ts';
@@ -120,8 +121,10 @@ class Worker {
     this.#audit?.giveUp(nowMs);
     if (this.#isTelling) return;
     this.#isTelling = true;
-    if (this.#plane !== undefined)
-      this.#metrics.loopDelay(this.#settings.number, this.#plane.loopDelaySeconds);
+    if (this.#plane !== undefined) {
+      const { loopDelaySeconds } = this.#plane;
+      this.#metrics.processState(this.#settings.number, { loopDelaySeconds, use: processUse() });
+    }
     this.#tellSeries(() => {
       this.#isTelling = false;
     });

@@ -1,4 +1,4 @@
-/** What each process tells of itself: how late its event loop came. */
+/** What each process tells of itself: how late its event loop came, and what it takes of the machine. */
 import t from 'tap';
 import { rawNode } from '../path/stage.ts';
 import { allAccept, eventually, setWorkers } from './workers-stage.ts';
@@ -15,4 +15,16 @@ t.test('a worker that stood still says how long, and the others do not', async (
   process.kill(first?.pid ?? 0, 'SIGCONT');
   await eventually(async () => (await delayOf(first?.worker ?? 0)) > 1.5);
   for (const worker of [0, 1, 2]) t.ok((await delayOf(worker)) >= 0, `worker ${worker} tells`);
+});
+
+t.test('each process says what it takes', async (t) => {
+  const node = await rawNode(t, () => undefined);
+  const stage = await setWorkers(t, { node: node.address });
+  await allAccept(stage);
+  for (const worker of [0, 1, 2])
+    for (const name of ['cpu_seconds_total', 'resident_memory_bytes', 'open_fds', 'max_fds']) {
+      const series = `patchgate_process_${name}{worker="${worker}"}`;
+      await eventually(async () => (await stage.metric(series)) > 0);
+      t.pass(series);
+    }
 });
