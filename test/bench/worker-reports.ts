@@ -1,9 +1,12 @@
 /** What the benches of workers print. */
 
 import { median, print, spread } from './print.ts';
+import { benchReplacement } from './replacement.ts';
 import { benchScrape, benchWorkers, CONNECTIONS, DEPTH, type Throughput } from './workers.ts';
 
 const SECONDS = 3;
+/** More in a row would be replaced with a pause. */
+const KILLS = 5;
 
 export async function reportWorkers(rounds: number): Promise<void> {
   print(
@@ -28,6 +31,10 @@ export async function reportWorkers(rounds: number): Promise<void> {
       `  ${asked.padEnd(10)} two ÷ one  ${free.toFixed(2)} by the gateway's CPU alone, if both cores were its own`,
     );
   }
+  const replaced = await benchReplacement(KILLS);
+  print(
+    `  a killed worker is replaced after ${median(replaced).toFixed(0)} ms, ${Math.max(...replaced).toFixed(0)} at most, of ${KILLS}`,
+  );
 }
 
 export async function reportScrape(rounds: number): Promise<void> {

@@ -1,0 +1,44 @@
+/** A worker is killed: how long until another takes connections in its place. */
+
+import { sleep } from './waits.ts';
+import { openYard, type Yard } from './yard.ts';
+
+interface Status {
+  readonly pid: number;
+  readonly accepting: boolean;
+}
+
+const WORKERS = 2;
+const LOOK_MS = 2;
+/** For the next spare to be ready: whoever kills faster than that is no accident. */
+const REST_MS = 4000;
+
+/** Milliseconds, a kill each. */
+export async function benchReplacement(kills: number): Promise<readonly number[]> {
+  const yard = await openYard(WORKERS);
+  const found: number[] = [];
+  try {
+    for (let kill = 0; kill < kills; kill += 1) {
+      await sleep(REST_MS);
+      const [victim] = await workersOf(yard);
+      if (victim === undefined) throw new Error('there is no worker');
+      process.kill(victim.pid, 'SIGKILL');
+      const fromMs = performance.now();
+      for (;;) {
+        const now = await workersOf(yard);
+        const isWhole = now.length === WORKERS && now.every(({ accepting }) => accepting);
+        if (isWhole && !now.some(({ pid }) => pid === victim.pid)) break;
+        await sleep(LOOK_MS);
+      }
+      found.push(performance.now() - fromMs);
+    }
+  } finally {
+    await yard.close();
+  }
+  return found;
+}
+
+async function workersOf({ admin }: Yard): Promise<readonly Status[]> {
+  const { workers } = (await (await fetch(`${admin}/policy`)).json()) as { workers: readonly Status[] };
+  return workers;
+}
