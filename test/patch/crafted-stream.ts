@@ -117,6 +117,11 @@ export class CraftedStream {
   }
 }
 
+/** A stream up to its first tensor: tensor 0, 100 elements of F32. */
+export function begun(): CraftedStream {
+  return new CraftedStream().open().tensor();
+}
+
 /** A small good stream with every frame type and every index and value encoding. */
 export function goodStream(): CraftedStream {
   return new CraftedStream()
