@@ -1,0 +1,51 @@
+/** An address whose tokens keep failing has no more signatures verified for a while; what it does right goes on. */
+
+import t from 'tap';
+import { checkToken } from '../../gateway/checks/token.ts';
+import { isDenial } from '../../gateway/core/denial.ts';
+import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
+import { bearer, facts, nowMs, scopeFinetune, signClaims, tenant } from './situation.ts';
+import { check, holder, outcome } from './token-check.ts';
+
+t.test(
+  'an address whose tokens keep failing is not verified for; its good tokens of before go on',
+  async (t) => {
+    const limited = tenant([], { failedTokens: new FailedVerifications({ count: 2, perMs: 60_000 }) });
+    const good = await signClaims();
+    t.equal(await outcome(good, { tenant: limited }), 'ok');
+    const forged = (await signClaims({ sub: 'x' })).slice(0, -8).concat('AAAAAAAA');
+    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+    t.equal(
+      await outcome('a.b.c', { tenant: limited }),
+      'token-malformed',
+      'what costs no signature does not count',
+    );
+    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+    t.match(await check(bearer(forged), { tenant: limited }), { code: 'rate-limited', retryAfterS: 30 });
+    t.equal(await outcome(await signClaims({ sub: 'y' }), { tenant: limited }), 'rate-limited');
+    t.equal(await outcome(good, { tenant: limited }), 'ok');
+    t.equal(await outcome(forged, { tenant: limited, at: nowMs + 30_000 }), 'token-invalid');
+  },
+);
+
+t.test(
+  'a stream that is decided again is no attempt: it neither waits for failures nor adds to them',
+  async (t) => {
+    const failedTokens = new FailedVerifications({ count: 1, perMs: 60_000 });
+    const limited = tenant([], { failedTokens });
+    const again = async (token: string): Promise<string> => {
+      const given = { ...facts({ fields: bearer(token) }), again: true };
+      const found = await checkToken(limited, scopeFinetune, given, {
+        address: given.connection.peer,
+        certificate: holder,
+      });
+      return isDenial(found) ? found.code : 'ok';
+    };
+    const forged = (await signClaims({ sub: 'x' })).slice(0, -8).concat('AAAAAAAA');
+    for (let each = 0; each < 3; each++) t.equal(await again(forged), 'token-invalid');
+    t.equal(failedTokens.size, 0);
+    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+    t.equal(await outcome(await signClaims(), { tenant: limited }), 'rate-limited');
+    t.equal(await again(await signClaims()), 'ok', 'whatever others behind the same address have sent');
+  },
+);
