@@ -180,6 +180,19 @@ t.test('SIGHUP reloads, and a fault then changes nothing', async (t) => {
   t.equal(await running.ended, 0);
 });
 
+function isTaken(port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = dial(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') resolve(false);
+      else reject(error);
+    });
+  });
+}
+
 t.test('SIGTERM lets a running stream end and then exits; a second one stops at once', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     if (text.endsWith('the end')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
@@ -200,11 +213,9 @@ t.test('SIGTERM lets a running stream end and then exits; a second one stops at 
     while (!node.received[heard]?.endsWith('half ')) await sleep(5);
     running.child.kill('SIGTERM');
     while (!running.output.err.includes('draining')) await sleep(5);
-    await t.rejects(
-      new Promise((_, reject) => dial(edge, '127.0.0.1').on('error', reject)),
-      { code: 'ECONNREFUSED' },
-      'no new connection is taken',
-    );
+    // The line is there a moment before the listener is closed.
+    while (await isTaken(edge)) await sleep(5);
+    t.pass('no new connection is taken');
     if (signals === 2) running.child.kill('SIGTERM');
     else socket.write('the end');
     await closed;

@@ -181,6 +181,7 @@ async function starve<T>(
   await until(() => descriptors(pid) >= limit);
   const done = await what();
   for (const plug of plugs) plug.destroy();
+  await until(() => descriptors(pid) <= limit - SPARE / 2);
   return done;
 }
 
