@@ -11,7 +11,7 @@ interface Collection {
 }
 
 /**
- * Stands still for some tens of milliseconds: to be called before anybody is served. Node has no other way to ask for a
+ * Stands still for a tenth of a second and more: to be called before anybody is served. Node has no other way to ask for a
  * collection without a flag on its command line; a context made meanwhile has the function, and nobody else gets it.
  */
 export function tidyHeap(): void {

@@ -9,6 +9,7 @@ import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import type { GatewayLimits } from '../policy/gateway-settings.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
+import { closeFollows } from './close-follows.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
 import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
@@ -93,8 +94,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
   }
 
   onSecure(socket: TLSSocket, shown: X509Certificate | undefined): void {
-    // 'close' follows every error, and tells all there is to do about it.
-    socket.on('error', ignore);
+    socket.on('error', closeFollows);
     const named = this.#named;
     if (this.#settled || named === undefined) {
       socket.destroy();
@@ -283,8 +283,6 @@ function certificateFacts(
   if (reason !== undefined) return { status: 'refused', reason };
   return lookedUp(facts, identity.clients?.listsDueMs(certificate, tenant.revocation));
 }
-
-function ignore(): void {}
 
 function describe(error: unknown): string {
   return `the server name cannot be served: ${error instanceof Error ? error.message : String(error)}`;

@@ -14,6 +14,7 @@ import type { CallerContext } from './caller-context.ts';
 import { CallerInput, type InputListener } from './caller-input.ts';
 import { CallerOutput } from './caller-output.ts';
 import { ChunkQueue } from './chunk-queue.ts';
+import { closeFollows } from './close-follows.ts';
 import type { Standing } from './standing.ts';
 
 /** Bytes read and dropped after an answer that came before the end of the body (RFC 9112 §9.6). */
@@ -67,8 +68,7 @@ export class CallerConnection extends Expiring implements InputListener {
     socket.on('drain', () => this.#onDrain());
     socket.on('end', () => this.#onEnd());
     socket.on('close', () => this.#onClose());
-    // 'close' follows every error, and tells all there is to do about it.
-    socket.on('error', ignore);
+    socket.on('error', closeFollows);
   }
 
   /** The body of the running call was read to its end. */
@@ -295,5 +295,3 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context.onClosed(this);
   }
 }
-
-function ignore(): void {}

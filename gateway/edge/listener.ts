@@ -9,6 +9,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { GatewayLimits, HostPort } from '../policy/gateway-settings.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
+import { closeFollows } from './close-follows.ts';
 import { ConnectionLimits } from './connection-limits.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
 import { KnownLeaves } from './peer-certificate.ts';
@@ -141,7 +142,7 @@ class TlsListener implements Listener {
 
   #onSocket(socket: Socket): void {
     this.#accepted += 1;
-    socket.on('error', ignore);
+    socket.on('error', closeFollows);
     const peer = peerOf(socket);
     // A caller that is gone already has no address.
     if (peer === undefined) {
@@ -199,8 +200,6 @@ class TlsListener implements Listener {
     this.#options.onFault?.({ listener: this.#options.name, ...fault });
   }
 }
-
-function ignore(): void {}
 
 /** The peer's address without the zone a link-local one comes with. */
 function peerOf(socket: Socket): Address | undefined {

@@ -1,6 +1,6 @@
 /**
  * How late the event loop of this process comes to a timer that is there anyway. A histogram of the runtime would look
- * more often, and costs a wake-up each time: 0.3 % of a core at every 20 ms, which nobody needs to see a stall.
+ * more often, and wake the process each time, which nobody needs to see a stall.
  */
 
 /** A scrape must not miss what happened since the one before, however many scrape. */

@@ -112,6 +112,8 @@ class Worker {
   }
 
   #view(plane: DataPlane): WorkerView {
+    const { loopDelaySeconds } = plane;
+    this.#metrics.processState(this.#settings.number, { loopDelaySeconds, use: processUse() });
     return { snapshot: this.#metrics.snapshot(), nodes: plane.nodes, gauges: plane.nodeGauges };
   }
 
@@ -121,10 +123,6 @@ class Worker {
     this.#audit?.giveUp(nowMs);
     if (this.#isTelling) return;
     this.#isTelling = true;
-    if (this.#plane !== undefined) {
-      const { loopDelaySeconds } = this.#plane;
-      this.#metrics.processState(this.#settings.number, { loopDelaySeconds, use: processUse() });
-    }
     this.#tellSeries(() => {
       this.#isTelling = false;
     });

@@ -63,6 +63,10 @@ class SaidFeed implements Feed {
     this.#listener?.onSnapshot({ kind: 'text', text });
   }
 
+  sayKeyed(entries: ReadonlyMap<string, string>): void {
+    this.#listener?.onSnapshot({ kind: 'keyed', entries });
+  }
+
   fail(problem: string): void {
     this.#listener?.onFault(problem);
   }
@@ -96,14 +100,7 @@ for (const [what, silence] of silences) {
 
 t.test('what a list was built of is kept where an entry of it ends, and nowhere else', async (t) => {
   for (const ends of [false, true]) {
-    let listener: FeedListener | undefined;
-    const feed: Feed = {
-      place: 'x',
-      start: async (given) => {
-        listener = given;
-      },
-      stop: () => undefined,
-    };
+    const feed = new SaidFeed();
     const contents = { text: '', ...(ends && { nextEndMs: Date.now() + 60_000 }) };
     const read = function* (): Generator<undefined, Said> {
       yield;
@@ -112,7 +109,7 @@ t.test('what a list was built of is kept where an entry of it ends, and nowhere 
     const list = new LiveList(feed, { reader: { text: read, keyed: read } });
     const said = (): WeakRef<object> => {
       const entries = new Map([['a', '1']]);
-      listener?.onSnapshot({ kind: 'keyed', entries });
+      feed.sayKeyed(entries);
       return new WeakRef(entries);
     };
     const entries = said();

@@ -1,6 +1,6 @@
 /** Lists and limits in a real Redis that asks who is there: certificates on both sides, users, files that change. */
 import { writeFile } from 'node:fs/promises';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { LimitStore } from '../../gateway/limits/limit-store.ts';
 import { RedisFeed } from '../../gateway/lists/redis-feed.ts';
@@ -8,17 +8,11 @@ import { RedisServer } from '../../gateway/lists/redis-server.ts';
 import type { ServerAccess } from '../../gateway/lists/server-access.ts';
 import { type AccessFiles, accessFiles, fullAccess, keeperFor, secureRedis } from './access-files.ts';
 import { type Followed, follow } from './following.ts';
-import { type RunningServer, skipWithout, until } from './servers.ts';
+import { redisWriter } from './redis-writer.ts';
+import { skipWithout, until } from './servers.ts';
 
 const KEY = 'tenant-a:fleet';
 const skip = skipWithout('redis-server', 'redis-server');
-
-function writer(t: Test, { port }: RunningServer): Redis {
-  const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null });
-  client.on('error', () => undefined);
-  t.teardown(() => client.disconnect());
-  return client;
-}
 
 const followWith = (t: Test, url: string, access: ServerAccess): Followed =>
   follow(t, new RedisFeed(new RedisServer({ url, access }, keeperFor(t).find), KEY));
@@ -41,17 +35,23 @@ const asUser = (files: AccessFiles): ServerAccess => ({
 const withUser = (client: Redis, password: string): Promise<unknown> =>
   client.call('ACL', 'SETUSER', 'gateway', 'on', 'resetpass', `>${password}`, '~*', '&*', '+@all');
 
+/** A list that is followed with certificate and password, and who writes it. */
+async function setList(t: Test) {
+  const files = await accessFiles(t);
+  const { url, redis } = await secureRedis(t, files);
+  const client = redisWriter(t, redis);
+  await withUser(client, 's3cret');
+  await client.sadd(KEY, '203.0.113.0/24');
+  const followed = followWith(t, url, asUser(files));
+  await followed.list.settled();
+  return { files, url, redis, client, ...followed };
+}
+
 t.test(
   'over TLS, certificate and password shown, lists are read and limits are shared',
   { skip },
   async (t) => {
-    const files = await accessFiles(t);
-    const { url, redis } = await secureRedis(t, files);
-    const client = writer(t, redis);
-    await withUser(client, 's3cret');
-    await client.sadd(KEY, '203.0.113.0/24');
-    const { list, has, faults } = followWith(t, url, asUser(files));
-    await list.settled();
+    const { files, url, client, has, faults } = await setList(t);
     t.same(faults(), []);
     t.ok(has('203.0.113.9'));
     await client.sadd(KEY, '10.0.0.0/8');
@@ -64,7 +64,7 @@ t.test(
 t.test('what is wrong is told with the server and without the password', { skip }, async (t) => {
   const files = await accessFiles(t, 'wr0ng-s3cret');
   const { url, redis } = await secureRedis(t, files);
-  await withUser(writer(t, redis), 'right');
+  await withUser(redisWriter(t, redis), 'right');
   const { tls } = fullAccess('redis', files);
   const { serverName: _, ...unnamed } = tls ?? { minTlsVersion: 'TLSv1.3' as const };
   const rows: readonly (readonly [ServerAccess, RegExp])[] = [
@@ -88,13 +88,7 @@ t.test('what is wrong is told with the server and without the password', { skip 
 });
 
 t.test('a password that changes is used from then on', { skip }, async (t) => {
-  const files = await accessFiles(t);
-  const { url, redis } = await secureRedis(t, files);
-  const client = writer(t, redis);
-  await withUser(client, 's3cret');
-  await client.sadd(KEY, '203.0.113.0/24');
-  const { list, has, faults } = followWith(t, url, asUser(files));
-  await list.settled();
+  const { files, url, client, has, faults } = await setList(t);
   const changes: string[] = [];
   const store = await storeWith(t, url, asUser(files), changes);
   const clients = async (): Promise<readonly string[]> =>

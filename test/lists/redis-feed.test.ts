@@ -1,23 +1,16 @@
 /** Lists in a real Redis: sets and strings, told of by the server or by the channel, killed, paused and brought back. */
-import { Redis } from 'ioredis';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { prefixReader } from '../../gateway/lists/contents.ts';
 import { ListRegistry } from '../../gateway/lists/list-registry.ts';
 import { RedisFeed } from '../../gateway/lists/redis-feed.ts';
 import { RedisServer } from '../../gateway/lists/redis-server.ts';
 import { revokedTokens } from '../../gateway/lists/revoked.ts';
 import { follow } from './following.ts';
+import { redisWriter } from './redis-writer.ts';
 import { type RunningServer, skipWithout, startRedis, until } from './servers.ts';
 
 const KEY = 'tenant-a:fleet';
 const skip = skipWithout('redis-server', 'redis-server');
-
-function writer(t: Test, { port }: RunningServer): Redis {
-  const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null });
-  client.on('error', () => undefined);
-  t.teardown(() => client.disconnect());
-  return client;
-}
 
 const feedAt = (port: number, key = KEY): RedisFeed =>
   new RedisFeed(new RedisServer({ url: `redis://127.0.0.1:${port}` }), key);
@@ -25,7 +18,7 @@ const feedOf = ({ port }: RunningServer): RedisFeed => feedAt(port);
 
 t.test('a set, by keyspace notifications', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const client = writer(t, redis);
+  const client = redisWriter(t, redis);
   await client.sadd(KEY, '203.0.113.0/24 # offices', '2001:db8::/32');
   const { list, has, size, faults } = follow(t, feedOf(redis));
   await list.settled();
@@ -47,7 +40,7 @@ t.test('a set, by keyspace notifications', { skip }, async (t) => {
 
 t.test('a set, one entry at a time by the channel, without reading it', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const client = writer(t, redis);
+  const client = redisWriter(t, redis);
   await client.config('SET', 'notify-keyspace-events', '');
   await client.sadd(KEY, '203.0.113.0/24');
   const { list, has } = follow(t, feedOf(redis));
@@ -75,7 +68,7 @@ t.test('a set, one entry at a time by the channel, without reading it', { skip }
 
 t.test('what is added is found in time though nobody tells of it', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const client = writer(t, redis);
+  const client = redisWriter(t, redis);
   await client.config('SET', 'notify-keyspace-events', '');
   await client.sadd(KEY, '203.0.113.0/24');
   const { list, has } = follow(t, feedOf(redis));
@@ -92,7 +85,7 @@ t.test('what is added is found in time though nobody tells of it', { skip }, asy
 
 t.test('a string with one prefix a line, and a key of another kind', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const client = writer(t, redis);
+  const client = redisWriter(t, redis);
   await client.set(KEY, '203.0.113.0/24\n');
   const { list, has, faults } = follow(t, feedOf(redis));
   await list.settled();
@@ -108,7 +101,7 @@ t.test('a string with one prefix a line, and a key of another kind', { skip }, a
 
 t.test('killed and brought back with other contents', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const client = writer(t, redis);
+  const client = redisWriter(t, redis);
   await client.sadd(KEY, '203.0.113.0/24');
   const { list, has, faults } = follow(t, feedOf(redis));
   await list.settled();
@@ -117,7 +110,7 @@ t.test('killed and brought back with other contents', { skip }, async (t) => {
   t.ok(await until(() => faults().length > 0 || list.isCurrent));
   t.ok(has('203.0.113.9'));
   await redis.restart();
-  const again = writer(t, redis);
+  const again = redisWriter(t, redis);
   await again.sadd(KEY, '10.0.0.0/8');
   t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9') && list.isCurrent));
 });
@@ -127,7 +120,7 @@ t.test(
   { skip },
   async (t) => {
     const redis = await startRedis(t);
-    const client = writer(t, redis);
+    const client = redisWriter(t, redis);
     await client.sadd(KEY, '203.0.113.0/24');
     const { list, has, faults } = follow(t, feedOf(redis));
     await list.settled();
@@ -150,7 +143,7 @@ t.test('a server that is not there', async (t) => {
 
 t.test('lists of one server share its connections, and each hears of its own', { skip }, async (t) => {
   const redis = await startRedis(t);
-  const client = writer(t, redis);
+  const client = redisWriter(t, redis);
   const registry = new ListRegistry({ mode: 'follow' });
   t.teardown(() => registry.close());
   const url = `redis://127.0.0.1:${redis.port}`;
