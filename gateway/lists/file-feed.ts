@@ -7,8 +7,9 @@ import type { Feed, FeedListener } from './live-list.ts';
 /** A million prefixes take 20 MB. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
-/** A file is at rest when it was not written for so long. */
+/** A file is at rest when it was not written for so long; an empty one may be one that is only just being written. */
 const REST_MS = 200;
+const EMPTY_REST_MS = 1000;
 const MOST_TRIES = 25;
 
 /** What the fault of a file that is not there, or not to be had, begins with. */
@@ -50,7 +51,7 @@ export class FileFeed implements Feed {
 
   async #read(listener: FeedListener): Promise<void> {
     try {
-      const text = await readAtRest(this.place, this.#watch === undefined ? 0 : REST_MS);
+      const text = await readAtRest(this.place, this.#watch !== undefined);
       if (!this.#stopped) listener.onSnapshot({ kind: 'text', text });
     } catch (error) {
       const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
@@ -63,14 +64,15 @@ export class FileFeed implements Feed {
  * The text of a file that nobody is writing: it has been the same for a moment before it is read, and is so afterwards.
  * Half of a list would be a list too, and shut out the other half.
  */
-async function readAtRest(path: string, restMs: number): Promise<string> {
+async function readAtRest(path: string, mayChange: boolean): Promise<string> {
   for (let tries = 0; ; tries++) {
     const before = await stat(path);
     if (before.size > MOST_BYTES) throw new Error(`it is larger than ${MOST_BYTES} bytes`);
     const restedMs = Date.now() - before.mtimeMs;
+    const restMs = before.size === 0 ? EMPTY_REST_MS : REST_MS;
     // A clock that is behind the file's cannot be waited for.
-    if (restedMs < restMs && tries < MOST_TRIES) {
-      await new Promise((resolve) => setTimeout(resolve, restMs));
+    if (mayChange && restedMs < restMs && tries < MOST_TRIES) {
+      await new Promise((resolve) => setTimeout(resolve, REST_MS));
       continue;
     }
     const text = await readFile(path, 'utf8');
