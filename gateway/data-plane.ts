@@ -90,7 +90,7 @@ export class DataPlane {
   /** What of the limits is this process's. */
   readonly #limits: () => GatewayLimits;
   readonly #streams = new RunningStreams();
-  readonly #deadlines = new Deadlines(performance.now());
+  readonly #deadlines = new Deadlines(performance.now(), 4 * SWEEP_MS);
   readonly #loopDelay: LoopDelay;
   readonly #sweep: NodeJS.Timeout;
   readonly #pools: UpstreamPools;

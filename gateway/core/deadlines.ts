@@ -15,16 +15,23 @@ export abstract class Expiring implements Slotted {
 /**
  * Deadlines on a coarse clock. `arm` costs two assignments; the owner calls `sweep` with a monotonic clock every
  * so often, and a deadline fires in the first sweep at or after it. Precision is the sweep's interval.
+ *
+ * The clock goes by `longestStepMs` at most from one sweep to the next. A process that stood still, for whatever reason,
+ * has not looked at what came meanwhile: nobody waited for by it was late. (HAProxy's clock does the same.)
  */
 export class Deadlines {
   readonly #armed = new Slots<Expiring>();
+  readonly #longestStepMs: number;
+  #sweptMs: number;
   #nowMs: number;
 
-  constructor(nowMs: number) {
+  constructor(nowMs: number, longestStepMs = Number.POSITIVE_INFINITY) {
+    this.#sweptMs = nowMs;
     this.#nowMs = nowMs;
+    this.#longestStepMs = longestStepMs;
   }
 
-  /** Monotonic milliseconds as of the last sweep. */
+  /** Monotonic milliseconds as of the last sweep, without those in which the process stood still. */
   get nowMs(): number {
     return this.#nowMs;
   }
@@ -44,8 +51,10 @@ export class Deadlines {
   }
 
   /** Moves the clock and expires what is due. An item armed during the sweep waits for a later one. */
-  sweep(nowMs: number): void {
-    this.#nowMs = nowMs;
+  sweep(atMs: number): void {
+    this.#nowMs += Math.min(atMs - this.#sweptMs, this.#longestStepMs);
+    this.#sweptMs = atMs;
+    const nowMs = this.#nowMs;
     const due = this.#armed.snapshot().filter(({ dueMs }) => dueMs <= nowMs);
     for (const item of due) {
       // What expired before it may have disarmed it, or given it more time.

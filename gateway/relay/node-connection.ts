@@ -77,9 +77,9 @@ export class NodeConnection extends Expiring {
     this.#socket.on('close', () => this.#onClose());
   }
 
-  /** Carries no request and may take one. */
+  /** Carries no request and may take one. What was closed a moment ago may not, though its owner hears of it later. */
   get idle(): boolean {
-    return this.#phase === 'idle';
+    return this.#phase === 'idle' && !this.#socket.destroyed;
   }
 
   /** Written and not taken by the system yet. */

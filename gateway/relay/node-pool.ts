@@ -66,7 +66,7 @@ export class NodePool implements ConnectionOwner {
       this.#securedBy = securedBy;
       this.closeIdle();
     }
-    const warm = this.#idle.pop();
+    const warm = this.#takeIdle();
     if (warm !== undefined) {
       warm.watch?.taken(true);
       this.#give(warm, waiter);
@@ -114,6 +114,13 @@ export class NodePool implements ConnectionOwner {
     this.#waiters.delete(connection);
     waiter?.onConnectFault(fault);
     this.#onFree();
+  }
+
+  /** Between the moment a connection is closed and the one its pool is told, others ask for one. */
+  #takeIdle(): NodeConnection | undefined {
+    let warm = this.#idle.pop();
+    while (warm?.idle === false) warm = this.#idle.pop();
+    return warm;
   }
 
   /** A waiter that lost interest meanwhile begins nothing, and the connection waits for the next one. */

@@ -24,10 +24,10 @@ export async function reportPatches(rounds: number): Promise<void> {
   print(
     '\nsizes of patches of 10,000,000 float32 (40.0 MB), MB of the whole stream, and beside what it is to reach',
   );
-  for (const { share, runLength, encoding, bytes, aim } of await measureSizes()) {
+  for (const { share, runLength, encoding, changes, bytes, aim } of await measureSizes()) {
     const what = `${(share * 100).toFixed(0).padStart(2)} % ${runLength === 1 ? 'random' : 'runs'.padEnd(6)} ${encoding}`;
     print(
-      `  ${what.padEnd(20)} ${(bytes / MB).toFixed(3)}   ${(bytes / aim).toFixed(3)} ×   1/${(modelBytes / bytes).toFixed(1)} of the model`,
+      `  ${what.padEnd(20)} ${(bytes / MB).toFixed(3)}   ${(bytes / aim).toFixed(3)} ×   1/${(modelBytes / bytes).toFixed(1)} of the model, ${changes} changes`,
     );
   }
   const { bytes, ms } = await measureChecks(rounds);

@@ -71,3 +71,16 @@ t.test('an item armed by the sweep waits for a later one', async (t) => {
   t.equal(later.expired, 1);
   t.equal(again.expired, 2);
 });
+
+t.test('the time in which nobody swept is not held against anybody', async (t) => {
+  const deadlines = new Deadlines(0, 20);
+  const waiting = new Item();
+  deadlines.arm(waiting, 30);
+  deadlines.sweep(5000);
+  t.equal(deadlines.nowMs, 20);
+  t.equal(waiting.expired, 0);
+  deadlines.sweep(5009);
+  t.equal(waiting.expired, 0);
+  deadlines.sweep(5010);
+  t.equal(waiting.expired, 1);
+});
