@@ -2,6 +2,9 @@
 
 export const GATEWAY = '  limits: { headBytes: 4KiB, headFields: 20 }\n  timeouts: { linger: 50ms }';
 
+/** Its nodes fail one time after the other, and are asked again. */
+export const UPSTREAM = '    breaker: { minimumRequests: 100000 }\n';
+
 export const ROUTES = `  - name: open
     match: { methods: [GET, HEAD, PUT, POST, DELETE, OPTIONS, PATCH], path: '/open/**' }
     require: none

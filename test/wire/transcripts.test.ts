@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { type Stage, setStage, sleep } from '../path/stage.ts';
-import { GATEWAY, ROUTES } from './setting.ts';
+import { GATEWAY, ROUTES, UPSTREAM } from './setting.ts';
 import { readTranscripts, type Step, type Transcript } from './transcript.ts';
 
 /** Fields the gateway writes itself, of which other tests speak (DESIGN §6). */
@@ -146,6 +146,7 @@ t.test('every transcript is what happens', async (t) => {
     nodes: [node.address],
     routes: ROUTES,
     gateway: GATEWAY,
+    upstream: UPSTREAM,
   });
   for (const file of files) {
     await t.test(file, async (t) => {
