@@ -4,7 +4,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { haproxyConfig } from './haproxy.ts';
 import { nginxConfig } from './nginx.ts';
 import { freePort, type Side, untilListening, type Yard } from './yard.ts';
@@ -107,7 +107,7 @@ function match(text: string, pattern: RegExp): string | undefined {
 }
 
 function packageVersion(folder: string, name: string): string | undefined {
-  const places = createRequire(join(folder, 'package.json')).resolve.paths(name) ?? [];
+  const places = createRequire(resolve(folder, 'package.json')).resolve.paths(name) ?? [];
   for (const place of places) {
     try {
       return (JSON.parse(readFileSync(join(place, name, 'package.json'), 'utf8')) as { version: string })
