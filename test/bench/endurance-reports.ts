@@ -1,6 +1,6 @@
 /** What the benches of load and faults print. */
 
-import { benchChaos, type Waits } from './chaos.ts';
+import type { Waits } from './chaos.ts';
 import { benchIdle, IDLE_CONNECTIONS, IDLE_GOAL } from './idle.ts';
 import { median, print } from './print.ts';
 import { STORM_GOAL_MS, type StormResult, stormOf } from './reload-storm.ts';
@@ -67,6 +67,8 @@ function range(numbers: readonly number[]): string {
 }
 
 export async function reportChaos(): Promise<void> {
+  // As in `reportSharedLimits`: it loads the client of Redis.
+  const { benchChaos } = await import('./chaos.ts');
   print(
     `\nlists in etcd and Redis, limits in Redis, 2 workers: each fault for 4 s under load, behind 2 s of peace`,
   );

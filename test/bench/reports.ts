@@ -9,7 +9,6 @@ import { manyNames } from './many-names.ts';
 import { median, print } from './print.ts';
 import { revokeHalfWay } from './revocation.ts';
 import { rotate } from './rotation.ts';
-import { costOfClaims, overshoot, waitsAcrossPause } from './shared-limits.ts';
 import { abortUpgrades } from './upgrades.ts';
 import type { Yard } from './yard.ts';
 
@@ -121,7 +120,12 @@ export async function reportRevocation(): Promise<void> {
   print(`  the node             ${mib(nodeBytes)} MiB, then ${nodeEnd}`);
 }
 
+/**
+ * The client of Redis is loaded here: it has a class that extends String, and in a process that has one the optimizing
+ * compiler of V8 calls `charCodeAt` instead of inlining it, which makes reading an address three times as slow.
+ */
 export async function reportSharedLimits(): Promise<void> {
+  const { costOfClaims, overshoot, waitsAcrossPause } = await import('./shared-limits.ts');
   print(`\nlimits shared through Redis: µs of a claim with its release, waited for alone; CPU of 32 at once`);
   for (const { name, medianUs, gatewayCpuUs, redisCpuUs } of await costOfClaims())
     print(
