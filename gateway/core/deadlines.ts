@@ -17,7 +17,7 @@ export abstract class Expiring implements Slotted {
  * so often, and a deadline fires in the first sweep at or after it. Precision is the sweep's interval.
  *
  * The clock goes by `longestStepMs` at most from one sweep to the next. A process that stood still, for whatever reason,
- * has not looked at what came meanwhile: nobody waited for by it was late. (HAProxy's clock does the same.)
+ * has not looked at what came meanwhile: nobody it waits for was late.
  */
 export class Deadlines {
   readonly #armed = new Slots<Expiring>();

@@ -116,7 +116,7 @@ export class NodePool implements ConnectionOwner {
     this.#onFree();
   }
 
-  /** Between the moment a connection is closed and the one its pool is told, others ask for one. */
+  /** Others ask between the moment a connection is closed and the one its pool is told; until then it counts as open. */
   #takeIdle(): NodeConnection | undefined {
     let warm = this.#idle.pop();
     while (warm?.idle === false) warm = this.#idle.pop();

@@ -9,7 +9,7 @@ import { weightPatchType } from '../../gateway/patch/layout.ts';
 import type { SparseRun } from '../patch/sparse-model.ts';
 import { cpuNs } from './cpu.ts';
 import { Caller } from './load.ts';
-import { chosen, measureChanges, measureChecks, measureSizes, streamOf } from './patches.ts';
+import { chosen, measureChanges, measureChecks, measureSizes, OFTEN, streamOf } from './patches.ts';
 import { median, print, spread } from './print.ts';
 import type { Yard } from './yard.ts';
 
@@ -32,7 +32,7 @@ export async function reportPatches(rounds: number): Promise<void> {
   }
   const { bytes, ms } = await measureChecks(rounds);
   print(
-    `\ncheck of a patch of ${(bytes / MB).toFixed(1)} MB in chunks of 64 KiB, GB/s, the best of many rounds`,
+    `\ncheck of a patch of ${(bytes / MB).toFixed(1)} MB in chunks of 64 KiB, GB/s, the best of ${OFTEN * rounds} rounds`,
   );
   for (const [name, each] of Object.entries(ms)) {
     const beside =
@@ -42,7 +42,9 @@ export async function reportPatches(rounds: number): Promise<void> {
     print(`  ${name.padEnd(20)} ${(bytes / GB / (each / 1000)).toFixed(2)}   ${beside}`);
   }
   const found = await measureChanges(rounds);
-  print(`\n${found.changes} changes of 10,000,000 float32 in memory, ms, the best of many rounds`);
+  print(
+    `\n${found.changes} changes of 10,000,000 float32 in memory, ms, the best of ${OFTEN * rounds} rounds (of ${rounds}: diff)`,
+  );
   const floors: Readonly<Record<string, string>> = {
     apply: 'plain store',
     diff: 'plain pass',

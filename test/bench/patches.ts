@@ -99,7 +99,7 @@ export async function measureSizes(): Promise<readonly SizeRow[]> {
 /** Rounds before any is counted. */
 const warmRounds = 5;
 /** Rounds of a few milliseconds are run so often as many: a busy machine leaves few of them alone. */
-const OFTEN = 10;
+export const OFTEN = 10;
 
 /**
  * The best of the rounds, in milliseconds: what other processes take is only ever added. In each round every one of the

@@ -122,7 +122,7 @@ export async function reportRevocation(): Promise<void> {
 
 /**
  * The client of Redis is loaded here: it has a class that extends String, and in a process that has one the optimizing
- * compiler of V8 calls `charCodeAt` instead of inlining it, which makes reading an address three times as slow.
+ * compiler of V8 calls `charCodeAt` instead of inlining it, which other benches of this process would be measured with.
  */
 export async function reportSharedLimits(): Promise<void> {
   const { costOfClaims, overshoot, waitsAcrossPause } = await import('./shared-limits.ts');

@@ -125,6 +125,20 @@ t.test('a file that is being written is waited for: half of a list is no list', 
   t.ok(changes() >= 2);
 });
 
+t.test('a file that is emptied may be one that is only just being written, for a second', async (t) => {
+  const { folder, watch } = watchIn(t);
+  const file = join(folder, 'x.cidr');
+  await writeFile(file, '10.0.0.0/8\n');
+  const { list, has } = follow(t, new FileFeed(file, watch));
+  await list.settled();
+  t.ok(has('10.0.0.1'));
+  const emptiedMs = Date.now();
+  await writeFile(file, '');
+  t.ok(await until(() => !has('10.0.0.1')), 'then it is believed');
+  // The time of a file is that of the system's last tick.
+  t.ok(Date.now() - emptiedMs >= 990, 'and not before');
+});
+
 t.test('an entry ends by itself, to the moment, and others stay', async (t) => {
   const { folder, watch } = watchIn(t);
   const file = join(folder, 'x.cidr');

@@ -7,6 +7,7 @@ import { NodePool } from '../../gateway/relay/node-pool.ts';
 import { type NodeRecord, RequestWatch } from '../../gateway/relay/request-watch.ts';
 import { namedNode } from '../path/upstream-stage.ts';
 import { nodeAt } from './sample-upstream.ts';
+import { UNHEARD } from './unheard.ts';
 
 const UNKEPT: NodeRecord = {
   entered: () => undefined,
@@ -24,13 +25,8 @@ function ask(pool: NodePool): Promise<NodeConnection | string> {
       onConnectFault: ({ reason }) => resolve(reason),
       onConnection: (connection) =>
         connection.begin('GET', 'GET /open/x HTTP/1.1\r\n\r\n', false, {
-          mayUpgrade: false,
-          onUpgrade: () => undefined,
-          onReadEnd: () => undefined,
-          onResponse: () => undefined,
-          onBody: () => undefined,
+          ...UNHEARD,
           onBodyEnd: () => resolve(connection),
-          onNodeDrain: () => undefined,
           onNodeFault: ({ reason }) => resolve(reason),
         }),
     });

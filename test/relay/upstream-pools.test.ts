@@ -4,22 +4,11 @@ import { Deadlines } from '../../gateway/core/deadlines.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
 import type { ResponseHead } from '../../gateway/http1/response.ts';
 import type { Upstream } from '../../gateway/policy/upstream.ts';
-import type { ResponseListener } from '../../gateway/relay/response-listener.ts';
 import { UpstreamPools } from '../../gateway/relay/upstream-pools.ts';
 import { rawNode } from '../path/stage.ts';
 import { namedNode, until } from '../path/upstream-stage.ts';
 import { sampleUpstream } from './sample-upstream.ts';
-
-const IDLE: ResponseListener = {
-  mayUpgrade: false,
-  onUpgrade: () => undefined,
-  onReadEnd: () => undefined,
-  onResponse: () => undefined,
-  onBody: () => undefined,
-  onBodyEnd: () => undefined,
-  onNodeDrain: () => undefined,
-  onNodeFault: () => undefined,
-};
+import { UNHEARD } from './unheard.ts';
 
 function poolsWith(upstreams: readonly Upstream[], changes: string[] = []): UpstreamPools {
   const pools = new UpstreamPools({
@@ -42,7 +31,7 @@ function ask(pools: UpstreamPools, upstream: Upstream): Promise<number | string>
       {},
       {
         onNode: (connection) =>
-          connection.begin('GET', 'GET /open/x HTTP/1.1\r\n\r\n', false, { ...IDLE, onResponse }),
+          connection.begin('GET', 'GET /open/x HTTP/1.1\r\n\r\n', false, { ...UNHEARD, onResponse }),
         onNoNode: ({ code }) => resolve(code),
       },
     );
