@@ -13,8 +13,11 @@ export abstract class Expiring implements Slotted {
 }
 
 /**
- * Deadlines on a coarse clock. `arm` costs two assignments; the owner calls `sweep` with a monotonic clock every
+ * Deadlines on a coarse clock. `arm` costs three assignments; the owner calls `sweep` with a monotonic clock every
  * so often, and a deadline fires in the first sweep at or after it. Precision is the sweep's interval.
+ *
+ * A sweep in which nothing is due looks at nothing and makes nothing: ten thousand idle connections cost no garbage, and
+ * V8 gives the memory of a rush back once little garbage is made.
  *
  * The clock goes by `longestStepMs` at most from one sweep to the next. A process that stood still, for whatever reason,
  * has not looked at what came meanwhile: nobody it waits for was late.
@@ -24,6 +27,8 @@ export class Deadlines {
   readonly #longestStepMs: number;
   #sweptMs: number;
   #nowMs: number;
+  /** Nothing is due before; nothing need be due then, as what was to be may have been given more time. */
+  #earliestMs = Number.POSITIVE_INFINITY;
 
   constructor(nowMs: number, longestStepMs = Number.POSITIVE_INFINITY) {
     this.#sweptMs = nowMs;
@@ -43,6 +48,7 @@ export class Deadlines {
   /** Sets or moves the one deadline of `item` to `afterMs` from the last sweep. */
   arm(item: Expiring, afterMs: number): void {
     item.dueMs = this.#nowMs + afterMs;
+    this.#earliestMs = Math.min(this.#earliestMs, item.dueMs);
     this.#armed.add(item);
   }
 
@@ -55,12 +61,25 @@ export class Deadlines {
     this.#nowMs += Math.min(atMs - this.#sweptMs, this.#longestStepMs);
     this.#sweptMs = atMs;
     const nowMs = this.#nowMs;
-    const due = this.#armed.snapshot().filter(({ dueMs }) => dueMs <= nowMs);
-    for (const item of due) {
+    if (nowMs < this.#earliestMs) return;
+    for (const item of this.#lookForDue()) {
       // What expired before it may have disarmed it, or given it more time.
       if (item.slot < 0 || item.dueMs > nowMs) continue;
       this.#armed.remove(item);
       item.expire();
     }
+  }
+
+  /** Looks at everything that is armed, and so learns how long nothing has to be looked at. */
+  #lookForDue(): readonly Expiring[] {
+    const nowMs = this.#nowMs;
+    let earliestMs = Number.POSITIVE_INFINITY;
+    const due = this.#armed.filter(({ dueMs }) => {
+      const isDue = dueMs <= nowMs;
+      if (!isDue) earliestMs = Math.min(earliestMs, dueMs);
+      return isDue;
+    });
+    this.#earliestMs = earliestMs;
+    return due;
   }
 }

@@ -38,4 +38,9 @@ export class Slots<T extends Slotted> {
   snapshot(): readonly T[] {
     return [...this.#members];
   }
+
+  /** Those of them that are wanted now. `isWanted` sees each member once and leaves the collection as it is. */
+  filter(isWanted: (item: T) => boolean): readonly T[] {
+    return this.#members.filter(isWanted);
+  }
 }

@@ -64,7 +64,7 @@ export class RunningStreams {
   }
 
   #examineDue(nowMs: number): void {
-    for (const stream of this.#streams.snapshot()) if (stream.examineAtMs <= nowMs) stream.examine();
+    for (const stream of this.#streams.filter(({ examineAtMs }) => examineAtMs <= nowMs)) stream.examine();
   }
 
   async #examineAll(): Promise<void> {

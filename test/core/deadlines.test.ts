@@ -84,3 +84,35 @@ t.test('the time in which nobody swept is not held against anybody', async (t) =
   deadlines.sweep(5010);
   t.equal(waiting.expired, 1);
 });
+
+t.test('nothing is looked at before something can be due', async (t) => {
+  const deadlines = new Deadlines(0);
+  const far = new Item();
+  const near = new Item();
+  let looks = 0;
+  let dueMs = 0;
+  const get = (): number => {
+    looks += 1;
+    return dueMs;
+  };
+  const set = (toMs: number): void => {
+    dueMs = toMs;
+  };
+  Object.defineProperty(far, 'dueMs', { get, set });
+  deadlines.arm(far, 1000);
+  deadlines.arm(near, 10);
+  looks = 0;
+  deadlines.sweep(9);
+  t.equal(looks, 0);
+  deadlines.sweep(10);
+  t.equal(near.expired, 1);
+  t.ok(looks > 0);
+  looks = 0;
+  for (let atMs = 11; atMs < 1000; atMs++) deadlines.sweep(atMs);
+  t.equal(looks, 0);
+  deadlines.arm(near, 0);
+  deadlines.sweep(1000);
+  t.equal(near.expired, 1 + 1);
+  t.equal(far.expired, 1);
+  t.equal(deadlines.size, 0);
+});
