@@ -1,6 +1,7 @@
 /** Finds out who is calling behind trusted proxies: X-Forwarded-For or Forwarded, read from the right. */
 
 import { type Address, parseAddress } from './address.ts';
+import { trimBlanks } from './blanks.ts';
 import { forwardedNodes } from './forwarded-grammar.ts';
 import type { PrefixTree } from './prefix-tree.ts';
 
@@ -24,8 +25,6 @@ export interface ForwardingFacts {
 const MAX_HOPS = 64;
 /** IPv4 or bracketed IPv6, perhaps with a port (RFC 7239 §6); bare IPv6 is read without one. */
 const NODE = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?$/;
-const SPACE = 0x20;
-const TAB = 0x09;
 
 /**
  * Walks from the peer towards the client as long as the hop reached is a trusted proxy; the first that is not is the
@@ -61,17 +60,4 @@ function parseNode(text: string): Address | undefined {
   if (port !== undefined && Number(port) > 65535) return undefined;
   if (bracketed !== undefined) return bracketed.includes(':') ? parseAddress(bracketed) : undefined;
   return dotted === undefined ? undefined : parseAddress(dotted);
-}
-
-/** Takes spaces and tabs off both ends: `trim` would take more, and a regular expression quadratic time. */
-function trimBlanks(text: string): string {
-  let start = 0;
-  let end = text.length;
-  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
-  return text.slice(start, end);
-}
-
-function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB;
 }

@@ -1,5 +1,6 @@
 /** The chunked transfer coding, read strictly (RFC 9112 §7.1): every byte between the data is accounted for. */
 
+import { trimBlanks } from '../core/blanks.ts';
 import type { BodyProgress, BodyReader, BodySink } from './body-reader.ts';
 import { ChunkExtension } from './chunk-extension.ts';
 
@@ -52,7 +53,7 @@ export class ChunkedBody implements BodyReader {
       if (reason !== undefined) return { kind: 'fault', reason };
       at += 1;
     }
-    if (this.#state === 'done') sink.onBodyEnd(this.#trailers.map(trimmed));
+    if (this.#state === 'done') sink.onBodyEnd(this.#trailers.map(trimBlanks));
     return at;
   }
 
@@ -153,11 +154,6 @@ export class ChunkedBody implements BodyReader {
     this.#state = next;
     return undefined;
   }
-}
-
-/** Without the spaces and tabs around a field value (RFC 9110 §5.5). */
-function trimmed(text: string): string {
-  return text.replace(/^[ \t]+|[ \t]+$/g, '');
 }
 
 function hexValue(byte: number): number {

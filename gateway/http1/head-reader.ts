@@ -1,5 +1,6 @@
 /** Collects one HTTP/1.1 head after another from the bytes of a connection, however they are cut. */
 
+import { trimBlanks } from '../core/blanks.ts';
 import { type HeadType, type Llhttp, PART, type SpanListener, WINDOW_BYTES } from './llhttp.ts';
 
 /** A head as llhttp saw it: strict in syntax, not yet judged. */
@@ -213,7 +214,8 @@ class HeadSpans implements SpanListener {
     const fields: string[] = [];
     for (let i = 0; i < this.#count; i += 2) {
       const part = text.slice(this.#lines[i], this.#lines[i + 1]);
-      fields.push(i % 4 === 2 ? trimmed(part) : part);
+      // Around a value llhttp leaves what stands at its end (RFC 9110 §5.5).
+      fields.push(i % 4 === 2 ? trimBlanks(part) : part);
     }
     return fields;
   }
@@ -232,10 +234,4 @@ function hasBareCr(text: string): boolean {
   let at = text.indexOf('\r');
   while (at >= 0 && (at + 1 === text.length || text[at + 1] === '\n')) at = text.indexOf('\r', at + 1);
   return at >= 0;
-}
-
-/** Without the spaces and tabs around a field value (RFC 9110 §5.5), which llhttp leaves at its end. */
-function trimmed(value: string): string {
-  const last = value.charCodeAt(value.length - 1);
-  return last === 0x20 || last === 0x09 ? value.replace(/[ \t]+$/, '') : value;
 }

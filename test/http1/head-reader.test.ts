@@ -38,6 +38,15 @@ t.test('a head reads the same in one piece and byte by byte', async (t) => {
   }
 });
 
+t.test('blanks amid a value are looked at once, however many there are', async (t) => {
+  const reader = new HeadReader(llhttp, 'request', { ...limits, headBytes: 5_000_000 });
+  t.teardown(() => reader.close());
+  const value = `a${' '.repeat(4_000_000)}b`;
+  const progress = reader.read(Buffer.from(`GET / HTTP/1.1\r\nA: ${value} \r\n\r\n`), 0);
+  t.equal(progress.kind, 'head');
+  if (progress.kind === 'head') t.ok(progress.head.fields[1] === value);
+});
+
 t.test('the offset behind the head is where the next head begins', async (t) => {
   const reader = new HeadReader(llhttp, 'request', limits);
   const bytes = Buffer.from('GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET');
