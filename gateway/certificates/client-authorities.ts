@@ -1,6 +1,6 @@
 /** The authorities whose client certificates a server name accepts, and what they have revoked. */
 
-import type { X509Certificate } from 'node:crypto';
+import { hash, type X509Certificate } from 'node:crypto';
 import { serialText } from './der.ts';
 import type { RevocationList, RevokedSerials } from './revocation-list.ts';
 
@@ -23,6 +23,7 @@ export class ClientAuthorities {
   readonly authorities: readonly ClientAuthority[];
   /** There is a file of lists: from then on every certificate must be looked up in one. */
   readonly looksUp: boolean;
+  #digest: string | undefined;
 
   constructor(authorities: readonly ClientAuthority[], looksUp: boolean) {
     this.authorities = authorities;
@@ -45,6 +46,12 @@ export class ClientAuthorities {
   /** One PEM each. */
   get pems(): readonly string[] {
     return this.authorities.map(({ certificate }) => certificate.toString());
+  }
+
+  /** SHA-256, hex, over who they are: of the same ones it is the same, whatever they have revoked. */
+  get digest(): string {
+    this.#digest ??= hash('sha256', this.authorities.map((each) => each.certificate.fingerprint256).join());
+    return this.#digest;
   }
 
   /** When the first authority expires, milliseconds since the epoch. */

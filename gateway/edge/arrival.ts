@@ -14,7 +14,7 @@ import type { HandshakeSlots } from './handshake-slots.ts';
 import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
-import { holderOf, Standing, type StandingSource } from './standing.ts';
+import { type Basis, holderOf, Standing, type StandingSource } from './standing.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
 
 /** How an arrival ended: the label of the handshake metric. */
@@ -71,6 +71,8 @@ export class Arrival extends Expiring implements HandshakeWatcher {
   #proxied: Address | undefined;
   #serverName: string | undefined;
   #named: NamedContext | undefined;
+  /** Of `#named`. What changes while the handshake goes on is not in it, and has to be looked at afterwards. */
+  #basis: Basis | undefined;
   #hasSlot = false;
   #settled = false;
 
@@ -96,7 +98,8 @@ export class Arrival extends Expiring implements HandshakeWatcher {
   onSecure(socket: TLSSocket, shown: X509Certificate | undefined): void {
     socket.on('error', closeFollows);
     const named = this.#named;
-    if (this.#settled || named === undefined) {
+    const basis = this.#basis;
+    if (this.#settled || named === undefined || basis === undefined) {
       socket.destroy();
       return;
     }
@@ -110,7 +113,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     this.#settle({ outcome: 'accepted', facts });
     this.#socket.off('close', this.#onClose);
     const holder = holderOf(socket, shown, certificate);
-    const standing = new Standing(this.#context, this.#context.policy(), named, facts, holder);
+    const standing = new Standing(this.#context, basis, named, facts, holder);
     this.#context.onSecured(socket, this.#socket, standing);
   }
 
@@ -188,8 +191,9 @@ export class Arrival extends Expiring implements HandshakeWatcher {
       this.#refuse('over-limit', 'too many handshakes at once');
       return;
     }
+    this.#basis = { policy: this.#context.policy(), identities: this.#context.identities() };
     try {
-      const found = this.#context.find(this.#context.policy(), serverName);
+      const found = this.#context.find(this.#basis.policy, serverName);
       if (found instanceof Promise) this.#await(found, bytes);
       else this.#begin(found, bytes);
     } catch (error) {

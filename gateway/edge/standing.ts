@@ -14,6 +14,13 @@ export interface StandingSource {
   readonly identities: () => number;
 }
 
+/** What facts were judged by. */
+export interface Basis {
+  readonly policy: Policy;
+  /** As `StandingSource.identities` counts. */
+  readonly identities: number;
+}
+
 /** Who has the certificate, its issuers linked as far as the caller sent them; nobody once the connection is gone. */
 export interface CertificateHolder {
   getPeerX509Certificate(): X509Certificate | undefined;
@@ -40,33 +47,33 @@ export class Standing {
   readonly #holder: CertificateHolder;
   /** As the handshake found it: what is refused today may hold again tomorrow. */
   readonly #first: CertificateFacts;
-  readonly #firstDigest: string;
-  #policy: Policy;
-  #identities: number;
+  readonly #firstAuthorities: string | undefined;
+  #basis: Basis;
 
-  /** `holder` has the certificate behind `facts.certificate`. */
+  /**
+   * `basis`: that of `named`, and of the handshake with it, which may be long past when it ends. `holder` has the
+   * certificate behind `facts.certificate`.
+   */
   constructor(
     source: StandingSource,
-    policy: Policy,
+    basis: Basis,
     named: NamedContext,
     facts: ConnectionFacts,
     holder: CertificateHolder,
   ) {
     this.#source = source;
-    this.#policy = policy;
-    this.#identities = source.identities();
+    this.#basis = basis;
     this.#holder = holder;
     this.#first = facts.certificate;
-    this.#firstDigest = named.identity.digest;
+    this.#firstAuthorities = named.identity.clients?.digest;
     this.facts = facts;
   }
 
   /** The facts as of now. Nothing changed: two comparisons. */
   under(policy: Policy): ConnectionFacts {
     const identities = this.#source.identities();
-    if (policy === this.#policy && identities === this.#identities) return this.facts;
-    this.#policy = policy;
-    this.#identities = identities;
+    if (policy === this.#basis.policy && identities === this.#basis.identities) return this.facts;
+    this.#basis = { policy, identities };
     if (this.#first.status === 'verified') this.#look(policy);
     return this.facts;
   }
@@ -83,13 +90,15 @@ export class Standing {
   }
 
   #judge({ identity, tenant }: NamedContext): void {
-    const { clients, digest } = identity;
+    const { clients } = identity;
     const certificate = this.#holder.getPeerX509Certificate();
     const first = this.#first;
     if (certificate === undefined || clients === undefined || first.status !== 'verified') return;
     const nowMs = Date.now();
+    // A resumed session has lost the issuers that came with the certificate: without need nobody is asked for them.
     const isTrusted =
-      digest === this.#firstDigest || clients.vouchFor(certificate, issuersOf(certificate), nowMs);
+      clients.digest === this.#firstAuthorities ||
+      clients.vouchFor(certificate, issuersOf(certificate), nowMs);
     const reason = isTrusted
       ? clients.objection(certificate, tenant.revocation, nowMs)
       : 'its authority is not accepted any more';

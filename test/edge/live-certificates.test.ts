@@ -1,6 +1,9 @@
 /** Certificates change under a running gateway: the next handshake sees it, open connections and other names do not. */
-import { writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net';
 import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import {
@@ -72,6 +75,56 @@ t.test('a certificate on a new revocation list meets a refusal, resumed or not',
   t.ok(Number(seconds) > Date.now() / 1000);
 });
 
+/** A handshake with the gateway of which the caller's second flight is held until `goOn`. */
+interface HeldHandshake {
+  readonly socket: TLSSocket;
+  goOn(): void;
+}
+
+async function holdHandshake(t: Test, stage: Stage): Promise<HeldHandshake> {
+  const held = Promise.withResolvers<void>();
+  const going = Promise.withResolvers<void>();
+  const line: Server = createServer((caller) => {
+    const gateway = dial(stage.port, '127.0.0.1');
+    caller.on('error', () => undefined).on('close', () => gateway.destroy());
+    gateway.on('error', () => undefined).on('close', () => caller.destroy());
+    gateway.pipe(caller);
+    caller.once('data', (hello) => {
+      gateway.write(hello);
+      caller.on('data', (flight) => {
+        held.resolve();
+        void going.promise.then(() => gateway.write(flight));
+      });
+    });
+  });
+  await once(line.listen(0, '127.0.0.1'), 'listening');
+  const socket = connect({
+    host: '127.0.0.1',
+    port: (line.address() as AddressInfo).port,
+    servername: HOST,
+    ca: stage.ca,
+    cert: stage.worker.certificatePem,
+    key: stage.worker.privateKeyPem,
+  });
+  socket.on('error', () => undefined);
+  t.teardown(() => {
+    socket.destroy();
+    line.close();
+  });
+  await held.promise;
+  return { socket, goOn: going.resolve };
+}
+
+t.test('a certificate that is revoked while its handshake goes on meets a refusal', async (t) => {
+  const stage = await stageWith(t);
+  const { socket, goOn } = await holdHandshake(t, stage);
+  const list = await stage.clients.revocationList([stage.worker]);
+  await writeFile(join(stage.folder, 'certs', HOST, 'clients.crl'), list);
+  t.ok(await until(async () => !(await served(stage))));
+  goOn();
+  t.notMatch(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 /);
+});
+
 t.test('a faulty folder is told of and changes nothing', async (t) => {
   const stage = await stageWith(t);
   t.ok(await served(stage));
@@ -86,7 +139,6 @@ t.test('a certificate revoked by its serial number is refused on its open connec
   const open = await stage.connect();
   t.match(await exchange(open, GET, isWhole), /^HTTP\/1\.1 200 /);
   const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
-  const { readFile } = await import('node:fs/promises');
   const entry = `revocation: { certificates: { entries: ['serial:${stage.worker.serialNumber}'] } }\n`;
   await writeFile(file, `${entry}${await readFile(file, 'utf8')}`);
   t.same((await stage.gateway.reload()).faults, []);
