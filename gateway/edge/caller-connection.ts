@@ -43,6 +43,8 @@ export class CallerConnection extends Expiring implements InputListener {
   #pumping = false;
   #dropped = 0;
   #idleSinceMs: number;
+  /** Of an answer that is over for us: what the caller had not taken when the time was up last. */
+  #unsentAtLook = 0;
   /** The caller has ended its side. */
   #atEnd = false;
   /** When the last call began, by the clock of the deadlines. */
@@ -142,8 +144,8 @@ export class CallerConnection extends Expiring implements InputListener {
       return;
     }
     this.#state = 'idle';
-    this.#idleSinceMs = this.#context.deadlines.nowMs;
-    this.#context.deadlines.arm(this, this.#context.timeouts.keepAliveIdleMs);
+    this.#unsentAtLook = 0;
+    this.#beIdle();
     this.#socket.resume();
     this.#pump();
   }
@@ -174,11 +176,23 @@ export class CallerConnection extends Expiring implements InputListener {
   }
 
   override expire(): void {
-    if (this.#state === 'head') {
+    if (this.#state === 'head')
       this.#begin(deny('head', 'head-timeout', 'The request head did not arrive in time.'));
-    } else {
-      this.#socket.destroy();
-    }
+    else if (this.#takesOn()) this.#context.deadlines.arm(this, this.#context.timeouts.streamIdleMs);
+    else this.#socket.destroy();
+  }
+
+  /** Whether the end of an answer is still on its way and has come further since the last look, or is looked at first. */
+  #takesOn(): boolean {
+    const before = this.#unsentAtLook;
+    this.#unsentAtLook = this.unsentBytes;
+    return this.#unsentAtLook > 0 && this.#unsentAtLook !== before;
+  }
+
+  #beIdle(): void {
+    const { deadlines, timeouts } = this.#context;
+    this.#idleSinceMs = deadlines.nowMs;
+    deadlines.arm(this, timeouts.keepAliveIdleMs);
   }
 
   /** Chunks of a body that is wanted come next. */
@@ -222,6 +236,8 @@ export class CallerConnection extends Expiring implements InputListener {
   #onDrain(): void {
     this.#listener?.onCallerDrain();
     if (this.#state !== 'idle' && this.#state !== 'head') return;
+    // Only now the caller has all of its answer.
+    if (this.#state === 'idle') this.#beIdle();
     this.#socket.resume();
     this.#pump();
   }
@@ -268,6 +284,7 @@ export class CallerConnection extends Expiring implements InputListener {
     const { deadlines, timeouts } = this.#context;
     this.#state = 'closing';
     this.#queue.clear();
+    this.#unsentAtLook = this.unsentBytes;
     deadlines.arm(this, timeouts.streamIdleMs);
     this.#output.end(() => {
       if (this.#state === 'closing') deadlines.arm(this, timeouts.lingerMs);

@@ -43,6 +43,8 @@ export class Transfer
   readonly #recourse: Recourse;
   #isTunnel = false;
   #hasRoom = true;
+  /** The request was sent whole, and nothing of its response is there. */
+  #awaitsResponse = false;
   #isBudgetAsked = false;
   #stopped = false;
 
@@ -147,6 +149,7 @@ export class Transfer
   }
 
   onResponse(_head: ResponseHead): boolean {
+    this.#awaitsResponse = false;
     this.#touch();
     return this.#cargo.head.keepAlive && this.#cargo.caller.bodyDone && !this.#context.draining();
   }
@@ -165,6 +168,7 @@ export class Transfer
       return false;
     }
     this.#isTunnel = true;
+    this.#awaitsResponse = false;
     this.#touch();
     return true;
   }
@@ -251,6 +255,7 @@ export class Transfer
 
   #startUpload(node: NodeConnection): void {
     const { caller, head, admission } = this.#cargo;
+    this.#awaitsResponse = false;
     const upload = new Upload(caller, node, uploadRules(head, admission), this, this.#supervision?.sending);
     this.#upload = upload;
     if (head.expectsContinue) caller.write(CONTINUE_TEXT);
@@ -258,9 +263,9 @@ export class Transfer
     caller.readBody(upload);
   }
 
-  /** Sent whole: from here the node has its time to the first byte. */
   #awaitResponse(): void {
-    this.#context.deadlines.arm(this, this.#recourse.upstream.firstByteMs);
+    this.#awaitsResponse = true;
+    this.#touch();
   }
 
   #retry(fault: NodeFault): boolean {
@@ -277,9 +282,13 @@ export class Transfer
   }
 
   #touch(): void {
-    if (this.#stopped) return;
+    if (!this.#stopped) this.#context.deadlines.arm(this, this.#patienceMs());
+  }
+
+  /** A node that has taken the whole request has its time to the first byte. */
+  #patienceMs(): number {
     const { admission, streamIdleMs } = this.#cargo;
-    const tunnel = this.#isTunnel ? admission.route.upgrade : undefined;
-    this.#context.deadlines.arm(this, tunnel?.idleMs ?? streamIdleMs);
+    if (this.#awaitsResponse) return this.#recourse.upstream.firstByteMs;
+    return this.#isTunnel ? (admission.route.upgrade?.idleMs ?? streamIdleMs) : streamIdleMs;
   }
 }

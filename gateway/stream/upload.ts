@@ -118,6 +118,8 @@ export class Upload implements BodySink {
     this.#pace?.rest(performance.now());
     this.#stopped = true;
     this.#node.endRequest();
+    // Nothing more of the body comes, so nobody would read on: and a caller that is not read from leaves unnoticed.
+    if (this.held || !this.#hasRoom) this.#caller.resumeBody();
     this.#watcher.onUploadEnd();
   }
 
