@@ -41,6 +41,11 @@ export class Deadlines {
     return this.#nowMs;
   }
 
+  /** The same as of this moment, on the clock of `performance.now()`. */
+  get exactMs(): number {
+    return this.#nowMs + this.#stepTo(performance.now());
+  }
+
   get size(): number {
     return this.#armed.size;
   }
@@ -58,7 +63,7 @@ export class Deadlines {
 
   /** Moves the clock and expires what is due. An item armed during the sweep waits for a later one. */
   sweep(atMs: number): void {
-    this.#nowMs += Math.min(atMs - this.#sweptMs, this.#longestStepMs);
+    this.#nowMs += this.#stepTo(atMs);
     this.#sweptMs = atMs;
     const nowMs = this.#nowMs;
     if (nowMs < this.#earliestMs) return;
@@ -68,6 +73,10 @@ export class Deadlines {
       this.#armed.remove(item);
       item.expire();
     }
+  }
+
+  #stepTo(atMs: number): number {
+    return Math.min(atMs - this.#sweptMs, this.#longestStepMs);
   }
 
   /** Looks at everything that is armed, and so learns how long nothing has to be looked at. */

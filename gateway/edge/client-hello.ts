@@ -11,6 +11,8 @@ export type HelloProgress =
 /** Records and all. A hello with post-quantum key shares has about 1.8 KiB. */
 export const MAX_HELLO_BYTES = 16_384;
 
+/** Each is looked at again as the next one comes. Clients that split a hello at all split it into a handful. */
+const MAX_RECORDS = 64;
 const RECORD_HEADER_BYTES = 5;
 const HANDSHAKE_RECORD = 22;
 const MAX_RECORD_BYTES = 16_384;
@@ -24,7 +26,7 @@ const HOST_NAME = 0;
 
 /**
  * Reads from the first byte of a connection. Never throws. Refused: anything but handshake records until the hello
- * is whole, a hello larger than `MAX_HELLO_BYTES`, lengths that do not add up, a second server_name extension, and a
+ * is whole, a hello larger than `MAX_HELLO_BYTES` or in more than 64 records, lengths that do not add up, a second server_name extension, and a
  * server_name with anything in it but one host_name. Cost: one pass, and one copy when the hello spans records.
  */
 export function readServerName(bytes: Buffer): HelloProgress {
@@ -43,6 +45,7 @@ function gatherHello(bytes: Buffer): Buffer | HelloProgress {
   while (gatheredBytes < wantedBytes) {
     const end = recordEnd(bytes, at);
     if (typeof end !== 'number') return end;
+    if (fragments.length === MAX_RECORDS) return fault('the ClientHello is in too many records');
     if (end > MAX_HELLO_BYTES) return fault('the ClientHello is too large');
     if (end > bytes.length) return { kind: 'more', neededBytes: end };
     const fragment = bytes.subarray(at + RECORD_HEADER_BYTES, end);

@@ -21,50 +21,48 @@ export interface RoomOptions {
 
 /** How often it is looked how much is held. Between two looks a stream can add its two buffers at most. */
 const LOOK_MS = 100;
-/** For what is held to be taken, before streams are ended. */
-const PATIENCE_MS = 1000;
+/** Looks for what is held to be taken, before streams are ended: a second. One that comes late is one look all the same. */
+const PATIENT_LOOKS = 10;
 /** Reading goes on below this part of the bound, and streams are ended down to it: nothing stands still for longer. */
 const RELIEF = 0.8;
 
 export class Room {
   readonly #options: RoomOptions;
   readonly #timer: NodeJS.Timeout;
-  /** Since when too much is held; nothing while there is room. */
-  #fullSinceMs: number | undefined;
+  /** One after the other, that found too much held. */
+  #fullLooks = 0;
 
   constructor(options: RoomOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.look(performance.now()), LOOK_MS).unref();
+    this.#timer = setInterval(() => this.look(), LOOK_MS).unref();
   }
 
   close(): void {
     clearInterval(this.#timer);
   }
 
-  /** The clock is monotonic. */
-  look(nowMs: number): void {
+  look(): void {
     const { holders, limitBytes, metrics } = this.#options;
     let heldBytes = 0;
     for (const holder of holders) heldBytes += holder.bufferedBytes;
     metrics.bufferedBytes(heldBytes);
     const limit = limitBytes();
     const relief = limit * RELIEF;
-    if (heldBytes > (this.#fullSinceMs === undefined ? limit : relief))
-      this.#onFull(heldBytes - relief, nowMs);
-    else if (this.#fullSinceMs !== undefined) this.#onRelief();
+    if (heldBytes > (this.#fullLooks === 0 ? limit : relief)) this.#onFull(heldBytes - relief);
+    else if (this.#fullLooks > 0) this.#onRelief();
   }
 
   /** Told at every look, since there are new ones each time. */
-  #onFull(surplusBytes: number, nowMs: number): void {
+  #onFull(surplusBytes: number): void {
     const { holders, metrics } = this.#options;
-    if (this.#fullSinceMs === undefined) metrics.bufferPressure('paused');
-    this.#fullSinceMs ??= nowMs;
+    if (this.#fullLooks === 0) metrics.bufferPressure('paused');
     for (const holder of holders) holder.setRoom(false);
-    if (nowMs - this.#fullSinceMs >= PATIENCE_MS) this.#shed(surplusBytes);
+    if (this.#fullLooks >= PATIENT_LOOKS) this.#shed(surplusBytes);
+    this.#fullLooks += 1;
   }
 
   #onRelief(): void {
-    this.#fullSinceMs = undefined;
+    this.#fullLooks = 0;
     for (const holder of this.#options.holders) holder.setRoom(true);
   }
 

@@ -106,7 +106,7 @@ export class Download implements ResponseListener {
     this.#watcher.onProgress();
     if (flows || this.held || this.#stopped) return;
     this.held = true;
-    this.#pace?.wait(performance.now());
+    this.#pace?.wait();
     this.#node.pause();
     this.#watcher.onCallerBusy();
   }
@@ -138,7 +138,7 @@ export class Download implements ResponseListener {
   resume(): void {
     if (!this.held) return;
     this.held = false;
-    this.#pace?.rest(performance.now());
+    this.#pace?.rest();
     this.#readOn();
   }
 

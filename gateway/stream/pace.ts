@@ -2,32 +2,37 @@
 
 import type { MinRate } from '../policy/policy.ts';
 
-/** How fast a caller sends. Times are monotonic milliseconds. */
+/** Monotonic milliseconds; time in which the process stood still may be left out, as nobody can be seen to send in it. */
+export type Clock = () => number;
+
+/** How fast a caller sends. */
 export class SendingPace {
   readonly #rule: MinRate;
+  readonly #clock: Clock;
   /** Since when the caller is waited for; nothing while the node, or room, is. */
   #sinceMs: number | undefined;
   #waitedMs = 0;
   #seenBytes = 0;
 
-  constructor(rule: MinRate) {
+  constructor(rule: MinRate, clock: Clock) {
     this.#rule = rule;
+    this.#clock = clock;
   }
 
-  wait(nowMs: number): void {
-    this.#sinceMs ??= nowMs;
+  wait(): void {
+    this.#sinceMs ??= this.#clock();
   }
 
-  rest(nowMs: number): void {
-    if (this.#sinceMs !== undefined) this.#waitedMs += nowMs - this.#sinceMs;
+  rest(): void {
+    if (this.#sinceMs !== undefined) this.#waitedMs += this.#clock() - this.#sinceMs;
     this.#sinceMs = undefined;
   }
 
   /** Judges each span of so much waiting by itself: a fast beginning earns no slow end. */
-  isTooSlow(totalBytes: number, nowMs: number): boolean {
+  isTooSlow(totalBytes: number): boolean {
     if (this.#sinceMs !== undefined) {
-      this.#waitedMs += nowMs - this.#sinceMs;
-      this.#sinceMs = nowMs;
+      this.rest();
+      this.wait();
     }
     if (this.#waitedMs < this.#rule.graceMs) return false;
     const isSlow = timeFor(this.#rule, totalBytes - this.#seenBytes) < this.#waitedMs;
@@ -49,32 +54,34 @@ const UNSEEN_BYTES = 2 * 2 ** 20;
  */
 export class TakingPace {
   readonly #rule: MinRate;
+  readonly #clock: Clock;
   readonly #mostMs: number;
   /** Time that has been earned and not been waited for. */
   #creditMs: number;
   #heldSinceMs: number | undefined;
   #seenBytes = 0;
 
-  constructor(rule: MinRate) {
+  constructor(rule: MinRate, clock: Clock) {
     this.#rule = rule;
+    this.#clock = clock;
     this.#mostMs = rule.graceMs + timeFor(rule, UNSEEN_BYTES);
     this.#creditMs = this.#mostMs;
   }
 
   /** The caller is waited for: it has to take some before it gets more. */
-  wait(nowMs: number): void {
-    this.#heldSinceMs = nowMs;
+  wait(): void {
+    this.#heldSinceMs = this.#clock();
   }
 
-  rest(nowMs: number): void {
-    if (this.#heldSinceMs !== undefined) this.#creditMs -= nowMs - this.#heldSinceMs;
+  rest(): void {
+    if (this.#heldSinceMs !== undefined) this.#creditMs -= this.#clock() - this.#heldSinceMs;
     this.#heldSinceMs = undefined;
   }
 
-  isTooSlow(takenBytes: number, nowMs: number): boolean {
+  isTooSlow(takenBytes: number): boolean {
     if (this.#heldSinceMs !== undefined) {
-      this.#creditMs -= nowMs - this.#heldSinceMs;
-      this.#heldSinceMs = nowMs;
+      this.rest();
+      this.wait();
     }
     const earnedMs = timeFor(this.#rule, takenBytes - this.#seenBytes);
     this.#creditMs = Math.min(this.#mostMs, this.#creditMs + earnedMs);

@@ -49,8 +49,9 @@ export class Supervision extends Expiring {
     super();
     const { route } = admission;
     const minRate = route.stream?.minRate;
-    this.sending = minRate && new SendingPace(minRate);
-    this.taking = minRate && new TakingPace(minRate);
+    const clock = (): number => deadlines.exactMs;
+    this.sending = minRate && new SendingPace(minRate, clock);
+    this.taking = minRate && new TakingPace(minRate, clock);
     this.#admission = admission;
     this.#lease = lease;
     this.#deadlines = deadlines;
@@ -89,7 +90,7 @@ export class Supervision extends Expiring {
 
   override expire(): void {
     const nowMs = performance.now();
-    const denial = this.#objection(nowMs);
+    const denial = this.#objection();
     if (denial !== undefined) this.#watcher.onCut(denial);
     else if (nowMs >= this.#endsAtMs) this.#watcher.onTunnelOver();
     else this.#deadlines.arm(this, this.#tickMs);
@@ -104,10 +105,9 @@ export class Supervision extends Expiring {
     if (spent !== undefined) this.#watcher.onCut(limitDenial(spent, this.#admission));
   }
 
-  #objection(nowMs: number): Denial | undefined {
-    if (this.sending?.isTooSlow(this.#watcher.bytesIn, nowMs)) return tooSlow('The body comes too slowly.');
-    if (this.taking?.isTooSlow(this.#watcher.takenBytes, nowMs))
-      return tooSlow('The answer is taken too slowly.');
+  #objection(): Denial | undefined {
+    if (this.sending?.isTooSlow(this.#watcher.bytesIn)) return tooSlow('The body comes too slowly.');
+    if (this.taking?.isTooSlow(this.#watcher.takenBytes)) return tooSlow('The answer is taken too slowly.');
     return undefined;
   }
 }

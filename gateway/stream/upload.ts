@@ -80,7 +80,7 @@ export class Upload implements BodySink {
     this.#rules = rules;
     this.#watcher = watcher;
     this.#pace = pace;
-    pace?.wait(performance.now());
+    pace?.wait();
   }
 
   /** Absent where the bytes are not looked at. */
@@ -115,7 +115,7 @@ export class Upload implements BodySink {
     const { framing, trailers: asked } = this.#rules;
     if (framing.kind === 'chunked')
       this.#node.write(chunkedEnd(asked === undefined ? '' : trailerLines(trailers, asked)));
-    this.#pace?.rest(performance.now());
+    this.#pace?.rest();
     this.#stopped = true;
     this.#node.endRequest();
     // Nothing more of the body comes, so nobody would read on: and a caller that is not read from leaves unnoticed.
@@ -139,13 +139,13 @@ export class Upload implements BodySink {
   }
 
   #pause(): void {
-    this.#pace?.rest(performance.now());
+    this.#pace?.rest();
     this.#caller.pauseBody();
   }
 
   #readOn(): void {
     if (this.#stopped || this.held || !this.#hasRoom) return;
-    this.#pace?.wait(performance.now());
+    this.#pace?.wait();
     this.#caller.resumeBody();
   }
 

@@ -116,3 +116,12 @@ t.test('nothing is looked at before something can be due', async (t) => {
   t.equal(far.expired, 1);
   t.equal(deadlines.size, 0);
 });
+
+t.test('between two sweeps the exact time goes on, and no further than the longest step', async (t) => {
+  const stalled = new Deadlines(performance.now() - 60_000, 20);
+  t.equal(stalled.exactMs, stalled.nowMs + 20);
+  const running = new Deadlines(performance.now(), 3_600_000);
+  const fromMs = running.exactMs;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  t.ok(running.exactMs > fromMs);
+});

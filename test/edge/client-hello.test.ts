@@ -66,8 +66,16 @@ t.test('the name is given as it was sent', async (t) => {
 });
 
 t.test('the name is found however the hello is cut into records', async (t) => {
-  for (let size = 1; size <= ordinary.length; size += 1)
+  for (let size = Math.ceil(ordinary.length / 64); size <= ordinary.length; size += 1)
     t.same(readServerName(records(ordinary, size)), { kind: 'name', name: 'A.example.com' }, `size ${size}`);
+});
+
+t.test('one that 64 records do not hold is refused with the last of them', async (t) => {
+  t.match(readServerName(records(ordinary.subarray(0, 63), 1)), { kind: 'more' });
+  t.match(readServerName(records(ordinary.subarray(0, 64), 1)), {
+    kind: 'fault',
+    reason: 'the ClientHello is in too many records',
+  });
 });
 
 t.test('every beginning of a hello asks for more, and for no more than there is to come', async (t) => {
