@@ -254,7 +254,7 @@ export class DataPlane {
       ...(memory !== undefined && { memory }),
       limits,
       timeouts,
-      handle: (caller, head) => beginExchange(this.#exchanges, caller, head),
+      handle: (caller, head, line) => beginExchange(this.#exchanges, caller, head, line),
       onClosed: (caller) => void this.#callers.delete(caller),
     };
   }

@@ -2,7 +2,7 @@
 
 import type { AuditLog } from './audit/audit-log.ts';
 import { type Denial, deny, isDenial, statusOf } from './core/denial.ts';
-import type { RequestHead } from './core/facts.ts';
+import type { RequestHead, RequestLine } from './core/facts.ts';
 import type { Admission, Decision } from './decide.ts';
 import type { CallListener } from './edge/call-listener.ts';
 import type { CallerConnection } from './edge/caller-connection.ts';
@@ -31,14 +31,15 @@ export function beginExchange(
   context: ExchangeContext,
   caller: CallerConnection,
   head: RequestHead | Denial,
+  line?: RequestLine,
 ): void {
   const policy = context.policy();
-  const account = new Account(context, caller.standing.under(policy), policy, head);
+  const account = new Account(context, caller.standing.under(policy), policy, head, line);
   if (isDenial(head)) {
     const problem = refusal(head, { requestId: account.requestId });
     caller.write(refusalText(problem, undefined, false));
     account.bytesOut = problem.body.length;
-    account.close({ status: statusOf(head), endedBy: 'gateway', denial: head });
+    account.close({ status: statusOf(head), endedBy: 'gateway', denial: head, cause: head.detail });
     caller.finish(false);
     return;
   }

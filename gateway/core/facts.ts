@@ -61,6 +61,13 @@ export type Framing =
   | { readonly kind: 'chunked' }
   | { readonly kind: 'close' };
 
+/** How a request begins: known also of a head that breaks the rules for what follows. */
+export interface RequestLine {
+  readonly method: string;
+  /** As sent. */
+  readonly target: string;
+}
+
 /** A request head that passed every rule of RFC 9112 and our own; names are as sent, values trimmed. */
 export interface RequestHead {
   readonly method: string;

@@ -62,3 +62,9 @@ export function decodePath(path: string): string | undefined {
     return undefined;
   }
 }
+
+/** The part of a target before `?`. */
+export function pathOf(target: string): string {
+  const query = target.indexOf('?');
+  return query < 0 ? target : target.slice(0, query);
+}

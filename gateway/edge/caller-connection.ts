@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
-import type { RequestHead } from '../core/facts.ts';
+import type { RequestHead, RequestLine } from '../core/facts.ts';
 import type { BodySink } from '../http1/body-reader.ts';
 import { HeadReader } from '../http1/head-reader.ts';
 import { LastHead } from '../http1/last-head.ts';
@@ -253,7 +253,7 @@ export class CallerConnection extends Expiring implements InputListener {
     if (progress.kind === 'head') {
       this.#queue.consume(chunk, progress.end);
       if (chunk === this.#lent) this.#queue.keepRest(chunk);
-      this.#begin(this.#lastHead.find(progress.head, progress.head.method));
+      this.#begin(this.#lastHead.find(progress.head, progress.head.method), progress.head);
     } else if (progress.kind === 'fault') {
       this.#begin(headDenial(progress));
     } else {
@@ -269,13 +269,13 @@ export class CallerConnection extends Expiring implements InputListener {
     else this.#listener?.onBadBody(progress.reason);
   }
 
-  #begin(head: RequestHead | Denial): void {
+  #begin(head: RequestHead | Denial, line?: RequestLine): void {
     this.#context.deadlines.disarm(this);
     this.#state = 'call';
     this.begunMs = this.#context.deadlines.nowMs;
     // A head that cannot be trusted leaves no telling where its body ends: 'close' is never done.
     this.#body.begin(isDenial(head) ? { kind: 'close' } : head.framing);
-    this.#context.handle(this, head);
+    this.#context.handle(this, head, line);
   }
 
   /** Sends what is written, then the end, and reads on for a bounded while so that no reset eats the answer. */

@@ -2,7 +2,7 @@
 
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Denial } from '../core/denial.ts';
-import type { RequestHead } from '../core/facts.ts';
+import type { RequestHead, RequestLine } from '../core/facts.ts';
 import type { HeadLimits } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import type { CallerConnection } from './caller-connection.ts';
@@ -23,7 +23,7 @@ export interface CallerContext {
   readonly memory?: RecordMemory;
   readonly limits: HeadLimits;
   readonly timeouts: CallerTimeouts;
-  /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one. */
-  readonly handle: (caller: CallerConnection, head: RequestHead | Denial) => void;
+  /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one, `line` how it began. */
+  readonly handle: (caller: CallerConnection, head: RequestHead | Denial, line?: RequestLine) => void;
   readonly onClosed: (caller: CallerConnection) => void;
 }

@@ -3,7 +3,7 @@
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { listMembers } from '../core/headers.ts';
-import { checkPath } from '../core/request-target.ts';
+import { checkPath, pathOf } from '../core/request-target.ts';
 import { contentLength, unsafeField } from './fields.ts';
 import type { HeadFault, RawHead } from './head-reader.ts';
 
@@ -120,11 +120,6 @@ function originForm(target: string, host: string): string | undefined {
   const [, authority, rest = '/'] = ABSOLUTE.exec(target) ?? [];
   if (authority?.toLowerCase() !== host.toLowerCase()) return undefined;
   return rest.startsWith('?') ? `/${rest}` : rest;
-}
-
-function pathOf(target: string): string {
-  const query = target.indexOf('?');
-  return query < 0 ? target : target.slice(0, query);
 }
 
 /** The body's framing (RFC 9112 §6.3), or what is wrong with it. */

@@ -4,13 +4,14 @@ import { randomUUID } from 'node:crypto';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { AuditEntry } from '../audit/entry.ts';
 import { type Denial, isDenial } from '../core/denial.ts';
-import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
+import type { ConnectionFacts, RequestHead, RequestLine } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
+import { pathOf } from '../core/request-target.ts';
 import type { Admission, Trail } from '../decide.ts';
 import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
 import type { Metrics, RouteMetrics } from '../observe/metrics.ts';
 import type { PatchCheck } from '../patch/check.ts';
-import type { Policy } from '../policy/policy.ts';
+import { claimOf, type Policy, type Tenant } from '../policy/policy.ts';
 import { type AuditedRequest, auditEntry, auditedStream, isAudited } from './audit-entries.ts';
 import type { Forwarded } from './forwarded.ts';
 
@@ -49,8 +50,9 @@ export class Account {
   readonly requestId: string;
   readonly #context: AccountContext;
   readonly #connection: ConnectionFacts;
-  readonly #policy: Pick<Policy, 'digest' | 'generation'>;
+  readonly #policy: Policy;
   readonly #head: RequestHead | undefined;
+  readonly #line: RequestLine | undefined;
   readonly #startedMs = performance.now();
   /** What the decision found on its way. */
   readonly trail: Trail = {};
@@ -65,13 +67,15 @@ export class Account {
   constructor(
     context: AccountContext,
     connection: ConnectionFacts,
-    policy: Pick<Policy, 'digest' | 'generation'>,
+    policy: Policy,
     head: RequestHead | Denial,
+    line?: RequestLine,
   ) {
     this.#context = context;
     this.#connection = connection;
     this.#policy = policy;
     this.#head = isDenial(head) ? undefined : head;
+    this.#line = this.#head ?? line;
     this.requestId = requestIdOf(this.#head);
   }
 
@@ -105,11 +109,10 @@ export class Account {
     if (denial !== undefined && this.#streaming === undefined)
       metrics.decision(denial.step, 'denied', denial.code);
     this.#streaming?.streamEnded();
-    const route =
-      this.#streaming ?? metrics.route(this.trail.tenant?.name ?? '', this.trail.route?.name ?? '');
+    const route = this.#streaming ?? metrics.route(this.#tenant?.name ?? '', this.trail.route?.name ?? '');
     route.finished({
       listener: this.#connection.listener,
-      method: this.#head?.method ?? '',
+      method: this.#line?.method ?? '',
       status: ending.status,
       durationMs,
       bytesIn: this.bytesIn,
@@ -122,6 +125,11 @@ export class Account {
   /** What the audit log is told before anything goes to a node. */
   get admission(): AuditEntry {
     return auditEntry('admitted', this.#audited);
+  }
+
+  /** That of the connection, also where the request got nowhere. */
+  get #tenant(): Tenant | undefined {
+    return this.trail.tenant ?? claimOf(this.#policy, this.#connection.serverName)?.tenant;
   }
 
   get #audited(): AuditedRequest {
@@ -151,11 +159,11 @@ export class Account {
       requestId: this.requestId,
       connection: this.#connection,
       token: trail.token,
-      tenant: trail.tenant?.name,
+      tenant: this.#tenant?.name,
       route: trail.route?.name,
       clientAddress: trail.client?.address.text,
-      method: this.#head?.method,
-      path: this.#head?.path,
+      method: this.#line?.method,
+      path: this.#line && pathOf(this.#line.target),
       status: ending.status,
       durationMs,
       bytesIn: this.bytesIn,

@@ -64,6 +64,20 @@ t.test('every row of the table is exposed under its name and type', async (t) =>
   }
 });
 
+t.test('what nobody has told of is in no state: it would alarm where it does not exist', async (t) => {
+  const metrics = createMetrics({ version: 'x' });
+  for (const type of ['', 'application/openmetrics-text; version=1.0.0'])
+    t.notMatch(
+      (await metrics.text(type)).body,
+      /\npatchgate_(?:audit_writable|etcd_tenants_current|limit_store_up)/,
+    );
+  metrics.auditWritable(false);
+  metrics.etcdTenants(false);
+  const { body } = await metrics.text();
+  t.match(body, '\npatchgate_audit_writable 0\n');
+  t.match(body, '\npatchgate_etcd_tenants_current 0\n');
+});
+
 t.test('OpenMetrics where it is asked for, again and again, beside the plain format', async (t) => {
   const metrics = createMetrics({ version: 'x' });
   metrics.forwarded('passed', 5);

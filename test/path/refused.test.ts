@@ -162,3 +162,37 @@ t.test('what comes over plain TCP, or stops amid a head, holds nothing up for lo
 function ended(socket: { on(name: 'close', listener: () => void): unknown }): Promise<void> {
   return new Promise((resolve) => socket.on('close', () => resolve()));
 }
+
+t.test('the log says which request was refused for its head, of which tenant, and why', async (t) => {
+  const node = await rawNode(t, () => undefined);
+  const stage = await setStage(t, { nodes: [node.address] });
+  for (const [begins, rest] of [
+    ['GET /open/../x?token=secret HTTP/1.1', `Host: ${HOST}`],
+    ['PUT /open/x HTTP/1.1', `Host: ${HOST}\r\nHost: ${HOST}`],
+    ['GET /open/x HTTP/1.1', 'Host: other.test'],
+    ['GET  /open/x HTTP/1.1', `Host: ${HOST}`],
+  ]) {
+    const socket = await stage.connect();
+    t.match(await exchange(socket, `${begins}\r\n${rest}\r\n\r\n`, answered), /^HTTP\/1\.1 4/);
+    socket.destroy();
+  }
+  const lines = await stage.log(4);
+  const tenant = 'tenant-a';
+  t.match(lines, [
+    { tenant, 'http.request.method': 'GET', 'url.path': '/open/../x', 'decision.step': 'head' },
+    {
+      tenant,
+      'http.request.method': 'PUT',
+      'url.path': '/open/x',
+      cause: /host came more than once/,
+    },
+    { tenant, 'http.request.method': 'GET', 'url.path': '/open/x', 'denial.code': 'misdirected' },
+    { tenant, cause: /single spaces/ },
+  ]);
+  t.match(lines[0], { cause: /dot segment/ });
+  t.notMatch(JSON.stringify(lines), 'secret');
+  const { body } = await fetch(`${stage.admin}/metrics`).then(async (answer) => ({
+    body: await answer.text(),
+  }));
+  t.match(body, 'tenant="tenant-a",route="",method="PUT",code="400"} 1\n');
+});
