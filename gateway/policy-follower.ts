@@ -23,7 +23,7 @@ export interface PolicyFollowerOptions {
   readonly metrics: Metrics;
 }
 
-/** The policy in force, or the faults that kept it from being: at the start any fault does. */
+/** The policy in force, or the faults that kept it from being: those of `gateway.yaml`, or of so much that nobody is served. */
 export interface FollowOutcome {
   readonly follower?: PolicyFollower;
   readonly faults: readonly PolicyFault[];
@@ -36,17 +36,18 @@ export async function followPolicy(options: PolicyFollowerOptions): Promise<Foll
   const accesses = new AccessKeeper(options.log);
   const sources = followSources({ ...options, accesses, onChange: () => hear() });
   const forms = new CompiledForms();
-  const { policy, faults, ...read } = await loadPolicy(options.policyFolder, Date.now(), {
+  const { policy, ...read } = await loadPolicy(options.policyFolder, Date.now(), {
     sources,
     onCompiled: forms,
   });
-  if (policy === undefined || faults.length > 0) {
+  const { faults } = read;
+  if (policy === undefined || (policy.tenants.size === 0 && faults.length > 0)) {
     sources.close();
     return { faults };
   }
   const follower = new PolicyFollower(options, { ...read, policy }, { sources, accesses }, forms);
   hear = () => follower.tell('facts');
-  return { follower, faults };
+  return { follower, faults: [] };
 }
 
 /** It ends by `close`. */
@@ -181,8 +182,8 @@ export class PolicyFollower implements DataPlaneSources {
     this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
   }
 
-  #tellReading({ successful, policy: { generation, loadedAtMs }, news }: ReloadOutcome): void {
+  #tellReading({ successful, policy: { generation }, news }: ReloadOutcome): void {
     for (const fault of news) this.#log.error({ fault: formatFault(fault) }, 'the policy has a fault');
-    this.#metrics.policyRead(generation, successful, loadedAtMs / 1000);
+    this.#metrics.policyRead(generation, successful, Date.now() / 1000);
   }
 }

@@ -142,6 +142,9 @@ function assemble(
   previous: Policy | undefined,
 ): Policy {
   const digest = digestOf([text, ...tenants.map((each) => each.digest)]);
-  const generation = digest === previous?.digest ? previous.generation : (previous?.generation ?? 0) + 1;
-  return policyOf({ generation, digest, loadedAtMs: nowMs, gateway: settings }, tenants);
+  const { generation, loadedAtMs } =
+    digest === previous?.digest
+      ? previous
+      : { generation: (previous?.generation ?? 0) + 1, loadedAtMs: nowMs };
+  return policyOf({ generation, digest, loadedAtMs, gateway: settings }, tenants);
 }
