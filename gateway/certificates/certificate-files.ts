@@ -18,6 +18,13 @@ export interface CertifiedKey {
 /** No hyphen within: a search for an end that never comes would go through the whole file at each beginning. */
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
+/** One PEM. Throws where it cannot be read, its public key included, which Node decodes only for whoever asks for it. */
+export function decodeCertificate(pem: string): X509Certificate {
+  const certificate = new X509Certificate(pem);
+  void certificate.publicKey;
+  return certificate;
+}
+
 /** Nothing when the files are not there, or have faults, which are told. `fits`: what the leaf must be for. */
 export function readCertifiedKey<Name extends string>(
   files: PemFiles<Name>,
@@ -82,7 +89,7 @@ export function readClientAuthorities<Name extends string>(
   );
 }
 
-/** Every certificate of the file; one that is cut short would otherwise go unnoticed. */
+/** Every certificate of the file, or none; one that is cut short would otherwise go unnoticed. */
 function readCertificates<Name extends string>(
   files: PemFiles<Name>,
   name: Name,
@@ -94,14 +101,15 @@ function readCertificates<Name extends string>(
     files.fault(name, 'holds something else than whole certificates', 'PEM certificates');
     return [];
   }
-  return blocks.flatMap((block, index) => {
+  const certificates = blocks.flatMap((block, index) => {
     try {
-      return [new X509Certificate(block)];
+      return [decodeCertificate(block)];
     } catch {
       files.fault(name, `certificate ${index + 1} cannot be read`);
       return [];
     }
   });
+  return certificates.length === blocks.length ? certificates : [];
 }
 
 /** Leaf first, each issued by the next, all of them valid now. */

@@ -4,7 +4,7 @@ import type { PolicyFault } from '../core/fault.ts';
 import { accessesOf } from '../policy/gateway-settings.ts';
 import { asksForClients, type Policy } from '../policy/policy.ts';
 import { accessSource } from './access-keeper.ts';
-import type { Digested, IdentitySource } from './identity-store.ts';
+import { type Digested, type IdentitySource, readSource } from './identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-identity.ts';
 import { type ServerIdentity, serverIdentitySource } from './server-identity.ts';
 
@@ -32,7 +32,9 @@ export function checkServerIdentities(
 
 /** Of etcd and Redis, where `gateway.yaml` names files for them. */
 export async function checkAccesses({ gateway }: Policy, nowMs: number): Promise<readonly PolicyFault[]> {
-  const found = await inTurn(accessesOf(gateway).map((access) => () => accessSource(access).read(nowMs)));
+  const found = await inTurn(
+    accessesOf(gateway).map((access) => () => readSource(accessSource(access), nowMs)),
+  );
   return found.flatMap((read) => ('digest' in read ? [] : read));
 }
 
@@ -59,7 +61,7 @@ async function check<Identity extends Digested>(
   tenant: string,
   nowMs: number,
 ): Promise<Checked<Identity>> {
-  const found = await source.read(nowMs);
+  const found = await readSource(source, nowMs);
   const common = { name: source.label, tenant };
   return 'digest' in found ? { ...common, identity: found, faults: [] } : { ...common, faults: found };
 }

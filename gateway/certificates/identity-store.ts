@@ -1,6 +1,6 @@
 /** The identities in use: read when first asked for, kept in bounds, read again when their files change. */
 
-import type { PolicyFault } from '../core/fault.ts';
+import { fileFault, type PolicyFault } from '../core/fault.ts';
 import type { FileWatch } from '../sources/file-watch.ts';
 
 /** What is read; `digest` tells whether it is another than before. */
@@ -45,6 +45,18 @@ const RETRY_MS = 5000;
 
 /** Where identities are asked for. */
 export type Identities<Identity extends Digested> = Pick<IdentityStore<Identity>, 'get' | 'version'>;
+
+/** Reads a source. Never rejects: what nobody thought of is a fault of these files, and of no others. */
+export async function readSource<Identity extends Digested>(
+  source: IdentitySource<Identity>,
+  nowMs: number,
+): Promise<Identity | readonly PolicyFault[]> {
+  try {
+    return await source.read(nowMs);
+  } catch (error) {
+    return [fileFault(source.files()[0] ?? source.label, `cannot be used: ${error}`)];
+  }
+}
 
 /** One read a name however many ask at once; a folder with faults answers for its own name alone. */
 export class IdentityStore<Identity extends Digested> {
@@ -136,7 +148,7 @@ export class IdentityStore<Identity extends Digested> {
     await this.#watch(entry);
     entry.changed = false;
     entry.readMs = this.#nowMs();
-    const found = await entry.source.read(entry.readMs);
+    const found = await readSource(entry.source, entry.readMs);
     if (entry.closed) return 'digest' in found ? found : undefined;
     if ('digest' in found) this.#take(entry, found);
     else this.#refuse(entry, found);

@@ -24,16 +24,23 @@ export interface RevocationList extends RevokedSerials {
   isSignedBy(publicKey: KeyObject): boolean;
 }
 
-/** Signature algorithms by the bytes of their OID, with the hash that Node's `verify` wants. */
-const ALGORITHMS: ReadonlyMap<string, string | null> = new Map([
-  ['2a8648ce3d040302', 'sha256'], // ecdsa-with-SHA256
-  ['2a8648ce3d040303', 'sha384'],
-  ['2a8648ce3d040304', 'sha512'],
-  ['2a864886f70d01010b', 'sha256'], // sha256WithRSAEncryption
-  ['2a864886f70d01010c', 'sha384'],
-  ['2a864886f70d01010d', 'sha512'],
-  ['2b6570', null], // Ed25519
-  ['2b6571', null], // Ed448
+interface SignatureAlgorithm {
+  /** Node's name of the keys that sign so. */
+  readonly keyType: string;
+  /** As Node's `verify` wants it. */
+  readonly hash: string | null;
+}
+
+/** Signature algorithms by the bytes of their OID. */
+const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map([
+  ['2a8648ce3d040302', { keyType: 'ec', hash: 'sha256' }], // ecdsa-with-SHA256
+  ['2a8648ce3d040303', { keyType: 'ec', hash: 'sha384' }],
+  ['2a8648ce3d040304', { keyType: 'ec', hash: 'sha512' }],
+  ['2a864886f70d01010b', { keyType: 'rsa', hash: 'sha256' }], // sha256WithRSAEncryption
+  ['2a864886f70d01010c', { keyType: 'rsa', hash: 'sha384' }],
+  ['2a864886f70d01010d', { keyType: 'rsa', hash: 'sha512' }],
+  ['2b6570', { keyType: 'ed25519', hash: null }],
+  ['2b6571', { keyType: 'ed448', hash: null }],
 ]);
 const BLOCK = /-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----/g;
 const VERSION_2 = '01';
@@ -62,19 +69,23 @@ function readRevocationList(der: Buffer): RevocationList {
   if (tbs?.tag !== DER.SEQUENCE || algorithm?.tag !== DER.SEQUENCE || signature?.tag !== DER.BIT_STRING) {
     throw new DerError('it is no signed list');
   }
-  const hash = hashOf(algorithm);
+  const { keyType, hash } = algorithmOf(algorithm);
   const contents = readContents(tbs, algorithm);
   // How many bits at the end of a bit string do not count: none, in a signature.
   if (signature.contents[0] !== 0) throw new DerError('its signature is cut short');
   const signatureBytes = signature.contents.subarray(1);
-  return { ...contents, isSignedBy: (key) => verify(hash, tbs.whole, key, signatureBytes) };
+  return {
+    ...contents,
+    // With a key of another kind `verify` would throw.
+    isSignedBy: (key) => key.asymmetricKeyType === keyType && verify(hash, tbs.whole, key, signatureBytes),
+  };
 }
 
-function hashOf(algorithm: DerElement): string | null {
+function algorithmOf(algorithm: DerElement): SignatureAlgorithm {
   const [oid] = derElements(algorithm.contents);
-  const hash = ALGORITHMS.get(oid?.contents.toString('hex') ?? '');
-  if (hash === undefined) throw new DerError('its signature algorithm is not accepted');
-  return hash;
+  const known = ALGORITHMS.get(oid?.contents.toString('hex') ?? '');
+  if (known === undefined) throw new DerError('its signature algorithm is not accepted');
+  return known;
 }
 
 /** version, signature, issuer, thisUpdate, nextUpdate, revokedCertificates, extensions. */

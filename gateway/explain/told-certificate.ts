@@ -1,6 +1,8 @@
 /** A client certificate in a file, judged as the handshake would judge it. */
 
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
+import { decodeCertificate } from '../certificates/certificate-files.ts';
+import { readSource } from '../certificates/identity-store.ts';
 import { identityFolder, serverIdentitySource } from '../certificates/server-identity.ts';
 import type { CertificateFacts } from '../core/facts.ts';
 import { readPeerCertificate } from '../edge/peer-certificate.ts';
@@ -20,7 +22,7 @@ export async function judgeCertificate(
   const claim = claimOf(policy, serverName);
   if (claim === undefined) return `no tenant has the server name ${serverName}`;
   const { certificates } = policy.gateway;
-  const identity = await serverIdentitySource(certificates, claim.serverName, true).read(nowMs);
+  const identity = await readSource(serverIdentitySource(certificates, claim.serverName, true), nowMs);
   if (!('digest' in identity))
     return `cannot be judged: ${identityFolder(certificates, claim.serverName)} has faults`;
   const facts = readPeerCertificate(leaf, nowMs);
@@ -34,7 +36,7 @@ export async function judgeCertificate(
 
 function readCertificates(pem: string): readonly X509Certificate[] {
   try {
-    return (pem.match(BLOCK) ?? []).map((block) => new X509Certificate(block));
+    return (pem.match(BLOCK) ?? []).map(decodeCertificate);
   } catch {
     return [];
   }

@@ -1,5 +1,5 @@
 /** Identities are read when asked for and again when their files change; a bad folder answers for its own name alone. */
-import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type IdentityReading, IdentityStore } from '../../gateway/certificates/identity-store.ts';
@@ -122,6 +122,26 @@ t.test('a folder that is bad from the start gives nothing and touches no other',
   await write('b.test');
   t.ok(await until(() => store.faults.length === 0));
   t.match(await get('b.test'), { serverName: 'b.test' });
+});
+
+t.test('what nobody thought of is a fault as well, and takes nothing with it', async (t) => {
+  const { folder, readings, store } = setStore(t);
+  const file = join(folder, 'file');
+  await writeFile(file, 'good');
+  const source = serverIdentitySource(folder, 'a.test', true);
+  const read = async (): Promise<ServerIdentity> => {
+    const digest = await readFile(file, 'utf8');
+    if (digest !== 'good') throw new Error('nobody thought of this');
+    return { serverName: 'a.test', keys: [], notAfterMs: 0, digest };
+  };
+  const odd = { ...source, files: () => [file], read };
+  const before = await store.get(odd);
+  t.match(before, { digest: 'good' });
+  await writeFile(file, 'odd');
+  t.ok(await until(() => readings.length === 2));
+  t.match(store.faults.map(formatFault), [`${file}:1:1: cannot be used: Error: nobody thought of this`]);
+  t.equal(await store.get(odd), before);
+  t.equal(await store.get({ ...odd, key: 'asked for the first time' }), undefined);
 });
 
 t.test('the name asked for longest ago makes room', async (t) => {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 export const keyKinds = {
   ec: ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
   rsa: ['rsa:2048'],
+  ed25519: ['ed25519'],
 } as const;
 
 export interface IssueOptions {

@@ -1,4 +1,5 @@
 /** A folder is read whole and strictly: each fault names its file, and no fault shows a key. */
+import { X509Certificate } from 'node:crypto';
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -20,6 +21,7 @@ pki.issue('rsa', { by: 'middle', extensions: LEAF, kind: 'rsa' });
 pki.issue('clients');
 pki.issue('client', { by: 'clients', extensions: 'basicConstraints=CA:false\n' });
 pki.issue('strangers');
+pki.issue('others', { kind: 'ed25519' });
 const [leaf, key, middle, clients] = [
   pki.certificate('leaf'),
   pki.key('leaf'),
@@ -61,6 +63,13 @@ t.test('what is good is read whole', async (t) => {
   t.equal(identity?.clients?.revoked, 1);
 });
 
+t.test('a revocation list beside authorities with keys of other kinds', async (t) => {
+  const both = pki.certificate('others') + clients;
+  t.same((await read(t, { 'clients.pem': both, 'clients.crl': pki.list('clients') })).faults, []);
+  t.same((await read(t, { 'clients.pem': both, 'clients.crl': pki.list('others') })).faults, []);
+  t.match((await read(t, { 'clients.crl': pki.list('others') })).faults, [/not signed by an authority/]);
+});
+
 const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[]][] = [
   ['no chain', { 'chain.pem': undefined }, /^chain\.pem:1:1: cannot be read: ENOENT/],
   ['no key', { 'key.pem': undefined }, /^key\.pem:1:1: cannot be read: ENOENT/],
@@ -68,6 +77,22 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
   ['an empty chain', { 'chain.pem': '' }, /^chain\.pem:1:1: holds something else than whole certificates/],
   ['a chain cut short', { 'chain.pem': leaf + middle.slice(0, -40) }, /^chain\.pem.*whole certificates/],
   ['a certificate that is none', { 'chain.pem': wrecked(leaf) }, /^chain\.pem:1:1: certificate 1 cannot be/],
+  [
+    'a damaged key in the chain',
+    { 'chain.pem': damaged(leaf) + middle },
+    /^chain\.pem:1:1: certificate 1 cannot be/,
+  ],
+  [
+    'a damaged key further up',
+    { 'chain.pem': leaf + damaged(middle) },
+    /^chain\.pem:1:1: certificate 2 cannot be/,
+  ],
+  [
+    'a damaged key of an authority, which no list is signed by',
+    { 'clients.pem': damaged(clients), 'clients.crl': pki.list('clients') },
+    /^clients\.pem:1:1: certificate 1 cannot be/,
+    /^clients\.crl:1:1: revocation list 1 is not signed/,
+  ],
   ['authority before leaf', { 'chain.pem': middle + leaf }, /not for a\.test/, /1 is not issued by/, /^key/],
   [
     'an authority of the right name with another key',
@@ -153,4 +178,13 @@ t.test('the names of a leaf', async (t) => {
 /** PEM of the right form around bytes that are no certificate. */
 function wrecked(pem: string): string {
   return pem.replace(/\n[A-Za-z0-9+/]{4}/, '\nAAAA');
+}
+
+/** A certificate of which Node notices only when it is asked for the public key that it has none: no point of the curve. */
+function damaged(pem: string): string {
+  const { raw, publicKey } = new X509Certificate(pem);
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  const last = raw.indexOf(spki) + spki.length - 1;
+  raw.writeUInt8(raw.readUInt8(last) ^ 1, last);
+  return `-----BEGIN CERTIFICATE-----\n${raw.toString('base64')}\n-----END CERTIFICATE-----\n`;
 }
