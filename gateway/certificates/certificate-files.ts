@@ -1,6 +1,7 @@
 /** Chains, keys, authorities and revocation lists: each file is read to its end, every rule it breaks is its fault. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import { ClientAuthorities } from './client-authorities.ts';
 import type { PemFiles } from './pem-files.ts';
 import { type RevocationList, readRevocationLists } from './revocation-list.ts';
@@ -48,7 +49,7 @@ export function readCertifiedKey<Name extends string>(
   const misfit = fits(leaf);
   if (misfit !== undefined) files.fault(chainName, misfit, leaf.subjectAltName ?? undefined);
   checkChain(files, chainName, chain, nowMs);
-  checkKey(files, chainName, keyName, leaf, keyPem);
+  if (isKeyOf(files, chainName, keyName, leaf, keyPem)) tryOut(files, chainName, chainPem, keyPem);
   return {
     chainPem,
     keyPem,
@@ -132,18 +133,35 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
 
-function checkKey<Name extends string>(
+function isKeyOf<Name extends string>(
   files: PemFiles<Name>,
   chainName: Name,
   keyName: Name,
   leaf: X509Certificate,
   pem: string,
-): void {
+): boolean {
   try {
-    if (leaf.checkPrivateKey(createPrivateKey(pem))) return;
+    if (leaf.checkPrivateKey(createPrivateKey(pem))) return true;
     files.fault(keyName, `does not fit the first certificate of ${chainName}`);
   } catch {
     files.fault(keyName, 'holds no private key without passphrase');
+  }
+  return false;
+}
+
+/** TLS has rules of its own, above all for how weak keys and signatures may be. Cost: about a millisecond. */
+function tryOut<Name extends string>(
+  files: PemFiles<Name>,
+  chainName: Name,
+  chainPem: string,
+  keyPem: string,
+): void {
+  try {
+    // Without authorities the public ones would be loaded.
+    createSecureContext({ cert: chainPem, key: keyPem, ca: [] });
+  } catch (error) {
+    const reason = error instanceof Error && 'reason' in error ? error.reason : error;
+    files.fault(chainName, `is refused by TLS: ${reason}`);
   }
 }
 

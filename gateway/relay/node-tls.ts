@@ -1,7 +1,13 @@
 /** TLS to the nodes: the contexts connections are made in, one for each identity. */
 
 import { isIP, type Socket } from 'node:net';
-import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls';
+import {
+  type ConnectionOptions,
+  connect,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import type { Identities, IdentitySource } from '../certificates/identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
 import type { NodeAddress, Upstream } from '../policy/upstream.ts';
@@ -15,7 +21,7 @@ export interface SecuredBy {
 
 interface Known {
   readonly identity: NodeIdentity;
-  readonly securedBy: SecuredBy;
+  readonly securedBy: SecuredBy | undefined;
 }
 
 /** One context an upstream, made anew when its files or its policy are others. */
@@ -28,7 +34,10 @@ export class NodeTlsContexts {
     this.#identities = identities;
   }
 
-  /** What secures the connections of an upstream now, or a promise of it; nothing when its files cannot be used. */
+  /**
+   * What secures the connections of an upstream now, or a promise of it; nothing when its files cannot be used. Never
+   * throws, nor rejects.
+   */
   find(upstream: Upstream): SecuredBy | Promise<SecuredBy | undefined> | undefined {
     let source = this.#sources.get(upstream);
     if (source === undefined) {
@@ -51,12 +60,9 @@ export class NodeTlsContexts {
 }
 
 /** The certificate of a node is verified in full, its name included; without `ca` by the public authorities. */
-function securedBy({ authorities, key }: NodeIdentity, { serverName, minTlsVersion }: ClientTls): SecuredBy {
-  const secureContext = createSecureContext({
-    ...(authorities !== undefined && { ca: authorities.map((each) => each.toString()) }),
-    ...(key !== undefined && { cert: key.chainPem, key: key.keyPem }),
-    minVersion: minTlsVersion,
-  });
+function securedBy(identity: NodeIdentity, { serverName, minTlsVersion }: ClientTls): SecuredBy | undefined {
+  const secureContext = secureContextOf(identity, minTlsVersion);
+  if (secureContext === undefined) return undefined;
   return {
     secure(transport, { host }) {
       const options: ConnectionOptions = {
@@ -71,4 +77,20 @@ function securedBy({ authorities, key }: NodeIdentity, { serverName, minTlsVersi
       return connect(options);
     },
   };
+}
+
+/** Nothing where TLS does not take it: that was tried, and told, where the files were read. */
+function secureContextOf(
+  { authorities, key }: NodeIdentity,
+  minVersion: ClientTls['minTlsVersion'],
+): SecureContext | undefined {
+  try {
+    return createSecureContext({
+      ...(authorities !== undefined && { ca: authorities.map((each) => each.toString()) }),
+      ...(key !== undefined && { cert: key.chainPem, key: key.keyPem }),
+      minVersion,
+    });
+  } catch {
+    return undefined;
+  }
 }

@@ -9,6 +9,8 @@ export const keyKinds = {
   ec: ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
   rsa: ['rsa:2048'],
   ed25519: ['ed25519'],
+  /** Of no use to TLS. */
+  weak: ['rsa:1024'],
 } as const;
 
 export interface IssueOptions {

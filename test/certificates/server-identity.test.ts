@@ -18,6 +18,9 @@ pki.issue('middle', { by: 'root' });
 pki.issue('impostor', { by: 'root', subject: 'middle' });
 pki.issue('leaf', { by: 'middle', extensions: LEAF });
 pki.issue('rsa', { by: 'middle', extensions: LEAF, kind: 'rsa' });
+pki.issue('weak', { by: 'middle', extensions: LEAF, kind: 'weak' });
+pki.issue('feeble', { kind: 'weak' });
+pki.issue('led', { by: 'feeble', extensions: LEAF });
 pki.issue('clients');
 pki.issue('client', { by: 'clients', extensions: 'basicConstraints=CA:false\n' });
 pki.issue('strangers');
@@ -105,6 +108,16 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
     'key.pem:1:1: does not fit the first certificate of chain.pem',
   ],
   ['a key that is none', { 'key.pem': leaf }, 'key.pem:1:1: holds no private key without passphrase'],
+  [
+    'a key that TLS does not take',
+    { 'chain.pem': pki.certificate('weak') + middle, 'key.pem': pki.key('weak') },
+    'chain.pem:1:1: is refused by TLS: ee key too small',
+  ],
+  [
+    'an authority that TLS does not take',
+    { 'chain.pem': pki.certificate('led') + pki.certificate('feeble'), 'key.pem': pki.key('led') },
+    'chain.pem:1:1: is refused by TLS: ca key too small',
+  ],
   [
     'RSA twice',
     {
