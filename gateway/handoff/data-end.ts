@@ -135,9 +135,13 @@ export class DataEnd {
   #begins(about: AboutParcel, parcel: Delivery): boolean {
     switch (about.kind) {
       case 'tenant':
+        this.#workOn(() => this.#compile(about, parcel));
+        return true;
       case 'policy':
+        this.#workOn(() => this.#putInForce(parcel.head as PolicyHead));
+        return true;
       case 'gone':
-        this.#work = this.#work.then(() => this.#workOn(about, parcel));
+        this.#workOn(this.#lists.leave(about.lists), this.#keys.leave(about.keys));
         return true;
       case 'list':
         this.#lists.take(about, parcel);
@@ -163,22 +167,22 @@ export class DataEnd {
     return store === 'servers' ? this.servers.take(key, parcel) : this.nodes.take(key, parcel);
   }
 
-  async #workOn(about: AboutParcel, parcel: Parcel): Promise<void> {
-    try {
-      if (about.kind === 'tenant') {
-        const tenant = await compileHandedTenant(parcel, about.digest, this.#sources);
-        this.#compiled.set(tenantId(about.name, about.digest), tenant);
-      } else if (about.kind === 'policy') {
-        await this.#putInForce(parcel.head as PolicyHead);
-      } else if (about.kind === 'gone') {
-        this.#lists.forget(about.lists);
-        this.#keys.forget(about.keys);
+  /** What is told of lists and keys is taken at once; policies, and what of them goes, one after the other. */
+  #workOn(...steps: readonly (() => void | Promise<void>)[]): void {
+    this.#work = this.#work.then(async () => {
+      try {
+        for (const step of steps) await step();
+      } catch (error) {
+        this.#fault(String(error));
       }
-    } catch (error) {
-      this.#fault(String(error));
-    }
-    this.#send({ kind: 'taken' });
-    await nextTurn();
+      this.#send({ kind: 'taken' });
+      await nextTurn();
+    });
+  }
+
+  async #compile({ name, digest }: Extract<AboutParcel, { kind: 'tenant' }>, parcel: Parcel): Promise<void> {
+    const tenant = await compileHandedTenant(parcel, digest, this.#sources);
+    this.#compiled.set(tenantId(name, digest), tenant);
   }
 
   async #putInForce({ gateway: form, tenants: named, ...head }: PolicyHead): Promise<void> {

@@ -10,6 +10,7 @@ import {
   type Verdict,
   verifyWith,
 } from '../policy/key-set.ts';
+import { HandedEntries } from './handed-entries.ts';
 import type { AboutKeys } from './messages.ts';
 
 /** Asks the control plane to fetch; resolves to how long asking again would be in vain. Never rejects. */
@@ -17,31 +18,29 @@ export type AskToRenew = (id: string, reason: RenewalReason) => Promise<number>;
 
 export class HandedKeys implements RemoteKeys {
   readonly #ask: AskToRenew;
-  readonly #sets = new Map<string, HandedKeySet>();
+  readonly #sets = new HandedEntries<HandedKeySet>();
 
   constructor(ask: AskToRenew) {
     this.#ask = ask;
   }
 
   remote(tenant: string, issuer: string, url: URL, settings: RemoteKeySettings): KeySet {
-    return this.#set(keySetId(tenant, issuer, url, settings), settings);
+    const id = keySetId(tenant, issuer, url, settings);
+    return this.#sets.of(id, () => this.#newSet(id, settings));
   }
 
   /** Whether other keys are in force now. */
   take(about: AboutKeys, text: string | undefined): boolean {
-    return this.#set(about.id, about).take(about, text);
+    return this.#sets.tell(about.id, () => this.#newSet(about.id, about)).take(about, text);
   }
 
-  /** Policies that have these go on with them as they are. */
-  forget(ids: readonly string[]): void {
-    for (const id of ids) this.#sets.delete(id);
+  /** The answer forgets these. */
+  leave(ids: readonly string[]): () => void {
+    return this.#sets.leave(ids);
   }
 
-  #set(id: string, { refreshMs, keepMs }: RemoteKeySettings): HandedKeySet {
-    const known =
-      this.#sets.get(id) ?? new HandedKeySet({ refreshMs, keepMs }, (reason) => this.#ask(id, reason));
-    this.#sets.set(id, known);
-    return known;
+  #newSet(id: string, { refreshMs, keepMs }: RemoteKeySettings): HandedKeySet {
+    return new HandedKeySet({ refreshMs, keepMs }, (reason) => this.#ask(id, reason));
   }
 }
 

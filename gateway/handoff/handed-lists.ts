@@ -9,6 +9,7 @@ import {
   sourceKey,
 } from '../lists/list-registry.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
+import { HandedEntries } from './handed-entries.ts';
 import { formNameOf, formOf } from './list-forms.ts';
 import type { AboutList } from './messages.ts';
 import type { Parcel } from './parcel.ts';
@@ -19,34 +20,31 @@ export function listIdOf(formName: string, key: string): string {
 }
 
 export class HandedLists implements ListsByReader {
-  readonly #lists = new Map<string, HandedList>();
+  readonly #lists = new HandedEntries<HandedList>();
 
   of<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents> {
     const form = formNameOf(reader);
     return {
       // The form of the reader makes the contents that the reader would.
       list: async (source: ListSource) =>
-        this.#list(listIdOf(form, sourceKey(source)), placeOf(source)) as SourceList<Contents>,
+        this.#lists.of(
+          listIdOf(form, sourceKey(source)),
+          () => new HandedList(placeOf(source)),
+        ) as SourceList<Contents>,
     };
   }
 
   /** Throws when the parcel is no list. */
   take({ id, form, place, isCurrent, has }: AboutList, parcel: Parcel): void {
-    const list = this.#list(id, place);
+    const list = this.#lists.tell(id, () => new HandedList(place));
     if (has === 'nothing') list.contents = undefined;
     if (has === 'contents') list.contents = formOf(form).unpack(parcel);
     list.isCurrent = isCurrent;
   }
 
-  /** Policies that have these go on with them as they are. */
-  forget(ids: readonly string[]): void {
-    for (const id of ids) this.#lists.delete(id);
-  }
-
-  #list(id: string, place: string): HandedList {
-    const known = this.#lists.get(id) ?? new HandedList(place);
-    this.#lists.set(id, known);
-    return known;
+  /** The answer forgets these. */
+  leave(ids: readonly string[]): () => void {
+    return this.#lists.leave(ids);
   }
 }
 

@@ -187,6 +187,28 @@ t.test('policy and lists that change together: never a policy without its lists'
   t.equal(bare, 0);
 });
 
+t.test('a list that goes and comes back while policies are still being compiled is there', async (t) => {
+  const folder = await folderWith(t);
+  const stage = await setControl(t, folder.path);
+  const plane = await stage.attach();
+  const without = TENANT_YAML.replace('  partners: { file: lists/partners.cidr }\n', '').replace(
+    ', partners]',
+    ']',
+  );
+  plane.hold();
+  for (const text of [without, TENANT_YAML, without, TENANT_YAML]) {
+    await folder.write('tenants/tenant-a.yaml', text);
+    await stage.reload();
+  }
+  plane.goOn();
+  t.ok(await until(() => plane.end.policy().digest === stage.live.current.digest));
+  await plane.link.settled();
+  t.ok(has(plane.end, 'partners', '198.51.100.9'));
+  await folder.write('tenants/lists/partners.cidr', '10.9.9.0/24\n');
+  await stage.sources.refresh();
+  t.ok(await until(() => has(plane.end, 'partners', '10.9.9.1')), 'and is followed');
+});
+
 t.test('one that begins in the middle of changes ends where the others are', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
