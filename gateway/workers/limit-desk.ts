@@ -3,18 +3,13 @@
 import type { LimitClaim, LimitLease, LimitsBackend } from '../limits/limits-backend.ts';
 import type { FromWorker, GrantedLease, PrimaryEnd } from './messages.ts';
 
-interface Held {
-  readonly lease: LimitLease;
-  totalBytes: number;
-}
-
 type Asked = Extract<FromWorker, { kind: 'claim' | 'spend' | 'release' }>;
 
 export class LimitDesk {
   readonly #limits: LimitsBackend;
   readonly #send: PrimaryEnd['send'];
   readonly #onFault: (error: unknown) => void;
-  readonly #held = new Map<number, Held>();
+  readonly #held = new Map<number, LimitLease>();
   #closed = false;
 
   /** `onFault` hears that the worker asked for what cannot be. */
@@ -30,10 +25,13 @@ export class LimitDesk {
     else this.#release(asked.id, asked.totalBytes);
   }
 
-  /** The worker is gone: everything it held is given back, with the bytes it last told of. */
+  /**
+   * The worker is gone: all it held is given back, but bytes that are paid for. They may have flowed, since of them
+   * nothing is told.
+   */
   close(): void {
     this.#closed = true;
-    for (const [id, { totalBytes }] of this.#held) this.#release(id, totalBytes);
+    for (const [id, { paidBytes }] of this.#held) this.#release(id, paidBytes);
   }
 
   async #claim(id: number, claim: LimitClaim): Promise<void> {
@@ -42,23 +40,22 @@ export class LimitDesk {
       this.#send({ kind: 'claimed', id, answer });
       return;
     }
-    this.#held.set(id, { lease: answer, totalBytes: 0 });
+    this.#held.set(id, answer);
     if (this.#closed) this.#release(id, 0);
     else this.#send({ kind: 'claimed', id, answer: granted(answer) });
   }
 
   async #spend(id: number, totalBytes: number): Promise<void> {
-    const held = this.#held.get(id);
-    if (held === undefined) return;
-    held.totalBytes = totalBytes;
-    const spent = await held.lease.spend(totalBytes, performance.now());
-    this.#send({ kind: 'spent', id, spent, paidBytes: held.lease.paidBytes });
+    const lease = this.#held.get(id);
+    if (lease === undefined) return;
+    const spent = await lease.spend(totalBytes, performance.now());
+    this.#send({ kind: 'spent', id, spent, paidBytes: lease.paidBytes });
   }
 
   #release(id: number, totalBytes: number): void {
-    const held = this.#held.get(id);
+    const lease = this.#held.get(id);
     this.#held.delete(id);
-    held?.lease.release(totalBytes, performance.now());
+    lease?.release(totalBytes, performance.now());
   }
 }
 

@@ -69,6 +69,30 @@ t.test('a worker that is gone holds no place', async (t) => {
   t.equal(local.taken, 0);
 });
 
+t.test('a worker that is gone is paid back nothing of what may have flowed', async (t) => {
+  const { local, desk, claim } = pair();
+  const limits = { bytes: { count: 100_000, perMs: 86_400_000 }, concurrent: 9 };
+  const declared = await claim(limits, 50_000);
+  const open = await claim(limits);
+  if (declared.kind !== 'lease' || open.kind !== 'lease') throw new Error('no lease');
+  await open.spend(20_000, 0);
+  desk.close();
+  t.equal(local.taken, 0);
+  const refusal = local.claim({ holder: 'h', limits, declaredBytes: 31_000 }, performance.now());
+  t.match(refusal, { kind: 'refusal', limit: 'bytes' });
+  const rest = local.claim({ holder: 'h', limits, declaredBytes: 20_000 }, performance.now());
+  t.match(rest, { kind: 'lease' }, 'and pays for nothing else');
+});
+
+t.test('a worker that goes before it is let in pays for nothing', async (t) => {
+  const { local, desk, claim } = pair({ isSilent: true });
+  const limits = { bytes: { count: 1000, perMs: 86_400_000 } };
+  claim(limits, 1000).catch(() => undefined);
+  desk.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.match(local.claim({ holder: 'h', limits, declaredBytes: 1000 }, performance.now()), { kind: 'lease' });
+});
+
 t.test('a primary that does not answer is given up, and a place it gives too late goes back', async (t) => {
   const { local, kept, worker, claim } = pair({ isSilent: true });
   const waiting = claim({ concurrent: 1 });
