@@ -11,6 +11,7 @@ import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { OwnPlane } from './own-plane.ts';
 import type { HostPort } from './policy/gateway-settings.ts';
 import type { ReloadOutcome } from './policy/live.ts';
+import { upstreamsOf } from './policy/policy.ts';
 import { followPolicy, type PolicyFollower } from './policy-follower.ts';
 import type { Lookup } from './relay/node-resolver.ts';
 import { logsOf, type OpenAudit, openAccessLog, openAudit } from './stream/logs.ts';
@@ -116,7 +117,7 @@ function fleet(
   onGivenUp: (error: Error) => void,
 ): DataPlanes {
   const { accessLog } = follower.policy().gateway;
-  return new Fleet({
+  const workers = new Fleet({
     settings: {
       processes,
       readsInPlace,
@@ -127,6 +128,7 @@ function fleet(
     audit,
     fork: forkWorker,
     metrics,
+    upstreams: () => upstreamsOf(follower.policy()),
     limits,
     accessLog: accessLog === '-' ? openAccessLog(accessLog, log) : undefined,
     log,
@@ -136,6 +138,10 @@ function fleet(
     },
     onGivenUp,
   });
+  follower.onChange((change) => {
+    if (change === 'policy') workers.policyChanged();
+  });
+  return workers;
 }
 
 interface Parts extends SharedParts {

@@ -10,10 +10,12 @@ import { LoopDelay } from '../observe/loop-delay.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { processUse } from '../observe/process-use.ts';
 import type { HostPort } from '../policy/gateway-settings.ts';
+import type { Upstream } from '../policy/upstream.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 import type { OpenAudit } from '../stream/logs.ts';
+import { DrainedNodes, type NodeNames } from './drained-nodes.ts';
 import type { Forked } from './fork.ts';
-import type { NodeName, WorkerSettings } from './messages.ts';
+import type { WorkerSettings } from './messages.ts';
 import { mergedGauges, mergedStatuses } from './node-views.ts';
 import { RestartPace } from './restart-pace.ts';
 import { WorkerProcess } from './worker-process.ts';
@@ -24,6 +26,8 @@ export interface FleetOptions {
   readonly metrics: Metrics;
   /** Tells workers what to decide by. */
   readonly control: Pick<ControlEnd, 'attach'>;
+  /** Of the policy in force. */
+  readonly upstreams: () => readonly Upstream[];
   readonly limits: LimitsBackend;
   readonly audit: OpenAudit | undefined;
   /** Where lines go that workers do not write themselves. */
@@ -48,7 +52,7 @@ export class Fleet implements DataPlanes {
   /** By number; absent while one is being replaced. */
   readonly #workers = new Map<number, WorkerProcess>();
   /** Nodes that whoever is new has to treat as drained too. */
-  readonly #drained = new Map<string, NodeName>();
+  readonly #drained: DrainedNodes;
   #addresses: ReadonlyMap<string, HostPort> = new Map();
   /** A process that has loaded all it needs and waits to be a worker: whoever dies is replaced at once. */
   #spare: Forked | undefined;
@@ -60,6 +64,7 @@ export class Fleet implements DataPlanes {
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    this.#drained = new DrainedNodes(options.upstreams);
     this.#turns = setInterval(() => {
       this.#loopDelay.turn(performance.now());
       for (const worker of this.#workers.values()) worker.turn();
@@ -94,6 +99,11 @@ export class Fleet implements DataPlanes {
     return { workers };
   }
 
+  /** Another policy is in force here; workers are told elsewhere. */
+  policyChanged(): void {
+    this.#drained.policyChanged();
+  }
+
   async reloaded(): Promise<void> {
     await Promise.all(this.#up.map((worker) => worker.settled()));
   }
@@ -112,10 +122,9 @@ export class Fleet implements DataPlanes {
 
   async setDrained(upstream: string, node: string, drained: boolean): Promise<boolean> {
     const name = { upstream, node };
-    const known = await Promise.all(this.#up.map((worker) => worker.setDrained(name, drained)));
-    if (!known.includes(true)) return false;
-    if (drained) this.#drained.set(JSON.stringify(name), name);
-    else this.#drained.delete(JSON.stringify(name));
+    // First, for one that comes up while the others are told.
+    if (!this.#drained.set(name, drained)) return false;
+    await Promise.all(this.#up.map((worker) => worker.setDrained(name, drained)));
     return true;
   }
 
@@ -168,11 +177,11 @@ export class Fleet implements DataPlanes {
   /** Resolves when one of that number takes connections. Rejects when it will not. */
   async #start(number: number): Promise<ReadonlyMap<string, HostPort>> {
     for (let tries = 1; !this.#ending; tries += 1) {
-      const drained = new Map(this.#drained);
+      const { names } = this.#drained;
       const worker = this.#newWorker(number);
       const started = await worker.started;
       if ('addresses' in started) {
-        this.#tellDrained(worker, drained);
+        this.#tellDrained(worker, names);
         return started.addresses;
       }
       const { reason, told } = started;
@@ -187,11 +196,8 @@ export class Fleet implements DataPlanes {
   }
 
   /** What has changed while it started, and nobody could tell it. */
-  #tellDrained(worker: WorkerProcess, known: ReadonlyMap<string, NodeName>): void {
-    for (const [key, name] of new Map([...known, ...this.#drained])) {
-      const drained = this.#drained.has(key);
-      if (drained !== known.has(key)) void worker.setDrained(name, drained);
-    }
+  #tellDrained(worker: WorkerProcess, known: NodeNames): void {
+    for (const { name, drained } of this.#drained.changesSince(known)) void worker.setDrained(name, drained);
   }
 
   #takeProcess(): Forked {
@@ -213,7 +219,7 @@ export class Fleet implements DataPlanes {
 
   #newWorker(number: number): WorkerProcess {
     const { settings, metrics, limits, control, audit, accessLog } = this.#options;
-    const drained = [...this.#drained.values()];
+    const drained = [...this.#drained.names.values()];
     const worker = new WorkerProcess({
       forked: this.#takeProcess(),
       settings: { ...settings, number, addresses: this.#addresses, drained },

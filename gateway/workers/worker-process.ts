@@ -120,10 +120,14 @@ export class WorkerProcess {
     await this.#ask({ kind: 'look' });
   }
 
-  /** Whether it knows the node. */
-  async setDrained(name: NodeName, drained: boolean): Promise<boolean> {
-    const answer = await this.#ask({ kind: 'set-drained', name, drained });
-    return answer?.kind === 'drained-set' && answer.known;
+  /** Resolves when the node is so there, unless it does not answer. */
+  async setDrained(name: NodeName, drained: boolean): Promise<void> {
+    const question = { kind: 'set-drained', name, drained } as const;
+    const answer = await this.#ask(question);
+    if (answer?.kind !== 'drained-set' || answer.known) return;
+    // The policy that names it is still on its way.
+    await this.settled();
+    await this.#ask(question);
   }
 
   #ask(question: Question): Promise<Answer | undefined> {

@@ -2,8 +2,10 @@
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import type { FleetOptions } from '../../gateway/workers/fleet.ts';
 import type { FromWorker, ToWorker } from '../../gateway/workers/messages.ts';
 import { writePolicy } from '../commands/process.ts';
+import { sampleUpstream } from '../relay/sample-upstream.ts';
 import { type FakeWorker, fakeWorker, obedient } from './fake-worker.ts';
 import { fleetOf } from './fleet-stage.ts';
 import { eventually } from './workers-stage.ts';
@@ -11,7 +13,7 @@ import { eventually } from './workers-stage.ts';
 type OnHeard = (message: ToWorker, worker: FakeWorker) => void;
 
 /** A fleet of two; those that are begun later do what `later` says. */
-async function twoOf(t: Test, later: OnHeard = obedient) {
+async function twoOf(t: Test, later: OnHeard = obedient, more: Partial<FleetOptions> = {}) {
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
   const workers: FakeWorker[] = [];
   const fork = () => {
@@ -19,7 +21,7 @@ async function twoOf(t: Test, later: OnHeard = obedient) {
     workers.push(worker);
     return worker.forked;
   };
-  const fleet = await fleetOf(t, join(folder, 'policies'), { fork });
+  const fleet = await fleetOf(t, join(folder, 'policies'), { fork, ...more });
   await fleet.listen();
   const [first, second, third] = workers;
   if (first === undefined || second === undefined || third === undefined) throw new Error('two and a spare');
@@ -46,11 +48,13 @@ for (const message of GARBAGE) {
   });
 }
 
+const quiet: OnHeard = (message, worker) => {
+  if (message.kind !== 'start') obedient(message, worker);
+};
+
 t.test('a node that is drained or resumed while a worker starts is so for it too', async (t) => {
-  const quiet: OnHeard = (message, worker) => {
-    if (message.kind !== 'start') obedient(message, worker);
-  };
-  const { fleet, first, third } = await twoOf(t, quiet);
+  const upstreams = () => [sampleUpstream(['http://a', 'http://b'])];
+  const { fleet, first, third } = await twoOf(t, quiet, { upstreams });
   await fleet.setDrained('tenant-a/sync', 'http://a', true);
   first.end('by SIGKILL');
   t.match(third.heard, [{ kind: 'start', settings: { drained: [{ node: 'http://a' }] } }]);
@@ -62,6 +66,36 @@ t.test('a node that is drained or resumed while a worker starts is so for it too
     { kind: 'set-drained', name: { node: 'http://a' }, drained: false },
     { kind: 'set-drained', name: { node: 'http://b' }, drained: true },
   ]);
+  await fleet.drain();
+});
+
+t.test('one that comes up while the others are being told of a drain knows of it', async (t) => {
+  const { fleet, first, second, third } = await twoOf(t, quiet, {
+    upstreams: () => [sampleUpstream(['http://a'])],
+  });
+  first.end('by SIGKILL');
+  Object.assign(second.forked.channel, { send: () => undefined });
+  void fleet.setDrained('tenant-a/sync', 'http://a', true);
+  third.say({ kind: 'up', addresses: new Map() });
+  await turn();
+  t.match(third.heard.slice(1), [{ kind: 'set-drained', name: { node: 'http://a' }, drained: true }]);
+  second.end('by SIGKILL');
+  await fleet.drain();
+});
+
+t.test('a drain ends with the policy that names the node', async (t) => {
+  let nodes = ['http://a', 'http://b'];
+  const upstreams = () => [sampleUpstream(nodes)];
+  const { fleet, first, third } = await twoOf(t, quiet, { upstreams });
+  t.notOk(await fleet.setDrained('tenant-a/sync', 'http://c', true));
+  for (const node of nodes) t.ok(await fleet.setDrained('tenant-a/sync', node, true));
+  for (const named of [['http://b'], ['http://a', 'http://b']]) {
+    nodes = named;
+    fleet.policyChanged();
+  }
+  first.end('by SIGKILL');
+  t.match(third.heard[0], { kind: 'start', settings: { drained: [{ node: 'http://b' }] } });
+  t.match(third.heard[0], { settings: { drained: { length: 1 } } });
   await fleet.drain();
 });
 

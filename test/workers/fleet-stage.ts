@@ -3,6 +3,7 @@ import type { Test } from 'tap';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import { createLog } from '../../gateway/observe/log.ts';
 import { createMetrics } from '../../gateway/observe/metrics.ts';
+import { upstreamsOf } from '../../gateway/policy/policy.ts';
 import { followPolicy } from '../../gateway/policy-follower.ts';
 import { Fleet, type FleetOptions } from '../../gateway/workers/fleet.ts';
 import { forkWorker } from '../../gateway/workers/fork.ts';
@@ -27,6 +28,7 @@ export async function fleetOf(
     audit: undefined,
     fork: forkWorker,
     metrics,
+    upstreams: () => upstreamsOf(follower.policy()),
     limits: new LocalLimits(),
     accessLog: undefined,
     log,

@@ -4,12 +4,12 @@ import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import { createMetrics } from '../../gateway/observe/metrics.ts';
 import type { FromWorker } from '../../gateway/workers/messages.ts';
 import { WorkerProcess, type WorkerProcessOptions } from '../../gateway/workers/worker-process.ts';
-import { fakeWorker } from './fake-worker.ts';
+import { type FakeWorker, fakeWorker } from './fake-worker.ts';
 
 type Link = ReturnType<WorkerProcessOptions['control']['attach']>;
 
-t.test('one that says nothing for 30 turns is killed, and that is the reason it is given', async (t) => {
-  const fake = fakeWorker();
+/** The process of that fake, as its primary has it. */
+function processOf(fake: FakeWorker, link: Partial<Link> = {}) {
   const reasons: string[] = [];
   const metrics = createMetrics({});
   const worker = new WorkerProcess({
@@ -23,13 +23,19 @@ t.test('one that says nothing for 30 turns is killed, and that is the reason it 
       drained: [],
       audit: undefined,
     },
-    control: { attach: () => ({ close: () => undefined }) as Link },
+    control: { attach: () => ({ close: () => undefined, ...link }) as Link },
     limits: new LocalLimits(),
     audit: undefined,
     series: metrics.merge(),
     onLines: () => undefined,
     onEnd: (reason) => reasons.push(reason),
   });
+  return { worker, reasons, metrics };
+}
+
+t.test('one that says nothing for 30 turns is killed, and that is the reason it is given', async (t) => {
+  const fake = fakeWorker();
+  const { worker, reasons, metrics } = processOf(fake);
   const turns = (count: number): void => {
     for (let turn = 0; turn < count; turn += 1) worker.turn();
   };
@@ -46,4 +52,22 @@ t.test('one that says nothing for 30 turns is killed, and that is the reason it 
   t.equal(fake.kills, 1);
   t.match(await worker.started, { told: false, reason: 'it has said nothing for 30 s' });
   t.same(reasons, ['it has said nothing for 30 s']);
+});
+
+t.test('a node that it does not know yet is drained when it has the policy that names it', async (t) => {
+  let isSettled = false;
+  const fake = fakeWorker((message, worker) => {
+    if (message.kind === 'set-drained') worker.say({ kind: 'drained-set', id: message.id, known: isSettled });
+  });
+  const { worker } = processOf(fake, {
+    settled: async () => {
+      isSettled = true;
+    },
+  });
+  const name = { upstream: 'tenant-a/sync', node: 'http://a' };
+  await worker.setDrained(name, true);
+  const told = { kind: 'set-drained', name, drained: true };
+  t.match(fake.heard.slice(1), [told, told]);
+  await worker.setDrained(name, true);
+  t.equal(fake.heard.length, 4, 'and is asked no more than it must be');
 });
