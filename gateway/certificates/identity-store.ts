@@ -94,6 +94,12 @@ export class IdentityStore<Identity extends Digested> {
     return this.#entries.get(key)?.identity;
   }
 
+  /** What is in force for a source although its files have faults now: once released, it could not be read again. */
+  lastGood(key: string): Identity | undefined {
+    const entry = this.#entries.get(key);
+    return entry?.impatient ? entry.identity : undefined;
+  }
+
   /** Nobody asks for the source any more. */
   release(key: string): void {
     this.#entries.get(key)?.close();
@@ -207,7 +213,7 @@ class Entry<Identity extends Digested> {
   readMs = Number.NEGATIVE_INFINITY;
   /** The files changed while they were being read. */
   changed = false;
-  /** Faults were seen and waited for once. */
+  /** Faults were seen, and are waited for once: the files have not been good since. */
   impatient = false;
   closed = false;
   stopWatching: (() => void) | undefined;

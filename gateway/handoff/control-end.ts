@@ -34,6 +34,8 @@ export class ControlEnd {
   readonly #links = new Set<ControlLink>();
   /** In force now, and before: a data plane may not have the newer one yet. */
   #policies: readonly Policy[];
+  /** Keys of server names that are kept although no data plane had them when it was looked last. */
+  readonly #unused = new Set<string>();
 
   constructor(options: ControlEndOptions) {
     this.#options = options;
@@ -65,6 +67,7 @@ export class ControlEnd {
     const [current] = this.#policies;
     if (policy !== current) this.#policies = current === undefined ? [policy] : [policy, current];
     for (const link of this.#links) link.look();
+    for (const key of this.#unused) this.#releaseUnused(key);
   }
 
   close(): void {
@@ -88,8 +91,23 @@ export class ControlEnd {
 
   /** Those of nodes are kept for as long as the policy names them. */
   #onReleased(store: StoreName, key: string): void {
-    if (store === 'nodes' || [...this.#links].some((link) => link.has(store, key))) return;
-    this.#options.identities.servers.release(key);
+    if (store === 'servers') this.#releaseUnused(key);
+  }
+
+  /** A data plane may be gone against its will, and the next one ask for the same: the last good ones stay. */
+  #releaseUnused(key: string): void {
+    const isUsed = [...this.#links].some((link) => link.has('servers', key));
+    const isKept = !isUsed && this.#isLastGood(key);
+    if (isKept) this.#unused.add(key);
+    else this.#unused.delete(key);
+    if (!isUsed && !isKept) this.#options.identities.servers.release(key);
+  }
+
+  /** Of a name in the policy, whose files have faults now. */
+  #isLastGood(key: string): boolean {
+    const { policy, identities } = this.#options;
+    const identity = identities.servers.lastGood(key);
+    return identity !== undefined && serverSource(policy(), identity.serverName)?.key === key;
   }
 }
 

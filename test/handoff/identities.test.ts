@@ -128,6 +128,51 @@ t.test('what no data plane has any more is not kept in the control plane either'
   t.same(kept(), []);
 });
 
+t.test('the last good one outlives the data planes that had it, for as long as it is named', async (t) => {
+  const folder = await writePolicyFolder(t, authorities);
+  const stage = await setControl(t, folder.path);
+  const { servers } = stage.keeper;
+  const [first, second] = [await stage.attach(), await stage.attach()];
+  const good = await identityOf(first);
+  await identityOf(second);
+  const { key } = sourceOf(first);
+  await folder.write(`../certs/${SERVER_NAME}/chain.pem`, 'rubbish');
+  await stage.keeper.refresh();
+  t.ok(await until(() => servers.lastGood(key) !== undefined));
+  for (const plane of [first, second]) plane.close();
+  const third = await stage.attach();
+  t.equal((await identityOf(third))?.digest, good?.digest);
+  await folder.addCertificates(SERVER_NAME);
+  await stage.keeper.refresh();
+  t.ok(await until(() => third.end.servers.version === 2), 'one that is good again takes its place');
+  third.close();
+  t.same(servers.loaded, []);
+});
+
+t.test('a last good one that nobody has goes when its files are mended, or its name is gone', async (t) => {
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.addTenant('tenant-b', 'b.example.com');
+  const stage = await setControl(t, folder.path);
+  const { servers } = stage.keeper;
+  const plane = await stage.attach();
+  for (const name of [SERVER_NAME, 'b.example.com']) {
+    await identityOf(plane, name);
+    await folder.write(`../certs/${name}/chain.pem`, 'rubbish');
+  }
+  const keys = [sourceOf(plane).key, sourceOf(plane, 'b.example.com').key];
+  await stage.keeper.refresh();
+  t.ok(await until(() => keys.every((key) => servers.lastGood(key) !== undefined)));
+  plane.close();
+  t.equal(servers.loaded.length, 2);
+  await folder.addCertificates(SERVER_NAME);
+  await stage.keeper.refresh();
+  t.ok(await until(() => servers.loaded.length === 1));
+  await folder.remove('tenants/tenant-b.yaml');
+  await stage.reload();
+  t.same(servers.loaded, []);
+  t.same(servers.faults, []);
+});
+
 t.test('one whose control plane is gone keeps what it has, and waits for nothing', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const stage = await setControl(t, folder.path);
