@@ -94,6 +94,8 @@ export class LiveList<Contents extends LiveContents>
   readonly #started: Promise<void>;
   #contents: Contents | undefined;
   #faults: readonly PolicyFault[] = [];
+  /** What was wrong with the source since its newest snapshot, which is perhaps still to be built. */
+  #sinceSnapshot: readonly PolicyFault[] = [];
   #waiting: Work | undefined;
   /** What the contents were built of, where they have to be built again; what the source said since may have faults. */
   #good: Snapshot | undefined;
@@ -132,6 +134,7 @@ export class LiveList<Contents extends LiveContents>
   }
 
   onSnapshot(snapshot: Snapshot): void {
+    this.#sinceSnapshot = [];
     this.#enqueue({ snapshot, again: false });
   }
 
@@ -149,7 +152,8 @@ export class LiveList<Contents extends LiveContents>
   }
 
   onFault(problem: string): void {
-    this.#take(undefined, [fileFault(this.place, problem)]);
+    this.#sinceSnapshot = [fileFault(this.place, problem)];
+    this.#take(undefined, this.#sinceSnapshot);
   }
 
   close(): void {
@@ -170,12 +174,12 @@ export class LiveList<Contents extends LiveContents>
       const read = await runSteps(steps, () => !this.#closed);
       if (read === undefined) return;
       if (isFaults(read)) {
-        this.#take(undefined, read);
+        this.#take(undefined, [...read, ...this.#sinceSnapshot]);
         continue;
       }
       this.#good = read.nextEndMs === undefined ? undefined : snapshot;
       // That an entry has ended mends nothing of what is wrong with the source.
-      this.#take(read, again ? this.#faults : []);
+      this.#take(read, again ? this.#faults : this.#sinceSnapshot);
     }
   }
 

@@ -72,6 +72,22 @@ class SaidFeed implements Feed {
   }
 }
 
+for (const text of ['203.0.113.7/32\n', 'rubbish\n']) {
+  t.test(`a source that is lost while a list is built of ${JSON.stringify(text)} stays told`, async (t) => {
+    const feed = new SaidFeed();
+    const { list, faults } = follow(t, feed);
+    feed.say(text);
+    feed.fail('cannot be read: ENOENT');
+    await list.settled();
+    t.equal(faults().at(-1), 'said:1:1: cannot be read: ENOENT');
+    t.notOk(list.isCurrent);
+    feed.say('198.51.100.7/32\n');
+    await list.settled();
+    t.same(faults(), [], 'until the source is there again');
+    t.ok(list.isCurrent);
+  });
+}
+
 /** An entry that ends while nothing good is heard of its source. */
 const silences: ReadonlyMap<string, (feed: SaidFeed) => void> = new Map([
   ['has rubbish', (feed) => feed.say('rubbish')],
