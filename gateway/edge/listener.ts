@@ -38,7 +38,7 @@ export interface ListenerOptions {
   /** May be shared by listeners. */
   readonly slots: HandshakeSlots;
   readonly deadlines: Deadlines;
-  readonly metrics: Pick<Metrics, 'connectionOpened' | 'connectionClosed' | 'handshake'>;
+  readonly metrics: Pick<Metrics, 'listening' | 'connectionOpened' | 'connectionClosed' | 'handshake'>;
   /** Takes the socket over, and the TCP connection below it; both have 'error' listeners and no byte was read. */
   readonly onConnection: (socket: TLSSocket, transport: Socket, standing: Standing) => void;
   readonly onFault?: (fault: ListenerFault) => void;
@@ -112,6 +112,7 @@ class TlsListener implements Listener {
     const written = listenerOf(this.#options.policy(), this.#options.name).address;
     if (reusePort) await bindShared(this.#server, address ?? written, written);
     else await bind(this.#server, written);
+    this.#options.metrics.listening(this.#options.name);
     const bound = this.#server.address();
     if (bound === null || typeof bound === 'string') throw new Error('the listener has no address');
     return { host: bound.address, port: bound.port };

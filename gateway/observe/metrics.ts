@@ -34,6 +34,8 @@ export interface MetricsText {
 
 /** Label values are given by callers that know them to be bounded: names from the policy and closed sets. */
 export interface Metrics {
+  /** It takes connections, and has none yet. */
+  listening(listener: string): void;
   connectionOpened(listener: string): void;
   connectionClosed(listener: string): void;
   /** `worker`: 0 is the process that was started. */
@@ -138,6 +140,10 @@ class CountedMetrics implements Metrics {
     this.#tallies.reloadSuccessTime.cell();
     this.#tallies.workerRestarts.cell();
     if (version !== undefined) this.#tallies.buildInfo.cell(version).value = 1;
+  }
+
+  listening(listener: string): void {
+    this.#tallies.openConnections.cell(listener);
   }
 
   connectionOpened(listener: string): void {

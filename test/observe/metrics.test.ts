@@ -10,6 +10,7 @@ t.test('each feed shows in its series', async (t) => {
   const route = metrics.route('tenant-a', 'push');
   route.streamStarted();
   route.finished(finished);
+  metrics.listening('inner');
   metrics.connectionOpened('edge');
   metrics.handshake('tenant-a', 'TLSv1.3', true, 'accepted');
   metrics.decision('scope', 'denied', 'insufficient-scope');
@@ -46,6 +47,7 @@ t.test('each feed shows in its series', async (t) => {
     'patchgate_jwks_fetches_total{issuer="main",outcome="failed"} 1',
     'patchgate_backpressure_pauses_total{side="node"} 1',
     'patchgate_open_connections{listener="edge"} 1',
+    'patchgate_open_connections{listener="inner"} 0',
     'patchgate_build_info{version="1.2.3"} 1',
   ]) {
     t.ok(body.includes(`${line}\n`), line);
