@@ -42,6 +42,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
   #nodes: readonly UpstreamNode[];
   #targets: readonly Target[] = [];
   readonly #queue = new Set<NodeRequest>();
+  #isServing = false;
   /** Some nodes are spoken to over TLS. */
   #isSecure = false;
   #securedBy: SecuredBy | undefined;
@@ -138,15 +139,14 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     return (out + 1) * 100 <= (this.#upstream.ejection?.maxShare ?? 0) * this.#targets.length;
   }
 
-  /** First come, first served; those no node will take do not wait any longer. */
+  /** A request that is served may leave its node free at once: then it is the next one's turn, here and no deeper. */
   onFree(): void {
-    if (this.#queue.size === 0) return;
-    for (const request of this.#queue) {
-      const target = this.#choose(request);
-      if (target === undefined && this.#mayWait()) return;
-      this.#dequeue(request);
-      if (target === undefined) request.waiter.onNoNode(this.#unavailable());
-      else this.#send(request, target);
+    if (this.#queue.size === 0 || this.#isServing) return;
+    this.#isServing = true;
+    try {
+      this.#serve();
+    } finally {
+      this.#isServing = false;
     }
   }
 
@@ -160,6 +160,17 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
   onWaitedInVain(request: NodeRequest): void {
     this.#queue.delete(request);
     request.waiter.onNoNode(this.#unavailable());
+  }
+
+  /** First come, first served; those no node will take do not wait any longer. */
+  #serve(): void {
+    for (const request of this.#queue) {
+      const target = this.#choose(request);
+      if (target === undefined && this.#mayWait()) return;
+      this.#dequeue(request);
+      if (target === undefined) request.waiter.onNoNode(this.#unavailable());
+      else this.#send(request, target);
+    }
   }
 
   #newNode(node: NodeAddress, isNew: boolean): UpstreamNode {

@@ -1,9 +1,11 @@
 /** Upstreams that are gone leave nothing behind: no timer, no check, no connection, no breaker. */
 import t from 'tap';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
+import type { Denial } from '../../gateway/core/denial.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
 import type { ResponseHead } from '../../gateway/http1/response.ts';
 import type { Upstream } from '../../gateway/policy/upstream.ts';
+import type { NodeConnection } from '../../gateway/relay/node-connection.ts';
 import { UpstreamPools } from '../../gateway/relay/upstream-pools.ts';
 import { rawNode } from '../path/stage.ts';
 import { namedNode, until } from '../path/upstream-stage.ts';
@@ -102,6 +104,31 @@ t.test('requests that wait are told when their upstream is gone', async (t) => {
   pools.close();
   t.equal(await waiting, 'node-unavailable');
 });
+
+t.test(
+  'callers that left while they waited are passed over one after the other, not one within the other',
+  async (t) => {
+    const node = await rawNode(t, () => undefined);
+    const upstream = sampleUpstream([`http://${node.address}`], { maxConnections: 1 });
+    const pools = poolsWith([upstream]);
+    t.teardown(() => pools.close());
+    const { promise, resolve } = Promise.withResolvers<NodeConnection>();
+    const onNoNode = ({ code }: Denial): void => void t.fail(code);
+    pools.acquire(upstream, {}, { onNode: resolve, onNoNode });
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = Number.POSITIVE_INFINITY;
+    t.teardown(() => {
+      Error.stackTraceLimit = stackTraceLimit;
+    });
+    const depths: number[] = [];
+    const onNode = (): void => void depths.push((new Error().stack ?? '').split('\n').length);
+    for (let waiting = 0; waiting < 100; waiting++) pools.acquire(upstream, {}, { onNode, onNoNode });
+    t.same(depths, []);
+    await promise;
+    await until(() => depths.length === 100);
+    t.same(new Set(depths).size, 1, `${Math.max(...depths)} calls deep`);
+  },
+);
 
 t.test('of several processes each asks a node for its part of what it may be asked', async (t) => {
   const node = await rawNode(t, () => undefined);
