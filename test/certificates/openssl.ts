@@ -1,6 +1,7 @@
 /** Certificates that openssl makes, of every shape: what the project reads is not what it wrote itself. */
 
 import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -92,4 +93,13 @@ export class OpensslFolder {
   #run(...args: readonly string[]): void {
     execFileSync('openssl', args, { cwd: this.#folder, stdio: 'pipe' });
   }
+}
+
+/** A certificate of which Node notices only when it is asked for the public key that it has none: no point of the curve. */
+export function damaged(pem: string): string {
+  const { raw, publicKey } = new X509Certificate(pem);
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  const last = raw.indexOf(spki) + spki.length - 1;
+  raw.writeUInt8(raw.readUInt8(last) ^ 1, last);
+  return `-----BEGIN CERTIFICATE-----\n${raw.toString('base64')}\n-----END CERTIFICATE-----\n`;
 }

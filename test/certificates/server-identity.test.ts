@@ -1,12 +1,11 @@
 /** A folder is read whole and strictly: each fault names its file, and no fault shows a key. */
-import { X509Certificate } from 'node:crypto';
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
 import { formatFault } from '../../gateway/core/fault.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
-import { OpensslFolder } from './openssl.ts';
+import { damaged, OpensslFolder } from './openssl.ts';
 
 const NAME = 'a.test';
 const LEAF = 'basicConstraints=CA:false\nsubjectAltName=DNS:a.test,DNS:*.w.test\n';
@@ -191,13 +190,4 @@ t.test('the names of a leaf', async (t) => {
 /** PEM of the right form around bytes that are no certificate. */
 function wrecked(pem: string): string {
   return pem.replace(/\n[A-Za-z0-9+/]{4}/, '\nAAAA');
-}
-
-/** A certificate of which Node notices only when it is asked for the public key that it has none: no point of the curve. */
-function damaged(pem: string): string {
-  const { raw, publicKey } = new X509Certificate(pem);
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  const last = raw.indexOf(spki) + spki.length - 1;
-  raw.writeUInt8(raw.readUInt8(last) ^ 1, last);
-  return `-----BEGIN CERTIFICATE-----\n${raw.toString('base64')}\n-----END CERTIFICATE-----\n`;
 }

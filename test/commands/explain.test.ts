@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { createAuthority } from '../../gateway/demo/pki.ts';
+import { damaged } from '../certificates/openssl.ts';
 import { runHere } from './here.ts';
 import { run, writePolicy } from './process.ts';
 
@@ -166,7 +167,8 @@ t.test('what a patch will be held against is said, with the line of each rule', 
 });
 
 t.test('a token is verified, one that is only told of is not', async (t) => {
-  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const { folder, worker } = await writePolicy(t, '127.0.0.1:1');
+  await writeFile(join(folder, 'damaged.pem'), damaged(worker.certificatePem));
   const policies = join(folder, 'policies');
   const gateway = join(policies, 'gateway.yaml');
   const text = await readFile(gateway, 'utf8');
@@ -201,6 +203,7 @@ t.test('a token is verified, one that is only told of is not', async (t) => {
     ['--body-bytes', 'many'],
     ['--token-file', join(folder, 'none')],
     ['--certificate', join(folder, 'forged.jwt')],
+    ['--certificate', join(folder, 'damaged.pem')],
     ['--listener', 'x'],
   ])
     t.match(
