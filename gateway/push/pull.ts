@@ -6,8 +6,10 @@ import { basename, dirname, join } from 'node:path';
 import { applyPatch } from '../patch/apply.ts';
 import { PatchFaultError } from '../patch/fault.ts';
 import { digestOf } from '../patch/given-changes.ts';
+import { copyAsOneFile } from '../patch/one-file.ts';
 import { readPatch } from '../patch/read.ts';
 import { openSafetensors, SafetensorsError, syncFolder } from '../patch/safetensors.ts';
+import { isInFolder } from '../patch/shards.ts';
 import { type Downloaded, type DownloadOptions, download } from './download.ts';
 import { type GatewayAddress, GatewayClient } from './gateway-client.ts';
 import { describeModel, type ModelDescription } from './model-description.ts';
@@ -19,7 +21,7 @@ export interface PullOptions extends GatewayAddress, DownloadOptions {
   readonly outPath: string;
   /** The version to bring; the current one when absent. */
   readonly version?: number;
-  /** Weights that are here, for patches to start from. */
+  /** Weights that are here, for patches to start from: a model as `openModel` takes it. It stays, unless it is `outPath`. */
   readonly basePath?: string;
   /** The version `basePath` is said to be; found by its digest when absent. */
   readonly since?: number;
@@ -95,10 +97,15 @@ async function bySteps(
   const from = await baseVersion(basePath, options.since, model);
   const steps = from === undefined ? undefined : stepsBetween(model, from, version);
   if (steps === undefined) return undefined;
-  const temporary = (name: string): string => `${outPath}.${name}`;
+  const temporary = (name: string): string => `${outPath}.${name}.part`;
   let base = basePath;
   const came: Downloaded[] = [];
   try {
+    // What is put in place is one file, and never the base itself.
+    if (steps.length === 0 || (await isInFolder(basePath))) {
+      base = temporary('step-1');
+      await copyAsOneFile(basePath, base);
+    }
     for (const [k, step] of steps.entries()) {
       const made = temporary(`step-${k % 2}`);
       await rm(made, { force: true });
@@ -189,8 +196,9 @@ async function whole(
 /** Parts of other versions are of no use any more. */
 async function removeParts(outPath: string, kept: string): Promise<void> {
   const folder = dirname(outPath);
+  const own = `${basename(outPath)}.`;
   for (const name of await readdir(folder)) {
-    const isPart = name.startsWith(`${basename(outPath)}.`) && /\.[0-9a-f]{16}\.part$/.test(name);
+    const isPart = name.startsWith(own) && /^[0-9a-f]{16}\.part$/.test(name.slice(own.length));
     if (isPart && name !== basename(kept)) await rm(join(folder, name), { force: true });
   }
 }

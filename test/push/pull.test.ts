@@ -9,6 +9,7 @@ import { pullModel } from '../../gateway/push/pull.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { newFolder } from '../new-folder.ts';
+import { writeShards } from '../patch/sharded-model.ts';
 import { put } from '../sync-node/asking.ts';
 import { setNode as setSmallNode } from '../sync-node/set-node.ts';
 import { MODEL, Training } from '../sync-node/training.ts';
@@ -54,6 +55,28 @@ t.test('the file itself may be what patches start from', async (t) => {
   await writeFile(outPath, await training.read(1));
   t.match(await pullModel({ ...options, basePath: outPath }), { patches: 2 });
   t.ok((await readFile(outPath)).equals(await training.read(3)));
+});
+
+t.test('weights that are the version already are copied, and stay where they are', async (t) => {
+  const { options, outPath, training, left } = await setNode(t);
+  const base = training.pathOf(3);
+  t.match(await pullModel({ ...options, basePath: base }), { version: 3, patches: 0, bytesReceived: 0 });
+  t.ok((await readFile(outPath)).equals(await training.read(3)));
+  t.ok((await readFile(base)).equals(await training.read(3)), 'the base is still there');
+  t.same(await left(), ['pulled']);
+});
+
+t.test('weights in several files stay as they are, and what is made of them is one file', async (t) => {
+  const { options, outPath, training, folder } = await setNode(t);
+  for (const version of [1, 3]) {
+    const base = join(folder, `shards-${version}`);
+    await writeShards(base, training.tensors(version), ({ name }) => (name < 'l' ? 1 : 2));
+    const before = await readdir(base);
+    t.match(await pullModel({ ...options, basePath: base }), { version: 3, patches: version === 1 ? 2 : 0 });
+    t.ok((await readFile(outPath)).equals(await training.read(3)), `from version ${version}`);
+    t.same(await readdir(base), before);
+    await rm(outPath);
+  }
 });
 
 t.test('where patches do not lead from, the whole comes', async (t) => {
@@ -149,6 +172,19 @@ t.test('what came wrong is not put in place', async (t) => {
     [],
   );
   t.match(await pullModel(options), { version: 0 }, 'and the next pull brings it anew');
+});
+
+t.test('what another pull has of another file is left alone', async (t) => {
+  const { options, folder, training } = await setNode(t);
+  const others = [`pulled.large.${'0'.repeat(16)}.part`, 'pulled.patch', 'pulled.step-0'];
+  for (const name of others) await writeFile(join(folder, name), 'of somebody else');
+  await pullModel(options);
+  await pullModel({ ...options, version: 2, basePath: training.pathOf(1) });
+  const names = await readdir(folder);
+  t.same(
+    others.filter((name) => !names.includes(name)),
+    [],
+  );
 });
 
 t.test('a line that stays broken is given up', async (t) => {

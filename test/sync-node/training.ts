@@ -49,6 +49,11 @@ export class Training {
     return join(this.#folder, `weights-${weights}.safetensors`);
   }
 
+  /** The tensors of the nth training. */
+  tensors(weights: number): readonly RandomTensor[] {
+    return this.#versions[weights] ?? [];
+  }
+
   read(weights: number): Promise<Buffer> {
     return readFile(this.pathOf(weights));
   }
