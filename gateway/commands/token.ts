@@ -1,7 +1,7 @@
 /** `patchgate token`: signs tokens for development, with a key that is on the disk for that alone. */
 
 import { X509Certificate } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { parseDuration } from '../core/units.ts';
 import { type Command, type OptionValues, optional, required, UsageError } from './command.ts';
 
@@ -40,21 +40,28 @@ export const token: Command = {
   },
 };
 
-/** Never writes over a key: tokens may be out that it signed. */
+/** Never writes over a key, nor over a JWKS: tokens may be out that were signed with them. */
 async function makeKey(file: string): Promise<string> {
   const { calculateJwkThumbprint, exportJWK, generateKeyPair } = await import('jose');
   const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
   const shown = await exportJWK(publicKey);
   const kid = await calculateJwkThumbprint(shown);
+  const secret = { ...(await exportJWK(privateKey)), kid };
   const jwks = `${file.replace(/\.jwk$/, '')}.jwks.json`;
   try {
-    const secret = JSON.stringify({ ...(await exportJWK(privateKey)), kid });
-    await writeFile(file, `${secret}\n`, { mode: KEY_FILE_MODE, flag: 'wx' });
+    await writeNew(jwks, { keys: [{ ...shown, kid, alg: 'ES256', use: 'sig' }] });
+    await writeNew(file, secret, KEY_FILE_MODE).catch(async (error: unknown) => {
+      await rm(jwks);
+      throw error;
+    });
   } catch (error) {
     throw new UsageError(`--new-key: ${error instanceof Error ? error.message : String(error)}`);
   }
-  await writeFile(jwks, `${JSON.stringify({ keys: [{ ...shown, kid, alg: 'ES256', use: 'sig' }] })}\n`);
   return jwks;
+}
+
+async function writeNew(file: string, content: object, mode = 0o666): Promise<void> {
+  await writeFile(file, `${JSON.stringify(content)}\n`, { mode, flag: 'wx' });
 }
 
 async function readKey(file: string): Promise<Readonly<Record<string, unknown>>> {

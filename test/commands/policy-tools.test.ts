@@ -1,10 +1,11 @@
 /** `test`, `diff` and `token`: a policy is tried before it is in force. */
-import { cp, readFile, stat, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import t from 'tap';
 import { skipWithout, startRedis } from '../lists/servers.ts';
+import { newFolder } from '../new-folder.ts';
 import { runHere } from './here.ts';
 import { run, writePolicy } from './process.ts';
 
@@ -238,6 +239,20 @@ t.test('explain takes a line of the log', async (t) => {
     },
   );
   t.match(await explain('{"a":1}'), { status: 2, err: /no line of the access log/ });
+});
+
+t.test('a new key is written over nothing, and what is refused leaves nothing', async (t) => {
+  const folder = await newFolder(t);
+  const at = (name: string): string => join(folder, name);
+  const make = (key: string) =>
+    runHere('token', '--key', at(key), '--new-key', '--iss', 'https://auth.test', '--aud', 'weights');
+  await writeFile(at('main.jwks.json'), 'the keys of others');
+  t.match(await make('main.jwk'), { status: 2, out: '', err: /--new-key: EEXIST.*main\.jwks\.json/ });
+  await writeFile(at('dev.jwk'), 'the key of another');
+  t.match(await make('dev.jwk'), { status: 2, out: '', err: /--new-key: EEXIST.*dev\.jwk'/ });
+  t.same((await readdir(folder)).sort(), ['dev.jwk', 'main.jwks.json']);
+  t.equal(await readFile(at('main.jwks.json'), 'utf8'), 'the keys of others');
+  t.equal(await readFile(at('dev.jwk'), 'utf8'), 'the key of another');
 });
 
 t.test('token makes a key that is for it alone, and signs what the policy accepts', async (t) => {
