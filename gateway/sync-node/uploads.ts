@@ -45,8 +45,8 @@ export class Uploads {
     for (const name of await readdir(folder)) {
       const streamId = name.replace(/\.json(?:\.new)?$/, '');
       if (this.#running.has(join(folder, streamId))) continue;
-      const { mtimeMs } = await stat(join(folder, name));
-      suspended.set(streamId, Math.max(suspended.get(streamId) ?? 0, mtimeMs));
+      const changedMs = await changedAt(join(folder, name));
+      if (changedMs !== undefined) suspended.set(streamId, Math.max(suspended.get(streamId) ?? 0, changedMs));
     }
     const latestFirst = [...suspended].sort(([, a], [, b]) => b - a);
     for (const [at, [streamId, changedMs]] of latestFirst.entries()) {
@@ -54,4 +54,13 @@ export class Uploads {
       if (at >= MAX_SUSPENDED || tooOld || isApplied(streamId)) await removeStaged(join(folder, streamId));
     }
   }
+}
+
+/** Nothing where there is no such file any more: an upload that ends meanwhile takes its own away. */
+async function changedAt(path: string): Promise<number | undefined> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  return found?.mtimeMs;
 }
