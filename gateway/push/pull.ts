@@ -115,13 +115,20 @@ async function bySteps(
     await inPlace(base, outPath);
     return sum(came, steps.length);
   } catch (error) {
-    const unfit =
-      error instanceof PatchFaultError || (error instanceof TransferError && error.status === 404);
-    if (!unfit) throw error;
+    if (!isUnfit(error)) throw error;
     return undefined;
   } finally {
     for (const name of ['step-0', 'step-1', 'patch']) await rm(temporary(name), { force: true });
   }
+}
+
+/** A patch that is good makes other weights than those of the version: what answers is not always the same receiver. */
+class OtherWeightsError extends Error {}
+
+/** What came by patches is not the version; the whole may be. */
+function isUnfit(error: unknown): boolean {
+  if (error instanceof PatchFaultError || error instanceof OtherWeightsError) return true;
+  return error instanceof TransferError && error.status === 404;
 }
 
 /** A version, and the one its patch starts from. */
@@ -169,7 +176,8 @@ async function oneStep(
   const file = await openSafetensors(base);
   const frames = readPatch(createReadStream(patch));
   const expected = { modelId: options.modelId, baseVersion: from, targetVersion: to };
-  await applyPatch(file, frames, made, expected).finally(() => file.close());
+  const applied = await applyPatch(file, frames, made, expected).finally(() => file.close());
+  if (applied.digest.toString('hex') !== digest) throw new OtherWeightsError();
   return came;
 }
 

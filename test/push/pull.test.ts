@@ -96,6 +96,15 @@ t.test('where patches do not lead from, the whole comes', async (t) => {
   t.ok((await readFile(outPath)).equals(await training.read(2)));
 });
 
+t.test('a good patch that makes other weights than those of the version is not believed', async (t) => {
+  const { options, training, root, outPath } = await setNode(t);
+  const other = await training.patch(2, await training.train(2));
+  await writeFile(join(root, MODEL, '3.patch'), other.bytes);
+  const result = await pullModel({ ...options, basePath: training.pathOf(2) });
+  t.match(result, { version: 3, patches: 0 }, 'the whole came');
+  t.ok((await readFile(outPath)).equals(await training.read(3)));
+});
+
 t.test('a version that is not there, and a base that is not what is said, are told', async (t) => {
   const { options, training } = await setNode(t);
   await t.rejects(pullModel({ ...options, version: 0 }), {
