@@ -1,7 +1,7 @@
 /** A copy of a model, to be changed in place: the same files under another path, with the holes they have. */
 
 import { constants } from 'node:fs';
-import { copyFile, type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type SafetensorsFile, syncFolder, type TensorEntry } from './safetensors.ts';
 
@@ -35,8 +35,7 @@ export class ModelCopy {
     const handles: FileHandle[] = [];
     try {
       for (const part of model.parts) {
-        await copyWithHoles(part.path, join(path, part.name));
-        handles.push(await open(join(path, part.name), 'r+'));
+        handles.push(await copyWithHoles(part.path, join(path, part.name)));
       }
     } catch (error) {
       for (const handle of handles) await handle.close();
@@ -72,23 +71,33 @@ export class ModelCopy {
   }
 }
 
-/** Copies a file that must not be there yet; a sparse one takes no more room than before, to within a piece. */
-async function copyWithHoles(from: string, to: string): Promise<void> {
+/**
+ * Copies a file to a path where nothing is yet, and opens the copy; a sparse one takes no more room than before, to
+ * within a piece. Where this fails nothing is there afterwards.
+ */
+async function copyWithHoles(from: string, to: string): Promise<FileHandle> {
   const { size, blocks } = await stat(from);
-  if (blocks * blockBytes >= size) {
-    await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    return;
-  }
-  const target = await open(to, 'wx');
+  const target = await open(to, 'wx+');
   try {
-    await target.truncate(size);
-    await copyPieces(from, target, size);
+    if (blocks * blockBytes >= size) {
+      await copyWritable(from, to);
+    } else {
+      await target.truncate(size);
+      await copyPieces(from, target, size);
+    }
+    return target;
   } catch (error) {
+    await target.close();
     await rm(to, { force: true });
     throw error;
-  } finally {
-    await target.close();
   }
+}
+
+/** Copies a file over what is at a path, so that the copy may be written also where the file may only be read. */
+export async function copyWritable(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_FICLONE);
+  const { mode } = await stat(to);
+  if ((mode & constants.S_IWUSR) === 0) await chmod(to, mode | constants.S_IWUSR);
 }
 
 async function copyPieces(from: string, target: FileHandle, size: number): Promise<void> {

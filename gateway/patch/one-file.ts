@@ -1,7 +1,6 @@
 /** A copy of a model as one file, whatever the number of files it is in. */
 
-import { constants } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyWritable } from './model-copy.ts';
 import { type SafetensorsFile, syncFile, type TensorEntry, writeSafetensors } from './safetensors.ts';
 import { openModel } from './shards.ts';
 
@@ -22,7 +21,7 @@ export async function copyAsOneFile(from: string, to: string): Promise<void> {
       );
       return;
     }
-    await copyFile(only.path, to, constants.COPYFILE_FICLONE);
+    await copyWritable(only.path, to);
   } finally {
     await model.close();
   }

@@ -1,10 +1,11 @@
 /** A patch is applied whole or not at all: cut off, spoiled or without END it makes no file and replaces none. */
 
-import { readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { applyPatch } from '../../gateway/patch/apply.ts';
 import { valueFormats } from '../../gateway/patch/element.ts';
+import { copyAsOneFile } from '../../gateway/patch/one-file.ts';
 import type { Frame } from '../../gateway/patch/read.ts';
 import { openSafetensors } from '../../gateway/patch/safetensors.ts';
 import { apply, goodPatch, nothingMade, setBase } from './apply-base.ts';
@@ -73,6 +74,22 @@ t.test('a file that is there already is neither replaced nor removed', async (t)
   await t.rejects(apply(base, arriving(stream)), { code: 'EEXIST' });
   t.equal(await readFile(made, 'utf8'), 'mine');
 });
+
+t.test('of a base that may only be read a model is made that may be written', async (t) => {
+  const base = await setBase(t);
+  await chmod(base.basePath, 0o444);
+  t.equal(await apply(base, arriving(await goodPatch(base))), undefined);
+  t.ok(await isWritable(join(base.folder, 'made')));
+  const copy = join(base.folder, 'copy');
+  await copyAsOneFile(base.basePath, copy);
+  t.ok(await isWritable(copy), 'and a copy of it may be written too');
+  t.notOk(await isWritable(base.basePath), 'it stays as it is');
+});
+
+/** By its owner; root may write what nobody may. */
+async function isWritable(path: string): Promise<boolean> {
+  return ((await stat(path)).mode & 0o200) !== 0;
+}
 
 t.test('without END nothing is made, however the frames end', async (t) => {
   const base = await setBase(t);
