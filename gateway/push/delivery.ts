@@ -66,7 +66,11 @@ class Delivery {
   /** Asks how far the stream got, unless nothing was sent yet, and sends the rest. */
   async #try(): Promise<{ readonly answer: GatewayAnswer } | { readonly broken: Error }> {
     try {
-      if (this.#begun) this.#offset = await this.#reached();
+      if (this.#begun) {
+        const told = await this.#gateway.send('HEAD', this.#path, this.#signal());
+        if (isPassingStatus(told.status)) return { answer: told };
+        this.#offset = this.#reached(told);
+      }
       this.#begun = true;
       return { answer: await this.#sendRest() };
     } catch (error) {
@@ -90,8 +94,7 @@ class Delivery {
   }
 
   /** Bytes of whole frames the node has; 0 where it knows of none or does not say. */
-  async #reached(): Promise<number> {
-    const { status, headers } = await this.#gateway.send('HEAD', this.#path, this.#signal());
+  #reached({ status, headers }: GatewayAnswer): number {
     if (status !== 204) return 0;
     const offset = Number(headers['upload-offset']);
     if (!Number.isSafeInteger(offset) || offset < 0) return 0;

@@ -115,6 +115,24 @@ t.test(
   },
 );
 
+t.test('a place that is not told at once is asked for again, and the upload not begun anew', async (t) => {
+  const { options, node } = await setNode(t);
+  const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
+  const busy = [429, 502, 503, 504].map((status) => [status, { 'retry-after': '0' }, ''] as const);
+  const { to, asked } = await answering(t, [
+    [200, {}, described],
+    [408, {}, '{}'],
+    ...busy,
+    [204, { 'upload-offset': '152' }, ''],
+    [201, {}, '{"version":1,"changed":3,"digest":"ab"}'],
+  ]);
+  t.match(await pushPatch({ ...options, to }), { status: 201, resumedAt: [152] });
+  t.same(asked, ['GET', 'PUT', ...busy.map(() => 'HEAD'), 'HEAD', 'PATCH 152']);
+  const closed = await answering(t, [[200, {}, described], [408, {}, '{}'], ...busy]);
+  const pushing = pushPatch({ ...options, to: closed.to, retries: 4 });
+  await t.rejects(pushing, { message: 'refused with 504' }, 'no more often than told');
+});
+
 t.test('what the receiver has is asked again where it may be told in a moment', async (t) => {
   const { options, node } = await setNode(t);
   const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
