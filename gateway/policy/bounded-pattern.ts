@@ -1,18 +1,17 @@
 /** Regular expressions of a policy that callers' words are held against: whole words, in a time that is bounded. */
 
-/** A longer word matches none: what takes the square or the cube of it in time stays harmless. */
-export const MOST_NAME_CHARACTERS = 255;
+import { type Piece, piecesOf, type Sequence } from './pattern-pieces.ts';
 
-/** Escapes and classes as one piece each, so that no brace or bracket in them passes for another. */
-const PIECE =
-  /\\[pPu]\{[^}]*\}|\\k<[^>]*>|\\.|\[(?:\\.|[^\]\\])*\]|\(\?<?[=!]|\(\?[a-z-]*:|\(\?<[^>]*>|\{(?<least>\d+)(?<range>,(?<most>\d*))?\}\??|[*+?]\??|./gsu;
-/** What looks elsewhere in the word than at the next character. */
-const ELSEWHERE = /^(?:\\[1-9]|\\k<|\(\?<?[=!])/;
+/** A longer word matches none: what takes the square of it in time stays harmless. */
+export const MOST_NAME_CHARACTERS = 255;
+/** Ways in which one word may be divided among the pieces; each costs as many steps as the word has characters. */
+const MOST_WAYS = 1024;
 
 /**
  * The expression, which has to match whole words: half of one would let every longer one in. A sentence for text that
  * is none, and for one that may try a word in more ways than can be waited for (CVE-2016-4055 and its kind): where
- * what is repeated may itself match in different lengths, there are 2^n of them.
+ * what is repeated may itself match in different lengths, there are 2^n of them; where k repetitions of the same
+ * characters follow each other, n^(k-1).
  */
 export function compileNamePattern(text: string): RegExp | string {
   try {
@@ -25,30 +24,80 @@ export function compileNamePattern(text: string): RegExp | string {
 
 /** Why the expression, which is one, may be slow. */
 function slowness(source: string): string | undefined {
-  /** For each open group whether it matches in different ways, the innermost last. */
-  const varied = [false];
-  /** Whether the piece before does. */
-  let before = false;
-  for (const match of source.matchAll(PIECE)) {
-    const [piece] = match;
-    if (ELSEWHERE.test(piece)) return `holds ${piece}, which can take any time`;
-    const [least, most] = repetition(piece, match.groups) ?? [1, 1];
-    if (most > 1 && before) return 'repeats what is repeated or chosen within, which can take any time';
-    if (piece.startsWith('(')) varied.push(false);
-    before = piece === ')' && varied.pop() === true;
-    if (before || piece === '|' || least !== most) varied[varied.length - 1] = true;
+  const choices = piecesOf(source);
+  if (typeof choices === 'string') return `holds ${choices}, which can take any time`;
+  if (choices.flat().some(repeatsVaried)) {
+    return 'repeats what is repeated or chosen within, which can take any time';
   }
-  return undefined;
+  if (waysOfChoices(choices, []) <= MOST_WAYS) return undefined;
+  return (
+    `can divide a word among its repetitions in more than ${MOST_WAYS} ways: put a character between them ` +
+    'that the one before cannot match, or bound them, like {1,20}'
+  );
 }
 
-/** How often a quantifier lets the piece before it stand; nothing for other pieces. */
-function repetition(piece: string, groups: Record<string, string> = {}): [number, number] | undefined {
-  const { least, range, most } = groups;
-  if (least !== undefined) {
-    if (range === undefined) return [Number(least), Number(least)];
-    return [Number(least), most === '' ? Number.POSITIVE_INFINITY : Number(most)];
+function repeatsVaried({ choices, most }: Piece): boolean {
+  return (most > 1 && isVaried(choices)) || choices.flat().some(repeatsVaried);
+}
+
+/** Whether it matches in different ways. */
+function isVaried(choices: readonly Sequence[]): boolean {
+  return choices.length > 1 || choices.flat().some(varies);
+}
+
+function varies({ choices, least, most }: Piece): boolean {
+  return least !== most || isVaried(choices);
+}
+
+/** At most so many ways to divide one word among the pieces. */
+function waysOf(sequence: Sequence, after: Sequence): number {
+  return sequence.reduce((ways, { choices, ...piece }, at) => {
+    const rest = [...sequence.slice(at + 1), ...after];
+    const lengths = Math.min(piece.most, MOST_NAME_CHARACTERS) - piece.least + 1;
+    const within = choices.length === 0 ? 1 : waysOfChoices(choices, rest);
+    return ways * within * (lengths > 1 && trades(piece, rest) ? lengths : 1);
+  }, 1);
+}
+
+/** Of choices no more count than can match the same word. */
+function waysOfChoices(choices: readonly Sequence[], after: Sequence): number {
+  const ways = choices.map((each) => waysOf(each, after));
+  const together = choices.map((one) =>
+    choices.reduce((sum, other, k) => sum + (exclude(one, other) ? 0 : (ways[k] ?? 0)), 0),
+  );
+  return Math.max(...together);
+}
+
+/** Whether no word begins with both: they differ in a character that stands at the same place. */
+function exclude(one: Sequence, other: Sequence): boolean {
+  for (const [at, piece] of one.entries()) {
+    const beside = other[at];
+    if (beside === undefined || ![piece, beside].every(isOneCharacter)) return false;
+    if ((piece.characters & beside.characters) === 0n) return true;
   }
-  if (piece.startsWith('*')) return [0, Number.POSITIVE_INFINITY];
-  if (piece.startsWith('+')) return [1, Number.POSITIVE_INFINITY];
-  return piece === '?' || piece === '??' ? [0, 1] : undefined;
+  return false;
+}
+
+function isOneCharacter({ choices, least, most }: Piece): boolean {
+  return choices.length === 0 && least === 1 && most === 1;
+}
+
+/**
+ * Whether a piece may be longer at the cost of one behind it. Not where what comes between begins with a character that
+ * neither the piece nor anything up to there can match: then there is one place where it may end.
+ */
+function trades({ characters }: Pick<Piece, 'characters'>, rest: Sequence): boolean {
+  let reached = characters;
+  for (const piece of rest) {
+    if (beginsApart(piece, reached)) {
+      if (piece.least > 0) return false;
+    } else if (varies(piece) && (piece.characters & reached) !== 0n) return true;
+    else reached |= piece.characters;
+  }
+  return false;
+}
+
+function beginsApart({ characters, choices }: Piece, from: bigint): boolean {
+  if (choices.length === 0) return (characters & from) === 0n;
+  return choices.every(([first]) => first !== undefined && first.least > 0 && beginsApart(first, from));
 }

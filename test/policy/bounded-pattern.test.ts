@@ -24,6 +24,16 @@ t.test('what cannot be slow is taken', async (t) => {
     '(?:a[*+?|(){}]b)+',
     String.raw`(?:\(\|\+\{2,3\}\p{Lu}\u{61}[|+*()])+`,
     String.raw`\p{L}{1,5}(?:\.[0-9]){1,3}`,
+    '[a-z0-9][a-z0-9._-]{0,63}',
+    'org-[a-z]+-[0-9]+',
+    '[a-z]+[0-9]+[A-Z]*',
+    '[^/]+/[^/]+/[^/]+/[^/]+',
+    '[a-z0-9]+-?[a-z0-9]+',
+    '[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9-]*[a-z0-9])?',
+    String.raw`[a-z]+(?:-[a-z]+)?(?:\.[a-z]+)?(?:_[a-z]+)?`,
+    String.raw`[a-z0-9-]+(?:-v\d+(?:\.\d+)?)?`,
+    '[a-z]+-prod|[a-z]+-test|[a-z]+-dev',
+    '(?:acme|umbrella|initech|hooli)/[a-z]+-?[a-z]+',
   ]) {
     t.type(compileNamePattern(pattern), RegExp, pattern);
   }
@@ -46,6 +56,24 @@ t.test('what can try a word in countless ways is refused', async (t) => {
     '[a-z]+(?<!x)',
   ]) {
     t.match(compileNamePattern(pattern), /can take any time$/, pattern);
+  }
+});
+
+t.test('what can divide a word among too many of its pieces is refused', async (t) => {
+  for (const pattern of [
+    '[a-z0-9]+-?[a-z0-9]+-?[a-z0-9]+-?[a-z0-9]+',
+    '[a-z0-9]{1,99}[a-z0-9]{1,99}[a-z0-9]+',
+    '[a-z-]+-[a-z-]+-[a-z-]+',
+    String.raw`.*\b.*\b.*`,
+    String.raw`\x61*\u0061*a*`,
+    '(?i:[a-z]*[A-Z]*)[a-z]*',
+    '[a-z]+[a-z]+/[a-z]+[a-z]+',
+    '(?<org>[a-z]*)(?:[a-z]*|-)[a-z]*',
+    'a?'.repeat(30),
+    '(?:a|ab)'.repeat(11),
+    'a*[ab]b*c'.repeat(9),
+  ]) {
+    t.match(compileNamePattern(pattern), /more than 1024 ways: put a character/, pattern);
   }
 });
 
