@@ -4,7 +4,7 @@ import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { FileKeySet, type KeySet, keysReader } from './key-set.ts';
 import { followSources, type ListServers } from './list-sources.ts';
-import type { Places } from './places.ts';
+import type { Path, Places } from './places.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';
 
@@ -63,8 +63,15 @@ async function compileKeys(
     return servers.sources.keys.remote(tenant, name, url, { refreshMs, keepMs });
   }
   const { lists, faults } = await followSources(places, path, { file }, servers, keysReader);
+  const all = [...faults, ...fetchOnly(places, path)];
   const [list] = lists;
-  return list === undefined || faults.length > 0 ? faults : new FileKeySet(list);
+  return list === undefined || all.length > 0 ? all : new FileKeySet(list);
+}
+
+/** What is said of fetches does nothing for a file, which is followed. */
+function fetchOnly(places: Places, path: Path): readonly PolicyFault[] {
+  const written = places.keys(path).filter((key) => key === 'refresh' || key === 'keep');
+  return written.map((key) => places.at([...path, key], 'does nothing for a file', 'jwks'));
 }
 
 function jwksAddress(text: string): URL | undefined {

@@ -151,8 +151,8 @@ function idleKeys(places: Places, { stream = { check: 'deep' } }: RouteFile, pat
   const faults = keys.map((key) =>
     places.at([...path, 'stream', key], `is not looked at by check: ${stream.check}`, 'check: values'),
   );
-  if (stream.check === 'values' && stream.format === undefined) {
-    const problem = 'values are those of a weight patch, which the route does not ask for';
+  if (stream.format === undefined && places.keys([...path, 'stream']).includes('check')) {
+    const problem = 'is of a weight patch, which the route does not ask for';
     faults.push(places.at([...path, 'stream', 'check'], problem, 'format: weight-patch'));
   }
   return faults;

@@ -128,7 +128,13 @@ const MEANING_ROWS: readonly Row[] = [
     'values of a body that may be anything',
     'format: weight-patch, maxBytes: 2GiB',
     'check: values',
-    '20:22 routes[0].stream.check: values are those of a weight patch, which the route does not ask for (expected format: weight-patch)',
+    '20:22 routes[0].stream.check: is of a weight patch, which the route does not ask for (expected format: weight-patch)',
+  ],
+  [
+    'a depth in which a body is looked into that may be anything',
+    'format: weight-patch, maxBytes: 2GiB',
+    'check: deep',
+    '20:22 routes[0].stream.check: is of a weight patch, which the route does not ask for (expected format: weight-patch)',
   ],
   [
     'a path with ** in its middle',
@@ -171,6 +177,13 @@ const MEANING_ROWS: readonly Row[] = [
     '{ file: keys/main.jwks.json }',
     '{ jwks: https://auth.example.com/, refresh: 10m, keep: 5m }',
     '11:66 issuers.main.keys.keep: is shorter than refresh',
+  ],
+  [
+    'fetches of keys that are in a file',
+    '{ file: keys/main.jwks.json }',
+    '{ file: keys/main.jwks.json, refresh: 5m, keep: 1h }',
+    '11:49 issuers.main.keys.refresh: does nothing for a file (expected jwks)',
+    '11:59 issuers.main.keys.keep: does nothing for a file (expected jwks)',
   ],
   [
     'a scope that names another twice',
