@@ -15,8 +15,8 @@ const windowBytes = 1024 * 1024;
  * The same changes with f16, bf16 or i8 values. Floats are set to the nearest value of the encoding. An i8 is added: the
  * step in 127ths of the largest of its frame, so what is left of it is smaller each time it is sent. What would not
  * change the receiver's bits is left out, so no rounding error is sent twice. Changes whose values the encoding would not
- * shorten, and steps of i8 that are no finite numbers, go on as they are. `base` is what the receiver has. Throws
- * SafetensorsError.
+ * shorten, steps of i8 that are no finite numbers, and changes that would make an infinity of a finite weight go on as
+ * they are. `base` is what the receiver has. Throws SafetensorsError.
  */
 export async function* roundChanges(
   base: SafetensorsFile,
@@ -63,7 +63,9 @@ async function round(
     format.write(target, count * size, adds ? stepsOf(scale, old, now) : now);
     const given = Math.fround(format.read(target, count * size) * scale);
     element.write(made, 0, adds ? Math.fround(old + given) : given);
-    if (Object.is(element.read(made, 0), old)) continue;
+    const held = element.read(made, 0);
+    if (Number.isFinite(now) && !Number.isFinite(held)) return change;
+    if (Object.is(held, old)) continue;
     indices[count] = change.indices[k] as number;
     count += 1;
   }

@@ -134,6 +134,33 @@ t.test('values in fewer bits stay within their rounding, and do not drift', asyn
   }
 });
 
+t.test('weights beyond what the encoding reaches are sent exactly, and none becomes infinite', async (t) => {
+  const rows: readonly (readonly [ValueEncoding, readonly number[], readonly number[]])[] = [
+    ['f16', [1, 2], [70_000, 2.5]],
+    ['bf16', [1, 2], [3.4028e38, 2.5]],
+    ['i8', [-3e38, 2], [3e38, 2.5]],
+    ['f16', [1, 2], [Number.POSITIVE_INFINITY, 2.5]],
+  ];
+  for (const [values, from, to] of rows) {
+    const folder = await newFolder(t);
+    const at = (name: string): string => join(folder, name);
+    const weights = new Weights(95, from.length);
+    weights.values.set(from);
+    await weights.save(at('base'));
+    weights.values.set(to);
+    await weights.save(at('target'));
+    const shadow = new Shadow(at('shadow'));
+    await shadow.begin(at('base'));
+    const options = { modelId, baseVersion: 0, targetVersion: 1, epoch: 0 };
+    const patch = await shadow.patchTo(at('target'), { threshold: 0, values }, options);
+    const received = Float32Array.from(from);
+    await receive(received, patch.stream);
+    await patch.close();
+    t.same(received, weights.values, `${to} as ${values}`);
+    t.same(await valuesOf(shadow.nextPath), received);
+  }
+});
+
 /** A node at version 0, and a trainer with a shadow. */
 async function setTrainer(t: Test) {
   const folder = await newFolder(t);
