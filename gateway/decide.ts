@@ -14,7 +14,7 @@ import type { Facts, VerifiedCertificate } from './core/facts.ts';
 import type { ClientAddress } from './core/forwarded.ts';
 import type { RouteParams } from './core/route-table.ts';
 import type { PatchExpectation } from './patch/check.ts';
-import { listenerOf, type Policy, type Route, type Tenant } from './policy/policy.ts';
+import { certificateMode, type Policy, type Route, type Tenant } from './policy/policy.ts';
 import type { VerifiedToken } from './policy/token-memory.ts';
 
 /** Yes, and everything that was found out on the way. */
@@ -85,8 +85,8 @@ function checkCaller(policy: Policy, known: Known): Denial | undefined | Promise
   if (refusedAddress !== undefined) return refusedAddress;
 
   const { listener, certificate: shown } = facts.connection;
-  const mode = tenant.clientCertificates ?? listenerOf(policy, listener).clientCertificates;
-  const certificate = checkCertificate(tenant, route, mode === 'require', shown, facts.nowMs);
+  const required = certificateMode(policy, tenant, listener) === 'require';
+  const certificate = checkCertificate(tenant, route, required, shown, facts.nowMs);
   if (isDenial(certificate)) return certificate;
   if (certificate !== undefined) trail.certificate = certificate;
 

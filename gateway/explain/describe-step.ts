@@ -5,9 +5,11 @@ import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import type { Grant } from '../core/scope.ts';
 import type { Trail } from '../decide.ts';
+import type { ClientCertificateMode } from '../policy/gateway-settings.ts';
 import {
   type AddressList,
   type ClaimTemplate,
+  certificateMode,
   listenerOf,
   type Policy,
   type Route,
@@ -37,12 +39,9 @@ const describers: Readonly<Partial<Record<Step, Describe>>> = {
   client: ({ listener }, { trail }, policy) =>
     trail.client === undefined ? [] : describeHops(listenerOf(policy, listener).trustedProxies, trail.client),
   allowlist: (_told, { trail }) => describeAllowlist(trail),
-  certificate: ({ certificate, listener }, { trail }, policy) => [
-    describeCertificate(certificate),
-    ...(trail.route === undefined ? [] : describeNames(trail.route)),
-    ...(certificate.status !== 'verified' && isRequired(policy, listener, trail.tenant)
-      ? ['the server name requires one: the handshake itself would be refused, without an answer']
-      : []),
+  certificate: ({ certificate, listener }, { trail: { tenant, route } }, policy) => [
+    ...(tenant === undefined ? [] : describeShown(certificate, certificateMode(policy, tenant, listener))),
+    ...(route === undefined ? [] : describeNames(route)),
   ],
   token: ({ token, fields }, { trail }) =>
     describeToken(token !== undefined || has(fields, 'authorization'), trail),
@@ -89,8 +88,11 @@ function named(does: string, lists: readonly AddressList[] = [], place: string):
   return lists.length === 0 ? [] : [`${does} ${lists.map(({ name }) => name).join(', ')} (${place})`];
 }
 
-function isRequired(policy: Policy, listener: string, tenant: Tenant | undefined): boolean {
-  return (tenant?.clientCertificates ?? listenerOf(policy, listener).clientCertificates) === 'require';
+function describeShown(certificate: CertificateFacts, mode: ClientCertificateMode): readonly string[] {
+  if (mode === 'none') return ['the server name asks for none, and none is shown'];
+  const shown = describeCertificate(certificate);
+  if (mode === 'optional' || certificate.status === 'verified') return [shown];
+  return [shown, 'the server name requires one: the handshake itself would be refused, without an answer'];
 }
 
 function describeCertificate(certificate: CertificateFacts): string {

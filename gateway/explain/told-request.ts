@@ -6,7 +6,7 @@ import type { CertificateFacts, Facts, ToldToken } from '../core/facts.ts';
 import { HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
-import { listenerOf, type Policy } from '../policy/policy.ts';
+import { certificateMode, claimOf, listenerOf, type Policy } from '../policy/policy.ts';
 
 export interface ToldRequest {
   /** Name of the listener in the policy. */
@@ -42,7 +42,7 @@ export function factsOf(policy: Policy, told: ToldRequest, llhttp: Llhttp): Fact
       serverName: told.serverName,
       peer: told.peer,
       peerPort: 0,
-      certificate: told.certificate,
+      certificate: shownCertificate(policy, told),
       tlsVersion: 'TLSv1.3',
       tlsResumed: false,
     },
@@ -50,6 +50,16 @@ export function factsOf(policy: Policy, told: ToldRequest, llhttp: Llhttp): Fact
     nowMs: told.nowMs,
     ...(told.token !== undefined && { told: told.token }),
   };
+}
+
+/** Where the handshake asks for no certificate, none is shown, whatever the caller has. */
+function shownCertificate(
+  policy: Policy,
+  { serverName, listener, certificate }: ToldRequest,
+): CertificateFacts {
+  const tenant = claimOf(policy, serverName)?.tenant;
+  const isAsked = tenant === undefined || certificateMode(policy, tenant, listener) !== 'none';
+  return isAsked ? certificate : { status: 'absent' };
 }
 
 function headText(policy: Policy, told: ToldRequest): string {
@@ -71,7 +81,7 @@ function forwardedBy(header: 'x-forwarded-for' | 'forwarded', client: string): s
 
 function readHead(policy: Policy, text: string, llhttp: Llhttp): Facts['head'] | Denial {
   const reader = new HeadReader(llhttp, 'request', policy.gateway.limits);
-  const progress = reader.read(Buffer.from(text, 'latin1'), 0);
+  const progress = reader.read(Buffer.from(text), 0);
   reader.close();
   if (progress.kind === 'head') return readRequest(progress.head);
   if (progress.kind === 'fault') return headDenial(progress);

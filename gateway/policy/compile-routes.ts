@@ -64,6 +64,7 @@ export async function compileRoutes(
     if (names.has(written.name))
       faults.push(places.at([...path, 'name'], `another route is named ${written.name}`));
     names.add(written.name);
+    faults.push(...unaskedCertificates(places, file, written, path));
     const resolved = resolveNames(places, written, path, upstreams, faults);
     if (resolved === undefined) continue;
     const at = rulePlaces(places, path, RULES);
@@ -71,6 +72,18 @@ export async function compileRoutes(
     entries.push({ methods: written.match.methods, pattern: resolved.pattern, route });
   }
   return { routes: buildRouteTable(entries), faults };
+}
+
+/** Nobody shows a certificate that no handshake asks for. */
+function unaskedCertificates(
+  places: Places,
+  { clientCertificates }: TenantFile,
+  { certificate }: RouteFile,
+  path: Path,
+): PolicyFault[] {
+  if (clientCertificates !== 'none' || certificate === undefined) return [];
+  const problem = 'nobody can have one: the tenant asks for no certificates';
+  return [places.at([...path, 'certificate'], problem, 'clientCertificates: optional or require')];
 }
 
 /** Everything the route refers to; what is not there becomes a fault. */

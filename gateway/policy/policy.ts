@@ -232,6 +232,11 @@ export function claimOf(policy: Policy, serverName: string): NameClaim | undefin
   return tenant && { serverName: wildcard, tenant };
 }
 
+/** What a handshake at the listener, under one of the tenant's names, asks for. */
+export function certificateMode(policy: Policy, tenant: Tenant, listener: string): ClientCertificateMode {
+  return tenant.clientCertificates ?? listenerOf(policy, listener).clientCertificates;
+}
+
 /** Whether a handshake under the tenant's names may ask for a certificate, at any listener. */
 export function asksForClients({ gateway }: Policy, tenant: Tenant): boolean {
   if (tenant.clientCertificates !== undefined) return tenant.clientCertificates !== 'none';

@@ -129,6 +129,31 @@ t.test('a request is explained step by step, and what would let it pass is tried
   });
 });
 
+t.test(
+  'a certificate no handshake asks for is not shown, and characters arrive as their bytes',
+  async (t) => {
+    const { folder, worker } = await writePolicy(t, '127.0.0.1:1');
+    const policies = join(folder, 'policies');
+    const [gateway, tenant] = [join(policies, 'gateway.yaml'), join(policies, 'tenants', 'tenant-a.yaml')];
+    const edge = await readFile(gateway, 'utf8');
+    await writeFile(gateway, edge.replace('name: edge', 'name: edge\n      clientCertificates: none'));
+    const text = await readFile(tenant, 'utf8');
+    const named = 'require: none\n    certificate: { names: [worker], commonName: true }';
+    await writeFile(tenant, text.replace('require: { scope: read }', named));
+    await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
+    const caller = ['--peer', '127.0.0.1', '--certificate', join(folder, 'worker.pem')];
+    const explain = (path: string) => runHere('explain', '--config', policies, ...caller, '--path', path);
+    t.match(await explain('/v1/models/vision/weights'), {
+      status: 1,
+      out: / 4 certificate refused +the server name asks for none, and none is shown\n[\s\S]*→ 403 certificate-required/,
+    });
+    await writeFile(gateway, edge.replace('name: edge', 'name: edge\n      clientCertificates: optional'));
+    t.match(await explain('/v1/models/vision/weights'), { status: 0, out: /certificate passed +CN=worker/ });
+    for (const path of ['/v1/models/visi\u00f3n/weights', '/v1/models/\u0176ision/weights'])
+      t.match(await explain(path), { status: 1, out: / 0 head +refused[\s\S]*→ 400 bad-request/ }, path);
+  },
+);
+
 t.test('what a patch will be held against is said, with the line of each rule', async (t) => {
   const { folder, tokens, worker } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');

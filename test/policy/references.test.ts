@@ -137,6 +137,12 @@ const MEANING_ROWS: readonly Row[] = [
     '20:22 routes[0].stream.check: is of a weight patch, which the route does not ask for (expected format: weight-patch)',
   ],
   [
+    'names of certificates where none is asked for',
+    'require: { scope: read }\n    upstream: sync\n',
+    'require: { scope: read }\n    certificate: { names: [worker] }\n    upstream: sync\nclientCertificates: none\n',
+    '25:18 routes[1].certificate: nobody can have one: the tenant asks for no certificates (expected clientCertificates: optional or require)',
+  ],
+  [
     'a path with ** in its middle',
     "'/v1/models/{model_id}/**'",
     "'/v1/**/x'",
