@@ -44,6 +44,8 @@ export interface Trail {
   client?: ClientAddress;
   certificate?: VerifiedCertificate;
   token?: VerifiedToken;
+  /** What would have been the answer if the route were not in shadow; limits may refuse all the same. */
+  shadowed?: Denial;
 }
 
 /**
@@ -109,6 +111,7 @@ function authorize({ routed, trail }: Known, token: VerifiedToken | Denial): Den
 
 function conclude({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
   if (refused !== undefined && !routed.route.shadow) return refused;
+  if (refused !== undefined) trail.shadowed = refused;
   const refusedHead = checkLimits(routed.route, facts.head);
   if (refusedHead !== undefined) return refusedHead;
   const resumeAt = readResumption(routed.route, facts.head);
@@ -132,9 +135,9 @@ function conclude({ routed, client, facts, trail }: Known, refused: Denial | und
 /** Of a token not seen before: whose it is, as far as that is known, and what became of it. */
 export function verificationOf(
   decision: Decision,
-  { token }: Trail,
+  { token, shadowed }: Trail,
 ): { readonly issuer: string; readonly outcome: 'verified' | DenialCode } {
-  const refused = isDenial(decision) ? decision : decision.shadowed;
+  const refused = shadowed ?? (isDenial(decision) ? decision : undefined);
   if (token !== undefined || refused === undefined)
     return { issuer: token?.issuer ?? '', outcome: 'verified' };
   return { issuer: refused.issuer ?? '', outcome: refused.code };

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { type DenialCode, isDenial, type Step } from '../gateway/core/denial.ts';
 import type { ConnectionFacts, Facts, RequestHead } from '../gateway/core/facts.ts';
-import { type Decision, decide, type Trail } from '../gateway/decide.ts';
+import { type Decision, decide, type Trail, verificationOf } from '../gateway/decide.ts';
 import type { Policy, Tenant } from '../gateway/policy/policy.ts';
 import {
   address,
@@ -220,4 +220,10 @@ t.test('a route in shadow admits whom it would refuse, and says for what', async
     'limits stand',
   );
   t.equal(await wouldBe(good({ path: '/other' })), 'not-found');
+  const trail: Trail = {};
+  const bare = { fields: ['Content-Type', patchType], framing: { kind: 'length', length: 1001 } } as const;
+  const decision = await decide(shadowed(), good(bare), trail);
+  t.match(decision, { code: 'body-too-large' });
+  t.match(trail.shadowed, { code: 'token-missing' }, 'and what they were met with is known beside');
+  t.match(verificationOf(decision, trail), { outcome: 'token-missing' }, 'which is what became of the token');
 });

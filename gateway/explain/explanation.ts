@@ -79,17 +79,22 @@ function placed(objection: Denial, trail: Trail): Pick<Explanation, 'decidedAt' 
 }
 
 function explainStep(policy: Policy, told: ToldRequest, decided: Decided, step: Step): ExplainedStep {
-  const { decision } = decided;
+  const { decision, trail } = decided;
   const refused = isDenial(decision) ? decision : undefined;
-  const objection = refused ?? (isDenial(decision) ? undefined : decision.shadowed);
-  const at = objection === undefined ? STEPS.length : STEPS.indexOf(objection.step as (typeof STEPS)[number]);
-  const own = STEPS.indexOf(step as (typeof STEPS)[number]);
+  const objections = [trail.shadowed, refused].filter((each) => each !== undefined);
+  const [first] = objections;
+  const own = objections.find((each) => each.step === step);
   // Limits are looked at in shadow, too.
-  const passed = own < at || (refused === undefined && step === 'limits');
-  if (!passed && own !== at) return { step, verdict: 'not reached', says: [] };
-  const verdict = passed ? 'passed' : refused === undefined ? 'shadowed' : 'refused';
+  const passed = first === undefined || comesBefore(step, first.step) || (step === 'limits' && !refused);
+  if (own === undefined && !passed) return { step, verdict: 'not reached', says: [] };
   const says = describeStep(step, policy, told, decided);
-  return { step, verdict, says: own === at && objection !== undefined ? [...says, objection.detail] : says };
+  if (own === undefined) return { step, verdict: 'passed', says };
+  return { step, verdict: own === refused ? 'refused' : 'shadowed', says: [...says, own.detail] };
+}
+
+function comesBefore(step: Step, other: Step): boolean {
+  const order: readonly Step[] = STEPS;
+  return order.indexOf(step) < order.indexOf(other);
 }
 
 function answerTo(denial: Denial, { tenant }: Trail): ExplainedAnswer {

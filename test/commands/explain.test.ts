@@ -154,6 +154,26 @@ t.test(
   },
 );
 
+t.test('on a route in shadow a limit refuses, and what would have is told all the same', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const policies = join(folder, 'policies');
+  const tenant = join(policies, 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, text.replace('serverNames:', 'mode: shadow\nserverNames:'));
+  const words = ['--peer', '8.8.8.8', '--method', 'PUT', '--path', '/v1/models/vision/patches/s1', '--json'];
+  const verdicts = async (...more: string[]): Promise<readonly string[]> => {
+    const { out } = await runHere('explain', '--config', policies, ...words, ...more);
+    return JSON.parse(out).steps.map(({ step, verdict }: Record<string, string>) => `${step} ${verdict}`);
+  };
+  const met = [
+    'allowlist shadowed',
+    ...['certificate', 'token', 'scope', 'claims'].map((s) => `${s} not reached`),
+  ];
+  const patch = ['--header', 'Content-Type: application/vnd.patchgate.weight-patch', '--body-bytes'];
+  t.same((await verdicts(...patch, '9')).slice(3), [...met, 'limits passed']);
+  t.same((await verdicts(...patch, '99999999999999')).slice(3), [...met, 'limits refused']);
+});
+
 t.test('what a patch will be held against is said, with the line of each rule', async (t) => {
   const { folder, tokens, worker } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');
