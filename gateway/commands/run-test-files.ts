@@ -1,7 +1,7 @@
 /** Runs the test files of `patchgate test` and prints what came of them. */
 
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { formatFault, type PolicyFault } from '../core/fault.ts';
 import { Rehearsal } from '../explain/rehearsal.ts';
 import { loadPolicy } from '../policy/load.ts';
@@ -41,7 +41,8 @@ async function readTestFile(file: string): Promise<Read> {
   const text = await readFile(file, 'utf8').catch((error: Error) => error);
   if (text instanceof Error) throw new UsageError(`${file} cannot be read: ${text.message}`);
   const { contents, faults } = readPolicyFile(file, text, testFile);
-  const folder = join(dirname(file), contents?.policy ?? '.');
+  const { policy = '.' } = contents ?? {};
+  const folder = isAbsolute(policy) ? policy : join(dirname(file), policy);
   return { file, folder, faults, ...(contents !== undefined && { contents }) };
 }
 

@@ -58,6 +58,15 @@ t.test('a case that comes out otherwise fails, and says by which line', async (t
   });
 });
 
+t.test('the policy of a test file may be elsewhere, beside it or from the root on', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const file = join(folder, 'x.test.yaml');
+  for (const policy of ['policies', join(folder, 'policies')]) {
+    await writeFile(file, `policy: ${policy}\n${CASES}`);
+    t.match(await runHere('test', file), { status: 0, out: /✓ reading\n {2}✓ writing/ }, policy);
+  }
+});
+
 t.test('a test file that cannot be right is a fault with its place', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const file = join(folder, 'policies', 'x.test.yaml');
