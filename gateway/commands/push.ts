@@ -1,6 +1,5 @@
 /** `patchgate push`: the difference of two safetensors files, through a gateway, to a sync node. */
 
-import { stat } from 'node:fs/promises';
 import type { ValueEncoding } from '../patch/layout.ts';
 import type { PushOptions, PushPlan, PushResult } from '../push/push.ts';
 import { type Command, type OptionValues, optional, required, type Terminal, UsageError } from './command.ts';
@@ -48,12 +47,17 @@ export const push: Command = {
 
 async function progressOf(targetPath: string, { write, isTerminal, columns }: Terminal) {
   const { createProgress } = await import('../push/progress.ts');
-  const wholeBytes = await stat(targetPath).then(
-    ({ size }) => size,
-    () => undefined,
-  );
+  const wholeBytes = await modelBytes(targetPath);
   const nowMs = (): number => performance.now();
   return createProgress({ write, isTerminal, columns, nowMs, ...(wholeBytes && { wholeBytes }) });
+}
+
+/** Of all its files; nothing where it is no model, which the push itself will say. */
+async function modelBytes(path: string): Promise<number | undefined> {
+  const { openModel } = await import('../patch/shards.ts');
+  const model = await openModel(path).catch(() => undefined);
+  await model?.close();
+  return model?.sizeBytes;
 }
 
 async function tellResult(

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { writeShards } from '../patch/sharded-model.ts';
 import { ask } from '../sync-node/asking.ts';
 import { setNode } from '../sync-node/set-node.ts';
 import { MODEL } from '../sync-node/training.ts';
@@ -45,6 +46,20 @@ t.test('what was to be sent is told, sent, and brought back', async (t) => {
     late.err,
     /is not what the receiver has: .*; the receiver is at version 1, .* push with --shadow and --rebase\n$/,
   );
+});
+
+t.test('the progress of a push is a share of all files of the model', async (t) => {
+  const { url, training, folder } = await setNode(t);
+  await training.train();
+  const target = await writeShards(join(folder, 'target'), training.tensors(1), ({ name }) =>
+    name < 'l' ? 1 : 2,
+  );
+  const there = ['--to', url, '--model', MODEL, ...token, '--base', training.pathOf(0), '--target', target];
+  const { status, out } = await runHere('push', ...there);
+  t.equal(status, 0);
+  const [, share] = /^100% .*, (\d+\.\d %) of the model$/m.exec(out) ?? [];
+  t.equal(share, /for a model of \d+ \((.* %)\)/.exec(out)?.[1]);
+  t.ok(share, out);
 });
 
 const usages: readonly (readonly [readonly string[], RegExp])[] = [
