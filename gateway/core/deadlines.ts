@@ -41,9 +41,9 @@ export class Deadlines {
     return this.#nowMs;
   }
 
-  /** The same as of this moment, on the clock of `performance.now()`. */
-  get exactMs(): number {
-    return this.#nowMs + this.#stepTo(performance.now());
+  /** The same as of a moment since then, on the clock of the sweeps. */
+  timeAt(atMs: number): number {
+    return this.#nowMs + this.#stepTo(atMs);
   }
 
   get size(): number {

@@ -43,8 +43,6 @@ export class CallerConnection extends Expiring implements InputListener {
   #pumping = false;
   #dropped = 0;
   #idleSinceMs: number;
-  /** Of an answer that is over for us: what the caller had not taken when the time was up last. */
-  #unsentAtLook = 0;
   /** The caller has ended its side. */
   #atEnd = false;
   /** When the last call began, by the clock of the deadlines. */
@@ -112,7 +110,7 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** Of the answer: written and not taken by the system yet. */
   get unsentBytes(): number {
-    return this.#socket.writableLength;
+    return this.#output.unsentBytes;
   }
 
   /** Held for this caller, on both sides: bytes for the node lie where they were read to, if that is memory of ours. */
@@ -144,7 +142,7 @@ export class CallerConnection extends Expiring implements InputListener {
       return;
     }
     this.#state = 'idle';
-    this.#unsentAtLook = 0;
+    this.#output.forget();
     this.#beIdle();
     this.#socket.resume();
     this.#pump();
@@ -178,21 +176,13 @@ export class CallerConnection extends Expiring implements InputListener {
   override expire(): void {
     if (this.#state === 'head')
       this.#begin(deny('head', 'head-timeout', 'The request head did not arrive in time.'));
-    else if (this.#takesOn()) this.#context.deadlines.arm(this, this.#context.timeouts.streamIdleMs);
+    else if (this.#output.look()) this.#context.deadlines.arm(this, this.#context.timeouts.streamIdleMs);
     else this.#socket.destroy();
   }
 
-  /** Whether the end of an answer is still on its way and has come further since the last look, or is looked at first. */
-  #takesOn(): boolean {
-    const before = this.#unsentAtLook;
-    this.#unsentAtLook = this.unsentBytes;
-    return this.#unsentAtLook > 0 && this.#unsentAtLook !== before;
-  }
-
   #beIdle(): void {
-    const { deadlines, timeouts } = this.#context;
-    this.#idleSinceMs = deadlines.nowMs;
-    deadlines.arm(this, timeouts.keepAliveIdleMs);
+    this.#idleSinceMs = this.#context.deadlines.nowMs;
+    this.#context.deadlines.arm(this, this.#context.timeouts.keepAliveIdleMs);
   }
 
   /** Chunks of a body that is wanted come next. */
@@ -214,16 +204,17 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#pump();
     if (this.#context.memory !== undefined) this.#queue.keepRest(queued);
     this.#lent = undefined;
-    if (this.#queue.isFull || (this.#state === 'call' && this.#body.isHeld)) {
-      this.#socket.pause();
-    }
+    if (this.#queue.isFull || (this.#state === 'call' && this.#body.isHeld)) this.#socket.pause();
   }
 
   /** Reads on in the queue as far as the state of the connection lets it. */
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    while (this.#queue.first !== undefined && this.#readsOn()) this.#step(this.#queue.first);
+    while (this.#queue.first !== undefined && this.#readsOn()) {
+      if (this.#state === 'call') this.#readBody(this.#queue.first, this.#queue.at);
+      else this.#readHead(this.#queue.first, this.#queue.at);
+    }
     this.#pumping = false;
   }
 
@@ -240,12 +231,6 @@ export class CallerConnection extends Expiring implements InputListener {
     if (this.#state === 'idle') this.#beIdle();
     this.#socket.resume();
     this.#pump();
-  }
-
-  #step(chunk: Buffer): void {
-    const from = this.#queue.at;
-    if (this.#state === 'call') this.#readBody(chunk, from);
-    else this.#readHead(chunk, from);
   }
 
   #readHead(chunk: Buffer, from: number): void {
@@ -284,7 +269,7 @@ export class CallerConnection extends Expiring implements InputListener {
     const { deadlines, timeouts } = this.#context;
     this.#state = 'closing';
     this.#queue.clear();
-    this.#unsentAtLook = this.unsentBytes;
+    this.#output.look();
     deadlines.arm(this, timeouts.streamIdleMs);
     this.#output.end(() => {
       if (this.#state === 'closing') deadlines.arm(this, timeouts.lingerMs);

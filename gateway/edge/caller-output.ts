@@ -10,9 +10,28 @@ export class CallerOutput {
   #corked = false;
   /** Text that is not written yet: many small pieces are one write. */
   #text = '';
+  /** What was unsent at the last look. */
+  #unsentAtLook = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
+  }
+
+  /** Written, and not taken by the system yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Whether there is something unsent, and another amount of it than at the last look: the caller takes it. */
+  look(): boolean {
+    const before = this.#unsentAtLook;
+    this.#unsentAtLook = this.unsentBytes;
+    return this.#unsentAtLook > 0 && this.#unsentAtLook !== before;
+  }
+
+  /** The next look is a first one. */
+  forget(): void {
+    this.#unsentAtLook = 0;
   }
 
   /**

@@ -239,3 +239,23 @@ export const metricTable = {
     help: 'Always 1; the label is the version of patchgate.',
   },
 } as const satisfies Record<string, MetricRow>;
+
+/** Told as a whole by the one process that knows them, and never added up. */
+export const toldWhole: ReadonlySet<string> = new Set<keyof typeof metricTable>([
+  'certificateNotAfter',
+  'crlNextUpdate',
+  'addressPrefixes',
+  'addressListCurrent',
+  'nodeUp',
+  'breakerState',
+  'auditWritable',
+  'etcdTenants',
+  'limitStoreUp',
+  'limitStoreGateways',
+  'limitStoreFailures',
+  'policyGeneration',
+  'reloadSuccessful',
+  'reloadSuccessTime',
+  'workerRestarts',
+  'buildInfo',
+]);

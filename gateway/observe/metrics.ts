@@ -5,7 +5,7 @@ import { DurationTally } from './duration-tally.ts';
 import type { Exposition } from './exposition.ts';
 import type { AddressListState, CertificateEnding, NodeState, ProcessState } from './gauge-states.ts';
 import { type CellsByKey, MergedSeries, SeriesSender, type SeriesSnapshot } from './merged-series.ts';
-import { metricTable } from './metric-table.ts';
+import { metricTable, toldWhole } from './metric-table.ts';
 import { RouteCells } from './route-cells.ts';
 
 /** How one exchange ended. Bytes are body bytes. */
@@ -88,26 +88,6 @@ export function createMetrics(options: { readonly version?: string }): Metrics {
 
 type TallyName = Exclude<keyof typeof metricTable, 'requestDuration'>;
 
-/** Told as a whole by the one process that knows them, and never added up. */
-const REPLACED: ReadonlySet<string> = new Set<TallyName>([
-  'certificateNotAfter',
-  'crlNextUpdate',
-  'addressPrefixes',
-  'addressListCurrent',
-  'nodeUp',
-  'breakerState',
-  'auditWritable',
-  'etcdTenants',
-  'limitStoreUp',
-  'limitStoreGateways',
-  'limitStoreFailures',
-  'policyGeneration',
-  'reloadSuccessful',
-  'reloadSuccessTime',
-  'workerRestarts',
-  'buildInfo',
-]);
-
 class CountedMetrics implements Metrics {
   readonly #tallies: Readonly<Record<TallyName, Cells>>;
   readonly #duration: DurationTally;
@@ -125,7 +105,7 @@ class CountedMetrics implements Metrics {
     const made = Object.keys(rows).map((key) => [key, new Cells()]);
     this.#tallies = Object.fromEntries(made) as Record<TallyName, Cells>;
     this.#duration = new DurationTally(requestDuration);
-    const summed = Object.entries(this.#tallies).filter(([key]) => !REPLACED.has(key));
+    const summed = Object.entries(this.#tallies).filter(([key]) => !toldWhole.has(key));
     this.#summed = new Map<string, Cells>([...summed, ['requestDuration', this.#duration]]);
     this.#sender = new SeriesSender(this.#summed);
     const { forwardedBytes, backpressurePauses, tokenCache, policyGeneration } = this.#tallies;

@@ -49,7 +49,7 @@ export class Supervision extends Expiring {
     super();
     const { route } = admission;
     const minRate = route.stream?.minRate;
-    const clock = (): number => deadlines.exactMs;
+    const clock = (): number => deadlines.timeAt(performance.now());
     this.sending = minRate && new SendingPace(minRate, clock);
     this.taking = minRate && new TakingPace(minRate, clock);
     this.#admission = admission;
