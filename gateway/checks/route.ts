@@ -8,6 +8,9 @@ import type { RouteParams } from '../core/route-table.ts';
 import { MOST_NAME_CHARACTERS } from '../policy/bounded-pattern.ts';
 import { claimOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 
+/** Every other field of the head is held against each of them. */
+const MOST_CONNECTION_OPTIONS = 64;
+
 export interface Routed {
   readonly tenant: Tenant;
   readonly route: Route;
@@ -28,6 +31,8 @@ export function checkTenant(policy: Policy, facts: Facts): Tenant | Denial {
 export function checkRoute(tenant: Tenant, facts: Facts): Routed | Denial {
   const { head } = facts;
   const connectionOptions = listMembers(head.fields, 'connection');
+  if (connectionOptions.length > MOST_CONNECTION_OPTIONS)
+    return deny('route', 'bad-request', 'Connection names too many fields.');
   const option = protectedOption(connectionOptions);
   if (option !== undefined) return deny('route', 'bad-request', `Connection may not name ${option}.`);
   const match = tenant.routes.match(head.method, head.path);

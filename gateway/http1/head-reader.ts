@@ -57,6 +57,8 @@ export class HeadReader {
   readonly #parser: number;
   readonly #spans = new HeadSpans();
   #text = '';
+  #endsInCr = false;
+  #startIsChecked = false;
   #last: { readonly text: string; readonly head: RawHead } | undefined;
   #closed = false;
 
@@ -96,8 +98,9 @@ export class HeadReader {
       const end = Math.min(chunk.length, at + WINDOW_BYTES);
       this.#spans.base = this.#text.length;
       const { outcome, consumed } = this.#llhttp.execute(this.#parser, chunk.subarray(at, end), this.#spans);
-      this.#text += chunk.toString('latin1', at, at + consumed);
-      const fault = this.#overLimit() ?? (outcome === 'refused' ? this.#refusal() : this.#looseStartLine());
+      const piece = chunk.toString('latin1', at, at + consumed);
+      this.#text += piece;
+      const fault = this.#overLimit() ?? (outcome === 'refused' ? this.#refusal() : this.#looseLine(piece));
       if (fault !== undefined) return fault;
       at += consumed;
       if (outcome === 'head') return { kind: 'head', head: this.#take(), end: at };
@@ -138,14 +141,25 @@ export class HeadReader {
     return syntaxFault(this.#llhttp.reason(this.#parser));
   }
 
-  /** What llhttp lets pass: more than one space, HTTP/2's preface, HTTP/0.9, a CR in a reason phrase (RFC 9112 §3, §4). */
-  #looseStartLine(): HeadFault | undefined {
-    if (hasBareCr(this.#text)) return syntaxFault('Expected LF after CR');
+  /**
+   * What llhttp lets pass: a CR that no LF follows, more than one space in the request line, HTTP/2's preface, HTTP/0.9
+   * (RFC 9112 §2.2, §3). Only the new piece is looked at, as a head may come byte by byte.
+   */
+  #looseLine(piece: string): HeadFault | undefined {
+    if (this.#hasBareCr(piece)) return syntaxFault('Expected LF after CR');
     if (this.#llhttp.major(this.#parser) > 1) return syntaxFault('Unsupported HTTP version');
-    if (this.#type === 'response' || this.#spans.fieldCount === 0) return undefined;
-    return this.#spans.spacedOnce(this.#text)
-      ? undefined
-      : syntaxFault('Expected single spaces in the request line');
+    if (this.#startIsChecked || this.#type === 'response' || this.#spans.fieldCount === 0) return undefined;
+    this.#startIsChecked = this.#spans.spacedOnce(this.#text);
+    return this.#startIsChecked ? undefined : syntaxFault('Expected single spaces in the request line');
+  }
+
+  #hasBareCr(piece: string): boolean {
+    if (piece === '') return false;
+    if (this.#endsInCr && piece[0] !== '\n') return true;
+    this.#endsInCr = piece.endsWith('\r');
+    let at = piece.indexOf('\r');
+    while (at >= 0 && (at + 1 === piece.length || piece[at + 1] === '\n')) at = piece.indexOf('\r', at + 1);
+    return at >= 0;
   }
 
   #take(): RawHead {
@@ -162,6 +176,8 @@ export class HeadReader {
     this.#spans.clear();
     this.#last = this.#text.length > REMEMBERED_BYTES ? undefined : { text: this.#text, head };
     this.#text = '';
+    this.#endsInCr = false;
+    this.#startIsChecked = false;
     return head;
   }
 }
@@ -227,11 +243,4 @@ class HeadSpans implements SpanListener {
     this.#count = 0;
     this.#last = PART.target;
   }
-}
-
-/** A CR that no LF follows. */
-function hasBareCr(text: string): boolean {
-  let at = text.indexOf('\r');
-  while (at >= 0 && (at + 1 === text.length || text[at + 1] === '\n')) at = text.indexOf('\r', at + 1);
-  return at >= 0;
 }

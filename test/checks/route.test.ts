@@ -73,6 +73,14 @@ t.test('a model name of more than 255 characters is none, whatever the tenant ta
   t.match(meet(256), { code: 'not-found' });
 });
 
+t.test('Connection names a handful of fields', async (t) => {
+  const path = '/v1/models/m_1';
+  const naming = (count: number): string => Array.from({ length: count }, (_, k) => `x-${k}`).join();
+  t.not(routed({ path, fields: ['Connection', naming(64)] }), 'bad-request');
+  t.equal(routed({ path, fields: ['Connection', naming(65)] }), 'bad-request');
+  t.equal(routed({ path, fields: ['Connection', naming(33), 'Connection', naming(33)] }), 'bad-request');
+});
+
 t.test('Connection may not take away what the gateway relies on', async (t) => {
   const path = '/v1/models/m_1';
   t.equal(routed({ path, fields: ['Connection', 'close, X-Forwarded-For'] }), 'bad-request');

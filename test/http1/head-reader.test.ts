@@ -47,6 +47,31 @@ t.test('blanks amid a value are looked at once, however many there are', async (
   if (progress.kind === 'head') t.ok(progress.head.fields[1] === value);
 });
 
+t.test('a CR without its LF is found wherever the pieces are cut', async (t) => {
+  for (const text of [
+    'GET / HTTP/1.1\r\nA: b\rc\r\n\r\n',
+    'GET / HTTP/1.1\rA: b\r\n\r\n',
+    '\r\r\nGET / HTTP/1.1\r\n\r\n',
+  ])
+    for (const pieceBytes of [1, 2, 3, text.length])
+      t.match(
+        readAll(text, pieceBytes),
+        { kind: 'fault', rule: 'syntax' },
+        `${JSON.stringify(text)} by ${pieceBytes}`,
+      );
+  for (const pieceBytes of [1, 2, 3])
+    t.match(readAll('\r\n\r\nGET / HTTP/1.1\r\n\r\n', pieceBytes), { kind: 'head' });
+});
+
+t.test('a head of line ends that comes by twos is looked at once', async (t) => {
+  const reader = new HeadReader(llhttp, 'request', { ...limits, headBytes: 4_000_000 });
+  t.teardown(() => reader.close());
+  const bytes = Buffer.from(`${'\r\n'.repeat(500_000)}GET / HTTP/1.1\r\n\r\n`);
+  let progress = reader.read(bytes.subarray(0, 2), 0);
+  for (let at = 2; at < bytes.length; at += 2) progress = reader.read(bytes.subarray(at, at + 2), 0);
+  t.equal(progress.kind, 'head');
+});
+
 t.test('the offset behind the head is where the next head begins', async (t) => {
   const reader = new HeadReader(llhttp, 'request', limits);
   const bytes = Buffer.from('GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET');
