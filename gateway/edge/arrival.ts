@@ -10,10 +10,12 @@ import type { GatewayLimits } from '../policy/gateway-settings.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
 import { closeFollows } from './close-follows.ts';
+import type { Beginning, ExpensiveCallers } from './expensive-callers.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
-import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
+import { excessOf, type KnownLeaves } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { NamedContext } from './server-names.ts';
+import { certificateFacts } from './shown-certificate.ts';
 import { type Basis, holderOf, Standing, type StandingSource } from './standing.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
 
@@ -47,6 +49,7 @@ export interface ArrivalContext extends StandingSource {
   readonly deadlines: Deadlines;
   readonly slots: HandshakeSlots;
   readonly leaves: KnownLeaves;
+  readonly expensive: ExpensiveCallers;
   /** Takes one of the places an address has, for as long as the socket is open; false when it has none left. */
   readonly claimPlace: (socket: Socket, address: Address) => boolean;
   /** Called once for each arrival that sent at least one byte, before `onSecured`. */
@@ -58,8 +61,10 @@ export interface ArrivalContext extends StandingSource {
 /** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
 const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
 
+const OUT = 'its address has sent a chain of certificates that is too large';
+
 /** Owns the socket until `onSecured`; whatever else happens, the socket is closed and the end is told once. */
-export class Arrival extends Expiring implements HandshakeWatcher {
+export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
   readonly #socket: Socket;
   readonly #peer: Address;
   readonly #context: ArrivalContext;
@@ -88,7 +93,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     this.#awaitsProxyHeader = isProxy;
     if (proxyProtocol === 'require' && !isProxy)
       this.#refuse('bad-proxy-header', 'the peer is no trusted proxy');
-    else if (isProxy || this.#claimPlace(peer)) socket.on('data', this.#onData);
+    else if (isProxy || this.#claimPlace()) socket.on('data', this.#onData);
   }
 
   override expire(): void {
@@ -103,6 +108,12 @@ export class Arrival extends Expiring implements HandshakeWatcher {
       socket.destroy();
       return;
     }
+    const excess = shown && !socket.authorized ? excessOf(shown) : undefined;
+    if (excess !== undefined) {
+      this.#refuse('certificate-denied', excess);
+      this.#context.expensive.shutOut(this.#caller, this.#context.deadlines.nowMs);
+      return;
+    }
     const certificate = certificateFacts(socket, shown, named, this.#context.leaves);
     if (named.rules.clientCertificates === 'require' && certificate.status !== 'verified') {
       if (certificate.status === 'absent') this.#refuse('certificate-required', 'no client certificate');
@@ -115,6 +126,10 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     const holder = holderOf(socket, shown, certificate);
     const standing = new Standing(this.#context, basis, named, facts, holder);
     this.#context.onSecured(socket, this.#socket, standing);
+  }
+
+  shutOut(): void {
+    this.#refuse('over-limit', OUT);
   }
 
   onHandshakeFailed(error: Error): void {
@@ -161,7 +176,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
       return this.#refuse('bad-proxy-header', 'there is no PROXY header');
     this.#awaitsProxyHeader = false;
     if (progress.kind === 'header') this.#proxied = progress.source?.address;
-    if (!this.#claimPlace(this.#proxied ?? this.#peer)) return undefined;
+    if (!this.#claimPlace()) return undefined;
     const rest = progress.kind === 'header' ? bytes.subarray(progress.bytes) : bytes;
     this.#chunks.length = 0;
     this.#chunks.push(rest);
@@ -170,10 +185,17 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     return rest;
   }
 
-  #claimPlace(address: Address): boolean {
-    if (this.#context.claimPlace(this.#socket, address)) return true;
-    this.#refuse('over-limit', 'too many connections of one address');
-    return false;
+  /** As far as it is known. */
+  get #caller(): Address {
+    return this.#proxied ?? this.#peer;
+  }
+
+  #claimPlace(): boolean {
+    const { expensive, deadlines, claimPlace } = this.#context;
+    if (!expensive.begin(this.#caller, this, deadlines.nowMs)) this.#refuse('over-limit', OUT);
+    else if (!claimPlace(this.#socket, this.#caller))
+      this.#refuse('over-limit', 'too many connections of one address');
+    return !this.#settled;
   }
 
   #choose(rawName: string | undefined, bytes: Buffer): void {
@@ -234,6 +256,7 @@ export class Arrival extends Expiring implements HandshakeWatcher {
 
   /** A connection that closes without a byte is a probe of the port, not a handshake. */
   readonly #onClose = (): void => {
+    this.#context.expensive.end(this.#caller, this);
     if (this.#receivedBytes > 0) this.#settle({ outcome: 'failed', reason: 'the connection closed' });
     this.#context.deadlines.disarm(this);
   };
@@ -242,13 +265,14 @@ export class Arrival extends Expiring implements HandshakeWatcher {
     if (this.#settled) return;
     this.#settled = true;
     if (this.#hasSlot) this.#context.slots.giveBack();
+    this.#context.expensive.end(this.#caller, this);
     this.#context.deadlines.disarm(this);
     const report = {
       ...ending,
       ...(this.#serverName !== undefined && { serverName: this.#serverName }),
       ...(this.#named !== undefined && { tenant: this.#named.tenant.name }),
     };
-    this.#context.onSettled(report, this.#proxied ?? this.#peer);
+    this.#context.onSettled(report, this.#caller);
   }
 
   #factsOf(socket: TLSSocket, certificate: CertificateFacts): ConnectionFacts {
@@ -263,29 +287,6 @@ export class Arrival extends Expiring implements HandshakeWatcher {
       tlsResumed: socket.isSessionReused(),
     };
   }
-}
-
-/**
- * The certificate itself is asked for, whatever `authorized` says: a session resumed without one has passed for
- * authorized in more than one version of Node.
- */
-function certificateFacts(
-  socket: TLSSocket,
-  certificate: X509Certificate | undefined,
-  named: NamedContext,
-  leaves: KnownLeaves,
-): CertificateFacts {
-  if (certificate === undefined) return { status: 'absent' };
-  if (!socket.authorized) return { status: 'refused', reason: String(socket.authorizationError) };
-  const nowMs = Date.now();
-  const facts = readPeerCertificate(certificate, nowMs, leaves);
-  if (facts.status === 'refused') return facts;
-  const { identity, tenant } = named;
-  const reason =
-    identity.clients?.objection(certificate, tenant.revocation, nowMs) ??
-    tenant.revocation.certificates.objection(facts);
-  if (reason !== undefined) return { status: 'refused', reason };
-  return lookedUp(facts, identity.clients?.listsDueMs(certificate, tenant.revocation));
 }
 
 function describe(error: unknown): string {

@@ -11,6 +11,7 @@ import { listenerOf, type Policy } from '../policy/policy.ts';
 import { Arrival, type ArrivalContext, type ArrivalReport } from './arrival.ts';
 import { closeFollows } from './close-follows.ts';
 import { ConnectionLimits } from './connection-limits.ts';
+import { ExpensiveCallers } from './expensive-callers.ts';
 import type { HandshakeSlots } from './handshake-slots.ts';
 import { KnownLeaves } from './peer-certificate.ts';
 import type { ServerNames } from './server-names.ts';
@@ -93,6 +94,7 @@ class TlsListener implements Listener {
       deadlines,
       slots,
       leaves: new KnownLeaves(),
+      expensive: new ExpensiveCallers(),
       find: (current, serverName) => serverNames.find(current, listenerOf(current, name), serverName),
       identities: () => serverNames.identities,
       claimPlace: (socket, address) => this.#claimPlace(socket, address),

@@ -65,10 +65,19 @@ export function readPeerCertificate(
   if (nowMs > notAfterMs) return { status: 'refused', reason: 'it has expired' };
   if (facts.status === 'refused') return facts;
   const chain = issuersOf(certificate);
-  if (chain.length > CHAIN_LENGTH) return { status: 'refused', reason: 'its chain is too long' };
-  const bytes = chain.reduce((sum, each) => sum + each.raw.length, raw.length);
-  if (bytes > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
+  const excess = excessOf(certificate, chain);
+  if (excess !== undefined) return { status: 'refused', reason: excess };
   return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
+}
+
+/** In what a certificate and those that came with it are more than anybody needs, whoever has signed them. */
+export function excessOf(
+  certificate: X509Certificate,
+  chain: readonly X509Certificate[] = issuersOf(certificate),
+): string | undefined {
+  if (chain.length > CHAIN_LENGTH) return 'its chain is too long';
+  const bytes = chain.reduce((sum, each) => sum + each.raw.length, certificate.raw.length);
+  return bytes > CHAIN_BYTES ? 'its chain is too large' : undefined;
 }
 
 /** The facts once the certificate was looked up in revocation lists that are due then. */

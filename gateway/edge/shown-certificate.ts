@@ -1,0 +1,30 @@
+/** What a handshake found of the certificate that its caller has shown. */
+
+import type { X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+import type { CertificateFacts } from '../core/facts.ts';
+import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certificate.ts';
+import type { NamedContext } from './server-names.ts';
+
+/**
+ * The certificate itself is asked for, whatever `authorized` says: a session resumed without one has passed for
+ * authorized in more than one version of Node.
+ */
+export function certificateFacts(
+  socket: TLSSocket,
+  certificate: X509Certificate | undefined,
+  named: NamedContext,
+  leaves: KnownLeaves,
+): CertificateFacts {
+  if (certificate === undefined) return { status: 'absent' };
+  if (!socket.authorized) return { status: 'refused', reason: String(socket.authorizationError) };
+  const nowMs = Date.now();
+  const facts = readPeerCertificate(certificate, nowMs, leaves);
+  if (facts.status === 'refused') return facts;
+  const { identity, tenant } = named;
+  const reason =
+    identity.clients?.objection(certificate, tenant.revocation, nowMs) ??
+    tenant.revocation.certificates.objection(facts);
+  if (reason !== undefined) return { status: 'refused', reason };
+  return lookedUp(facts, identity.clients?.listsDueMs(certificate, tenant.revocation));
+}
