@@ -8,6 +8,7 @@ import { compileGateway } from './compile-gateway.ts';
 import type { EtcdPlace, EtcdTexts } from './etcd-tenants.ts';
 import { type GatewayFile, gatewayFile } from './gateway-file.ts';
 import type { GatewaySettings, SharedState } from './gateway-settings.ts';
+import { heldFaults } from './held-settings.ts';
 import type { NamedServers } from './list-sources.ts';
 import { settleNames, type TenantReading } from './name-holders.ts';
 import type { Policy, Tenant } from './policy.ts';
@@ -61,7 +62,7 @@ export async function loadPolicy(
   { previous, sources = new PolicySources({ mode: 'once' }), files: given, onCompiled }: LoadOptions = {},
 ): Promise<LoadOutcome> {
   const files = given ?? (await readPolicyFiles(folder));
-  const { text, settings, faults: gatewayFaults } = readGateway(files, onCompiled);
+  const { text, settings, faults: gatewayFaults } = readGateway(files, previous?.gateway, onCompiled);
   if (text === undefined) return { files, faults: gatewayFaults, etcdFaults: [], warnings: [] };
   const known = settings ?? previous?.gateway;
   const servers = { ...listServers(known), sources };
@@ -84,6 +85,7 @@ export async function loadPolicy(
 /** `settings` only where there is no fault at all; without a text nothing can be looked at. */
 function readGateway(
   { gateway: { place, text } }: PolicyFiles,
+  before: GatewaySettings | undefined,
   onCompiled: CompilationWatcher | undefined,
 ): {
   readonly text?: string;
@@ -94,7 +96,8 @@ function readGateway(
   const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(place, text, gatewayFile);
   const compiled = contents === undefined ? undefined : compileGateway(yaml, contents);
   const found = sound === undefined ? compiled : compileGateway(sound.places, sound.contents);
-  const faults = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
+  const held = before && compiled ? heldFaults(yaml, before, compiled.settings) : [];
+  const faults = [...fileFaults, ...furtherFaults(fileFaults, [...(found?.faults ?? []), ...held])];
   if (faults.length > 0 || contents === undefined || compiled === undefined) return { text, faults };
   onCompiled?.onGateway(compiled.settings, contents, yaml);
   return { text, faults, settings: compiled.settings };

@@ -1,0 +1,36 @@
+/** A reload that changes what a process holds from its start is told to wait, and changes nothing. */
+import t from 'tap';
+import { createAuthorities, GATEWAY_YAML, writePolicyFolder } from './policy-folder.ts';
+
+const HELD = 'is another than at the start of this process: it takes a restart';
+
+t.test('sockets, files and processes of the start stay as they are', async (t) => {
+  const folder = await writePolicyFolder(t, await createAuthorities());
+  const { policy } = await folder.load();
+  for (const [from, to, place] of [
+    ['name: edge', 'name: front', 'gateway.listeners'],
+    ['127.0.0.1:8443', '127.0.0.1:8444', 'gateway.listeners'],
+    [
+      '127.0.0.1:8443\n',
+      '127.0.0.1:8443\n    - { name: more, address: 127.0.0.1:8444 }\n',
+      'gateway.listeners',
+    ],
+    ['127.0.0.1:9901', '127.0.0.1:9902', 'gateway.admin.address'],
+    ['  admin', '  workers: 3\n  admin', 'gateway.workers'],
+    ['  admin', '  accessLog: { file: access.jsonl }\n  admin', 'gateway.accessLog.file'],
+    ['  admin', '  audit: { file: audit.jsonl }\n  admin', 'gateway.audit'],
+  ] as const) {
+    await folder.write('gateway.yaml', GATEWAY_YAML.replace(from, to));
+    const read = await folder.load(policy);
+    t.match(read.faults, [new RegExp(`^gateway\\.yaml:\\d+:\\d+ ${place}: ${HELD}$`)], to);
+    t.equal(read.faults.length, 1);
+    t.equal(read.policy, undefined);
+  }
+  await folder.write(
+    'gateway.yaml',
+    GATEWAY_YAML.replace('  admin', '  limits: { connections: 7 }\n  admin'),
+  );
+  const { policy: after, faults } = await folder.load(policy);
+  t.same(faults, []);
+  t.equal(after?.gateway.limits.connections, 7);
+});
