@@ -39,7 +39,7 @@ export function beginExchange(
     const problem = refusal(head, { requestId: account.requestId });
     caller.write(refusalText(problem, undefined, false));
     account.bytesOut = problem.body.length;
-    account.close({ status: statusOf(head), endedBy: 'gateway', denial: head, cause: head.detail });
+    account.close({ status: statusOf(head), endedBy: 'gateway', denial: head });
     caller.finish(false);
     return;
   }

@@ -107,7 +107,9 @@ const requirement = z.strictObject({
     .describe('Claims and the value, or one of the values, each must have; `{name}` is a path parameter.'),
   maxEpochs: count(1, Number.MAX_SAFE_INTEGER)
     .optional()
-    .describe('The largest `max_epochs` of a token; one without limit is above every number.'),
+    .describe(
+      'The largest `max_epochs` of a token, which stands for 100 where it is absent; one without limit (0) is above every number.',
+    ),
 });
 
 const mode = z.enum(['enforce', 'shadow']);

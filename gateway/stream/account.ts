@@ -137,7 +137,8 @@ export class Account {
     return { requestId, trail, policy: this.#policy, connection: this.#connection, head: this.#head };
   }
 
-  #auditEntry({ status, denial, cause, endedBy }: Ending): AuditEntry {
+  #auditEntry(ending: Ending): AuditEntry {
+    const { status, denial, endedBy } = ending;
     return {
       ...auditEntry(this.#streaming === undefined ? 'refused' : 'ended', this.#audited),
       bytesIn: this.bytesIn,
@@ -147,7 +148,7 @@ export class Account {
       status,
       denialCode: denial?.code,
       shadowCode: this.#shadowed?.code,
-      cause: denial?.cause ?? cause ?? this.#shadowed?.cause,
+      cause: causeOf(ending, this.#shadowed),
       endedBy,
     };
   }
@@ -176,7 +177,7 @@ export class Account {
       denialRule: ending.denial?.rule,
       shadowStep: this.#shadowed?.step,
       shadowCode: this.#shadowed?.code,
-      cause: ending.denial?.cause ?? ending.cause ?? this.#shadowed?.cause,
+      cause: causeOf(ending, this.#shadowed),
       endedBy: ending.endedBy,
     };
   }
@@ -186,4 +187,9 @@ export class Account {
 function requestIdOf(head: RequestHead | undefined): string {
   const [given] = head === undefined ? [] : fieldValues(head.fields, 'x-request-id');
   return given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+/** What the caller was told, where nothing else is to be said. */
+function causeOf({ denial, cause }: Ending, shadowed: Denial | undefined): string | undefined {
+  return denial?.cause ?? cause ?? denial?.detail ?? shadowed?.cause ?? shadowed?.detail;
 }

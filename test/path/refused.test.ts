@@ -24,7 +24,7 @@ t.test('a refused push of 10 GB costs its head alone', async (t) => {
     socket.destroy();
   }
   const lines = await stage.log(2);
-  t.match(lines, [{ bytes_in: 0, 'denial.code': 'insufficient-scope' }, { bytes_in: 0 }]);
+  t.match(lines, [{ bytes_in: 0, 'denial.code': 'insufficient-scope', cause: /scope/ }, { bytes_in: 0 }]);
   t.same(node.received, [], 'the node heard nothing');
 });
 
