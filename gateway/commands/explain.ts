@@ -72,8 +72,9 @@ async function explainUnder(
   const { Rehearsal } = await import('../explain/rehearsal.ts');
   const { renderExplanation } = await import('../explain/render.ts');
   const line = optional(values, 'access-line');
-  const told = line === undefined ? await toldByFlags(policy, values) : await toldByLine(line);
-  const explanation = await explainRequest(new Rehearsal(policy), told);
+  const recorded = line === undefined ? undefined : await toldByLine(line);
+  const told = recorded?.told ?? (await toldByFlags(policy, values));
+  const explanation = await explainRequest(new Rehearsal(policy), told, recorded);
   write(
     values['json'] === true
       ? `${JSON.stringify(explanation, undefined, 2)}\n`

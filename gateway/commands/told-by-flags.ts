@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Address, parseAddress } from '../core/address.ts';
 import type { CertificateFacts, ToldToken } from '../core/facts.ts';
-import { readAccessLine } from '../explain/access-line.ts';
+import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
 import { judgeCertificate } from '../explain/told-certificate.ts';
 import type { ToldRequest } from '../explain/told-request.ts';
 import type { ListenerSettings } from '../policy/gateway-settings.ts';
@@ -36,13 +36,13 @@ export async function toldByFlags(policy: Policy, values: OptionValues): Promise
 }
 
 /** The request of a line of the access log: the line itself, or a file of which the last one is meant. */
-export async function toldByLine(given: string): Promise<ToldRequest> {
+export async function toldByLine(given: string): Promise<RecordedRequest> {
   const text = given.startsWith('{') ? given : await textOf('access-line', given);
   const line = text.trimEnd().split('\n').at(-1) ?? '';
   const recorded = readAccessLine(line);
   if (typeof recorded === 'string') throw new UsageError(`--access-line: it ${recorded}`);
   if (recorded === undefined) throw new UsageError('--access-line: it tells of no request head');
-  return recorded.told;
+  return recorded;
 }
 
 export function addressOption(values: OptionValues, name: string): Address | undefined {

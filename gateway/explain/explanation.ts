@@ -1,7 +1,7 @@
 /** Why a request is decided as it is: the decision itself, told step by step. */
 
 import { type Denial, isDenial, type Step } from '../core/denial.ts';
-import type { Admission, Trail } from '../decide.ts';
+import type { Admission, Decision, Trail } from '../decide.ts';
 import type { Policy } from '../policy/policy.ts';
 import { refusal } from '../refuse.ts';
 import { describeStep, placeOf } from './describe-step.ts';
@@ -49,9 +49,22 @@ export interface Explanation {
   readonly upstream?: { readonly name: string; readonly nodes: readonly string[] };
   /** The nearest changes of the request that would make it pass, all of them together. */
   readonly wouldPassWith?: readonly string[];
+  /** How a line of the log says it ended, where that is otherwise: by what cannot be repeated. */
+  readonly recorded?: Outcome;
 }
 
-export async function explainRequest(rehearsal: Rehearsal, told: ToldRequest): Promise<Explanation> {
+/** How a request ended; without a code it was not refused. */
+export interface Outcome {
+  readonly status: number;
+  readonly code?: string;
+}
+
+/** `recorded`: how it ended once, if that is known. */
+export async function explainRequest(
+  rehearsal: Rehearsal,
+  told: ToldRequest,
+  recorded?: Outcome,
+): Promise<Explanation> {
   const { policy } = rehearsal;
   const decided = await rehearsal.decide(told);
   const { decision, trail } = decided;
@@ -67,7 +80,13 @@ export async function explainRequest(rehearsal: Rehearsal, told: ToldRequest): P
     ...(objection !== undefined && placed(objection, trail)),
     ...(isDenial(decision) ? { answer: answerTo(decision, trail) } : { upstream: goalOf(decision) }),
     ...(wouldPassWith !== undefined && { wouldPassWith }),
+    ...(recorded !== undefined && otherwise(decision, recorded)),
   };
+}
+
+function otherwise(decision: Decision, { status, code }: Outcome): Pick<Explanation, 'recorded'> {
+  const now = isDenial(decision) ? decision.code : undefined;
+  return code === now ? {} : { recorded: { status, ...(code !== undefined && { code }) } };
 }
 
 function placed(objection: Denial, trail: Trail): Pick<Explanation, 'decidedAt' | 'cause'> {

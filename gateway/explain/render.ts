@@ -8,7 +8,8 @@ const VERDICT_WIDTH = 12;
 /** Ends with a newline. */
 export function renderExplanation(explanation: Explanation): string {
   const { request, time, steps } = explanation;
-  const lines = [request, time, '', ...steps.flatMap(renderStep), '', ...renderEnd(explanation)];
+  const end = [...renderEnd(explanation), ...renderRecord(explanation)];
+  const lines = [request, time, '', ...steps.flatMap(renderStep), '', ...end];
   return `${lines.join('\n')}\n`;
 }
 
@@ -45,5 +46,13 @@ function renderEnd({
     `  ${JSON.stringify(answer?.body)}`,
     ...why,
     ...change,
+  ];
+}
+
+function renderRecord({ recorded }: Explanation): readonly string[] {
+  if (recorded === undefined) return [];
+  const { status, code } = recorded;
+  return [
+    `the line itself says ${status}${code === undefined ? '' : ` ${code}`}: what limits counted, what was in the body, how nodes and lists were then is not repeated`,
   ];
 }

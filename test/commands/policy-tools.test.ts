@@ -247,6 +247,9 @@ t.test('explain takes a line of the log', async (t) => {
       out: /→ 403 claim-denied[\s\S]*would pass with the claim model_id = other/,
     },
   );
+  const limited = await explain(line({ 'http.response.status_code': 429, 'denial.code': 'rate-limited' }));
+  t.match(limited, { status: 0, out: /→ admitted[^\n]*\nthe line itself says 429 rate-limited: / });
+  t.notMatch((await explain(line())).out, /the line itself/);
   t.match(await explain('{"a":1}'), { status: 2, err: /no line of the access log/ });
 });
 
