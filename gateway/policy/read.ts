@@ -80,7 +80,10 @@ function describeUnion(
 function wording(issue: Issue): { readonly problem: string; readonly expected?: string } {
   switch (issue.code) {
     case 'invalid_type':
-      return { problem: 'has a value of the wrong kind', expected: kind(issue.expected) };
+      return {
+        problem: 'has a value of the wrong kind',
+        expected: wanted(issue.message) ?? kind(issue.expected),
+      };
     case 'invalid_value':
       return { problem: 'has a value that does not exist', expected: issue.values.map(String).join(', ') };
     case 'too_small':
@@ -94,6 +97,11 @@ function wording(issue: Issue): { readonly problem: string; readonly expected?: 
     default:
       return { problem: issue.message };
   }
+}
+
+/** What the schema says in words of its own; zod's begin like this. */
+function wanted(message: string): string | undefined {
+  return message.startsWith('Invalid input') ? undefined : message;
 }
 
 function withExpected(

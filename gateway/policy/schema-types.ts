@@ -10,7 +10,7 @@ export function read<T>(
   expected: string,
   told: (text: string) => string = String,
 ) {
-  return z.string().transform((text, context): T => {
+  return z.string({ error: expected }).transform((text, context): T => {
     const value = parse(text);
     if (value !== undefined) return value;
     context.issues.push({

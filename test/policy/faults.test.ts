@@ -32,7 +32,7 @@ const GATEWAY_ROWS: readonly Row[] = [
     'durations',
     '  admin:',
     '  timeouts: { handshake: 10, head: 99ms, keepAliveIdle: 5 m, streamIdle: 2d, drain: 010s }\n  admin:',
-    '5:26 gateway.timeouts.handshake: has a value of the wrong kind (expected text)',
+    `5:26 gateway.timeouts.handshake: has a value of the wrong kind (expected ${DAY.replace('86400000', '3600000')})`,
     `5:36 gateway.timeouts.head: "99ms" cannot be read (expected ${DAY.replace('86400000', '3600000')})`,
     `5:57 gateway.timeouts.keepAliveIdle: "5 m" cannot be read (expected ${DAY})`,
     `5:74 gateway.timeouts.streamIdle: "2d" cannot be read (expected ${DAY})`,
