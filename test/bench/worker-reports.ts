@@ -2,7 +2,14 @@
 
 import { median, print, spread } from './print.ts';
 import { benchReplacement } from './replacement.ts';
-import { benchScrape, benchWorkers, CONNECTIONS, DEPTH, type Throughput } from './workers.ts';
+import {
+  benchScrape,
+  benchWorkers,
+  CONNECTIONS,
+  DEPTH,
+  type ScrapeResult,
+  type Throughput,
+} from './workers.ts';
 
 const SECONDS = 3;
 /** More in a row would be replaced with a pause. */
@@ -42,12 +49,21 @@ export async function reportScrape(rounds: number): Promise<void> {
     `\n2 workers under full load, a scrape each 250 ms or none; ${rounds} rounds of ${SECONDS} s, medians`,
   );
   const results = await benchScrape(rounds, SECONDS);
-  for (const scraped of [false, true]) {
-    const each = results.filter((result) => result.scraped === scraped);
+  const of = (kind: ScrapeResult['kind']): readonly ScrapeResult[] =>
+    results.filter((each) => each.kind === kind);
+  for (const kind of ['at peace', 'scraped', 'again'] as const)
     print(
-      `  ${scraped ? 'scraped ' : 'at peace'}  p50 ${middle(each, 'p50Ms').toFixed(2)} ms, p99 ${middle(each, 'p99Ms').toFixed(2)} ms`,
+      `  ${kind.padEnd(8)}  p50 ${middle(of(kind), 'p50Ms').toFixed(2)} ms, p99 ${middle(of(kind), 'p99Ms').toFixed(2)} ms`,
     );
-  }
+  // In each round a scrape stands between two without one, so that a drift of the machine moves neither difference.
+  const [before, scraped, after] = [of('at peace'), of('scraped'), of('again')];
+  const p99 = (results: readonly ScrapeResult[], round: number): number =>
+    results[round]?.p99Ms ?? Number.NaN;
+  const rows = before.map(
+    (_, round) => [p99(before, round), p99(scraped, round), p99(after, round)] as const,
+  );
+  print(`  p99 moved by a scrape  ${spread(rows.map(([a, b, c]) => b - (a + c) / 2))} ms`);
+  print(`  noise: by nothing      ${spread(rows.map(([a, , c]) => c - a))} ms`);
 }
 
 function middle<K extends string>(results: readonly Readonly<Record<K, number>>[], key: K): number {

@@ -115,7 +115,8 @@ async function throughput(yard: Yard, asked: Asked, seconds: number) {
 }
 
 export interface ScrapeResult {
-  readonly scraped: boolean;
+  /** `again`: without a scrape, as `at peace`, for the noise. */
+  readonly kind: 'at peace' | 'scraped' | 'again';
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly requests: number;
@@ -123,26 +124,27 @@ export interface ScrapeResult {
 
 const SCRAPE_MS = 250;
 
-/** Two workers under all the load that callers can make, with a scrape each quarter of a second and without. */
+/** Two workers under all the load that callers can make, with a scrape each quarter of a second and without, each between two without. */
 export async function benchScrape(rounds: number, seconds: number): Promise<readonly ScrapeResult[]> {
   const yard = await openYard(2);
   const results: ScrapeResult[] = [];
   try {
     await latencies(yard, 1);
     for (let round = 0; round < rounds; round += 1)
-      for (const scraped of [false, true]) results.push(await underLoad(yard, scraped, seconds));
+      for (const kind of ['at peace', 'scraped', 'again'] as const)
+        results.push(await underLoad(yard, kind, seconds));
   } finally {
     await yard.close();
   }
   return results;
 }
 
-async function underLoad(yard: Yard, scraped: boolean, seconds: number): Promise<ScrapeResult> {
-  const timer = scraped ? setInterval(() => void scrape(yard), SCRAPE_MS) : undefined;
+async function underLoad(yard: Yard, kind: ScrapeResult['kind'], seconds: number): Promise<ScrapeResult> {
+  const timer = kind === 'scraped' ? setInterval(() => void scrape(yard), SCRAPE_MS) : undefined;
   const sorted = (await latencies(yard, seconds)).sort((a, b) => a - b);
   clearInterval(timer);
   const at = (part: number): number => sorted[Math.floor(sorted.length * part)] ?? 0;
-  return { scraped, p50Ms: at(0.5), p99Ms: at(0.99), requests: sorted.length };
+  return { kind, p50Ms: at(0.5), p99Ms: at(0.99), requests: sorted.length };
 }
 
 /** The last one may meet the end of the gateway. */
