@@ -50,14 +50,7 @@ export class EtcdSession {
     signal: AbortSignal,
   ): AsyncGenerator<string> {
     const body = await this.#send(endpoint, path, question, { signal, headersTimeout: 0 });
-    let rest = '';
-    for await (const piece of body.setEncoding('utf8')) {
-      rest += piece;
-      if (rest.length > MOST_LINE) throw new Error('etcd sent a line without an end');
-      const lines = rest.split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) if (line !== '') yield line;
-    }
+    yield* linesOf(body.setEncoding('utf8'));
   }
 
   /** What still follows an answer ends it by itself. */
@@ -156,6 +149,22 @@ function connectorFor(access: Access | undefined): buildConnector.connector {
   // undici asks for the host of the address, whatever it was built with.
   return (options, callback) =>
     connect(servername === undefined ? options : { ...options, servername }, callback);
+}
+
+/**
+ * What stands before each line end, blank lines left out; throws on a line that is too long. Linear: what goes on is only
+ * put together, and looked through when it ends.
+ */
+export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest = '';
+  for await (const piece of pieces) {
+    rest += piece;
+    if (rest.length > MOST_LINE) throw new Error('etcd sent a line without an end');
+    if (!piece.includes('\n')) continue;
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line !== '') yield line;
+  }
 }
 
 async function textOf(body: Readable, mostBytes: number): Promise<string> {
