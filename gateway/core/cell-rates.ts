@@ -4,10 +4,12 @@ import type { Rate } from './units.ts';
 
 /** Thirds and sevenths of a span do not add up to it: what is left of them is rounding, not time to wait for. */
 const ROUNDING_MS = 1e-3;
+/** The part of its capacity that is still remembered after room was made. */
+const KEPT = 0.99;
 
 /**
  * The generic cell rate algorithm (ITU-T I.371): what a rate allows in its time may be used at once, and comes back
- * evenly. Bounded: the holder seen longest ago makes room, and begins anew.
+ * evenly. Bounded: holders seen longest ago make room, and begin anew.
  */
 export class CellRates {
   readonly #capacity: number;
@@ -40,9 +42,17 @@ export class CellRates {
     const takenUntilMs = Math.max(this.#takenUntilMs.get(holder) ?? 0, nowMs) + durationMs(rate, amount);
     this.#takenUntilMs.delete(holder);
     if (takenUntilMs <= nowMs) return;
-    const [oldest] = this.#takenUntilMs.keys();
-    if (oldest !== undefined && this.#takenUntilMs.size >= this.#capacity) this.#takenUntilMs.delete(oldest);
+    if (this.#takenUntilMs.size >= this.#capacity) this.#makeRoom();
     this.#takenUntilMs.set(holder, takenUntilMs);
+  }
+
+  /** Many leave at once: the first in a Map is found behind all that was deleted before it. */
+  #makeRoom(): void {
+    const keptSize = Math.floor(this.#capacity * KEPT);
+    for (const holder of this.#takenUntilMs.keys()) {
+      if (this.#takenUntilMs.size <= keptSize) return;
+      this.#takenUntilMs.delete(holder);
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { CellRates } from '../core/cell-rates.ts';
 import { shareOf } from '../core/share.ts';
 import type { Rate } from '../core/units.ts';
 
-/** Addresses remembered; the one that failed longest ago makes room, and is let off early. */
+/** Addresses remembered; those that failed longest ago make room, and are let off early. */
 const CAPACITY = 10_000;
 
 /** An address that has failed `rate.count` times at once waits, and may then fail once each `perMs / count`. */

@@ -42,6 +42,20 @@ t.test('what is remembered is bounded: who was seen longest ago makes room', asy
   t.ok(rates.waitMs('a', rate, 10, 0) > 0);
 });
 
+t.test('half a million holders in turn, known and new, cost each no more than a few do', async (t) => {
+  const many = 500_000;
+  const rates = new CellRates(many);
+  const takeInTurn = (first: number): void => {
+    for (let each = 0; each < many; each++) rates.take(String(first + each), rate, 1, 0);
+  };
+  takeInTurn(0);
+  takeInTurn(0);
+  t.equal(rates.size, many, 'those that are there need no room');
+  takeInTurn(many);
+  t.equal(rates.waitMs(String(many - 1), rate, 10, 0), 0, 'those make room for others');
+  t.ok(rates.waitMs(String(2 * many - 1), rate, 10, 0) > 0);
+});
+
 t.test('a rate lets through at once what it says, whatever its parts round to', async (t) => {
   const nowMs = 123_456.789;
   const wrong: string[] = [];
