@@ -5,7 +5,7 @@ import { MOST_NUMBER, STEP, type Steps } from '../core/prefix-columns.ts';
 import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
 import { readEntry } from './entry.ts';
 import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
-import type { ListReader, LiveContents } from './live-list.ts';
+import type { KeyedEntries, ListReader, LiveContents } from './live-list.ts';
 
 export interface ListContents extends LiveContents {
   readonly tree: PrefixTree;
@@ -50,7 +50,7 @@ function* readText(file: string, text: string, nowMs: number): Steps<ReadContent
 /** Reads entries that each have a key of their own: `place` and key tell where one stands. */
 function* readKeyed(
   place: string,
-  entries: ReadonlyMap<string, string>,
+  entries: KeyedEntries,
   nowMs: number,
 ): Steps<ReadContents | readonly PolicyFault[]> {
   const reading = new Reading(nowMs);

@@ -8,7 +8,10 @@ import { runSteps } from './run-steps.ts';
 export type Snapshot =
   | { readonly kind: 'text'; readonly text: string }
   /** Entries by keys of their own, as they may be changed one at a time. */
-  | { readonly kind: 'keyed'; readonly entries: ReadonlyMap<string, string> };
+  | { readonly kind: 'keyed'; readonly entries: KeyedEntries };
+
+/** Key and text of each; no key is there twice. */
+export type KeyedEntries = Iterable<readonly [key: string, text: string]>;
 
 /** Hears what a source says. */
 export interface FeedListener {
@@ -37,11 +40,7 @@ export interface LiveContents {
 /** Builds what a list holds, or finds what is wrong with it; `file` and `place` are for people. */
 export interface ListReader<Contents extends LiveContents> {
   text(file: string, text: string, nowMs: number): Steps<Contents | readonly PolicyFault[]>;
-  keyed(
-    place: string,
-    entries: ReadonlyMap<string, string>,
-    nowMs: number,
-  ): Steps<Contents | readonly PolicyFault[]>;
+  keyed(place: string, entries: KeyedEntries, nowMs: number): Steps<Contents | readonly PolicyFault[]>;
 }
 
 /** One place of a list. */

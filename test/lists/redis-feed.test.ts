@@ -66,6 +66,37 @@ t.test('a set, one entry at a time by the channel, without reading it', { skip }
   t.ok(await until(() => has('203.0.113.9')));
 });
 
+t.test('entries that change together are told together', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = redisWriter(t, redis);
+  await client.config('SET', 'notify-keyspace-events', '');
+  const prefixes = Array.from({ length: 2000 }, (_, index) => `10.${index >> 8}.${index & 255}.0/24`);
+  await client.sadd(KEY, prefixes);
+  const told: string[][] = [];
+  const feed = feedOf(redis);
+  t.teardown(() => feed.stop());
+  await feed.start({
+    onSnapshot: (snapshot) => {
+      if (snapshot.kind === 'keyed') told.push([...snapshot.entries].map(([, text]) => text));
+    },
+    onFault: (problem) => t.fail(problem),
+  });
+  t.ok(await until(async () => (await client.pubsub('NUMSUB', `${KEY}:changes`))[1] === 1));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await client.eval(
+    `for _, prefix in ipairs(ARGV) do
+      redis.call('SREM', KEYS[1], prefix)
+      redis.call('PUBLISH', KEYS[1] .. ':changes', '- ' .. prefix)
+    end`,
+    1,
+    KEY,
+    ...prefixes.slice(1),
+  );
+  t.ok(await until(() => told.at(-1)?.length === 1));
+  t.same(told.at(-1), prefixes.slice(0, 1));
+  t.ok(told.length < 100, `${told.length} times for 1999 messages`);
+});
+
 t.test('what is added is found in time though nobody tells of it', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
