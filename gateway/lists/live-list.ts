@@ -165,12 +165,7 @@ export class LiveList<Contents extends LiveContents>
     while (this.#waiting !== undefined && !this.#closed) {
       const { snapshot, again } = this.#waiting;
       this.#waiting = undefined;
-      const nowMs = this.#nowMs();
-      const steps =
-        snapshot.kind === 'text'
-          ? this.#reader.text(this.place, snapshot.text, nowMs)
-          : this.#reader.keyed(this.place, snapshot.entries, nowMs);
-      const read = await runSteps(steps, () => !this.#closed);
+      const read = await this.#read(snapshot);
       if (read === undefined) return;
       if (isFaults(read)) {
         this.#take(undefined, [...read, ...this.#sinceSnapshot]);
@@ -179,6 +174,22 @@ export class LiveList<Contents extends LiveContents>
       this.#good = read.nextEndMs === undefined ? undefined : snapshot;
       // That an entry has ended mends nothing of what is wrong with the source.
       this.#take(read, again ? this.#faults : this.#sinceSnapshot);
+    }
+  }
+
+  /** What a snapshot holds, or what is wrong with it, which is also what a reader throws; nothing once the list is closed. */
+  async #read(snapshot: Snapshot): Promise<Contents | readonly PolicyFault[] | undefined> {
+    const nowMs = this.#nowMs();
+    try {
+      const steps =
+        snapshot.kind === 'text'
+          ? this.#reader.text(this.place, snapshot.text, nowMs)
+          : this.#reader.keyed(this.place, snapshot.entries, nowMs);
+      return await runSteps(steps, () => !this.#closed);
+    } catch (error) {
+      return [
+        fileFault(this.place, `cannot be read: ${error instanceof Error ? error.message : String(error)}`),
+      ];
     }
   }
 

@@ -77,7 +77,7 @@ export interface Keys extends LiveContents {
   readonly text: string;
 }
 
-/** The keys of a JWKS, or what is wrong with it. */
+/** The keys of a JWKS, or what is wrong with it. Never throws. */
 export function readKeys(text: string): Keys | string {
   const jwks = readJwks(text);
   if (typeof jwks === 'string') return jwks;
@@ -222,7 +222,7 @@ export class RemoteKeySet implements KeySet {
 
   async #attempt(): Promise<string | undefined> {
     this.#triedMs = this.#now();
-    this.#fault = await this.#read();
+    this.#fault = await this.#read().catch(describe);
     this.#news = { keys: this.#keys, fetchedMs: this.#fetchedMs, fault: this.#fault };
     if (this.#closed) return this.#fault;
     this.#options.onFetch?.(this.#fault);

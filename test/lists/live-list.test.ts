@@ -1,5 +1,6 @@
 /** Whatever is said, and whenever, the list ends with what was said last; and entries end in their time. */
 import t from 'tap';
+import { formatFault } from '../../gateway/core/fault.ts';
 import {
   type Feed,
   type FeedListener,
@@ -87,6 +88,26 @@ for (const text of ['203.0.113.7/32\n', 'rubbish\n']) {
     t.ok(list.isCurrent);
   });
 }
+
+t.test('what a reader throws is a fault, and the last good list stays', async (t) => {
+  const feed = new SaidFeed();
+  const read = function* (_: string, said: unknown): Generator<undefined, Said> {
+    yield;
+    if (said === 'bad') throw new RangeError('too much');
+    return { text: String(said) };
+  };
+  const list = new LiveList(feed, { reader: { text: read, keyed: read } });
+  for (const text of ['good', 'bad']) {
+    feed.say(text);
+    await list.settled();
+  }
+  t.equal(list.contents?.text, 'good');
+  t.same(list.faults.map(formatFault), ['said:1:1: cannot be read: too much']);
+  feed.say('better');
+  await list.settled();
+  t.ok(list.isCurrent);
+  list.close();
+});
 
 /** An entry that ends while nothing good is heard of its source. */
 const silences: ReadonlyMap<string, (feed: SaidFeed) => void> = new Map([

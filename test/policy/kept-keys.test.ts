@@ -44,6 +44,10 @@ t.test('the last good keys stay while the issuer fails, in whatever way', async 
     ['no JSON', (_, response) => response.end('<html>')],
     ['private keys', (_, response) => response.end(setOf({ ...a.jwk, d: 'AA' }))],
     ['two keys of one kid', (_, response) => response.end(setOf(a.jwk, a.jwk))],
+    [
+      'a key nested deeply',
+      (_, response) => response.end(`{"keys":[{"kty":"EC","x":${'['.repeat(6000)}${']'.repeat(6000)}}]}`),
+    ],
     ['too many bytes', (_, response) => response.end(setOf(a.jwk) + ' '.repeat(1 << 20))],
     ['a broken connection', (request) => request.socket.destroy()],
   ];

@@ -78,6 +78,37 @@ t.test('a set that should not be published is refused', async (t) => {
   }
 });
 
+/** What takes a key apart level by level does not come back from here. */
+const DEEP = `${'['.repeat(6000)}${']'.repeat(6000)}`;
+
+t.test('a key with anything nested in it is refused, but for what nobody looks at', async (t) => {
+  for (const member of ['alg', 'use', 'ext', 'crv', 'x', 'y', 'key_ops'])
+    t.match(await readFileKeys(`{"keys":[{"kty":"EC","${member}":${DEEP}}]}`), `the ${member} of a key`);
+  for (const operations of ['{}', '["verify",["sign"]]', JSON.stringify(Array(17).fill('verify'))])
+    t.match(await readFileKeys(`{"keys":[{"kty":"EC","key_ops":${operations}}]}`), /key_ops/);
+  const a = await signer('a');
+  const text = setOf({ ...a.jwk, key_ops: ['verify'], ext: true }).replace(
+    '"kid"',
+    `"x5c":${DEEP},"n":null,"kid"`,
+  );
+  t.match(await (await fileKeys(text)).verify(await a.sign(), ['ES256']), { kind: 'verified' });
+});
+
+t.test('what a key says of its use holds', async (t) => {
+  const a = await signer('a');
+  for (const member of [
+    { use: 'enc' },
+    { use: null },
+    { alg: 'ES384' },
+    { key_ops: ['sign'] },
+    { ext: 'yes' },
+  ]) {
+    const keys = await fileKeys(setOf({ ...a.jwk, ...member } as JWK));
+    const verdict = await keys.verify(await a.sign(), ['ES256']);
+    t.match(verdict, { kind: 'refused', unknownKey: true }, JSON.stringify(member));
+  }
+});
+
 interface Group {
   readonly comment: string;
   readonly public?: JWK & { readonly keys?: readonly JWK[] };
