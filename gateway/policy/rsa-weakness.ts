@@ -8,6 +8,8 @@ export interface RsaMembers {
 
 /** Moduli of the broken generator are powers of this in every small field. */
 const GENERATOR = 65537n;
+/** Exponents are below this (FIPS 186-5 §A.1.1). */
+const EXPONENT_END = 2n ** 256n;
 const SMALL_PRIMES = [
   ...[
     3n,
@@ -36,11 +38,15 @@ const SMALL_PRIMES = [
   ...[89n, 97n, 101n, 103n, 107n, 109n, 113n, 127n, 131n, 137n, 139n, 149n, 151n, 157n, 163n, 167n],
 ];
 
-/** What is wrong with the key, if it has one of the weaknesses that can be told from its public half. */
+/**
+ * What is wrong with the key, if it has one of the weaknesses that can be told from its public half. Costs what the
+ * length of its members does, which is for the caller to bound.
+ */
 export function rsaWeakness({ n, e }: RsaMembers): string | undefined {
   const exponent = readNumber(e);
   const modulus = readNumber(n);
   if (exponent === undefined || modulus === undefined) return 'an RSA key lacks n or e';
+  if (exponent >= EXPONENT_END) return 'an RSA key has an exponent of more than 256 bits';
   if (exponent < 3n || exponent % 2n === 0n) return `an RSA key has the exponent ${exponent}`;
   return isRoca(modulus) ? 'an RSA key comes from a broken generator (CVE-2017-15361)' : undefined;
 }

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from 'jose';
 import t, { type Test } from 'tap';
-import type { KeySet } from '../../gateway/policy/key-set.ts';
+import { FileKeySet, type KeySet } from '../../gateway/policy/key-set.ts';
 import { fileKeys as readFileKeys } from './file-keys.ts';
 import { setOf, signer } from './key-issuer.ts';
 
@@ -92,6 +92,20 @@ t.test('a key with anything nested in it is refused, but for what nobody looks a
     `"x5c":${DEEP},"n":null,"kid"`,
   );
   t.match(await (await fileKeys(text)).verify(await a.sign(), ['ES256']), { kind: 'verified' });
+});
+
+t.test('a set of very many keys, or a key of very long members, is refused in a few words', async (t) => {
+  const keys = Array.from({ length: 257 }, (_, index): JWK => ({ kty: 'EC', kid: String(index) }));
+  t.equal(await readFileKeys(setOf(...keys)), 'it holds more than 256 keys');
+  t.type(await readFileKeys(setOf(...keys.slice(1))), FileKeySet);
+  const long = (bytes: number) => Buffer.alloc(bytes, 0xaa).toString('base64url');
+  const exponent = (bytes: number): JWK => ({ kty: 'RSA', n: long(256), e: long(bytes) });
+  t.equal(await readFileKeys(setOf(exponent(780_000))), 'the e of a key is longer than 4096 characters');
+  t.equal(await readFileKeys(setOf(exponent(33))), 'an RSA key has an exponent of more than 256 bits');
+  t.match(await readFileKeys(setOf(exponent(32))), /an RSA key has the exponent \d{77,78}$/);
+  t.match(await readFileKeys(setOf({ kty: 'RSA', n: long(3073), e: 'AQAB' })), /^the n of a key is longer/);
+  const twice = { kty: 'EC', kid: 'k'.repeat(4097) };
+  t.match(await readFileKeys(setOf(twice, twice)), /^the kid of a key is longer/);
 });
 
 t.test('what a key says of its use holds', async (t) => {
