@@ -36,10 +36,13 @@ export const REVOKED_CERTIFICATE = 'sha256:… of the DER encoding, or serial:�
 const TOKEN = /^(?:jti|sub):\S+$/;
 export const REVOKED_TOKEN = 'jti:…, sub:…, or sha256:… of a certificate in hexadecimal';
 const MOST_CHARACTERS = 600;
+/** Of the longest name, an instant and blanks. */
+const MOST_ENTRY_CHARACTERS = 1024;
 const MOST_FAULTS = 20;
 
 /** A comment begins after a blank, or the line: ids may hold what begins one. */
-const COMMENT = /(?:^|\s)#.*$/;
+const COMMENT = /(?:^|\s)#/;
+const LINE_END = /[\r\n]/;
 
 /** The entry as it is compared; nothing for text that is none. */
 export function revokedCertificate(text: string): string | undefined {
@@ -97,8 +100,16 @@ interface Entry {
   readonly untilMs?: number;
 }
 
+/** The text without its comment and the blanks around it. A comment ends with its line: what stands behind is not lost in it. */
+function withoutComment(written: string): string {
+  const text = written.trim();
+  const start = text.search(COMMENT);
+  return start < 0 || LINE_END.test(text.slice(start + 1)) ? text : text.slice(0, start).trim();
+}
+
 /** A sentence for what is no entry. */
 function readEntry(text: string, parse: (text: string) => string | undefined, what: string): Entry | string {
+  if (text.length > MOST_ENTRY_CHARACTERS) return `a line this long names no ${what}`;
   const blank = text.search(/\s/);
   const name = blank < 0 ? text : text.slice(0, blank);
   const canonical = parse(name);
@@ -123,7 +134,7 @@ class Reading {
 
   /** A sentence when the text is no entry. */
   read(written: string, number: number): string | undefined {
-    const text = written.replace(COMMENT, '').trim();
+    const text = withoutComment(written);
     const entry = text === '' ? undefined : this.#read(text);
     if (typeof entry === 'string') return entry;
     const { canonical, untilMs = Number.POSITIVE_INFINITY } = entry ?? {};

@@ -34,6 +34,24 @@ SHA256:${HEX.toUpperCase()}
   });
 });
 
+t.test('comments end with their lines, whatever ends those', async (t) => {
+  const text = '# lost\r\njti:a # why\r\njti:b\t#\r\n#\r\njti:c#d\r\n';
+  const entries = { 'jti:a': 'x.txt:2', 'jti:b': 'x.txt:3', 'jti:c#d': 'x.txt:5' };
+  t.match(await read(revokedTokens, text), { entries });
+  t.same(
+    await read(revokedTokens, 'jti:a # why\rjti:b\r\n'),
+    ['1:1 # why\rjti:b is no option of an entry (until=…)'],
+    'what stands behind a comment is not lost in it',
+  );
+});
+
+t.test('eight million characters that might begin a comment are not looked at again and again', async (t) => {
+  const faults = ['1:2 a line this long names no token'];
+  t.same(await read(revokedTokens, `${' #'.repeat(4_000_000)}\r1`), faults);
+  t.same(await read(revokedTokens, ` jti:a ${'b'.repeat(8_000_000)}`), faults);
+  t.match(await read(revokedTokens, `jti:a${' #'.repeat(4_000_000)}`), { entries: { 'jti:a': 'x.txt:1' } });
+});
+
 t.test('an entry may end', async (t) => {
   const text =
     'jti:a until=2026-12-01T00:00:00Z # then it has expired\njti:b until=2026-10-01T00:00:00Z\nserial:1';
