@@ -34,3 +34,17 @@ export function inFileOrder(faults: readonly PolicyFault[]): readonly PolicyFaul
     (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line || a.column - b.column,
   );
 }
+
+/** Faults told of one file, at most: whoever mends so many reads it again. */
+const MOST_FAULTS = 100;
+
+/** The first of a file's faults; where those left out begin, how many they are. */
+export function firstFaults(faults: readonly PolicyFault[]): readonly PolicyFault[] {
+  if (faults.length <= MOST_FAULTS) return faults;
+  const ordered = inFileOrder(faults);
+  const next = ordered[MOST_FAULTS];
+  if (next === undefined) return ordered;
+  const { file, line, column } = next;
+  const problem = `${ordered.length - MOST_FAULTS} more faults from here on`;
+  return [...ordered.slice(0, MOST_FAULTS), { file, line, column, path: '', problem }];
+}

@@ -23,8 +23,8 @@ export class Outline implements Places {
   readonly tables: OutlineTables;
   readonly #folder: string | undefined;
   readonly #numbers: ReadonlyMap<string, number>;
-  /** Rows of the members of a list, which may be many; keys are few, and looked for one after the other. */
-  readonly #members = new Map<number, readonly number[]>();
+  /** Of each row that was asked for: the rows right within it, by their steps. */
+  readonly #within = new Map<number, ReadonlyMap<number, number>>();
 
   /** `folder`: as of the `YamlFile`. */
   constructor(file: string, tables: OutlineTables, folder?: string) {
@@ -39,15 +39,9 @@ export class Outline implements Places {
   }
 
   keys(path: Path): readonly string[] {
-    const { ends, steps, names } = this.tables;
     const { row, depth } = this.#find(path);
-    const found: string[] = [];
-    const end = depth < path.length ? 0 : (ends[row] ?? 0);
-    for (let each = row + 1; each < end; each = ends[each] ?? end) {
-      const name = names[(steps[each] ?? 0) - NAMED];
-      if (name !== undefined) found.push(name);
-    }
-    return found;
+    const steps = depth < path.length ? [] : [...this.#rowsIn(row).keys()];
+    return steps.flatMap((step) => this.tables.names[step - NAMED] ?? []);
   }
 
   at(path: Path, problem: string, expected?: string): PolicyFault {
@@ -61,7 +55,9 @@ export class Outline implements Places {
     let row = WHOLE;
     let depth = 0;
     for (const step of path) {
-      const next = typeof step === 'number' ? this.#membersOf(row)[step] : this.#named(row, step);
+      const next = this.#rowsIn(row).get(
+        typeof step === 'number' ? step : NAMED + (this.#numbers.get(step) ?? Number.NaN),
+      );
       if (next === undefined) break;
       row = next;
       depth += 1;
@@ -69,25 +65,15 @@ export class Outline implements Places {
     return { row, depth };
   }
 
-  #named(row: number, name: string): number | undefined {
-    const { ends, steps } = this.tables;
-    const number = this.#numbers.get(name);
-    const end = number === undefined ? 0 : (ends[row] ?? 0);
-    for (let each = row + 1; each < end; each = ends[each] ?? end)
-      if (steps[each] === NAMED + (number ?? 0)) return each;
-    return undefined;
-  }
-
-  #membersOf(row: number): readonly number[] {
-    const known = this.#members.get(row);
+  #rowsIn(row: number): ReadonlyMap<number, number> {
+    const known = this.#within.get(row);
     if (known !== undefined) return known;
     const { ends, steps } = this.tables;
-    const members: number[] = [];
+    const rows = new Map<number, number>();
     const end = ends[row] ?? 0;
-    for (let each = row + 1; each < end; each = ends[each] ?? end)
-      if ((steps[each] ?? NAMED) < NAMED) members.push(each);
-    this.#members.set(row, members);
-    return members;
+    for (let each = row + 1; each < end; each = ends[each] ?? end) rows.set(steps[each] ?? 0, each);
+    this.#within.set(row, rows);
+    return rows;
   }
 }
 

@@ -1,7 +1,7 @@
 /** A policy file's text becomes its contents as written, or every fault in it with its place. */
 
 import type { z } from 'zod';
-import type { PolicyFault } from '../core/fault.ts';
+import { firstFaults, type PolicyFault } from '../core/fault.ts';
 import type { Path } from './places.ts';
 import { type SoundParts, soundParts } from './sound-parts.ts';
 import { YamlFile } from './yaml-file.ts';
@@ -17,7 +17,7 @@ export interface FileContents<T> {
 
 type Issue = z.core.$ZodIssue;
 
-/** Reads the text by the schema. All faults are found, not just the first. `folder`: see `YamlFile`. */
+/** Reads the text by the schema. Faults are found together, not just the first. `folder`: see `YamlFile`. */
 export function readFile<S extends z.ZodType>(
   file: string,
   text: string,
@@ -29,8 +29,10 @@ export function readFile<S extends z.ZodType>(
   const result = schema.safeParse(yaml.value);
   if (result.success) return { yaml, contents: result.data, faults: [] };
   const { issues } = result.error;
-  const sound = soundParts(schema, yaml.value, issues, yaml);
-  const faults = issues.flatMap((issue) => describe(yaml, issue));
+  const found = issues.flatMap((issue) => describe(yaml, issue));
+  const faults = firstFaults(found);
+  // Beside faults that are not told, further ones cannot be known to be further.
+  const sound = faults === found ? soundParts(schema, yaml.value, issues, yaml) : undefined;
   return { yaml, faults, ...(sound !== undefined && { sound }) };
 }
 

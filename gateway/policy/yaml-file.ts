@@ -3,16 +3,18 @@
 import {
   type Document,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   LineCounter,
   type Node,
+  type Pair,
   type ParsedNode,
   parseDocument,
   visit,
   type YAMLMap,
 } from 'yaml';
-import { fileFault, type PolicyFault } from '../core/fault.ts';
+import { fileFault, firstFaults, type PolicyFault } from '../core/fault.ts';
 import { formatPath, type Path, type Places, pathWithin } from './places.ts';
 
 /** Hears of the values of a file: each begins, those within it come, and it ends. */
@@ -41,6 +43,8 @@ export class YamlFile implements Places {
   readonly folder: string | undefined;
   readonly #document: Document.Parsed<ParsedNode>;
   readonly #lines = new LineCounter();
+  /** Of each mapping that was asked for a key. */
+  readonly #pairs = new Map<YAMLMap, ReadonlyMap<unknown, Pair>>();
 
   /** `folder`: in place of the file's own, and not to be left by a path in the text. */
   constructor(file: string, text: string, folder?: string) {
@@ -49,6 +53,8 @@ export class YamlFile implements Places {
     const small = text.length <= MAX_BYTES;
     this.#document = parseDocument(small ? text : '', {
       lineCounter: this.#lines,
+      // Every error would quote its line, which may be the whole file.
+      prettyErrors: false,
       schema: 'core',
       merge: false,
       // Looking each key up among all before it takes minutes for a large file; `#unsafeNodes` does it in one pass.
@@ -56,7 +62,7 @@ export class YamlFile implements Places {
       resolveKnownTags: false,
     });
     const tooLarge = small ? [] : [fileFault(file, `the file is larger than ${MAX_BYTES} bytes`)];
-    this.faults = [...tooLarge, ...this.#syntaxFaults(), ...this.#unsafeNodes()];
+    this.faults = firstFaults([...tooLarge, ...this.#syntaxFaults(), ...this.#unsafeNodes()]);
     this.value = this.faults.length === 0 ? this.#document.toJS({ maxAliasCount: 0 }) : undefined;
   }
 
@@ -65,7 +71,10 @@ export class YamlFile implements Places {
   }
 
   has(path: Path): boolean {
-    return path.length === 0 || this.#document.hasIn(path);
+    const [last] = path.slice(-1);
+    if (last === undefined) return true;
+    const around = this.#node(path.slice(0, -1));
+    return isMap(around) ? this.#pairsOf(around).has(last) : isSeq(around) && around.has(last);
   }
 
   keys(path: Path): readonly string[] {
@@ -96,9 +105,7 @@ export class YamlFile implements Places {
   /** A fault at a key instead of its value. */
   atKey(path: Path, key: string, problem: string, expected?: string): PolicyFault {
     const map = this.#node(path);
-    const pair = isMap(map)
-      ? map.items.find((item) => isScalar(item.key) && item.key.value === key)
-      : undefined;
+    const pair = isMap(map) ? this.#pairsOf(map).get(key) : undefined;
     const at = isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
     return this.#fault(at ?? this.#offset(path), [...path, key], problem, expected);
   }
@@ -107,10 +114,9 @@ export class YamlFile implements Places {
     const { errors, warnings } = this.#document;
     // What the parser says after it gave up is an echo.
     const exhausted = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
-    return (exhausted === undefined ? [...errors, ...warnings] : [exhausted]).map((error) => {
-      const problem = error.message.split(/ at line \d+|\n/)[0] ?? error.code;
-      return this.#fault(error.pos[0], [], WORDING.get(error.code) ?? problem.replace(/:$/, ''));
-    });
+    return (exhausted === undefined ? [...errors, ...warnings] : [exhausted]).map((error) =>
+      this.#fault(error.pos[0], [], WORDING.get(error.code) ?? error.message),
+    );
   }
 
   #unsafeNodes(): PolicyFault[] {
@@ -120,7 +126,7 @@ export class YamlFile implements Places {
         faults.push(this.#fault(node.range?.[0] ?? 0, [], 'an alias', 'every value written out'));
       },
       Map: (_, map) => {
-        faults.push(...this.#unsafeKeys(map));
+        for (const fault of this.#unsafeKeys(map)) faults.push(fault);
       },
     });
     return faults;
@@ -136,8 +142,20 @@ export class YamlFile implements Places {
   }
 
   #node(path: Path): Node | undefined {
-    const node: unknown = path.length === 0 ? this.#document.contents : this.#document.getIn(path, true);
-    return typeof node === 'object' && node !== null ? (node as Node) : undefined;
+    let node: unknown = this.#document.contents;
+    for (const step of path) {
+      if (isMap(node)) node = this.#pairsOf(node).get(step)?.value;
+      else node = isSeq(node) ? node.get(step, true) : undefined;
+    }
+    return isNode(node) ? node : undefined;
+  }
+
+  #pairsOf(map: YAMLMap): ReadonlyMap<unknown, Pair> {
+    const known = this.#pairs.get(map);
+    if (known !== undefined) return known;
+    const pairs = new Map(map.items.map((pair) => [isScalar(pair.key) ? pair.key.value : pair.key, pair]));
+    this.#pairs.set(map, pairs);
+    return pairs;
   }
 
   #offset(path: Path): number {

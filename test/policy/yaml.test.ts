@@ -1,6 +1,9 @@
 /** A policy is one plain YAML document: what YAML could hide in it is a fault, found quickly. */
 import t from 'tap';
+import { z } from 'zod';
 import { formatFault } from '../../gateway/core/fault.ts';
+import { outlineOf } from '../../gateway/policy/outline.ts';
+import { readFile } from '../../gateway/policy/read.ts';
 import { YamlFile } from '../../gateway/policy/yaml-file.ts';
 import { createAuthorities, writePolicyFolder } from './policy-folder.ts';
 
@@ -86,6 +89,54 @@ t.test('a file over five megabytes is not even parsed', async (t) => {
 t.test('a mapping of very many keys is read in one pass', async (t) => {
   const keys = Array.from({ length: 30_000 }, (_, index) => `k${index}: 1\n`).join('');
   t.same(faultsOf(`${keys}k7: 2\n`), ['f:30001:1: the key k7 stands here twice']);
+});
+
+t.test('faults of very many are the first hundred, and how many more there are', async (t) => {
+  // Sixty thousand faults of one line of five megabytes.
+  const escapes = faultsOf(`a: "${'\\q'.repeat(60_000)}${'x'.repeat(5_000_000)}"\n`);
+  t.equal(escapes.length, 101);
+  t.same(escapes.slice(98), [
+    'f:1:201: Invalid escape sequence \\q',
+    'f:1:203: Invalid escape sequence \\q',
+    'f:1:205: 59900 more faults from here on',
+  ]);
+  t.equal(faultsOf('1: a\n'.repeat(100)).length, 100);
+  t.equal(faultsOf(`{ ${'1,'.repeat(150_000)} }`).length, 101);
+  const keys = Array.from({ length: 10_000 }, (_, index) => `k${index}: 1\n`).join('');
+  const { faults, sound } = readFile('f', keys, z.strictObject({}));
+  t.equal(faults.length, 101);
+  t.same(faults.slice(99).map(formatFault), [
+    'f:100:1 k99: there is no key k99 here',
+    'f:101:1: 9900 more faults from here on',
+  ]);
+  t.equal(sound, undefined);
+});
+
+t.test('where a value stands is found without a look at each key before it', async (t) => {
+  const yaml = new YamlFile('f', Array.from({ length: 60_000 }, (_, index) => `k${index}: 1\n`).join(''));
+  const outline = outlineOf(yaml);
+  const key = 'k59999';
+  let misplaced = 0;
+  for (let times = 0; times < 300_000; times++) {
+    const places = [yaml.at([key], ''), yaml.atKey([], key, ''), outline.at([key], '')];
+    if (!yaml.has([key]) || places.some(({ line }) => line !== 60_000)) misplaced += 1;
+  }
+  t.equal(misplaced, 0);
+});
+
+t.test('a path leads to a value, or is not had', async (t) => {
+  const yaml = new YamlFile('f', 'a: { b: [1, { c: }], "7": x }\n');
+  for (const path of [[], ['a'], ['a', 'b', 1], ['a', 'b', 1, 'c'], ['a', '7']])
+    t.ok(yaml.has(path), path.join('.'));
+  for (const path of [
+    ['b'],
+    ['a', 'b', 2],
+    ['a', 'b', 1, 'd'],
+    ['a', 'b', 0, 'c'],
+    ['a', 7],
+    ['a', 'c', 'd'],
+  ])
+    t.notOk(yaml.has(path), path.join('.'));
 });
 
 t.test('values are those of YAML 1.2, whatever the file says', async (t) => {
