@@ -23,7 +23,10 @@ export interface PolicyFollowerOptions {
   readonly metrics: Metrics;
 }
 
-/** The policy in force, or the faults that kept it from being: those of `gateway.yaml`, or of so much that nobody is served. */
+/**
+ * The policy in force, or the faults that kept it from being: at the start any fault in a file does. A tenant that was left
+ * out would leave its server names to whoever else asks for them.
+ */
 export interface FollowOutcome {
   readonly follower?: PolicyFollower;
   readonly faults: readonly PolicyFault[];
@@ -36,18 +39,17 @@ export async function followPolicy(options: PolicyFollowerOptions): Promise<Foll
   const accesses = new AccessKeeper(options.log);
   const sources = followSources({ ...options, accesses, onChange: () => hear() });
   const forms = new CompiledForms();
-  const { policy, ...read } = await loadPolicy(options.policyFolder, Date.now(), {
+  const { policy, faults, ...read } = await loadPolicy(options.policyFolder, Date.now(), {
     sources,
     onCompiled: forms,
   });
-  const { faults } = read;
-  if (policy === undefined || (policy.tenants.size === 0 && faults.length > 0)) {
+  if (policy === undefined || faults.length > 0) {
     sources.close();
     return { faults };
   }
   const follower = new PolicyFollower(options, { ...read, policy }, { sources, accesses }, forms);
   hear = () => follower.tell('facts');
-  return { follower, faults: [] };
+  return { follower, faults };
 }
 
 /** It ends by `close`. */

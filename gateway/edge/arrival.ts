@@ -4,63 +4,26 @@ import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Address } from '../core/address.ts';
-import { type Deadlines, Expiring } from '../core/deadlines.ts';
+import { Expiring } from '../core/deadlines.ts';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
-import type { GatewayLimits } from '../policy/gateway-settings.ts';
-import { listenerOf, type Policy } from '../policy/policy.ts';
+import { listenerOf } from '../policy/policy.ts';
+import type { ArrivalContext, ArrivalReport, HandshakeOutcome } from './arrival-context.ts';
 import { canonicalServerName, readServerName } from './client-hello.ts';
 import { closeFollows } from './close-follows.ts';
-import type { Beginning, ExpensiveCallers } from './expensive-callers.ts';
-import type { HandshakeSlots } from './handshake-slots.ts';
-import { excessOf, type KnownLeaves } from './peer-certificate.ts';
+import type { Beginning } from './expensive-callers.ts';
+import { CHAIN_BYTES, isOversized } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
+import { RECORD_BYTES } from './record-memory.ts';
 import type { NamedContext } from './server-names.ts';
 import { certificateFacts } from './shown-certificate.ts';
-import { type Basis, holderOf, Standing, type StandingSource } from './standing.ts';
+import { type Basis, holderOf, Standing } from './standing.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
-
-/** How an arrival ended: the label of the handshake metric. */
-export type HandshakeOutcome =
-  | 'accepted'
-  | 'certificate-required'
-  | 'certificate-denied'
-  | 'unknown-name'
-  | 'bad-client-hello'
-  | 'bad-proxy-header'
-  | 'timeout'
-  | 'over-limit'
-  | 'failed';
-
-/** The account of one arrival; what was not learnt is absent. */
-export interface ArrivalReport {
-  readonly outcome: HandshakeOutcome;
-  /** For the log: why it was not accepted. */
-  readonly reason?: string;
-  readonly serverName?: string;
-  readonly tenant?: string;
-  readonly facts?: ConnectionFacts;
-}
-
-/** What the listener lends to each arrival. */
-export interface ArrivalContext extends StandingSource {
-  readonly listener: string;
-  readonly policy: () => Policy;
-  readonly limits: () => Pick<GatewayLimits, 'handshakes'>;
-  readonly deadlines: Deadlines;
-  readonly slots: HandshakeSlots;
-  readonly leaves: KnownLeaves;
-  readonly expensive: ExpensiveCallers;
-  /** Takes one of the places an address has, for as long as the socket is open; false when it has none left. */
-  readonly claimPlace: (socket: Socket, address: Address) => boolean;
-  /** Called once for each arrival that sent at least one byte, before `onSecured`. */
-  readonly onSettled: (report: ArrivalReport, peer: Address) => void;
-  /** `transport` is the TCP connection below TLS. */
-  readonly onSecured: (socket: TLSSocket, transport: Socket, standing: Standing) => void;
-}
 
 /** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
 const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
 
+/** Keys, signatures and records around a chain. */
+const OTHER_BYTES = 2048;
 const OUT = 'its address has sent a chain of certificates that is too large';
 
 /** Owns the socket until `onSecured`; whatever else happens, the socket is closed and the end is told once. */
@@ -80,6 +43,10 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
   #basis: Basis | undefined;
   #hasSlot = false;
   #settled = false;
+  /** Read before the handshake. */
+  #bytesBefore = 0;
+  /** Of the handshake, behind the ClientHello: what may follow it can have been read with its end. */
+  #mostBytes = CHAIN_BYTES + OTHER_BYTES;
 
   constructor(socket: Socket, peer: Address, context: ArrivalContext) {
     super();
@@ -108,10 +75,10 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
       socket.destroy();
       return;
     }
-    const excess = shown && !socket.authorized ? excessOf(shown) : undefined;
-    if (excess !== undefined) {
-      this.#refuse('certificate-denied', excess);
-      this.#context.expensive.shutOut(this.#caller, this.#context.deadlines.nowMs);
+    this.#mostBytes += RECORD_BYTES;
+    if (shown !== undefined && !socket.authorized && isOversized(shown)) {
+      this.#mostBytes = 0;
+      this.#refuse('certificate-denied', 'its chain is too large');
       return;
     }
     const certificate = certificateFacts(socket, shown, named, this.#context.leaves);
@@ -238,6 +205,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
       return;
     }
     this.#named = named;
+    this.#bytesBefore = this.#socket.bytesRead;
     this.#socket.unshift(bytes);
     named.tls.begin(this.#socket, this);
   }
@@ -267,12 +235,23 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     if (this.#hasSlot) this.#context.slots.giveBack();
     this.#context.expensive.end(this.#caller, this);
     this.#context.deadlines.disarm(this);
+    if (ending.outcome !== 'accepted') this.#judgeCost();
     const report = {
       ...ending,
       ...(this.#serverName !== undefined && { serverName: this.#serverName }),
       ...(this.#named !== undefined && { tenant: this.#named.tenant.name }),
     };
     this.#context.onSettled(report, this.#caller);
+  }
+
+  /** A chain is looked through as it comes, whatever becomes of the handshake then: its size tells what it has cost. */
+  #judgeCost(): void {
+    if (this.#named === undefined || this.#socket.bytesRead - this.#bytesBefore <= this.#mostBytes) return;
+    const { expensive, deadlines, policy, listener } = this.#context;
+    // A proxy that has named nobody speaks for all its callers.
+    const isOneCaller =
+      this.#proxied !== undefined || !listenerOf(policy(), listener).trustedProxies.contains(this.#peer);
+    if (isOneCaller) expensive.shutOut(this.#caller, deadlines.nowMs);
   }
 
   #factsOf(socket: TLSSocket, certificate: CertificateFacts): ConnectionFacts {

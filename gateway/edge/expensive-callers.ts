@@ -16,7 +16,7 @@ const CAPACITY = 10_000;
 /**
  * OpenSSL looks through a chain before anybody is asked whether it may be that large, and one that nobody signed can keep
  * it busy for seconds (names × name constraints, which are bounded for each pair of certificates only). So each address
- * can do that once a minute, and not with all of its connections at once. Times are monotonic milliseconds.
+ * can do that once a minute in each process, and not with all of its connections at once. Times are monotonic milliseconds.
  */
 export class ExpensiveCallers {
   readonly #untilMs = new Map<string, number>();

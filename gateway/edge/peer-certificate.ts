@@ -13,7 +13,7 @@ export interface RefusedCertificate {
 /** Authorities between a client and its root, at most. */
 const CHAIN_LENGTH = 8;
 /** All of it together, DER: nodes get the certificate as a field of a request head. */
-const CHAIN_BYTES = 16_384;
+export const CHAIN_BYTES = 16_384;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_PURPOSE = '2.5.29.37.0';
 const MIN_RSA_BITS = 2048;
@@ -65,19 +65,18 @@ export function readPeerCertificate(
   if (nowMs > notAfterMs) return { status: 'refused', reason: 'it has expired' };
   if (facts.status === 'refused') return facts;
   const chain = issuersOf(certificate);
-  const excess = excessOf(certificate, chain);
-  if (excess !== undefined) return { status: 'refused', reason: excess };
+  if (chain.length > CHAIN_LENGTH) return { status: 'refused', reason: 'its chain is too long' };
+  const bytes = chain.reduce((sum, each) => sum + each.raw.length, raw.length);
+  if (bytes > CHAIN_BYTES) return { status: 'refused', reason: 'its chain is too large' };
   return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
 }
 
-/** In what a certificate and those that came with it are more than anybody needs, whoever has signed them. */
-export function excessOf(
-  certificate: X509Certificate,
-  chain: readonly X509Certificate[] = issuersOf(certificate),
-): string | undefined {
-  if (chain.length > CHAIN_LENGTH) return 'its chain is too long';
-  const bytes = chain.reduce((sum, each) => sum + each.raw.length, certificate.raw.length);
-  return bytes > CHAIN_BYTES ? 'its chain is too large' : undefined;
+/** Whether a certificate and all that came with it are more than anybody needs, whoever has signed them. */
+export function isOversized(certificate: X509Certificate): boolean {
+  let bytes = 0;
+  let each: X509Certificate | undefined = certificate;
+  for (; each !== undefined && bytes <= CHAIN_BYTES; each = each.issuerCertificate) bytes += each.raw.length;
+  return bytes > CHAIN_BYTES;
 }
 
 /** The facts once the certificate was looked up in revocation lists that are due then. */

@@ -44,7 +44,7 @@ const line = z.object({
 
 type Line = z.output<typeof line>;
 
-/** What a line tells of a request that had no head: no method and no path. */
+/** What a line tells of a request whose head was refused: perhaps its method and path, and no more. */
 const headless = z.object({ [accessKeys.decisionStep]: z.literal('head') });
 
 /** Methods whose requests may come without a body. */

@@ -1,4 +1,4 @@
-/** What a process holds from its start: a policy that says otherwise waits for the next one. */
+/** What a process holds from its start: a `gateway.yaml` that says otherwise waits for the next one. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { GatewaySettings } from './gateway-settings.ts';

@@ -15,7 +15,7 @@ export interface ReloadOutcome {
 }
 
 /** What a gateway starts with. */
-export type LoadedPolicy = Pick<LoadOutcome, 'files' | 'faults' | 'etcdFaults'> & { readonly policy: Policy };
+export type LoadedPolicy = Pick<LoadOutcome, 'files' | 'etcdFaults'> & { readonly policy: Policy };
 
 /**
  * Holds the current policy and reads it afresh: all of it when asked, and by itself what is in etcd when that changes.
@@ -40,7 +40,7 @@ export class LivePolicy {
   /** `loaded` was read from `folder`, what it follows is of `sources`; `onReload` hears of every reload, after the swap. */
   constructor(
     folder: string,
-    { policy, files, faults, etcdFaults }: LoadedPolicy,
+    { policy, files, etcdFaults }: LoadedPolicy,
     sources: PolicySources,
     nowMs: () => number,
     onReload: (outcome: ReloadOutcome) => void,
@@ -49,7 +49,7 @@ export class LivePolicy {
     this.#folder = folder;
     this.#current = policy;
     this.#files = files;
-    this.#faults = inFileOrder([...faults, ...etcdFaults]);
+    this.#faults = etcdFaults;
     this.#sources = sources;
     this.#nowMs = nowMs;
     this.#onReload = onReload;

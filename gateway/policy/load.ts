@@ -82,7 +82,10 @@ export async function loadPolicy(
   return { policy: assemble(text, settings, tenants, nowMs, previous), ...told };
 }
 
-/** `settings` only where there is no fault at all; without a text nothing can be looked at. */
+/**
+ * `settings` only where there is no fault, or none but that something has to wait for a restart: then those of `before`
+ * stay, and tenants go on. Without a text nothing can be looked at.
+ */
 function readGateway(
   { gateway: { place, text } }: PolicyFiles,
   before: GatewaySettings | undefined,
@@ -96,9 +99,10 @@ function readGateway(
   const { yaml, contents, sound, faults: fileFaults } = readPolicyFile(place, text, gatewayFile);
   const compiled = contents === undefined ? undefined : compileGateway(yaml, contents);
   const found = sound === undefined ? compiled : compileGateway(sound.places, sound.contents);
-  const held = before && compiled ? heldFaults(yaml, before, compiled.settings) : [];
-  const faults = [...fileFaults, ...furtherFaults(fileFaults, [...(found?.faults ?? []), ...held])];
+  const faults = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
   if (faults.length > 0 || contents === undefined || compiled === undefined) return { text, faults };
+  const held = before === undefined ? [] : heldFaults(yaml, before, compiled.settings);
+  if (before !== undefined && held.length > 0) return { text, faults: held, settings: before };
   onCompiled?.onGateway(compiled.settings, contents, yaml);
   return { text, faults, settings: compiled.settings };
 }

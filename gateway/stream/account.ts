@@ -132,6 +132,13 @@ export class Account {
     return this.trail.tenant ?? claimOf(this.#policy, this.#connection.serverName)?.tenant;
   }
 
+  /** Another form of target is no path, and may hold a password. */
+  get #path(): string | undefined {
+    if (this.#head !== undefined) return this.#head.path;
+    const target = this.#line?.target ?? '';
+    return target.startsWith('/') ? pathOf(target) : undefined;
+  }
+
   get #audited(): AuditedRequest {
     const { requestId, trail } = this;
     return { requestId, trail, policy: this.#policy, connection: this.#connection, head: this.#head };
@@ -164,7 +171,7 @@ export class Account {
       route: trail.route?.name,
       clientAddress: trail.client?.address.text,
       method: this.#line?.method,
-      path: this.#line && pathOf(this.#line.target),
+      path: this.#path,
       status: ending.status,
       durationMs,
       bytesIn: this.bytesIn,

@@ -59,6 +59,8 @@ export class WorkerProcess {
   readonly #asked = new Map<number, (answer: Answer | undefined) => void>();
   #lastId = 0;
   #silentTurns = 0;
+  /** What was last said of nodes, by upstream and node. */
+  readonly #drained = new Map<string, boolean>();
   /** Why it was killed. */
   #fault: string | undefined;
   #settle: (started: Started) => void = () => undefined;
@@ -122,12 +124,13 @@ export class WorkerProcess {
 
   /** Resolves when the node is so there, unless it does not answer. */
   async setDrained(name: NodeName, drained: boolean): Promise<void> {
-    const question = { kind: 'set-drained', name, drained } as const;
-    const answer = await this.#ask(question);
+    const key = `${name.upstream} ${name.node}`;
+    this.#drained.set(key, drained);
+    const answer = await this.#ask({ kind: 'set-drained', name, drained });
     if (answer?.kind !== 'drained-set' || answer.known) return;
-    // The policy that names it is still on its way.
+    // The policy that names it is still on its way. What was said of the node meanwhile counts.
     await this.settled();
-    await this.#ask(question);
+    await this.#ask({ kind: 'set-drained', name, drained: this.#drained.get(key) ?? drained });
   }
 
   #ask(question: Question): Promise<Answer | undefined> {

@@ -1,9 +1,11 @@
 /** Who shows a chain that is far too large, and that nobody has signed, begins no handshake for a while. */
-import type { ConnectionOptions } from 'node:tls';
-import t from 'tap';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { type ConnectionOptions, connect } from 'node:tls';
+import t, { type Test } from 'tap';
 import { addressOf } from '../../gateway/core/address.ts';
 import { ExpensiveCallers } from '../../gateway/edge/expensive-callers.ts';
-import { exchange, HOST, isWhole, rawNode, setStage } from '../path/stage.ts';
+import { exchange, HOST, isWhole, rawNode, setStage, sleep } from '../path/stage.ts';
 import { createTestAuthority } from './authority.ts';
 
 const GET = `GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
@@ -49,9 +51,22 @@ t.test('a handshake that ends by it may say so itself', async (t) => {
   );
 });
 
-t.test('over sockets: its other callers there and then go on, those of other addresses too', async (t) => {
+/** More than 16 KiB that nobody has signed: the leaf and certificates that are none of its issuers. */
+async function largeChain(): Promise<{ readonly cert: string; readonly key: string }> {
+  const stranger = await createTestAuthority('stranger');
+  const names = [{ type: 'dns', value: `${'a'.repeat(60)}.`.repeat(4).slice(0, -1) }] as const;
+  const leaves = await Promise.all(
+    Array.from({ length: 40 }, (_, k) => stranger.leaf(`leaf ${k}`, { names: [...names] })),
+  );
+  const cert = [leaves[0]?.certPem, stranger.certPem, ...leaves.slice(1).map((each) => each.certPem)].join(
+    '\n',
+  );
+  return { cert, key: leaves[0]?.keyPem ?? '' };
+}
+
+async function yard(t: Test, listener = '') {
   const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
-  const stage = await setStage(t, { nodes: [node.address] });
+  const stage = await setStage(t, { nodes: [node.address], listener });
   const served = async (localAddress: string): Promise<boolean> => {
     const options: ConnectionOptions & { localAddress: string } = { localAddress };
     const socket = await stage.connect(options).catch(() => undefined);
@@ -60,14 +75,18 @@ t.test('over sockets: its other callers there and then go on, those of other add
     socket.destroy();
     return answer.startsWith('HTTP/1.1 200 ');
   };
+  const showLarge = async (): Promise<void> => {
+    const large = await stage.connect(await largeChain()).catch(() => undefined);
+    if (large !== undefined) t.equal(await exchange(large, GET, isWhole).catch(() => ''), '');
+  };
+  return { stage, served, showLarge };
+}
+
+t.test('over sockets: its connections that are there go on, and those of other addresses', async (t) => {
+  const { stage, served, showLarge } = await yard(t);
   const before = await stage.connect();
   t.ok(await served('127.0.0.1'));
-  const stranger = await createTestAuthority('stranger');
-  const leaves = await Promise.all(Array.from({ length: 12 }, (_, k) => stranger.leaf(`leaf ${k}`)));
-  const [first] = leaves;
-  const cert = leaves.map(({ certPem }) => certPem).join('\n');
-  const large = await stage.connect({ cert, key: first?.keyPem }).catch(() => undefined);
-  if (large !== undefined) t.equal(await exchange(large, GET, isWhole).catch(() => ''), '');
+  await showLarge();
   t.notOk(await served('127.0.0.1'));
   t.ok(await served('127.0.0.2'));
   t.match(await exchange(before, GET, isWhole), /^HTTP\/1\.1 200 /);
@@ -76,3 +95,43 @@ t.test('over sockets: its other callers there and then go on, those of other add
   t.match(metrics, /outcome="certificate-denied"\} 1\n/);
   t.match(metrics, /outcome="over-limit"\} 1\n/);
 });
+
+t.test('a proxy that names no caller is not shut out for one of them', async (t) => {
+  const { served, showLarge } = await yard(t, '      trustedProxies: [127.0.0.1/32]\n');
+  await showLarge();
+  t.ok(await served('127.0.0.1'));
+});
+
+t.test('a handshake that is never finished has cost as much', async (t) => {
+  const { stage, served } = await yard(t);
+  const { cert, key } = await largeChain();
+  const line = await cutLine(t, stage.port);
+  const socket = connect({ host: '127.0.0.1', port: line, servername: HOST, ca: stage.ca, cert, key });
+  socket.on('error', () => undefined);
+  await new Promise((resolve) => socket.on('close', resolve));
+  while (!/outcome="failed"\} 1\n/.test(await (await fetch(`${stage.admin}/metrics`)).text()))
+    await sleep(10);
+  t.notOk(await served('127.0.0.1'));
+});
+
+/** The port of a line to the gateway that spoils the last bytes of the caller's second flight. */
+async function cutLine(t: Test, port: number): Promise<number> {
+  const server = createServer((caller) => {
+    const gateway = dial(port, '127.0.0.1');
+    let bytes = 0;
+    caller.on('error', () => undefined).on('close', () => gateway.destroy());
+    gateway.on('error', () => undefined).on('close', () => caller.destroy());
+    gateway.pipe(caller);
+    caller.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      // Somewhere in it, far behind the hello: no record from there on can be decrypted.
+      if (bytes > 20_000) chunk.fill(0, chunk.length - 8);
+      gateway.write(chunk);
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => {
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}

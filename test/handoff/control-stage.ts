@@ -60,7 +60,7 @@ export async function setControl(t: Test, policyFolder: string): Promise<Control
   const options = { sources, onCompiled: forms };
   const { policy, faults, ...read } = await loadPolicy(policyFolder, Date.now(), options);
   if (policy === undefined || faults.length > 0) throw new Error(faults.map(formatFault).join('\n'));
-  const live = new LivePolicy(policyFolder, { ...read, faults, policy }, sources, Date.now, changed, forms);
+  const live = new LivePolicy(policyFolder, { ...read, policy }, sources, Date.now, changed, forms);
   const keeper = new CertificateKeeper({
     policy: () => live.current,
     log: createLog('silent'),

@@ -171,12 +171,13 @@ t.test('the log says which request was refused for its head, of which tenant, an
     ['PUT /open/x HTTP/1.1', `Host: ${HOST}\r\nHost: ${HOST}`],
     ['GET /open/x HTTP/1.1', 'Host: other.test'],
     ['GET  /open/x HTTP/1.1', `Host: ${HOST}`],
+    ['GET http://bob:secret@other.test/x HTTP/1.1', `Host: ${HOST}`],
   ]) {
     const socket = await stage.connect();
     t.match(await exchange(socket, `${begins}\r\n${rest}\r\n\r\n`, answered), /^HTTP\/1\.1 4/);
     socket.destroy();
   }
-  const lines = await stage.log(4);
+  const lines = await stage.log(5);
   const tenant = 'tenant-a';
   t.match(lines, [
     { tenant, 'http.request.method': 'GET', 'url.path': '/open/../x', 'decision.step': 'head' },
@@ -188,6 +189,7 @@ t.test('the log says which request was refused for its head, of which tenant, an
     },
     { tenant, 'http.request.method': 'GET', 'url.path': '/open/x', 'denial.code': 'misdirected' },
     { tenant, cause: /single spaces/ },
+    { tenant, 'http.request.method': 'GET', 'url.path': undefined },
   ]);
   t.match(lines[0], { cause: /dot segment/ });
   t.notMatch(JSON.stringify(lines), 'secret');

@@ -24,7 +24,7 @@ t.test('sockets, files and processes of the start stay as they are', async (t) =
     const read = await folder.load(policy);
     t.match(read.faults, [new RegExp(`^gateway\\.yaml:\\d+:\\d+ ${place}: ${HELD}$`)], to);
     t.equal(read.faults.length, 1);
-    t.equal(read.policy, undefined);
+    t.equal(read.policy?.gateway, policy?.gateway, 'all of it stays');
   }
   await folder.write(
     'gateway.yaml',
@@ -33,4 +33,15 @@ t.test('sockets, files and processes of the start stay as they are', async (t) =
   const { policy: after, faults } = await folder.load(policy);
   t.same(faults, []);
   t.equal(after?.gateway.limits.connections, 7);
+});
+
+t.test('tenants go on meanwhile', async (t) => {
+  const folder = await writePolicyFolder(t, await createAuthorities());
+  const { policy } = await folder.load();
+  await folder.write('gateway.yaml', GATEWAY_YAML.replace('  admin', '  workers: 3\n  admin'));
+  await folder.edit('tenants/tenant-a.yaml', '203.0.113.0/24', '203.0.114.0/24');
+  const read = await folder.load(policy);
+  t.equal(read.faults.length, 1);
+  t.equal(read.policy?.generation, (policy?.generation ?? 0) + 1);
+  t.not(read.policy?.tenants.get('tenant-a'), policy?.tenants.get('tenant-a'));
 });

@@ -71,3 +71,27 @@ t.test('a node that it does not know yet is drained when it has the policy that 
   await worker.setDrained(name, true);
   t.equal(fake.heard.length, 4, 'and is asked no more than it must be');
 });
+
+t.test(
+  'what is said of a node while its policy is on its way is not taken back by what was said before',
+  async (t) => {
+    const settled = Promise.withResolvers<void>();
+    let knowsNode = false;
+    let drained: boolean | undefined;
+    const fake = fakeWorker((message, worker) => {
+      if (message.kind !== 'set-drained') return;
+      if (knowsNode) drained = message.drained;
+      worker.say({ kind: 'drained-set', id: message.id, known: knowsNode });
+    });
+    const { worker } = processOf(fake, { settled: () => settled.promise });
+    const name = { upstream: 'tenant-a/sync', node: 'http://a' };
+    const early = worker.setDrained(name, true);
+    while (fake.heard.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    knowsNode = true;
+    await worker.setDrained(name, false);
+    settled.resolve();
+    await early;
+    t.equal(drained, false);
+  },
+);
