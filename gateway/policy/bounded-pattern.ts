@@ -53,10 +53,13 @@ function varies({ choices, least, most }: Piece): boolean {
 function waysOf(sequence: Sequence, after: Sequence): number {
   return sequence.reduce((ways, { choices, ...piece }, at) => {
     const rest = [...sequence.slice(at + 1), ...after];
-    const lengths = Math.min(piece.most, MOST_NAME_CHARACTERS) - piece.least + 1;
     const within = choices.length === 0 ? 1 : waysOfChoices(choices, rest);
-    return ways * within * (lengths > 1 && trades(piece, rest) ? lengths : 1);
+    return ways * within * Math.min(lengthsOf(piece), lengthsTraded(piece, rest));
   }, 1);
+}
+
+function lengthsOf({ least, most }: Pick<Piece, 'least' | 'most'>): number {
+  return Math.min(most, MOST_NAME_CHARACTERS) - least + 1;
 }
 
 /** Of choices no more count than can match the same word. */
@@ -83,18 +86,21 @@ function isOneCharacter({ choices, least, most }: Piece): boolean {
 }
 
 /**
- * Whether a piece may be longer at the cost of one behind it. Not where what comes between begins with a character that
- * neither the piece nor anything up to there can match: then there is one place where it may end.
+ * In how many lengths those behind a piece can make up for its own, at most. Not those that follow what begins with a
+ * character that neither the piece nor anything up to there can match: then there is one place where it may end.
  */
-function trades({ characters }: Pick<Piece, 'characters'>, rest: Sequence): boolean {
+function lengthsTraded({ characters }: Pick<Piece, 'characters'>, rest: Sequence): number {
+  let lengths = 1;
   let reached = characters;
   for (const piece of rest) {
-    if (beginsApart(piece, reached)) {
-      if (piece.least > 0) return false;
-    } else if (varies(piece) && (piece.characters & reached) !== 0n) return true;
-    else reached |= piece.characters;
+    const isApart = beginsApart(piece, reached);
+    if (isApart && piece.least > 0) break;
+    if (isApart) continue;
+    if (varies(piece) && (piece.characters & reached) !== 0n)
+      lengths *= piece.choices.length > 0 ? Number.POSITIVE_INFINITY : lengthsOf(piece);
+    reached |= piece.characters;
   }
-  return false;
+  return lengths;
 }
 
 function beginsApart({ characters, choices }: Piece, from: bigint): boolean {

@@ -34,6 +34,7 @@ t.test('what cannot be slow is taken', async (t) => {
     String.raw`[a-z0-9-]+(?:-v\d+(?:\.\d+)?)?`,
     '[a-z]+-prod|[a-z]+-test|[a-z]+-dev',
     '(?:acme|umbrella|initech|hooli)/[a-z]+-?[a-z]+',
+    String.raw`[a-z]+\d*-?v?\d*`,
   ]) {
     t.type(compileNamePattern(pattern), RegExp, pattern);
   }
