@@ -3,10 +3,6 @@
 const SPACE = 0x20;
 const TAB = 0x09;
 
-export function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB;
-}
-
 /** Without the spaces and tabs at both ends: `trim` would take more, and a regular expression quadratic time. */
 export function trimBlanks(text: string): string {
   let start = 0;
@@ -14,4 +10,8 @@ export function trimBlanks(text: string): string {
   while (start < end && isBlank(text.charCodeAt(start))) start += 1;
   while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
   return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB;
 }

@@ -45,8 +45,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
   #settled = false;
   /** Read before the handshake. */
   #bytesBefore = 0;
-  /** Of the handshake, behind the ClientHello: what may follow it can have been read with its end. */
-  #mostBytes = CHAIN_BYTES + OTHER_BYTES;
+  #isSecured = false;
 
   constructor(socket: Socket, peer: Address, context: ArrivalContext) {
     super();
@@ -75,10 +74,10 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
       socket.destroy();
       return;
     }
-    this.#mostBytes += RECORD_BYTES;
+    this.#isSecured = true;
     if (shown !== undefined && !socket.authorized && isOversized(shown)) {
-      this.#mostBytes = 0;
       this.#refuse('certificate-denied', 'its chain is too large');
+      this.#shutOutCaller();
       return;
     }
     const certificate = certificateFacts(socket, shown, named, this.#context.leaves);
@@ -224,18 +223,16 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
 
   /** A connection that closes without a byte is a probe of the port, not a handshake. */
   readonly #onClose = (): void => {
-    this.#context.expensive.end(this.#caller, this);
     if (this.#receivedBytes > 0) this.#settle({ outcome: 'failed', reason: 'the connection closed' });
-    this.#context.deadlines.disarm(this);
+    else this.#leave();
   };
 
   #settle(ending: Pick<ArrivalReport, 'outcome' | 'reason' | 'facts'>): void {
     if (this.#settled) return;
     this.#settled = true;
     if (this.#hasSlot) this.#context.slots.giveBack();
-    this.#context.expensive.end(this.#caller, this);
-    this.#context.deadlines.disarm(this);
-    if (ending.outcome !== 'accepted') this.#judgeCost();
+    this.#leave();
+    if (ending.outcome !== 'accepted' && this.#isTooLarge) this.#shutOutCaller();
     const report = {
       ...ending,
       ...(this.#serverName !== undefined && { serverName: this.#serverName }),
@@ -244,9 +241,22 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     this.#context.onSettled(report, this.#caller);
   }
 
-  /** A chain is looked through as it comes, whatever becomes of the handshake then: its size tells what it has cost. */
-  #judgeCost(): void {
-    if (this.#named === undefined || this.#socket.bytesRead - this.#bytesBefore <= this.#mostBytes) return;
+  /** Nobody waits for it any more. */
+  #leave(): void {
+    this.#context.expensive.end(this.#caller, this);
+    this.#context.deadlines.disarm(this);
+  }
+
+  /**
+   * A chain is looked through as it comes, whatever becomes of the handshake then: what was read of it tells its cost.
+   * With its end, what follows it may have been read as well.
+   */
+  get #isTooLarge(): boolean {
+    const bytes = this.#named === undefined ? 0 : this.#socket.bytesRead - this.#bytesBefore;
+    return bytes > CHAIN_BYTES + OTHER_BYTES + (this.#isSecured ? RECORD_BYTES : 0);
+  }
+
+  #shutOutCaller(): void {
     const { expensive, deadlines, policy, listener } = this.#context;
     // A proxy that has named nobody speaks for all its callers.
     const isOneCaller =

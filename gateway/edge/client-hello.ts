@@ -26,8 +26,9 @@ const HOST_NAME = 0;
 
 /**
  * Reads from the first byte of a connection. Never throws. Refused: anything but handshake records until the hello
- * is whole, a hello larger than `MAX_HELLO_BYTES` or in more than 64 records, lengths that do not add up, a second server_name extension, and a
- * server_name with anything in it but one host_name. Cost: one pass, and one copy when the hello spans records.
+ * is whole, a hello larger than `MAX_HELLO_BYTES` or in more than 64 records, lengths that do not add up, a second
+ * server_name extension, and a server_name with anything in it but one host_name. Cost: one pass, and one copy when the
+ * hello spans records.
  */
 export function readServerName(bytes: Buffer): HelloProgress {
   const gathered = gatherHello(bytes);

@@ -38,7 +38,7 @@ function expose({ row, cells }: Exposed, registry: Registry): void {
     registers: [registry],
     collect() {
       this.reset();
-      // The registry shows a metric without labels as 0 even where nobody has told of it, and alerts would take that for a state.
+      // The registry shows a metric without labels as 0 where nobody has told of it, and alerts take that for a state.
       if (labels.length === 0 && cells.series.length === 0) this.remove();
       for (const series of cells.series) this.inc(labelled(labels, series.labels), series.cell.value);
     },

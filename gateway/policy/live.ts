@@ -30,6 +30,8 @@ export class LivePolicy {
   #current: Policy;
   /** As they were last read without a fault in `gateway.yaml`. */
   #files: PolicyFiles;
+  /** Of the policy in force. */
+  #gateway: PolicyFiles['gateway'];
   #faults: readonly PolicyFault[];
   /** Why what is on disk now is not what `#files` has. */
   #refused: readonly PolicyFault[] = [];
@@ -49,6 +51,7 @@ export class LivePolicy {
     this.#folder = folder;
     this.#current = policy;
     this.#files = files;
+    this.#gateway = files.gateway;
     this.#faults = etcdFaults;
     this.#sources = sources;
     this.#nowMs = nowMs;
@@ -108,11 +111,18 @@ export class LivePolicy {
     this.#filesAsked = false;
     if (ofFiles) await sources.refresh();
     const files = ofFiles ? undefined : this.#files;
-    const options = { previous: this.#current, sources, files, onCompiled: this.#onCompiled };
-    const read = await loadPolicy(this.#folder, this.#nowMs(), options);
+    const previous = this.#current;
+    const read = await loadPolicy(this.#folder, this.#nowMs(), {
+      previous,
+      gatewayInForce: this.#gateway,
+      sources,
+      files,
+      onCompiled: this.#onCompiled,
+    });
     if (ofFiles) this.#refused = read.policy === undefined ? read.faults : [];
     if (read.policy !== undefined) this.#files = read.files;
-    this.#current = read.policy ?? this.#current;
+    this.#current = read.policy ?? previous;
+    if (this.#current.gateway !== previous.gateway) this.#gateway = read.files.gateway;
     const told = ofFiles ? undefined : new Set(this.#faults.map(formatFault));
     this.#faults = inFileOrder([...this.#refused, ...read.faults, ...read.etcdFaults]);
     sources.retain(this.#current);

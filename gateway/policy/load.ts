@@ -40,6 +40,8 @@ export interface LoadOutcome {
 export interface LoadOptions {
   /** The policy in force. */
   readonly previous?: Policy | undefined;
+  /** Of the policy in force: it stays where another one has to wait for a restart. */
+  readonly gatewayInForce?: PolicyFiles['gateway'] | undefined;
   /** Follows lists, keys and tenants in etcd; unless given, those in files are read once and others not at all. */
   readonly sources?: PolicySources;
   /** In place of what is on disk now. */
@@ -59,10 +61,11 @@ export interface CompilationWatcher extends TenantWatcher {
 export async function loadPolicy(
   folder: string,
   nowMs: number,
-  { previous, sources = new PolicySources({ mode: 'once' }), files: given, onCompiled }: LoadOptions = {},
+  options: LoadOptions = {},
 ): Promise<LoadOutcome> {
-  const files = given ?? (await readPolicyFiles(folder));
-  const { text, settings, faults: gatewayFaults } = readGateway(files, previous?.gateway, onCompiled);
+  const { previous, sources = new PolicySources({ mode: 'once' }), onCompiled } = options;
+  const files = options.files ?? (await readPolicyFiles(folder));
+  const { text, settings, faults: gatewayFaults } = readGateway(files, options);
   if (text === undefined) return { files, faults: gatewayFaults, etcdFaults: [], warnings: [] };
   const known = settings ?? previous?.gateway;
   const servers = { ...listServers(known), sources };
@@ -83,13 +86,12 @@ export async function loadPolicy(
 }
 
 /**
- * `settings` only where there is no fault, or none but that something has to wait for a restart: then those of `before`
+ * `settings` only where there is no fault, or none but that something has to wait for a restart: then those in force
  * stay, and tenants go on. Without a text nothing can be looked at.
  */
 function readGateway(
   { gateway: { place, text } }: PolicyFiles,
-  before: GatewaySettings | undefined,
-  onCompiled: CompilationWatcher | undefined,
+  { previous, gatewayInForce, onCompiled }: LoadOptions,
 ): {
   readonly text?: string;
   readonly settings?: GatewaySettings;
@@ -101,8 +103,11 @@ function readGateway(
   const found = sound === undefined ? compiled : compileGateway(sound.places, sound.contents);
   const faults = [...fileFaults, ...furtherFaults(fileFaults, found?.faults ?? [])];
   if (faults.length > 0 || contents === undefined || compiled === undefined) return { text, faults };
-  const held = before === undefined ? [] : heldFaults(yaml, before, compiled.settings);
-  if (before !== undefined && held.length > 0) return { text, faults: held, settings: before };
+  const held = previous === undefined ? [] : heldFaults(yaml, previous.gateway, compiled.settings);
+  if (previous !== undefined && held.length > 0) {
+    const kept = typeof gatewayInForce?.text === 'string' ? gatewayInForce.text : text;
+    return { text: kept, faults: held, settings: previous.gateway };
+  }
   onCompiled?.onGateway(compiled.settings, contents, yaml);
   return { text, faults, settings: compiled.settings };
 }

@@ -57,7 +57,6 @@ export class Account {
   /** What the decision found on its way. */
   readonly trail: Trail = {};
   #streaming: RouteMetrics | undefined;
-  #shadowed: Denial | undefined;
   #patch: PatchCheck | undefined;
   /** The node that took the request. */
   node: string | undefined;
@@ -85,7 +84,6 @@ export class Account {
     const { shadowed } = admission;
     if (shadowed === undefined) metrics.decision('limits', 'admitted', '');
     else metrics.decision(shadowed.step, 'shadowed', shadowed.code);
-    this.#shadowed = shadowed;
     this.#streaming = metrics.route(admission.tenant.name, admission.route.name);
     this.#streaming.streamStarted();
   }
@@ -154,8 +152,8 @@ export class Account {
       node: this.node,
       status,
       denialCode: denial?.code,
-      shadowCode: this.#shadowed?.code,
-      cause: causeOf(ending, this.#shadowed),
+      shadowCode: this.trail.shadowed?.code,
+      cause: causeOf(ending, this.trail.shadowed),
       endedBy,
     };
   }
@@ -182,9 +180,9 @@ export class Account {
       decisionStep: ending.denial?.step,
       denialCode: ending.denial?.code,
       denialRule: ending.denial?.rule,
-      shadowStep: this.#shadowed?.step,
-      shadowCode: this.#shadowed?.code,
-      cause: causeOf(ending, this.#shadowed),
+      shadowStep: this.trail.shadowed?.step,
+      shadowCode: this.trail.shadowed?.code,
+      cause: causeOf(ending, this.trail.shadowed),
       endedBy: ending.endedBy,
     };
   }

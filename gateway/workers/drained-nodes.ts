@@ -6,11 +6,6 @@ import type { NodeName } from './messages.ts';
 /** By a key of their own. */
 export type NodeNames = ReadonlyMap<string, NodeName>;
 
-export interface DrainChange {
-  readonly name: NodeName;
-  readonly drained: boolean;
-}
-
 export class DrainedNodes {
   readonly #upstreams: () => readonly Upstream[];
   #names: NodeNames = new Map();
@@ -23,6 +18,10 @@ export class DrainedNodes {
   /** Those that are drained now: another map after every change. */
   get names(): NodeNames {
     return this.#names;
+  }
+
+  has(name: NodeName): boolean {
+    return this.#names.has(keyOf(name));
   }
 
   /** From now on the node is drained, or is not any more; false where the policy names none like it. */
@@ -40,11 +39,11 @@ export class DrainedNodes {
     this.#names = new Map([...this.#names].filter(([, name]) => this.#isNamed(name)));
   }
 
-  /** What has changed since they were those of `before`. */
-  changesSince(before: NodeNames): readonly DrainChange[] {
+  /** Those that are drained now and were not among `before`, or the other way round. */
+  changedSince(before: NodeNames): readonly NodeName[] {
     return [...new Map([...before, ...this.#names])]
       .filter(([key]) => before.has(key) !== this.#names.has(key))
-      .map(([key, name]) => ({ name, drained: this.#names.has(key) }));
+      .map(([, name]) => name);
   }
 
   #isNamed({ upstream, node }: NodeName): boolean {

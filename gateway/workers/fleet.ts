@@ -13,9 +13,9 @@ import type { HostPort } from '../policy/gateway-settings.ts';
 import type { Upstream } from '../policy/upstream.ts';
 import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 import type { OpenAudit } from '../stream/logs.ts';
-import { DrainedNodes, type NodeNames } from './drained-nodes.ts';
+import { DrainedNodes } from './drained-nodes.ts';
 import type { Forked } from './fork.ts';
-import type { WorkerSettings } from './messages.ts';
+import type { NodeName, WorkerSettings } from './messages.ts';
 import { mergedGauges, mergedStatuses } from './node-views.ts';
 import { RestartPace } from './restart-pace.ts';
 import { WorkerProcess } from './worker-process.ts';
@@ -124,7 +124,7 @@ export class Fleet implements DataPlanes {
     const name = { upstream, node };
     // First, for one that comes up while the others are told.
     if (!this.#drained.set(name, drained)) return false;
-    await Promise.all(this.#up.map((worker) => worker.setDrained(name, drained)));
+    await Promise.all(this.#up.map((worker) => this.#tellDrained(worker, name)));
     return true;
   }
 
@@ -181,7 +181,7 @@ export class Fleet implements DataPlanes {
       const worker = this.#newWorker(number);
       const started = await worker.started;
       if ('addresses' in started) {
-        this.#tellDrained(worker, names);
+        for (const name of this.#drained.changedSince(names)) void this.#tellDrained(worker, name);
         return started.addresses;
       }
       const { reason, told } = started;
@@ -195,9 +195,8 @@ export class Fleet implements DataPlanes {
     return this.#addresses;
   }
 
-  /** What has changed while it started, and nobody could tell it. */
-  #tellDrained(worker: WorkerProcess, known: NodeNames): void {
-    for (const { name, drained } of this.#drained.changesSince(known)) void worker.setDrained(name, drained);
+  #tellDrained(worker: WorkerProcess, name: NodeName): Promise<void> {
+    return worker.setDrained(name, () => this.#drained.has(name));
   }
 
   #takeProcess(): Forked {

@@ -59,8 +59,6 @@ export class WorkerProcess {
   readonly #asked = new Map<number, (answer: Answer | undefined) => void>();
   #lastId = 0;
   #silentTurns = 0;
-  /** What was last said of nodes, by upstream and node. */
-  readonly #drained = new Map<string, boolean>();
   /** Why it was killed. */
   #fault: string | undefined;
   #settle: (started: Started) => void = () => undefined;
@@ -122,15 +120,13 @@ export class WorkerProcess {
     await this.#ask({ kind: 'look' });
   }
 
-  /** Resolves when the node is so there, unless it does not answer. */
-  async setDrained(name: NodeName, drained: boolean): Promise<void> {
-    const key = `${name.upstream} ${name.node}`;
-    this.#drained.set(key, drained);
-    const answer = await this.#ask({ kind: 'set-drained', name, drained });
+  /** Resolves when the node is there as it is here, unless it does not answer. `isDrained`: what holds when it is asked. */
+  async setDrained(name: NodeName, isDrained: () => boolean): Promise<void> {
+    const answer = await this.#ask({ kind: 'set-drained', name, drained: isDrained() });
     if (answer?.kind !== 'drained-set' || answer.known) return;
     // The policy that names it is still on its way. What was said of the node meanwhile counts.
     await this.settled();
-    await this.#ask({ kind: 'set-drained', name, drained: this.#drained.get(key) ?? drained });
+    await this.#ask({ kind: 'set-drained', name, drained: isDrained() });
   }
 
   #ask(question: Question): Promise<Answer | undefined> {

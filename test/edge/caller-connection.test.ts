@@ -1,66 +1,8 @@
-/** The caller's end: calls one at a time and in order, back-pressure, deadlines, a lingering close. */
-import { once } from 'node:events';
-import net, { type AddressInfo, type Socket } from 'node:net';
-import t, { type Test } from 'tap';
-import { addressOf } from '../../gateway/core/address.ts';
-import { Deadlines } from '../../gateway/core/deadlines.ts';
-import { type Denial, isDenial } from '../../gateway/core/denial.ts';
-import type { ConnectionFacts, RequestHead } from '../../gateway/core/facts.ts';
-import { CallerConnection } from '../../gateway/edge/caller-connection.ts';
-import { Llhttp } from '../../gateway/http1/llhttp.ts';
-
-const facts: ConnectionFacts = {
-  listener: 'edge',
-  serverName: 'a.test',
-  peer: addressOf(4, [0x7f000001]),
-  peerPort: 1,
-  certificate: { status: 'absent' },
-  tlsVersion: 'TLSv1.3',
-  tlsResumed: false,
-};
-const timeouts = { headMs: 200, keepAliveIdleMs: 300, streamIdleMs: 400, lingerMs: 200 };
-
-type Handle = (caller: CallerConnection, head: RequestHead | Denial) => void;
-
-interface Harness {
-  readonly port: number;
-  readonly closed: () => number;
-}
-
-/** On a clock that runs. */
-async function serve(t: Test, handle: Handle): Promise<Harness> {
-  const deadlines = new Deadlines(performance.now());
-  const sweep = setInterval(() => deadlines.sweep(performance.now()), 20);
-  t.teardown(() => clearInterval(sweep));
-  return serveBy(t, deadlines, handle);
-}
-
-async function serveBy(t: Test, deadlines: Deadlines, handle: Handle): Promise<Harness> {
-  const llhttp = new Llhttp();
-  let closed = 0;
-  const server = net.createServer((socket) => {
-    new CallerConnection(
-      socket,
-      socket,
-      { facts, under: () => facts },
-      {
-        llhttp,
-        deadlines,
-        limits: { headBytes: 4096, headFields: 20 },
-        timeouts,
-        handle,
-        onClosed: () => {
-          closed += 1;
-        },
-      },
-    );
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => {
-    server.close();
-  });
-  return { port: (server.address() as AddressInfo).port, closed: () => closed };
-}
+import net, { type Socket } from 'node:net';
+import t from 'tap';
+import { isDenial } from '../../gateway/core/denial.ts';
+import type { CallerConnection } from '../../gateway/edge/caller-connection.ts';
+import { type Handle, ignore, serve, settled } from './caller-stage.ts';
 
 /** Everything the server sends until it closes, or until `done` says it is enough. */
 function talk(
@@ -79,22 +21,6 @@ function talk(
     socket.on('error', reject);
   });
 }
-
-/** The server hears of a closed connection a little after its peer does. */
-async function settled(closed: () => number): Promise<number> {
-  for (let turns = 0; closed() === 0 && turns < 200; turns += 1)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  return closed();
-}
-
-const ignore = {
-  unsentBytes: 0,
-  onRoom: () => undefined,
-  onCut: () => undefined,
-  onCallerDrain: () => undefined,
-  onBadBody: () => undefined,
-  onCallerGone: () => undefined,
-};
 
 const answer = (body: string): string => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
@@ -276,59 +202,5 @@ t.test('a connection that is closing can be broken off, and is closed then', asy
     caller.abort();
   });
   await talk(port, (socket) => socket.write('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')).catch(() => '');
-  t.equal(await settled(closed), 1);
-});
-
-const LARGE_BYTES = 64 * 2 ** 20;
-
-/** A caller that has been given a large answer, and takes none of it for now. */
-async function giveMuch(t: Test, deadlines: Deadlines) {
-  const given = Promise.withResolvers<CallerConnection>();
-  const { port, closed } = await serveBy(t, deadlines, (caller) => {
-    caller.attach(ignore);
-    caller.write(Buffer.alloc(LARGE_BYTES));
-    caller.finish(true);
-    given.resolve(caller);
-  });
-  const socket = net.connect(port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'));
-  socket.pause();
-  socket.on('error', () => undefined);
-  t.teardown(() => socket.destroy());
-  const caller = await given.promise;
-  return { caller, socket, closed };
-}
-
-async function untilTaken(caller: CallerConnection): Promise<void> {
-  while (caller.unsentBytes > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
-t.test('a caller is idle from when it has taken its answer', async (t) => {
-  const deadlines = new Deadlines(0);
-  const { caller, socket, closed } = await giveMuch(t, deadlines);
-  deadlines.sweep(timeouts.keepAliveIdleMs);
-  let bytes = 0;
-  socket.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  socket.resume();
-  await untilTaken(caller);
-  deadlines.sweep(2 * timeouts.keepAliveIdleMs - 1);
-  while (bytes < LARGE_BYTES) await once(socket, 'data');
-  t.equal(closed(), 0);
-  deadlines.sweep(2 * timeouts.keepAliveIdleMs);
-  t.equal(await settled(closed), 1);
-  t.equal(bytes, LARGE_BYTES);
-});
-
-t.test('one that takes nothing more of its answer is waited for as in any stream', async (t) => {
-  const deadlines = new Deadlines(0);
-  const { caller, closed } = await giveMuch(t, deadlines);
-  t.ok(caller.unsentBytes > 0);
-  deadlines.sweep(timeouts.keepAliveIdleMs);
-  t.equal(deadlines.size, 1);
-  deadlines.sweep(timeouts.keepAliveIdleMs + timeouts.streamIdleMs - 1);
-  t.equal(deadlines.size, 1);
-  deadlines.sweep(timeouts.keepAliveIdleMs + timeouts.streamIdleMs);
-  t.equal(deadlines.size, 0);
   t.equal(await settled(closed), 1);
 });

@@ -64,6 +64,24 @@ t.test('a route in shadow lets pass what it would refuse, and tells it apart', a
   t.match(metrics, 'patchgate_decisions_total{step="scope",outcome="shadowed",code="insufficient-scope"} 1');
 });
 
+t.test('what a limit refuses in shadow is told beside what the route would have refused', async (t) => {
+  const stage = await stageWith(t, {
+    routes: `  - name: put
+    match: { methods: [PUT], path: '/v1/models/{model_id}' }
+    mode: shadow
+    require: { scope: publish }
+    stream: { maxBytes: 1B }
+    upstream: sync
+`,
+  });
+  const socket = await stage.connect();
+  const put = `PUT /v1/models/vision HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 2\r\n\r\n`;
+  t.match(await exchange(socket, put, isWhole), /^HTTP\/1\.1 413 /);
+  socket.destroy();
+  const [line] = await stage.log(1);
+  t.match(line, { 'denial.code': 'body-too-large', 'shadow.step': 'token', 'shadow.code': 'token-missing' });
+});
+
 t.test('each token that was not seen before counts once, for its issuer, also in shadow', async (t) => {
   const route = (name: string, more: string): string => `  - name: ${name}
     match: { methods: [GET], path: '/v1/models/{model_id}/${name}' }

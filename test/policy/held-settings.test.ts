@@ -1,5 +1,8 @@
 /** A reload that changes what a process holds from its start is told to wait, and changes nothing. */
 import t from 'tap';
+import { LivePolicy } from '../../gateway/policy/live.ts';
+import { loadPolicy } from '../../gateway/policy/load.ts';
+import { PolicySources } from '../../gateway/policy/sources.ts';
 import { createAuthorities, GATEWAY_YAML, writePolicyFolder } from './policy-folder.ts';
 
 const HELD = 'is another than at the start of this process: it takes a restart';
@@ -45,3 +48,34 @@ t.test('tenants go on meanwhile', async (t) => {
   t.equal(read.policy?.generation, (policy?.generation ?? 0) + 1);
   t.not(read.policy?.tenants.get('tenant-a'), policy?.tenants.get('tenant-a'));
 });
+
+t.test(
+  'what is in force has the digest of what it was made of, before and after the restart is asked for',
+  async (t) => {
+    const folder = await writePolicyFolder(t, await createAuthorities());
+    const { policy, ...read } = await loadPolicy(folder.path, 1000);
+    if (policy === undefined) throw new Error('the folder has faults');
+    let nowMs = 2000;
+    const live = new LivePolicy(
+      folder.path,
+      { ...read, policy },
+      new PolicySources({ mode: 'once' }),
+      () => nowMs,
+      () => undefined,
+    );
+    const { digest, generation } = policy;
+    for (const text of [GATEWAY_YAML.replace('  admin', '  workers: 3\n  admin'), GATEWAY_YAML]) {
+      await folder.write('gateway.yaml', text);
+      await live.reload();
+      t.match(live.current, { digest, generation, loadedAtMs: 1000 });
+      nowMs += 1000;
+    }
+    t.same(live.faults, []);
+    await folder.write(
+      'gateway.yaml',
+      GATEWAY_YAML.replace('  admin', '  limits: { connections: 7 }\n  admin'),
+    );
+    await live.reload();
+    t.match(live.current, { generation: generation + 1, gateway: { limits: { connections: 7 } } });
+  },
+);

@@ -1,165 +1,16 @@
 /** The shadow is what the receiver has: pushes are exact against it, or never further off than the threshold. */
 
-import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { valueFormats } from '../../gateway/patch/element.ts';
-import { decodeIndices } from '../../gateway/patch/index-encoding.ts';
-import { type ValueEncoding, valueSizes } from '../../gateway/patch/layout.ts';
-import { readPatch } from '../../gateway/patch/read.ts';
-import { openSafetensors, writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { type PushOptions, planPush, pushPatch } from '../../gateway/push/push.ts';
-import { Shadow } from '../../gateway/push/shadow.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { newFolder } from '../new-folder.ts';
-import { SeededRandom } from '../patch/seeded-random.ts';
 import { cutLine } from './cutting-line.ts';
+import { furthest, valuesOf, Weights } from './weights.ts';
 
 const modelId = 'bert_tiny';
-
-/** Weights that are trained: small steps of all of them. */
-class Weights {
-  readonly values: Float32Array;
-  readonly #random: SeededRandom;
-
-  constructor(seed: number, count: number) {
-    this.#random = new SeededRandom(seed);
-    this.values = new Float32Array(count).map(() => this.#random.next() * 2 - 1);
-  }
-
-  step(size: number): void {
-    for (let k = 0; k < this.values.length; k++) {
-      this.values[k] = (this.values[k] ?? 0) + (this.#random.next() - 0.4) * size;
-    }
-  }
-
-  save(path: string): Promise<void> {
-    const data = Buffer.from(this.values.buffer.slice(0));
-    return writeSafetensors(path, [{ name: 'w', dtype: 'F32', shape: [this.values.length], data }]);
-  }
-
-  /** Writes the weights over those of a file that was saved, and does not wait for the disk. */
-  async overwrite(path: string): Promise<void> {
-    const file = await readFile(path);
-    const data = Buffer.from(this.values.buffer);
-    data.copy(file, file.length - data.length);
-    await writeFile(path, file);
-  }
-}
-
-async function valuesOf(path: string): Promise<Float32Array> {
-  const file = await openSafetensors(path);
-  const [entry] = file.tensors;
-  if (entry === undefined) throw new Error('no tensor');
-  const bytes = await file.read(entry, 0, entry.byteLength);
-  await file.close();
-  return new Float32Array(new Uint8Array(bytes).buffer);
-}
-
-function furthest(a: Float32Array, b: Float32Array): number {
-  return a.reduce((most, value, k) => Math.max(most, Math.abs(value - (b[k] ?? 0))), 0);
-}
-
-/** A receiver of its own: what the streams make of its weights, without the shadow's help. */
-async function trainAgainst(
-  t: Test,
-  steps: number,
-  precision: { readonly threshold: number; readonly values?: ValueEncoding },
-) {
-  const folder = await newFolder(t);
-  const at = (name: string): string => join(folder, name);
-  const weights = new Weights(95, 200);
-  const shadow = new Shadow(at('shadow'));
-  await weights.save(at('target'));
-  await shadow.begin(at('target'));
-  const received = Float32Array.from(weights.values);
-  let [bytes, changed] = [0, 0];
-  for (let step = 0; step < steps; step++) {
-    weights.step(4e-6);
-    await weights.overwrite(at('target'));
-    const options = { modelId, baseVersion: step, targetVersion: step + 1, epoch: 0 };
-    const patch = await shadow.patchTo(at('target'), precision, options);
-    await receive(received, patch.stream);
-    await patch.close();
-    await shadow.advance();
-    bytes += patch.bytes;
-    changed += patch.changed;
-  }
-  return { received, weights: weights.values, bytes, changed, shadow: await valuesOf(at('shadow')) };
-}
-
-/** Applies a stream of f32, f16, bf16 or i8 values as the format says, one weight after another. */
-async function receive(weights: Float32Array, stream: AsyncIterable<Buffer>): Promise<void> {
-  for await (const { header, payload } of readPatch(stream)) {
-    if (header.type !== 'patch') continue;
-    const size = valueSizes[header.values];
-    const indices = decodeIndices(
-      header,
-      payload.subarray(header.count * size, header.count * size + header.indexLength),
-    );
-    if (!(indices instanceof Float64Array)) throw new Error(indices.detail);
-    const bytes = new DataView(payload.buffer, payload.byteOffset, payload.length);
-    for (const [k, index] of indices.entries()) {
-      const value = valueFormats[header.values].read(bytes, k * size);
-      const given = header.values === 'i8' ? Math.fround(value * header.scale) : value;
-      weights[index] = header.operation === 'add' ? (weights[index] ?? 0) + given : given;
-    }
-  }
-}
-
-t.test('after 1,000 lossy steps no weight is further off than the threshold', async (t) => {
-  const threshold = 1e-5;
-  const { received, weights, changed, shadow } = await trainAgainst(t, 1000, { threshold });
-  const off = furthest(received, weights);
-  t.ok(off <= threshold, `${off} off`);
-  t.ok(changed < 1000 * weights.length * 0.5, `${changed} weights sent of ${1000 * weights.length}`);
-  const start = new Weights(95, 200).values;
-  t.ok(furthest(weights, start) > 20 * threshold, 'though each moved much further in all');
-  t.same(shadow, received, 'the shadow is what the receiver has, to the bit');
-});
-
-const roundings: readonly (readonly [ValueEncoding, number])[] = [
-  ['f16', 2 ** -11],
-  ['bf16', 2 ** -8],
-  ['i8', 2e-5],
-];
-t.test('values in fewer bits stay within their rounding, and do not drift', async (t) => {
-  const exact = await trainAgainst(t, 30, { threshold: 1e-5 });
-  for (const [values, bound] of roundings) {
-    const { received, weights, bytes } = await trainAgainst(t, 30, { threshold: 1e-5, values });
-    const off = furthest(received, weights);
-    t.ok(off <= Math.max(1e-5, bound * 1.001), `${off} off with ${values}`);
-    t.ok(bytes < exact.bytes, `${bytes} bytes, exact values ${exact.bytes}`);
-  }
-});
-
-t.test('weights beyond what the encoding reaches are sent exactly, and none becomes infinite', async (t) => {
-  const rows: readonly (readonly [ValueEncoding, readonly number[], readonly number[]])[] = [
-    ['f16', [1, 2], [70_000, 2.5]],
-    ['bf16', [1, 2], [3.4028e38, 2.5]],
-    ['i8', [-3e38, 2], [3e38, 2.5]],
-    ['f16', [1, 2], [Number.POSITIVE_INFINITY, 2.5]],
-  ];
-  for (const [values, from, to] of rows) {
-    const folder = await newFolder(t);
-    const at = (name: string): string => join(folder, name);
-    const weights = new Weights(95, from.length);
-    weights.values.set(from);
-    await weights.save(at('base'));
-    weights.values.set(to);
-    await weights.save(at('target'));
-    const shadow = new Shadow(at('shadow'));
-    await shadow.begin(at('base'));
-    const options = { modelId, baseVersion: 0, targetVersion: 1, epoch: 0 };
-    const patch = await shadow.patchTo(at('target'), { threshold: 0, values }, options);
-    const received = Float32Array.from(from);
-    await receive(received, patch.stream);
-    await patch.close();
-    t.same(received, weights.values, `${to} as ${values}`);
-    t.same(await valuesOf(shadow.nextPath), received);
-  }
-});
 
 /** A node at version 0, and a trainer with a shadow. */
 async function setTrainer(t: Test) {

@@ -65,10 +65,10 @@ t.test('a node that it does not know yet is drained when it has the policy that 
     },
   });
   const name = { upstream: 'tenant-a/sync', node: 'http://a' };
-  await worker.setDrained(name, true);
+  await worker.setDrained(name, () => true);
   const told = { kind: 'set-drained', name, drained: true };
   t.match(fake.heard.slice(1), [told, told]);
-  await worker.setDrained(name, true);
+  await worker.setDrained(name, () => true);
   t.equal(fake.heard.length, 4, 'and is asked no more than it must be');
 });
 
@@ -85,11 +85,13 @@ t.test(
     });
     const { worker } = processOf(fake, { settled: () => settled.promise });
     const name = { upstream: 'tenant-a/sync', node: 'http://a' };
-    const early = worker.setDrained(name, true);
+    let isDrained = true;
+    const early = worker.setDrained(name, () => isDrained);
     while (fake.heard.length < 2) await new Promise((resolve) => setImmediate(resolve));
     await new Promise((resolve) => setImmediate(resolve));
     knowsNode = true;
-    await worker.setDrained(name, false);
+    isDrained = false;
+    await worker.setDrained(name, () => isDrained);
     settled.resolve();
     await early;
     t.equal(drained, false);
