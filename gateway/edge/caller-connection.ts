@@ -41,6 +41,7 @@ export class CallerConnection extends Expiring implements InputListener {
   /** The chunk being read, where it is in memory that other connections read into as well. */
   #lent: Buffer | undefined;
   #pumping = false;
+  #flushIsDue = false;
   #dropped = 0;
   #idleSinceMs: number;
   /** The caller has ended its side. */
@@ -136,8 +137,11 @@ export class CallerConnection extends Expiring implements InputListener {
   /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */
   finish(mayReuse: boolean): void {
     this.#listener = undefined;
-    this.#output.flush();
-    if (!mayReuse || !this.#body.done) {
+    const goesOn = mayReuse && this.#body.done;
+    // Answers to requests that came in one piece leave in one, when all of it is read.
+    this.#flushIsDue = this.#pumping && goesOn;
+    if (!this.#flushIsDue) this.#output.flush();
+    if (!goesOn) {
       this.#close();
       return;
     }
@@ -216,6 +220,9 @@ export class CallerConnection extends Expiring implements InputListener {
       else this.#readHead(this.#queue.first, this.#queue.at);
     }
     this.#pumping = false;
+    if (!this.#flushIsDue) return;
+    this.#flushIsDue = false;
+    this.#output.flush();
   }
 
   #readsOn(): boolean {

@@ -170,6 +170,21 @@ t.test('small pieces of an answer are one write, and stand before its end', asyn
   t.ok(reads < 20, `${reads} reads`);
 });
 
+t.test('answers to requests that arrive together are one write, and wait for no later answer', async (t) => {
+  const { port, writes } = await serve(t, (caller, head) => {
+    if (!isDenial(head) && head.path !== '/never') echo(caller, head);
+  });
+  const paths = Array.from({ length: 50 }, (_, index) => `/${index}`);
+  const requests = [...paths, '/never'].map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+  const text = await talk(
+    port,
+    (socket) => socket.write(requests.join('')),
+    (text) => text.includes('/49:'),
+  );
+  t.equal(text, paths.map((path) => answer(`${path}:`)).join(''));
+  t.equal(writes(), 1);
+});
+
 t.test('broken framing and a caller that leaves are told apart', async (t) => {
   const told: string[] = [];
   const { port } = await serve(t, (caller) => {

@@ -24,6 +24,8 @@ export type Handle = (caller: CallerConnection, head: RequestHead | Denial) => v
 export interface Harness {
   readonly port: number;
   readonly closed: () => number;
+  /** Writes to all connections so far. */
+  readonly writes: () => number;
 }
 
 /** On a clock that runs. */
@@ -37,7 +39,9 @@ export async function serve(t: Test, handle: Handle): Promise<Harness> {
 export async function serveBy(t: Test, deadlines: Deadlines, handle: Handle): Promise<Harness> {
   const llhttp = new Llhttp();
   let closed = 0;
+  const written: (() => readonly unknown[])[] = [];
   const server = net.createServer((socket) => {
+    written.push(t.capture(socket, 'write', socket.write));
     new CallerConnection(
       socket,
       socket,
@@ -58,7 +62,15 @@ export async function serveBy(t: Test, deadlines: Deadlines, handle: Handle): Pr
   t.teardown(() => {
     server.close();
   });
-  return { port: (server.address() as AddressInfo).port, closed: () => closed };
+  let writes = 0;
+  return {
+    port: (server.address() as AddressInfo).port,
+    closed: () => closed,
+    writes: () => {
+      for (const calls of written) writes += calls().length;
+      return writes;
+    },
+  };
 }
 
 /** The server hears of a closed connection a little after its peer does. */
