@@ -8,6 +8,7 @@ import {
   CONNECTIONS,
   DEPTH,
   type ScrapeResult,
+  SHARE,
   type Throughput,
 } from './workers.ts';
 
@@ -19,7 +20,12 @@ export async function reportWorkers(rounds: number): Promise<void> {
   print(
     `\nrequests of ${CONNECTIONS} connections, ${DEPTH} in one write each; ${rounds} rounds of ${SECONDS} s, medians`,
   );
-  const results = await benchWorkers(rounds, SECONDS);
+  const { results, areHeld } = await benchWorkers(rounds, SECONDS);
+  print(
+    areHeld
+      ? `  each worker is held to ${SHARE} of a core, so that two leave one of two for callers and node`
+      : '  callers and node share the cores with the workers: control groups, which would part them, cannot be made here',
+  );
   for (const asked of ['forwarded', 'refused'] as const) {
     const of = (workers: number): readonly Throughput[] =>
       results.filter((each) => each.asked === asked && each.workers === workers);

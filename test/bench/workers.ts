@@ -1,6 +1,7 @@
 /** Two workers beside one: requests a second, and what a scrape does to those that run meanwhile. */
 
 import type { TLSSocket } from 'node:tls';
+import { holdEach } from './core-shares.ts';
 import { cpuNs, processesOf } from './cpu.ts';
 import { Caller } from './load.ts';
 import { requireStatus } from './measure.ts';
@@ -71,9 +72,19 @@ class PipelinedCaller {
   }
 }
 
-/** So many rounds of each, one after the other, with everything else at rest. */
-export async function benchWorkers(rounds: number, seconds: number): Promise<readonly Throughput[]> {
+/** Of a core, for each worker: two together leave one for the callers and the node. */
+export const SHARE = 0.5;
+
+/**
+ * So many rounds of each, one after the other, with everything else at rest. `areHeld`: each worker had its share of a
+ * core and no more; otherwise callers and node took from the same cores as the workers.
+ */
+export async function benchWorkers(
+  rounds: number,
+  seconds: number,
+): Promise<{ readonly results: readonly Throughput[]; readonly areHeld: boolean }> {
   const yards = [await openYard(1), await openYard(2)];
+  const releases = yards.map(({ patchgate: { pid } }) => holdEach(workersOf(pid), SHARE));
   const results: Throughput[] = [];
   try {
     for (let round = 0; round < rounds; round += 1)
@@ -81,9 +92,16 @@ export async function benchWorkers(rounds: number, seconds: number): Promise<rea
         for (const [at, yard] of yards.entries())
           results.push({ workers: at + 1, asked, ...(await throughput(yard, asked, seconds)) });
   } finally {
+    for (const release of releases) release?.();
     for (const yard of yards) await yard.close();
   }
-  return results;
+  return { results, areHeld: releases.every((release) => release !== undefined) };
+}
+
+/** One worker is the process itself; several are its children. */
+function workersOf(pid: number): readonly number[] {
+  const [primary, ...children] = processesOf(pid);
+  return children.length > 0 || primary === undefined ? children : [primary];
 }
 
 async function throughput(yard: Yard, asked: Asked, seconds: number) {
