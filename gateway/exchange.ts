@@ -9,7 +9,13 @@ import type { CallerConnection } from './edge/caller-connection.ts';
 import type { LimitLease } from './limits/limits-backend.ts';
 import type { Policy } from './policy/policy.ts';
 import { type Refusal, refusal } from './refuse.ts';
-import { Account, type AccountContext, CALLER_GONE, type EndedBy, type Ending } from './stream/account.ts';
+import {
+  Account,
+  type AccountContext,
+  CALLER_GONE,
+  type EndedBy,
+  type ExchangeEnd,
+} from './stream/account.ts';
 import { isAudited } from './stream/audit-entries.ts';
 import type { TransferContext } from './stream/cargo.ts';
 import { refusalText } from './stream/heads.ts';
@@ -222,13 +228,13 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   }
 
   /** Accounts for the exchange; true the first time, and only then. */
-  #end(ending: Ending): boolean {
+  #end(end: ExchangeEnd): boolean {
     if (this.#over) return false;
     this.#over = true;
     if (this.#reexamination !== undefined) this.#context.streams.delete(this.#reexamination);
     this.#transfer?.stop();
     this.#lease?.release(this.#account.bytesIn + this.#account.bytesOut, performance.now());
-    this.#account.close(ending);
+    this.#account.close(end);
     return true;
   }
 }

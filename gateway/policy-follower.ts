@@ -82,7 +82,7 @@ export class PolicyFollower implements DataPlaneSources {
       policy: this.policy,
       log,
       onChange: () => this.tell('facts'),
-      otherEndings: () => accesses.endings,
+      otherExpiries: () => accesses.expiries,
       // What data planes elsewhere do not have any more is released by them.
       capacity: () =>
         this.#control === undefined ? this.policy().gateway.limits.serverNames : Number.POSITIVE_INFINITY,

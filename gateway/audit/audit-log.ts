@@ -3,7 +3,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { AuditFile } from './audit-file.ts';
 import type { ChainHead } from './chain.ts';
-import { type AuditEntry, bodyOf } from './entry.ts';
+import { type AuditEntry, entryBody } from './entry.ts';
 
 /** What the parts of the gateway see of it. An entry is plain data, so that it may be sent to the process that has the file. */
 export interface AuditLog {
@@ -76,7 +76,7 @@ export class FileAuditLog implements AuditLog {
       onSettled(false);
       return;
     }
-    const body = bodyOf(entry);
+    const body = entryBody(entry);
     if (this.#isClosed || this.#waitingBytes + body.length > this.#mostWaitingBytes) {
       this.#giveUp(1);
       onSettled?.(false);
@@ -162,7 +162,7 @@ export class FileAuditLog implements AuditLog {
 
   #resumption(): string {
     const reason = this.#fault === undefined ? '' : `nothing could be written (${this.#fault}); `;
-    return bodyOf({
+    return entryBody({
       event: 'resumed',
       timeMs: this.#nowMs(),
       note: `${reason}${this.#lost} lines were given up`,

@@ -65,7 +65,7 @@ export interface AuditedStream {
 }
 
 /** The members of the line's JSON object, without braces; fields that are not known are left out. */
-export function bodyOf(entry: AuditEntry): string {
+export function entryBody(entry: AuditEntry): string {
   return (
     `"time":"${new Date(entry.timeMs).toISOString()}","event":"${entry.event}"` +
     askedBy(entry) +

@@ -13,7 +13,7 @@ export interface VerifiedChain {
   readonly head: ChainHead;
 }
 
-export interface Verification {
+export interface VerificationReport {
   readonly chains: readonly VerifiedChain[];
   /** `file:line: what is wrong`, at most so many as are worth reading; `more` counts the rest. */
   readonly faults: readonly string[];
@@ -31,7 +31,7 @@ const NEWLINE = 0x0a;
 export async function verifyFiles(
   files: readonly string[],
   contains: readonly string[] = [],
-): Promise<Verification> {
+): Promise<VerificationReport> {
   const ordered = await inOrder(files);
   const verifier = new Verifier(contains);
   for (const file of ordered) await verifier.take(file);
@@ -84,7 +84,7 @@ class Verifier {
     }
   }
 
-  result(): Verification {
+  result(): VerificationReport {
     const chains = [...this.#chains].map(([chain, { lines, first, head }]) => ({
       chain,
       lines,

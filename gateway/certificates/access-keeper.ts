@@ -6,7 +6,7 @@ import type { Access, Accesses, ServerAccess } from '../lists/server-access.ts';
 import type { Log } from '../observe/log.ts';
 import type { ClientTls } from '../sources/client-tls.ts';
 import { FileWatch } from '../sources/file-watch.ts';
-import { clientEndings, type Ending } from './endings.ts';
+import { clientExpiries, type Expiry } from './expiries.ts';
 import { type IdentityReading, type IdentitySource, IdentityStore } from './identity-store.ts';
 import { type ClientIdentity, clientFiles, readClientIdentity } from './node-identity.ts';
 import { PemFiles } from './pem-files.ts';
@@ -42,8 +42,8 @@ export class AccessKeeper implements Accesses {
   }
 
   /** When what is shown, and whom it is shown to, ends. */
-  get endings(): readonly Ending[] {
-    return this.#store.loaded.flatMap(({ server, identity }) => clientEndings(server, identity));
+  get expiries(): readonly Expiry[] {
+    return this.#store.loaded.flatMap(({ server, identity }) => clientExpiries(server, identity));
   }
 
   retain(used: readonly ServerAccess[]): void {

@@ -5,7 +5,7 @@ import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Policy } from '../policy/policy.ts';
 import { FileWatch } from '../sources/file-watch.ts';
-import { type Ending, EndingReminder, nodeEndings, serverEndings } from './endings.ts';
+import { type Expiry, ExpiryReminder, nodeExpiries, serverExpiries } from './expiries.ts';
 import { type IdentityReading, IdentityStore } from './identity-store.ts';
 import { describeIdentity, type IdentitySummary } from './identity-summary.ts';
 import { missingFolders } from './missing-folders.ts';
@@ -21,7 +21,7 @@ export interface CertificateKeeperOptions {
   /** Server names kept ready; those of the policy's limits unless given. */
   readonly capacity?: () => number;
   /** Of certificates that are kept elsewhere. */
-  readonly otherEndings?: () => readonly Ending[];
+  readonly otherExpiries?: () => readonly Expiry[];
 }
 
 const REMIND_MS = 3_600_000;
@@ -34,17 +34,17 @@ export class CertificateKeeper {
   readonly #policy: () => Policy;
   readonly #log: Log;
   readonly #onChange: () => void;
-  readonly #otherEndings: () => readonly Ending[];
+  readonly #otherExpiries: () => readonly Expiry[];
   readonly #watch = new FileWatch();
-  readonly #reminder = new EndingReminder();
+  readonly #reminder = new ExpiryReminder();
   readonly #timer: NodeJS.Timeout;
   #missing: readonly PolicyFault[] = [];
 
-  constructor({ policy, log, onChange, capacity, otherEndings = () => [] }: CertificateKeeperOptions) {
+  constructor({ policy, log, onChange, capacity, otherExpiries = () => [] }: CertificateKeeperOptions) {
     this.#policy = policy;
     this.#log = log;
     this.#onChange = onChange;
-    this.#otherEndings = otherEndings;
+    this.#otherExpiries = otherExpiries;
     const common = {
       watch: this.#watch,
       onReading: (reading: IdentityReading): void => this.#onReading(reading),
@@ -89,8 +89,8 @@ export class CertificateKeeper {
 
   /** Sets the gauges of what is in use. */
   observe(metrics: Metrics): void {
-    metrics.certificateEndings(
-      this.#endings().map(({ name, role, endsMs }) => ({ name, role, seconds: endsMs / 1000 })),
+    metrics.certificateExpiries(
+      this.#expiries().map(({ name, role, expiresMs }) => ({ name, role, seconds: expiresMs / 1000 })),
     );
   }
 
@@ -111,17 +111,17 @@ export class CertificateKeeper {
     setImmediate(() => this.#remind());
   }
 
-  #endings(): readonly Ending[] {
+  #expiries(): readonly Expiry[] {
     return [
-      ...this.servers.loaded.flatMap(serverEndings),
-      ...this.nodes.loaded.flatMap(nodeEndings),
-      ...this.#otherEndings(),
+      ...this.servers.loaded.flatMap(serverExpiries),
+      ...this.nodes.loaded.flatMap(nodeExpiries),
+      ...this.#otherExpiries(),
     ];
   }
 
   #remind(): void {
-    for (const { name, role, endsMs, daysLeft } of this.#reminder.remind(this.#endings(), Date.now())) {
-      const fields = { name, role, ends: new Date(endsMs).toISOString(), daysLeft };
+    for (const { name, role, expiresMs, daysLeft } of this.#reminder.remind(this.#expiries(), Date.now())) {
+      const fields = { name, role, ends: new Date(expiresMs).toISOString(), daysLeft };
       this.#log.warn(fields, role === 'crl' ? 'a revocation list is due soon' : 'a certificate ends soon');
     }
   }

@@ -20,7 +20,7 @@ const KEY_ID = /^[\w.-]{1,64}$/;
 const KEYS_RETRY_S = 5;
 
 /** Under what circumstances a token is verified. */
-export interface Verification {
+export interface VerificationContext {
   /** Whose failures are counted. */
   readonly address: Address;
   /** The moment it is judged at, milliseconds since the epoch. */
@@ -33,7 +33,7 @@ export interface Verification {
 export async function verifyToken(
   tenant: Tenant,
   jws: string,
-  verification: Verification,
+  verification: VerificationContext,
 ): Promise<VerifiedToken | Denial> {
   const parts = jws.split('.');
   if (!parts.every(isCanonical)) return malformed('it is not canonical base64url');
@@ -54,7 +54,7 @@ async function verifyOf(
   tenant: Tenant,
   jws: string,
   claims: Claims,
-  { address, nowMs, isNew }: Verification,
+  { address, nowMs, isNew }: VerificationContext,
 ): Promise<VerifiedToken | Denial> {
   const token = readTimely(issuer, claims, nowMs);
   if (isDenial(token)) return token;

@@ -1,6 +1,6 @@
 /** `patchgate audit verify`: finds what was changed, taken out, put in or moved in an audit log. */
 
-import type { Verification } from '../audit/verify.ts';
+import type { VerificationReport } from '../audit/verify.ts';
 import { type Command, optional, type Terminal, UsageError } from './command.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
@@ -45,7 +45,7 @@ function hashOf(option: string, text: string | undefined): string | undefined {
 
 /** Whether all is as it was written. */
 function tell(
-  { chains, faults, more, missing }: Verification,
+  { chains, faults, more, missing }: VerificationReport,
   first: string | undefined,
   last: string | undefined,
   terminal: Terminal,

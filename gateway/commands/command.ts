@@ -55,7 +55,7 @@ export function optional(values: OptionValues, name: string): string | undefined
 }
 
 /** `host:port` as in `127.0.0.1:8443` or `[::1]:8443`. */
-export function hostPort(text: string): { readonly host: string; readonly port: number } {
+export function parseHostPort(text: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || Number(digits) > 65535) throw new UsageError(`${text} is no host:port`);

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import type { GatewayAddress } from '../push/gateway-client.ts';
-import { hostPort, type OptionValues, optional, required, UsageError } from './command.ts';
+import { type OptionValues, optional, parseHostPort, required, UsageError } from './command.ts';
 
 export const GATEWAY_USAGE = '--token TOKEN|@FILE [--cert FILE --key FILE] [--ca FILE] [--connect HOST:PORT]';
 
@@ -28,7 +28,7 @@ export async function gatewayAddress(values: OptionValues, at: string): Promise<
     ...(certPem !== undefined && { certPem }),
     ...(keyPem !== undefined && { keyPem }),
     ...(caPem !== undefined && { caPem }),
-    ...(connect !== undefined && { connectTo: hostPort(connect) }),
+    ...(connect !== undefined && { connectTo: parseHostPort(connect) }),
   };
 }
 

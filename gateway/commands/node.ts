@@ -1,7 +1,7 @@
 /** `patchgate node`: the reference sync node on its own. */
 
 import { basename } from 'node:path';
-import { type Command, hostPort, optional, required, UsageError } from './command.ts';
+import { type Command, optional, parseHostPort, required, UsageError } from './command.ts';
 
 export const node: Command = {
   name: 'node',
@@ -28,7 +28,7 @@ export const node: Command = {
     if (from !== undefined && model !== undefined) await createModel(root, model, from);
     const running = await startSyncNode({
       root,
-      ...hostPort(required(values, 'listen')),
+      ...parseHostPort(required(values, 'listen')),
       ...(keep !== undefined && { keep: Number(keep) }),
     });
     terminal.write(`sync node at ${running.url}, models in ${root}\n`);

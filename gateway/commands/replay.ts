@@ -6,7 +6,7 @@ import { AccessKeeper } from '../certificates/access-keeper.ts';
 import { isDenial } from '../core/denial.ts';
 import { formatFault } from '../core/fault.ts';
 import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
-import { placeOf } from '../explain/describe-step.ts';
+import { rulePlace } from '../explain/describe-step.ts';
 import { type Decided, Rehearsal } from '../explain/rehearsal.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { PolicySources } from '../policy/sources.ts';
@@ -128,7 +128,7 @@ function outcomeOf(
 function whyOf({ decision, trail }: Decided): string | undefined {
   const refused = isDenial(decision) ? decision : decision.shadowed;
   if (refused === undefined) return undefined;
-  const place = placeOf(refused, trail);
+  const place = rulePlace(refused, trail);
   const cause = refused.cause === undefined ? '' : ` ${refused.cause}.`;
   return `${refused.detail}${cause}${place === undefined ? '' : ` (${place})`}`;
 }

@@ -1,6 +1,6 @@
 /** A set of names over a few tables of integers: a look-up costs what a `Map` costs, and another process can have it as it is. */
 
-import { STEP, type Steps } from './prefix-columns.ts';
+import { SLICE, type SlicedWork } from './prefix-columns.ts';
 
 /** A table as plain data. */
 export interface NameTables {
@@ -62,14 +62,14 @@ export class NameTableBuilder {
     this.#numbers.push(number);
   }
 
-  *build(): Steps<NameTable> {
+  *build(): SlicedWork<NameTable> {
     const names = this.#names;
     const starts = new Uint32Array(names.length + 1);
     let isNarrow = true;
     for (const [index, name] of names.entries()) {
       starts[index + 1] = (starts[index] ?? 0) + name.length;
       isNarrow &&= !WIDE.test(name);
-      if (index % STEP === STEP - 1) yield;
+      if (index % SLICE === SLICE - 1) yield;
     }
     const count = starts[names.length] ?? 0;
     const units = isNarrow ? new Uint8Array(count) : new Uint16Array(count);
@@ -84,7 +84,7 @@ export class NameTableBuilder {
       if (slots[at + 1] === 0) size += 1;
       slots[at] = hash;
       slots[at + 1] = index + 1;
-      if (index % STEP === STEP - 1) yield;
+      if (index % SLICE === SLICE - 1) yield;
     }
     return new NameTable({ size, ...tables });
   }

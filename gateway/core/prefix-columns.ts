@@ -3,10 +3,10 @@
 import type { Prefix } from './address.ts';
 
 /** A piece of work that gives way now and then, so that whoever runs it can do something else in between. */
-export type Steps<T> = Generator<void, T, void>;
+export type SlicedWork<T> = Generator<void, T, void>;
 
 /** Entries between two times it gives way: a fraction of a millisecond. */
-export const STEP = 2048;
+export const SLICE = 2048;
 
 const DIGIT_BITS = 16;
 const DIGITS = 1 << DIGIT_BITS;
@@ -70,11 +70,11 @@ export class PrefixColumns {
   }
 
   /** The entries by key, of the same key the shorter first, of the same prefix in the order they were added. */
-  *order(): Steps<Uint32Array> {
+  *order(): SlicedWork<Uint32Array> {
     let order = new Uint32Array(this.#count);
     for (let index = 0; index < order.length; index++) {
       order[index] = index;
-      if (index % STEP === STEP - 1) yield;
+      if (index % SLICE === SLICE - 1) yield;
     }
     if (order.length <= FEW) return order.sort((a, b) => this.#compare(a, b));
     // A radix sort from the least significant digit, whose every pass keeps the order of the one before.
@@ -94,12 +94,12 @@ export class PrefixColumns {
     return this.bits(a) - this.bits(b) || a - b;
   }
 
-  *#pass(order: Uint32Array, digitOf: (index: number) => number): Steps<Uint32Array<ArrayBuffer>> {
+  *#pass(order: Uint32Array, digitOf: (index: number) => number): SlicedWork<Uint32Array<ArrayBuffer>> {
     const starts = new Uint32Array(DIGITS + 1);
     for (let at = 0; at < order.length; at++) {
       const digit = digitOf(order[at] ?? 0);
       starts[digit + 1] = (starts[digit + 1] ?? 0) + 1;
-      if (at % STEP === STEP - 1) yield;
+      if (at % SLICE === SLICE - 1) yield;
     }
     for (let digit = 0; digit < DIGITS; digit++) {
       starts[digit + 1] = (starts[digit + 1] ?? 0) + (starts[digit] ?? 0);
@@ -111,7 +111,7 @@ export class PrefixColumns {
       const place = starts[digit] ?? 0;
       starts[digit] = place + 1;
       next[place] = index;
-      if (at % STEP === STEP - 1) yield;
+      if (at % SLICE === SLICE - 1) yield;
     }
     return next;
   }

@@ -1,7 +1,7 @@
 /** One level of a prefix tree: prefixes of which none holds another, found by a radix root and a short search. */
 
 import type { Address } from './address.ts';
-import { type PrefixColumns, STEP, type Steps } from './prefix-columns.ts';
+import { type PrefixColumns, SLICE, type SlicedWork } from './prefix-columns.ts';
 
 /** Entries that share a branch of the root, on average: the root takes two bytes for each entry then. */
 const ENTRIES_A_BRANCH = 2;
@@ -46,7 +46,7 @@ export class PrefixLevel {
   }
 
   /** `members` are entries of the columns, in order, none of them in another. */
-  static *build(columns: PrefixColumns, members: Uint32Array): Steps<PrefixLevel> {
+  static *build(columns: PrefixColumns, members: Uint32Array): SlicedWork<PrefixLevel> {
     const { width } = columns;
     const entries = new Uint32Array(members.length * (width + 1));
     const first = members[0] ?? 0;
@@ -56,7 +56,7 @@ export class PrefixLevel {
       for (let word = 0; word < width; word++) entries[to++] = columns.word(member, word);
       entries[to++] = columns.info(member);
       skip = columns.common(first, member, Math.min(skip, columns.bits(member)));
-      if (at % STEP === STEP - 1) yield;
+      if (at % SLICE === SLICE - 1) yield;
     }
     const rootBits = Math.max(
       1,
@@ -154,7 +154,7 @@ export class PrefixLevel {
     return last;
   }
 
-  *#fillRoot(): Steps<void> {
+  *#fillRoot(): SlicedWork<void> {
     const { size } = this;
     const stride = this.#width + 1;
     let branch = 0;
@@ -163,7 +163,7 @@ export class PrefixLevel {
       const word = (index: number): number => (index < this.#width ? (this.#entries[from + index] ?? 0) : 0);
       for (const until = this.#branchOf(word(0), word(1), word(2), word(3)); branch < until; )
         this.#root[++branch] = at;
-      if (at % STEP === STEP - 1) yield;
+      if (at % SLICE === SLICE - 1) yield;
     }
     while (branch < this.#root.length - 1) this.#root[++branch] = size;
   }

@@ -1,7 +1,7 @@
 /** Address lists as radix trees: longest match, or just whether any prefix holds an address. */
 
 import type { Address, Prefix } from './address.ts';
-import { PrefixColumns, STEP, type Steps } from './prefix-columns.ts';
+import { PrefixColumns, SLICE, type SlicedWork } from './prefix-columns.ts';
 import { type LevelTables, NONE, PrefixLevel } from './prefix-level.ts';
 
 /** The longest prefix that holds an address. */
@@ -64,7 +64,7 @@ export class PrefixTreeBuilder {
     this.#columnsOf(prefix).add(prefix, number);
   }
 
-  *build(): Steps<PrefixTree> {
+  *build(): SlicedWork<PrefixTree> {
     const repeats: (readonly [number, number])[] = [];
     const four = yield* nest(this.#four, repeats);
     const six = yield* nest(this.#six, repeats);
@@ -86,10 +86,10 @@ export function buildPrefixTree(prefixes: Iterable<Prefix>): PrefixTree {
   return finish(builder.build());
 }
 
-/** Runs all steps at once. */
-export function finish<T>(steps: Steps<T>): T {
+/** Runs all of it at once. */
+export function finish<T>(work: SlicedWork<T>): T {
   for (;;) {
-    const { done, value } = steps.next();
+    const { done, value } = work.next();
     if (done === true) return value;
   }
 }
@@ -98,7 +98,7 @@ export function finish<T>(steps: Steps<T>): T {
  * Sorts the prefixes into levels: in the first those that no other holds, in the second those that one of the first
  * holds, and so on. An address is in a prefix of some level only if it is in one of every level above.
  */
-function* nest(columns: PrefixColumns, repeats: Repeats): Steps<readonly PrefixLevel[]> {
+function* nest(columns: PrefixColumns, repeats: Repeats): SlicedWork<readonly PrefixLevel[]> {
   const order = yield* columns.order();
   const { depths, counts } = yield* measureDepths(columns, order, repeats);
   const members = counts.map((count) => new Uint32Array(count));
@@ -108,7 +108,7 @@ function* nest(columns: PrefixColumns, repeats: Repeats): Steps<readonly PrefixL
     const list = members[depth];
     if (list !== undefined) list[ends[depth] ?? 0] = order[at] ?? 0;
     if (list !== undefined) ends[depth] = (ends[depth] ?? 0) + 1;
-    if (at % STEP === STEP - 1) yield;
+    if (at % SLICE === SLICE - 1) yield;
   }
   const levels: PrefixLevel[] = [];
   for (const each of members) levels.push(yield* PrefixLevel.build(columns, each));
@@ -126,7 +126,7 @@ function* measureDepths(
   columns: PrefixColumns,
   order: Uint32Array,
   repeats: Repeats,
-): Steps<{ readonly depths: Uint8Array; readonly counts: number[] }> {
+): SlicedWork<{ readonly depths: Uint8Array; readonly counts: number[] }> {
   const depths = new Uint8Array(order.length).fill(REPEATED);
   const counts: number[] = [];
   const around: number[] = [];
@@ -141,7 +141,7 @@ function* measureDepths(
     } else if (repeats.length < MOST_REPEATS) {
       repeats.push([columns.info(entry) >>> 8, columns.info(last) >>> 8]);
     }
-    if (at % STEP === STEP - 1) yield;
+    if (at % SLICE === SLICE - 1) yield;
   }
   return { depths, counts };
 }

@@ -7,7 +7,7 @@ import { type GatewayAnswer, GatewayClient, type GatewayRequest } from '../push/
 import type { DevelopmentTenant } from './development-pki.ts';
 import { MODEL, type Stack } from './stack.ts';
 
-export interface Refusal {
+export interface AttemptResult {
   /** What was tried. */
   readonly title: string;
   /** The problem body, or how the connection ended. */
@@ -30,7 +30,7 @@ interface Attempt {
 const MODEL_PATH = `/v1/models/${MODEL}`;
 
 /** Tries what must not pass. `bodyPath` is a file to push where pushing is not allowed. */
-export async function tryRefusals(stack: Stack, bodyPath: string): Promise<readonly Refusal[]> {
+export async function tryRefusals(stack: Stack, bodyPath: string): Promise<readonly AttemptResult[]> {
   const refusals = [await strangerInHandshake(stack)];
   for (const attempt of attempts(bodyPath)) refusals.push(await refusalOf(stack, attempt));
   return refusals;
@@ -87,7 +87,7 @@ function codeOf({ body }: GatewayAnswer): unknown {
 }
 
 /** tenant-a requires a certificate of its own authority: for any other the handshake is the end. */
-async function strangerInHandshake(stack: Stack): Promise<Refusal> {
+async function strangerInHandshake(stack: Stack): Promise<AttemptResult> {
   const title = "tenant-b's certificate at tenant-a, which requires its own";
   const client = new GatewayClient({
     ...(await stack.addressOf('tenant-a', 'tenant-b')),

@@ -7,7 +7,7 @@ import { GatewayClient } from '../push/gateway-client.ts';
 import { formatBytes } from '../push/progress.ts';
 import { writeCurlLines } from './curl-lines.ts';
 import { developmentTenants, serverNameOf } from './development-pki.ts';
-import { type Refusal, tryRefusals } from './refusals.ts';
+import { type AttemptResult, tryRefusals } from './refusals.ts';
 import { MODEL, type Stack, startStack } from './stack.ts';
 import { EPOCHS, type EpochReport, Trainer } from './training.ts';
 
@@ -115,7 +115,7 @@ class Story {
     this.#check(untouched, `none of this changed a weight: ${before}`);
   }
 
-  #tellRefusal({ title, answer, expected }: Refusal): void {
+  #tellRefusal({ title, answer, expected }: AttemptResult): void {
     this.#check(expected, title);
     this.#line(`    ${answer.trim()}`);
   }

@@ -16,7 +16,7 @@ import { readProxyHeader } from './proxy-header.ts';
 import { RECORD_BYTES } from './record-memory.ts';
 import type { NamedContext } from './server-names.ts';
 import { certificateFacts } from './shown-certificate.ts';
-import { type Basis, holderOf, Standing } from './standing.ts';
+import { type Basis, certificateHolder, Standing } from './standing.ts';
 import type { HandshakeWatcher } from './tls-context.ts';
 
 /** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
@@ -89,7 +89,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     const facts = this.#factsOf(socket, certificate);
     this.#settle({ outcome: 'accepted', facts });
     this.#socket.off('close', this.#onClose);
-    const holder = holderOf(socket, shown, certificate);
+    const holder = certificateHolder(socket, shown, certificate);
     const standing = new Standing(this.#context, basis, named, facts, holder);
     this.#context.onSecured(socket, this.#socket, standing);
   }

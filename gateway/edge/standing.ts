@@ -30,7 +30,7 @@ export interface CertificateHolder {
  * A certificate that came with issuers is kept, for Node loses them for whoever looks later (see tls-context.ts); any
  * other is had from the socket again, and not held for every connection.
  */
-export function holderOf(
+export function certificateHolder(
   socket: CertificateHolder,
   certificate: X509Certificate | undefined,
   facts: CertificateFacts,

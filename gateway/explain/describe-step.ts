@@ -22,7 +22,7 @@ import type { Decided } from './rehearsal.ts';
 import type { ToldRequest } from './told-request.ts';
 
 /** `file:line` of the rule a denial names, as far as it is known. */
-export function placeOf({ rule }: Denial, { tenant, route }: Trail): string | undefined {
+export function rulePlace({ rule }: Denial, { tenant, route }: Trail): string | undefined {
   if (rule === undefined) return undefined;
   return rule.startsWith('tenant.')
     ? tenant?.places.of(rule.slice('tenant.'.length))

@@ -4,7 +4,7 @@ import { type Denial, isDenial, type Step } from '../core/denial.ts';
 import type { Admission, Decision, Trail } from '../decide.ts';
 import type { Policy } from '../policy/policy.ts';
 import { refusal } from '../refuse.ts';
-import { describeStep, placeOf } from './describe-step.ts';
+import { describeStep, rulePlace } from './describe-step.ts';
 import { nearestChange } from './nearest-change.ts';
 import type { Decided, Rehearsal } from './rehearsal.ts';
 import type { ToldRequest } from './told-request.ts';
@@ -90,7 +90,7 @@ function otherwise(decision: Decision, { status, code }: Outcome): Pick<Explanat
 }
 
 function placed(objection: Denial, trail: Trail): Pick<Explanation, 'decidedAt' | 'cause'> {
-  const decidedAt = placeOf(objection, trail);
+  const decidedAt = rulePlace(objection, trail);
   return {
     ...(decidedAt !== undefined && { decidedAt }),
     ...(objection.cause !== undefined && { cause: objection.cause }),

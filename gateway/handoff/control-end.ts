@@ -8,7 +8,7 @@ import type { PolicySources } from '../policy/sources.ts';
 import { ControlLink } from './control-link.ts';
 import type { FoundIdentity, IdentitySupply } from './identity-desk.ts';
 import { packNodeIdentity, packServerIdentity } from './identity-forms.ts';
-import type { Channel, StoreName } from './messages.ts';
+import type { MessageSink, StoreName } from './messages.ts';
 import type { Parcel } from './parcel.ts';
 import type { CompiledForms } from './policy-forms.ts';
 
@@ -43,7 +43,7 @@ export class ControlEnd {
   }
 
   /** Begins to tell a data plane; what it says goes to `receive` of the link, which is closed when it is gone. */
-  attach(channel: Channel): ControlLink {
+  attach(channel: MessageSink): ControlLink {
     const { policy, forms, sources, ticketSecret, onFault } = this.#options;
     const link: ControlLink = new ControlLink({
       channel,

@@ -3,11 +3,11 @@
 import { readDataMessage } from './data-messages.ts';
 import { IdentityDesk, type IdentitySupply, type Outgoing } from './identity-desk.ts';
 import { Ledger, type LedgerOptions } from './ledger.ts';
-import type { Channel, DataMessage, StoreName } from './messages.ts';
+import type { DataMessage, MessageSink, StoreName } from './messages.ts';
 import { messagesOf, type ParcelMessage, type PieceMessage } from './parcel.ts';
 
 export interface ControlLinkOptions extends LedgerOptions {
-  readonly channel: Channel;
+  readonly channel: MessageSink;
   readonly ticketSecret: Buffer;
   /** Nothing for what no data plane may ask for. */
   readonly find: (store: StoreName, label: string, key: string) => IdentitySupply | undefined;

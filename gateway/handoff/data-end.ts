@@ -12,8 +12,8 @@ import { HandedLists } from './handed-lists.ts';
 import { unpackNodeIdentity, unpackServerIdentity } from './identity-forms.ts';
 import {
   type AboutParcel,
-  type Channel,
   type DataMessage,
+  type MessageSink,
   readAbout,
   readParcelMessage,
   type StoreName,
@@ -22,7 +22,7 @@ import { type Delivery, type Parcel, ParcelReceiver } from './parcel.ts';
 import { compileHandedGateway, compileHandedTenant } from './policy-forms.ts';
 
 export interface DataEndOptions {
-  readonly channel: Channel;
+  readonly channel: MessageSink;
   /** A message could not be used; what was in force before still is. */
   readonly onFault?: (fault: string) => void;
 }

@@ -3,10 +3,10 @@
 import {
   type ListSource,
   type ListsByReader,
-  placeOf,
   type SourceList,
   type SourceLists,
   sourceKey,
+  sourcePlace,
 } from '../lists/list-registry.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
 import { HandedEntries } from './handed-entries.ts';
@@ -29,7 +29,7 @@ export class HandedLists implements ListsByReader {
       list: async (source: ListSource) =>
         this.#lists.of(
           listIdOf(form, sourceKey(source)),
-          () => new HandedList(placeOf(source)),
+          () => new HandedList(sourcePlace(source)),
         ) as SourceList<Contents>,
     };
   }

@@ -3,7 +3,7 @@
 import type { ParcelMessage, PieceMessage } from './parcel.ts';
 
 /** A way to the other end: structured-clone-able messages, in order. */
-export interface Channel {
+export interface MessageSink {
   /** May throw when nobody is there any more. */
   send(message: unknown): void;
 }

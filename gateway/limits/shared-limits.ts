@@ -5,6 +5,7 @@ import type { SharedState } from '../policy/gateway-settings.ts';
 import type { LimitName, Quotas } from '../policy/policy.ts';
 import { pieceBytes, slackBytes } from './budget-parts.ts';
 import { type BytePool, BytePools } from './byte-pools.ts';
+import { gatewayShare, rateShare } from './gateway-share.ts';
 import type { LimitStore, StoreAnswer } from './limit-store.ts';
 import {
   type LimitClaim,
@@ -16,7 +17,6 @@ import {
   type Spent,
 } from './limits-backend.ts';
 import type { LocalLimits } from './local-limits.ts';
-import { rateShare, shareOf } from './share.ts';
 
 /** When Redis may be there again. */
 const AWAY_WAIT_MS = 1000;
@@ -122,7 +122,10 @@ export class SharedLimits implements LimitsBackend {
   #claimInstead(claim: LimitClaim, nowMs: number): LimitLease | LimitRefusal {
     if (this.onFailure === 'allow') return UNCOUNTED;
     if (this.onFailure === 'deny') return unavailable(firstOf(claim.limits));
-    return this.#local.claim({ ...claim, limits: shareOf(claim.limits, this.#store.state.gateways) }, nowMs);
+    return this.#local.claim(
+      { ...claim, limits: gatewayShare(claim.limits, this.#store.state.gateways) },
+      nowMs,
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 /** An address list as it was read: a tree over its entries, and where each of them stands. */
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
-import { MOST_NUMBER, STEP, type Steps } from '../core/prefix-columns.ts';
+import { MOST_NUMBER, SLICE, type SlicedWork } from '../core/prefix-columns.ts';
 import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
 import { readEntry } from './entry.ts';
 import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
@@ -26,10 +26,14 @@ export function contentsOf(tree: PrefixTree, places: EntryPlaces, nextEndMs: num
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */
 const MOST_FAULTS = 20;
 /** Lines between two looks at whether to give way. */
-const LINES = STEP >> 3;
+const LINES = SLICE >> 3;
 
 /** Reads a list written as text, one entry a line; entries that ended before `nowMs` do not count. */
-function* readText(file: string, text: string, nowMs: number): Steps<ReadContents | readonly PolicyFault[]> {
+function* readText(
+  file: string,
+  text: string,
+  nowMs: number,
+): SlicedWork<ReadContents | readonly PolicyFault[]> {
   const reading = new Reading(nowMs);
   let start = 0;
   for (let line = 1; start <= text.length; line++) {
@@ -52,7 +56,7 @@ function* readKeyed(
   place: string,
   entries: KeyedEntries,
   nowMs: number,
-): Steps<ReadContents | readonly PolicyFault[]> {
+): SlicedWork<ReadContents | readonly PolicyFault[]> {
   const reading = new Reading(nowMs);
   const keys = new KeyTextsBuilder();
   for (const [key, text] of entries) {
@@ -93,7 +97,7 @@ class Reading {
     if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
   }
 
-  *finish(places: EntryPlaces): Steps<ReadContents | readonly PolicyFault[]> {
+  *finish(places: EntryPlaces): SlicedWork<ReadContents | readonly PolicyFault[]> {
     if (this.#faults.length > 0) return this.#faults;
     return contentsOf(yield* this.#builder.build(), places, this.#nextEndMs);
   }

@@ -1,6 +1,6 @@
 /** Where the entries of a list stand: on the lines of a file, or at keys, which are kept as one piece of text. */
 
-import { STEP, type Steps } from '../core/prefix-columns.ts';
+import { SLICE, type SlicedWork } from '../core/prefix-columns.ts';
 
 /** Keys as plain data: UTF-8, and where each of them begins and the last one ends. */
 export interface KeyTexts {
@@ -55,14 +55,14 @@ export class KeyTextsBuilder {
   add(key: string): void {
     this.#waiting.push(key);
     this.#lengths.push(Buffer.byteLength(key));
-    if (this.#waiting.length === STEP) this.#encode();
+    if (this.#waiting.length === SLICE) this.#encode();
   }
 
   get count(): number {
     return this.#lengths.length;
   }
 
-  *build(): Steps<KeyTexts> {
+  *build(): SlicedWork<KeyTexts> {
     this.#encode();
     const starts = new Uint32Array(this.#lengths.length + 1);
     for (const [index, length] of this.#lengths.entries()) starts[index + 1] = (starts[index] ?? 0) + length;

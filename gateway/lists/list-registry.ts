@@ -133,7 +133,7 @@ export class ListRegistry implements ListsByReader {
   async #feedMaker(source: ListSource): Promise<() => Feed> {
     if (source.kind === 'file') return () => new FileFeed(source.path, this.#watch);
     if (this.#options.mode === 'once') {
-      const place = placeOf(source);
+      const place = sourcePlace(source);
       this.#unasked.add(place);
       return () => emptyFeed(place);
     }
@@ -171,7 +171,7 @@ function emptyFeed(place: string): Feed {
 }
 
 /** Where a list comes from, for people. */
-export function placeOf(source: ListSource): string {
+export function sourcePlace(source: ListSource): string {
   return source.kind === 'file' ? source.path : `${source.kind} ${source.key}`;
 }
 

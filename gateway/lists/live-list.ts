@@ -1,8 +1,8 @@
 /** A list that follows its source: read whole, built beside the one in force, put in its place at once. */
 
 import { fileFault, formatFault, type PolicyFault } from '../core/fault.ts';
-import type { Steps } from '../core/prefix-columns.ts';
-import { runSteps } from './run-steps.ts';
+import type { SlicedWork } from '../core/prefix-columns.ts';
+import { runSliced } from './run-sliced.ts';
 
 /** What a source has at one moment. */
 export type Snapshot =
@@ -39,8 +39,8 @@ export interface LiveContents {
 
 /** Builds what a list holds, or finds what is wrong with it; `file` and `place` are for people. */
 export interface ListReader<Contents extends LiveContents> {
-  text(file: string, text: string, nowMs: number): Steps<Contents | readonly PolicyFault[]>;
-  keyed(place: string, entries: KeyedEntries, nowMs: number): Steps<Contents | readonly PolicyFault[]>;
+  text(file: string, text: string, nowMs: number): SlicedWork<Contents | readonly PolicyFault[]>;
+  keyed(place: string, entries: KeyedEntries, nowMs: number): SlicedWork<Contents | readonly PolicyFault[]>;
 }
 
 /** One place of a list. */
@@ -181,11 +181,11 @@ export class LiveList<Contents extends LiveContents>
   async #read(snapshot: Snapshot): Promise<Contents | readonly PolicyFault[] | undefined> {
     const nowMs = this.#nowMs();
     try {
-      const steps =
+      const work =
         snapshot.kind === 'text'
           ? this.#reader.text(this.place, snapshot.text, nowMs)
           : this.#reader.keyed(this.place, snapshot.entries, nowMs);
-      return await runSteps(steps, () => !this.#closed);
+      return await runSliced(work, () => !this.#closed);
     } catch (error) {
       return [
         fileFault(this.place, `cannot be read: ${error instanceof Error ? error.message : String(error)}`),

@@ -2,7 +2,7 @@
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { type NameTable, NameTableBuilder } from '../core/name-table.ts';
-import { STEP, type Steps } from '../core/prefix-columns.ts';
+import { SLICE, type SlicedWork } from '../core/prefix-columns.ts';
 import { untilOption } from './entry.ts';
 import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
@@ -77,7 +77,7 @@ function revokedReader(
           const column = written.length - written.trimStart().length + 1;
           reading.fault({ ...fileFault(file, problem, expected), line: index + 1, column });
         }
-        if (index % STEP === STEP - 1) yield;
+        if (index % SLICE === SLICE - 1) yield;
       }
       return yield* reading.finish(new EntryPlaces(file));
     },
@@ -88,7 +88,7 @@ function revokedReader(
         const problem = reading.read(written, keys.count);
         if (problem !== undefined) reading.fault(fileFault(`${place} ${key}`, problem, expected));
         keys.add(key);
-        if (keys.count % STEP === 0) yield;
+        if (keys.count % SLICE === 0) yield;
       }
       return yield* reading.finish(new EntryPlaces(place, yield* keys.build()));
     },
@@ -148,7 +148,7 @@ class Reading {
     if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
   }
 
-  *finish(places: EntryPlaces): Steps<ReadRevoked | readonly PolicyFault[]> {
+  *finish(places: EntryPlaces): SlicedWork<ReadRevoked | readonly PolicyFault[]> {
     if (this.#faults.length > 0) return this.#faults;
     return revokedOf(yield* this.#names.build(), places, this.#nextEndMs);
   }

@@ -3,7 +3,7 @@
 import type { ProcessUse } from './process-use.ts';
 
 /** When something a server name needs for its handshakes ends. `crl`: when the next revocation list is due. */
-export interface CertificateEnding {
+export interface CertificateExpiry {
   /** The server name, or `tenant/upstream`. */
   readonly name: string;
   readonly role: 'chain' | 'clients' | 'crl' | 'node-chain' | 'node-authorities';

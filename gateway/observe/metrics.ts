@@ -3,7 +3,7 @@
 import { type Cell, Cells } from './cells.ts';
 import { DurationTally } from './duration-tally.ts';
 import type { Exposition } from './exposition.ts';
-import type { AddressListState, CertificateEnding, NodeState, ProcessState } from './gauge-states.ts';
+import type { AddressListState, CertificateExpiry, NodeState, ProcessState } from './gauge-states.ts';
 import { type CellsByKey, MergedSeries, SeriesSender, type SeriesSnapshot } from './merged-series.ts';
 import { metricTable, toldWhole } from './metric-table.ts';
 import { RouteCells } from './route-cells.ts';
@@ -61,7 +61,7 @@ export interface Metrics {
   tokenVerification(issuer: string, outcome: string): void;
   jwksFetch(issuer: string, outcome: string): void;
   /** Replaces all that was given before. */
-  certificateEndings(endings: readonly CertificateEnding[]): void;
+  certificateExpiries(expiries: readonly CertificateExpiry[]): void;
   /** Replaces what was set before. */
   addressLists(lists: readonly AddressListState[]): void;
   /** Replaces what was set before. */
@@ -205,11 +205,11 @@ class CountedMetrics implements Metrics {
     this.#tallies.jwksFetches.cell(issuer, outcome).value += 1;
   }
 
-  certificateEndings(endings: readonly CertificateEnding[]): void {
+  certificateExpiries(expiries: readonly CertificateExpiry[]): void {
     const { certificateNotAfter, crlNextUpdate } = this.#tallies;
     certificateNotAfter.clear();
     crlNextUpdate.clear();
-    for (const { name, role, seconds } of endings) {
+    for (const { name, role, seconds } of expiries) {
       const cell = role === 'crl' ? crlNextUpdate.cell(name) : certificateNotAfter.cell(name, role);
       cell.value = seconds;
     }

@@ -30,7 +30,7 @@ export interface GivenChanges {
 export async function patchOfChanges(given: GivenChanges, options: ModelPatchOptions): Promise<ModelPatch> {
   const { base, changes, resultPath, threshold } = given;
   await writeChanged(base, changes(), resultPath);
-  const digests = { baseDigest: await modelDigest(base), targetDigest: await digestOf(resultPath) };
+  const digests = { baseDigest: await modelDigest(base), targetDigest: await modelFileDigest(resultPath) };
   const measured = await measurePatch(base, changes(), digests, { ...options, threshold });
   const stream = { [Symbol.asyncIterator]: () => writePatch(measured.identity, changes()) };
   const { totalChanged: changed } = measured.identity;
@@ -38,7 +38,7 @@ export async function patchOfChanges(given: GivenChanges, options: ModelPatchOpt
 }
 
 /** The digest of a model file. Throws SafetensorsError. */
-export async function digestOf(path: string): Promise<Buffer> {
+export async function modelFileDigest(path: string): Promise<Buffer> {
   const file = await openModel(path);
   try {
     return await modelDigest(file);

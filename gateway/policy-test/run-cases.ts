@@ -1,7 +1,7 @@
 /** Decides the cases of a test file under its policy, and holds what is decided against what was expected. */
 
 import { isDenial, statusOf } from '../core/denial.ts';
-import { placeOf } from '../explain/describe-step.ts';
+import { rulePlace } from '../explain/describe-step.ts';
 import type { Decided, Rehearsal } from '../explain/rehearsal.ts';
 import type { Coverage } from './coverage.ts';
 import type { Expectation, RequestFile, TestFile } from './test-file.ts';
@@ -56,7 +56,7 @@ function differencesOf({ decision, trail }: Decided, expected: Expectation): rea
     ([key, value]) => value !== undefined && found[key] !== value,
   );
   if (differing.length === 0) return [];
-  const place = refused && placeOf(refused, trail);
+  const place = refused && rulePlace(refused, trail);
   const by = place === undefined ? '' : ` by ${place}`;
   const because = refused === undefined ? '' : ` (${refused.detail}${by})`;
   return differing.map(

@@ -4,7 +4,7 @@ import type { PolicyFault } from '../core/fault.ts';
 import { buildPrefixTree } from '../core/prefix-tree.ts';
 import { type ListContents, prefixReader } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
-import { followSources, type ListServers } from './list-sources.ts';
+import { followLists, type ListServers } from './list-sources.ts';
 import type { Path, Places } from './places.ts';
 import type { AddressList, AddressRules } from './policy.ts';
 import type { TenantFile } from './tenant-file.ts';
@@ -22,7 +22,7 @@ export async function readAddressLists(
   const faults: PolicyFault[] = [];
   for (const [name, written] of Object.entries(addresses)) {
     const path = ['addresses', name];
-    const followed = await followSources(places, path, written, servers, prefixReader);
+    const followed = await followLists(places, path, written, servers, prefixReader);
     const parts: ListPart<ListContents>[] = [...followed.lists];
     if (written.cidrs !== undefined) parts.unshift(writtenPart(places, path, written.cidrs));
     if (parts.length === 0 && followed.faults.length === 0)

@@ -3,7 +3,7 @@
 import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { FileKeySet, type KeySet, keysReader } from './key-set.ts';
-import { followSources, type ListServers } from './list-sources.ts';
+import { followLists, type ListServers } from './list-sources.ts';
 import type { Path, Places } from './places.ts';
 import type { Issuer } from './policy.ts';
 import type { IssuerFile, TenantFile } from './tenant-file.ts';
@@ -62,7 +62,7 @@ async function compileKeys(
     if (keepMs < refreshMs) return [places.at([...path, 'keep'], 'is shorter than refresh')];
     return servers.sources.keys.remote(tenant, name, url, { refreshMs, keepMs });
   }
-  const { lists, faults } = await followSources(places, path, { file }, servers, keysReader);
+  const { lists, faults } = await followLists(places, path, { file }, servers, keysReader);
   const all = [...faults, ...fetchOnly(places, path)];
   const [list] = lists;
   return list === undefined || all.length > 0 ? all : new FileKeySet(list);

@@ -31,7 +31,7 @@ export interface WrittenSources {
  * Begins to follow lists. A file has to be read now, so that what is wrong with it is a fault of the policy; other
  * servers may answer later, and until they do their lists are as if they held what refuses most.
  */
-export async function followSources<Contents extends LiveContents>(
+export async function followLists<Contents extends LiveContents>(
   places: Places,
   path: Path,
   written: WrittenSources,

@@ -16,11 +16,11 @@ import { type PolicyFiles, readPolicyFiles } from './policy-files.ts';
 import { furtherFaults, readFile as readPolicyFile } from './read.ts';
 import { PolicySources } from './sources.ts';
 import {
-  digestOf,
   type ReadingContext,
   readEtcdTenants,
   readTenantFiles,
   type TenantWatcher,
+  textsDigest,
 } from './tenant-readings.ts';
 import type { YamlFile } from './yaml-file.ts';
 
@@ -153,7 +153,7 @@ function assemble(
   nowMs: number,
   previous: Policy | undefined,
 ): Policy {
-  const digest = digestOf([text, ...tenants.map((each) => each.digest)]);
+  const digest = textsDigest([text, ...tenants.map((each) => each.digest)]);
   const { generation, loadedAtMs } =
     digest === previous?.digest
       ? previous

@@ -13,7 +13,7 @@ import {
   revokedOf,
   revokedTokens,
 } from '../lists/revoked.ts';
-import { followSources, type ListServers, type WrittenSources } from './list-sources.ts';
+import { followLists, type ListServers, type WrittenSources } from './list-sources.ts';
 import type { Path, Places } from './places.ts';
 import type { TenantFile } from './tenant-file.ts';
 import type { VerifiedToken } from './token-memory.ts';
@@ -92,7 +92,7 @@ async function readParts(
   readonly faults: readonly PolicyFault[];
 }> {
   const path = ['revocation', key];
-  const { lists, faults } = await followSources(places, path, written, servers, reader);
+  const { lists, faults } = await followLists(places, path, written, servers, reader);
   const parts: ListPart<RevokedContents>[] = [...lists];
   if (written.entries.length > 0) parts.push(writtenPart(places, [...path, 'entries'], written.entries));
   return { parts, faults };

@@ -53,7 +53,7 @@ export async function readEtcdTenants(
 }
 
 /** SHA-256, hex, over texts; no two lists of texts share an input. */
-export function digestOf(texts: readonly string[]): string {
+export function textsDigest(texts: readonly string[]): string {
   const hash = createHash('sha256');
   for (const text of texts) hash.update(`${text.length}:${text}`);
   return hash.digest('hex');
@@ -154,7 +154,7 @@ function confinedTo(origin: Tenant['origin'], folder: string): string | undefine
 
 /** Lists and keys are followed: that they change makes no other tenant. */
 function tenantDigest(text: string, { etcd, redis }: ListServers): string {
-  return digestOf([text, JSON.stringify([etcd, redis])]);
+  return textsDigest([text, JSON.stringify([etcd, redis])]);
 }
 
 function lastGoodOf(previous: Policy | undefined, fileName: string): Tenant | undefined {

@@ -30,7 +30,7 @@ export async function download(
 ): Promise<Downloaded> {
   const file = await open(partPath, 'a');
   try {
-    const done = await new Download(gateway, path, file, etag, options).run();
+    const done = await new ResumedDownload(gateway, path, file, etag, options).run();
     await file.sync();
     return done;
   } finally {
@@ -38,7 +38,7 @@ export async function download(
   }
 }
 
-class Download {
+class ResumedDownload {
   readonly #gateway: GatewayClient;
   readonly #path: string;
   readonly #file: FileHandle;

@@ -27,7 +27,7 @@ export type ModelDescription = z.output<typeof described>;
  * Tries again what may be well in a moment. Throws TransferError for a refusal, ZodError for an answer that is none of a
  * sync node, and the connection's error once patience is at its end.
  */
-export async function describeModel(
+export async function fetchDescription(
   gateway: GatewayClient,
   modelId: string,
   options: PersistenceOptions,

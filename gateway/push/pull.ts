@@ -5,14 +5,14 @@ import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { applyPatch } from '../patch/apply.ts';
 import { PatchFaultError } from '../patch/fault.ts';
-import { digestOf } from '../patch/given-changes.ts';
+import { modelFileDigest } from '../patch/given-changes.ts';
 import { copyAsOneFile } from '../patch/one-file.ts';
 import { readPatch } from '../patch/read.ts';
 import { openSafetensors, SafetensorsError, syncFolder } from '../patch/safetensors.ts';
 import { isInFolder } from '../patch/shards.ts';
 import { type Downloaded, type DownloadOptions, download } from './download.ts';
 import { type GatewayAddress, GatewayClient } from './gateway-client.ts';
-import { describeModel, type ModelDescription } from './model-description.ts';
+import { fetchDescription, type ModelDescription } from './model-description.ts';
 import { TransferError, translated } from './transfer-error.ts';
 
 export interface PullOptions extends GatewayAddress, DownloadOptions {
@@ -51,7 +51,7 @@ export async function pullModel(options: PullOptions): Promise<PullResult> {
 
 /** The same over a client that stays open; its errors come as they are. */
 export async function pullThrough(gateway: GatewayClient, options: PullOptions): Promise<PullResult> {
-  const model = await describeModel(gateway, options.modelId, options);
+  const model = await fetchDescription(gateway, options.modelId, options);
   const { version = model.version } = options;
   const digest = version === model.version ? model.digest : digestAt(model, version);
   const made =
@@ -78,7 +78,7 @@ async function here({ outPath }: PullOptions, digest: string): Promise<Made | un
 
 async function digestAtPath(path: string): Promise<string | undefined> {
   try {
-    return (await digestOf(path)).toString('hex');
+    return (await modelFileDigest(path)).toString('hex');
   } catch (error) {
     if (error instanceof SafetensorsError) return undefined;
     throw error;
@@ -132,7 +132,7 @@ function isUnfit(error: unknown): boolean {
 }
 
 /** A version, and the one its patch starts from. */
-interface Step {
+interface VersionStep {
   readonly from: number;
   readonly to: number;
   /** Of what it makes, hexadecimal. */
@@ -154,8 +154,12 @@ async function baseVersion(
 }
 
 /** The patches that lead from one version to another, in order. */
-function stepsBetween({ versions }: ModelDescription, from: number, to: number): readonly Step[] | undefined {
-  const steps: Step[] = [];
+function stepsBetween(
+  { versions }: ModelDescription,
+  from: number,
+  to: number,
+): readonly VersionStep[] | undefined {
+  const steps: VersionStep[] = [];
   for (let at = to; at !== from; ) {
     const { base, digest } = versions.find((each) => each.version === at) ?? {};
     if (base === undefined || digest === undefined || base >= at) return undefined;
@@ -168,7 +172,7 @@ function stepsBetween({ versions }: ModelDescription, from: number, to: number):
 async function oneStep(
   gateway: GatewayClient,
   options: PullOptions,
-  { from, to, digest, base, made, patch }: Step & Readonly<Record<'base' | 'made' | 'patch', string>>,
+  { from, to, digest, base, made, patch }: VersionStep & Readonly<Record<'base' | 'made' | 'patch', string>>,
 ): Promise<Downloaded> {
   await rm(patch, { force: true });
   const path = `/v1/models/${options.modelId}/versions/${to}/patch`;

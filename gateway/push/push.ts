@@ -5,7 +5,7 @@ import type { ValueEncoding } from '../patch/layout.ts';
 import { type ModelPatch, type ModelPatchOptions, patchModel } from '../patch/write.ts';
 import { type Delivered, type DeliveryOptions, deliver } from './delivery.ts';
 import { type GatewayAddress, GatewayClient } from './gateway-client.ts';
-import { describeModel, type ModelDescription } from './model-description.ts';
+import { fetchDescription, type ModelDescription } from './model-description.ts';
 import { pullThrough } from './pull.ts';
 import { Shadow } from './shadow.ts';
 import { accepted, hasNow, TransferError, translated } from './transfer-error.ts';
@@ -77,7 +77,7 @@ export function pushPatch(options: PushOptions): Promise<PushResult> {
 /** What `pushPatch` would send; nothing is. Throws TransferError. */
 export function planPush(options: PushOptions): Promise<PushPlan> {
   return withGateway(options, async (gateway) => {
-    const receiver = await describeModel(gateway, options.modelId, options);
+    const receiver = await fetchDescription(gateway, options.modelId, options);
     const { patch } = await prepare(gateway, options, receiver);
     await patch.close();
     if (options.shadowPath !== undefined) await new Shadow(options.shadowPath).drop();
@@ -111,7 +111,7 @@ async function withGateway<T>(
 async function pushThrough(gateway: GatewayClient, options: PushOptions): Promise<PushResult> {
   const startedMs = performance.now();
   for (let round = 0; ; round++) {
-    const receiver = await describeModel(gateway, options.modelId, options);
+    const receiver = await fetchDescription(gateway, options.modelId, options);
     const { patch, rebased } = await prepare(gateway, options, receiver);
     const delivered = await deliver(gateway, patch, options).finally(() => patch.close());
     if (options.rebase && round < REBASES && isOvertaken(delivered)) continue;
@@ -159,13 +159,13 @@ async function prepare(
   }
   const shadow = new Shadow(shadowPath);
   const precision = { threshold, values };
-  let standing = await shadow.standing(digest);
-  if (standing === 'none') {
+  let state = await shadow.state(digest);
+  if (state === 'none') {
     if (basePath === undefined) await pullThrough(gateway, { ...quiet(options), outPath: shadowPath });
     else await shadow.begin(basePath);
-    standing = await shadow.standing(digest);
+    state = await shadow.state(digest);
   }
-  if (standing === 'same') {
+  if (state === 'same') {
     return { patch: await shadow.patchTo(targetPath, precision, identity), rebased: false };
   }
   if (!options.rebase)

@@ -3,7 +3,7 @@
 import { access, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { diffModels } from '../patch/diff.ts';
-import { digestOf, patchOfChanges } from '../patch/given-changes.ts';
+import { modelFileDigest, patchOfChanges } from '../patch/given-changes.ts';
 import type { ValueEncoding } from '../patch/layout.ts';
 import { copyAsOneFile } from '../patch/one-file.ts';
 import { roundChanges } from '../patch/round.ts';
@@ -21,7 +21,7 @@ export interface Precision {
 }
 
 /** What the shadow is to the receiver. */
-export type Standing = 'same' | 'other' | 'none';
+export type ShadowState = 'same' | 'other' | 'none';
 
 /**
  * Beside the file stands `.next` while a push is under way: what the receiver has once it says 201. Diffing against the
@@ -45,7 +45,7 @@ export class Shadow {
   }
 
   /** Holds the file against the receiver's digest. A push whose answer was lost is found to have succeeded here. */
-  async standing(digest: string): Promise<Standing> {
+  async state(digest: string): Promise<ShadowState> {
     if (await isInFolder(this.path))
       throw new TransferError(`${this.path} cannot be a shadow: it is one file`);
     if (await holds(this.path, digest)) return 'same';
@@ -132,7 +132,7 @@ async function openAll(paths: readonly string[]) {
 /** A file that is torn or not there holds nothing. */
 async function holds(path: string, digest: string): Promise<boolean> {
   try {
-    return (await digestOf(path)).toString('hex') === digest;
+    return (await modelFileDigest(path)).toString('hex') === digest;
   } catch (error) {
     if (error instanceof SafetensorsError) return false;
     throw error;

@@ -18,7 +18,7 @@ import { type NodeRecord, RequestWatch } from './request-watch.ts';
 export type TargetState = 'ready' | 'busy' | 'resting' | 'ejected' | 'down' | 'drained';
 
 /** The node an address is one of. */
-export interface Standing {
+export interface OwningNode {
   readonly node: NodeAddress;
   /** It gets no new request. */
   readonly drained: boolean;
@@ -55,7 +55,7 @@ export class Target implements Choice, NodeRecord {
   readonly address: string;
   readonly seed: number;
   turn = 0;
-  readonly #standing: Standing;
+  readonly #parent: OwningNode;
   readonly #settings: Upstream;
   readonly #context: TargetContext;
   readonly #owner: TargetOwner;
@@ -69,7 +69,7 @@ export class Target implements Choice, NodeRecord {
 
   /** `isNew`: it starts slowly. */
   constructor(
-    standing: Standing,
+    parent: OwningNode,
     address: string,
     whole: Upstream,
     context: TargetContext,
@@ -77,8 +77,8 @@ export class Target implements Choice, NodeRecord {
     isNew: boolean,
   ) {
     const settings = shared(whole, context.processes ?? 1);
-    const { node } = standing;
-    this.#standing = standing;
+    const { node } = parent;
+    this.#parent = parent;
     this.address = address;
     this.seed = seedOf(`${node.url} ${address}`);
     this.#settings = settings;
@@ -100,11 +100,11 @@ export class Target implements Choice, NodeRecord {
 
   /** The node as written. */
   get url(): string {
-    return this.#standing.node.url;
+    return this.#parent.node.url;
   }
 
   get secure(): boolean {
-    return this.#standing.node.secure;
+    return this.#parent.node.secure;
   }
 
   get active(): number {
@@ -112,7 +112,7 @@ export class Target implements Choice, NodeRecord {
   }
 
   get weight(): number {
-    const { weight } = this.#standing.node;
+    const { weight } = this.#parent.node;
     const { slowStartMs } = this.#settings;
     if (slowStartMs === 0) return weight;
     const sinceMs = Math.max(this.#sinceMs, this.#ejection?.untilMs ?? Number.NEGATIVE_INFINITY);
@@ -122,7 +122,7 @@ export class Target implements Choice, NodeRecord {
 
   get state(): TargetState {
     const { nowMs } = this.#context.deadlines;
-    if (this.#standing.drained) return 'drained';
+    if (this.#parent.drained) return 'drained';
     if (this.#health?.isWell === false) return 'down';
     if (this.#ejection?.isOut(nowMs) === true) return 'ejected';
     if (!this.#breaker.admits(nowMs)) return 'resting';

@@ -4,12 +4,12 @@ import { isIP } from 'node:net';
 import type { NodeAddress } from '../policy/upstream.ts';
 import type { BreakerState } from './node-breaker.ts';
 import { type Lookup, NodeResolver } from './node-resolver.ts';
-import type { Standing, Target, TargetState } from './target.ts';
+import type { OwningNode, Target, TargetState } from './target.ts';
 
 /** What a node needs of the upstream around it. */
 export interface NodeOwner {
   readonly lookup: Lookup;
-  newTarget(standing: Standing, address: string, isNew: boolean): Target;
+  newTarget(parent: OwningNode, address: string, isNew: boolean): Target;
   /** Its addresses are others. */
   onAddresses(): void;
   onUnresolved(node: string, reason: string): void;
@@ -34,7 +34,7 @@ export interface NodeStatus {
 const STATES = ['ready', 'busy', 'resting', 'ejected', 'down', 'drained'] as const;
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
-export class UpstreamNode implements Standing {
+export class UpstreamNode implements OwningNode {
   node: NodeAddress;
   drained = false;
   targets: readonly Target[] = [];

@@ -9,7 +9,13 @@ import { NodeRequest, type NodeWaiter, type RequestRouter } from './node-request
 import type { Lookup } from './node-resolver.ts';
 import type { SecuredBy } from './node-tls.ts';
 import type { NodeFault } from './response-listener.ts';
-import { type Standing, Target, type TargetChange, type TargetContext, type TargetOwner } from './target.ts';
+import {
+  type OwningNode,
+  Target,
+  type TargetChange,
+  type TargetContext,
+  type TargetOwner,
+} from './target.ts';
 import { type NodeOwner, UpstreamNode } from './upstream-node.ts';
 
 /** What changed about a node, for the log. */
@@ -116,8 +122,8 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
 
   readonly secured = (): ReturnType<UpstreamContext['secured']> => this.#context.secured(this.#upstream);
 
-  newTarget(standing: Standing, address: string, isNew: boolean): Target {
-    return new Target(standing, address, this.#upstream, this.#context, this, isNew);
+  newTarget(parent: OwningNode, address: string, isNew: boolean): Target {
+    return new Target(parent, address, this.#upstream, this.#context, this, isNew);
   }
 
   onAddresses(): void {

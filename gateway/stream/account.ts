@@ -25,7 +25,7 @@ export interface AccountContext {
 /** Which side ended the exchange: `upstream` is the ordinary end of a response. */
 export type EndedBy = 'caller' | 'upstream' | 'gateway';
 
-export interface Ending {
+export interface ExchangeEnd {
   readonly status: number;
   readonly endedBy: EndedBy;
   readonly denial?: Denial;
@@ -100,9 +100,9 @@ export class Account {
     }
   }
 
-  close(ending: Ending): void {
+  close(end: ExchangeEnd): void {
     const { metrics, accessLog, audit } = this.#context;
-    const { denial } = ending;
+    const { denial } = end;
     const durationMs = performance.now() - this.#startedMs;
     if (denial !== undefined && this.#streaming === undefined)
       metrics.decision(denial.step, 'denied', denial.code);
@@ -111,13 +111,13 @@ export class Account {
     route.finished({
       listener: this.#connection.listener,
       method: this.#line?.method ?? '',
-      status: ending.status,
+      status: end.status,
       durationMs,
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
     });
-    accessLog.write(this.#entry(ending, durationMs));
-    if (audit !== undefined && isAudited(this.trail.route)) audit.record(this.#auditEntry(ending));
+    accessLog.write(this.#entry(end, durationMs));
+    if (audit !== undefined && isAudited(this.trail.route)) audit.record(this.#auditEntry(end));
   }
 
   /** What the audit log is told before anything goes to a node. */
@@ -142,8 +142,8 @@ export class Account {
     return { requestId, trail, policy: this.#policy, connection: this.#connection, head: this.#head };
   }
 
-  #auditEntry(ending: Ending): AuditEntry {
-    const { status, denial, endedBy } = ending;
+  #auditEntry(end: ExchangeEnd): AuditEntry {
+    const { status, denial, endedBy } = end;
     return {
       ...auditEntry(this.#streaming === undefined ? 'refused' : 'ended', this.#audited),
       bytesIn: this.bytesIn,
@@ -153,12 +153,12 @@ export class Account {
       status,
       denialCode: denial?.code,
       shadowCode: this.trail.shadowed?.code,
-      cause: causeOf(ending, this.trail.shadowed),
+      cause: causeOf(end, this.trail.shadowed),
       endedBy,
     };
   }
 
-  #entry(ending: Ending, durationMs: number): AccessEntry {
+  #entry(end: ExchangeEnd, durationMs: number): AccessEntry {
     const { trail } = this;
     return {
       timeMs: Date.now(),
@@ -170,20 +170,20 @@ export class Account {
       clientAddress: trail.client?.address.text,
       method: this.#line?.method,
       path: this.#path,
-      status: ending.status,
+      status: end.status,
       durationMs,
       bytesIn: this.bytesIn,
       bytesOut: this.bytesOut,
       modelId: trail.params?.['model_id'],
       node: this.node,
       policyGeneration: this.#policy.generation,
-      decisionStep: ending.denial?.step,
-      denialCode: ending.denial?.code,
-      denialRule: ending.denial?.rule,
+      decisionStep: end.denial?.step,
+      denialCode: end.denial?.code,
+      denialRule: end.denial?.rule,
       shadowStep: this.trail.shadowed?.step,
       shadowCode: this.trail.shadowed?.code,
-      cause: causeOf(ending, this.trail.shadowed),
-      endedBy: ending.endedBy,
+      cause: causeOf(end, this.trail.shadowed),
+      endedBy: end.endedBy,
     };
   }
 }
@@ -195,6 +195,6 @@ function requestIdOf(head: RequestHead | undefined): string {
 }
 
 /** What the caller was told, where nothing else is to be said. */
-function causeOf({ denial, cause }: Ending, shadowed: Denial | undefined): string | undefined {
+function causeOf({ denial, cause }: ExchangeEnd, shadowed: Denial | undefined): string | undefined {
   return denial?.cause ?? cause ?? denial?.detail ?? shadowed?.cause ?? shadowed?.detail;
 }

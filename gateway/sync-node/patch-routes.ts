@@ -10,7 +10,7 @@ import type { ModelState } from './model-state.ts';
 import { requireBase, requireStream, type StreamResult, WrongStreamError } from './model-store.ts';
 import type { NodeParts, Params } from './node-route.ts';
 import { empty, json, problem, type Reply } from './reply.ts';
-import { bodyOf, endWhenQuiet, SenderGoneError } from './request-body.ts';
+import { bodyChunks, endWhenQuiet, SenderGoneError } from './request-body.ts';
 import {
   beginStaged,
   isSameStream,
@@ -101,7 +101,7 @@ async function gather(parts: NodeParts, delivery: Delivery, state: ModelState): 
   const staged = await readStaged(path);
   const unfit = staged === undefined ? noUpload() : unfitting(staged, delivery);
   if (staged === undefined || unfit !== undefined) return unfit ?? noUpload();
-  await stage(path, staged, bodyOf(request), { modelId: model }, (open) => {
+  await stage(path, staged, bodyChunks(request), { modelId: model }, (open) => {
     requireStream(open, stream);
     requireBase(open, state);
   });
@@ -134,7 +134,7 @@ function unfitting(staged: Staged, { owner, offset, request }: Delivery): Reply 
 async function repeat({ model, stream, offset, request }: Delivery, applied: StreamResult): Promise<Reply> {
   const expectation = { modelId: model, ...(offset > 0 && { resumeAt: offset }) };
   const onOpen = (open: OpenHeader): void => requireStream(open, stream);
-  const body = bodyOf(request);
+  const body = bodyChunks(request);
   return (await isSameStream(body, expectation, applied.digest, onOpen))
     ? receipt(200, model, applied)
     : problem(409, 'Another stream of this id was applied.', {}, DONE);

@@ -31,7 +31,7 @@ export function endWhenQuiet(request: IncomingMessage): void {
  * The chunks of a body. A stream's own iterator drops what it has buffered when the connection breaks, and with it whole
  * frames; here SenderGoneError comes after the last byte that arrived. Leaving early leaves the connection as it is.
  */
-export async function* bodyOf(request: IncomingMessage): AsyncGenerator<Buffer> {
+export async function* bodyChunks(request: IncomingMessage): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
   let queuedBytes = 0;
   let over: 'ended' | 'gone' | undefined;

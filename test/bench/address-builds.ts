@@ -2,7 +2,7 @@
 
 import { finish } from '../../gateway/core/prefix-tree.ts';
 import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
-import { runSteps } from '../../gateway/lists/run-steps.ts';
+import { runSliced } from '../../gateway/lists/run-sliced.ts';
 import { median } from './print.ts';
 
 export interface BuildResult {
@@ -62,7 +62,7 @@ async function longestTurnMs(text: string): Promise<number> {
     from = now;
     return true;
   };
-  requireContents(await runSteps(prefixReader.text('list', text, 0), measure));
+  requireContents(await runSliced(prefixReader.text('list', text, 0), measure));
   measure();
   return longest;
 }

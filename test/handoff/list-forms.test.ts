@@ -7,7 +7,7 @@ import { type Column, messagesOf, type Parcel, ParcelReceiver } from '../../gate
 import { prefixReader, type ReadContents } from '../../gateway/lists/contents.ts';
 import { isFaults, type ListReader, type LiveContents } from '../../gateway/lists/live-list.ts';
 import { type ReadRevoked, revokedCertificates, revokedTokens } from '../../gateway/lists/revoked.ts';
-import { runSteps } from '../../gateway/lists/run-steps.ts';
+import { runSliced } from '../../gateway/lists/run-sliced.ts';
 import { listText } from '../bench/address-texts.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
@@ -29,7 +29,7 @@ function handed<C extends LiveContents>(reader: ListReader<C>, contents: C): C {
 }
 
 async function built<C extends LiveContents>(reader: ListReader<C>, text: string): Promise<C> {
-  const contents = await runSteps(reader.text('x.txt', text, 0), () => true);
+  const contents = await runSliced(reader.text('x.txt', text, 0), () => true);
   if (contents === undefined || isFaults(contents)) throw new Error('not built');
   return contents;
 }
@@ -65,7 +65,7 @@ t.test('a list of a hundred thousand keys travels as two tables, and each key is
   const entries = new Map(
     Array.from({ length: 100_000 }, (_, n) => [`kühl/${n}`, `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}/32`]),
   );
-  const here = await runSteps(prefixReader.keyed('etcd /x', entries, 0), () => true);
+  const here = await runSliced(prefixReader.keyed('etcd /x', entries, 0), () => true);
   if (here === undefined || isFaults(here)) throw new Error('not built');
   const there = handed(prefixReader, here);
   const wrong = [...entries].filter(([key, prefix]) => {

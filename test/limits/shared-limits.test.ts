@@ -1,9 +1,9 @@
 /** One gateway's side of shared limits: bytes in chunks, and what it does for requests and streams while Redis is away. */
 import t, { type Test } from 'tap';
+import { gatewayShare } from '../../gateway/limits/gateway-share.ts';
 import type { LimitStore } from '../../gateway/limits/limit-store.ts';
 import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backend.ts';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
-import { shareOf } from '../../gateway/limits/share.ts';
 import { SharedLimits } from '../../gateway/limits/shared-limits.ts';
 import type { SharedState } from '../../gateway/policy/gateway-settings.ts';
 import type { Quotas } from '../../gateway/policy/policy.ts';
@@ -191,12 +191,12 @@ t.test(
 );
 
 t.test('the parts of all gateways are the limit, and no part is nothing', async (t) => {
-  t.same(shareOf({ requests: { count: 100, perMs: 1000 }, concurrent: 10 }, 4), {
+  t.same(gatewayShare({ requests: { count: 100, perMs: 1000 }, concurrent: 10 }, 4), {
     requests: { count: 25, perMs: 1000 },
     concurrent: 2,
   });
   t.same(
-    shareOf({ requests: { count: 1, perMs: 1000 }, concurrent: 1, bytes: { count: 9, perMs: 1000 } }, 3),
+    gatewayShare({ requests: { count: 1, perMs: 1000 }, concurrent: 1, bytes: { count: 9, perMs: 1000 } }, 3),
     {
       requests: { count: 1, perMs: 3000 },
       concurrent: 1,

@@ -2,14 +2,14 @@
 import t from 'tap';
 import { isFaults, type ListReader } from '../../gateway/lists/live-list.ts';
 import { type RevokedContents, revokedCertificates, revokedTokens } from '../../gateway/lists/revoked.ts';
-import { runSteps } from '../../gateway/lists/run-steps.ts';
+import { runSliced } from '../../gateway/lists/run-sliced.ts';
 import { entriesOf } from './revoked-names.ts';
 
 const HEX = 'ab'.repeat(32);
 const NOW_MS = Date.parse('2026-11-01T00:00:00Z');
 
 async function read(reader: ListReader<RevokedContents>, text: string) {
-  const contents = await runSteps(reader.text('x.txt', text, NOW_MS), () => true);
+  const contents = await runSliced(reader.text('x.txt', text, NOW_MS), () => true);
   if (contents === undefined) throw new Error('not read');
   if (isFaults(contents)) return contents.map(({ line, column, problem }) => `${line}:${column} ${problem}`);
   return { entries: entriesOf(contents), nextEndMs: contents.nextEndMs };
@@ -82,6 +82,6 @@ t.test('entries under keys of their own', async (t) => {
     ['a', 'jti:1'],
     ['b', 'nobody'],
   ]);
-  const contents = await runSteps(revokedTokens.keyed('redis x', entries, NOW_MS), () => true);
+  const contents = await runSliced(revokedTokens.keyed('redis x', entries, NOW_MS), () => true);
   t.match(contents, [{ file: 'redis x b', problem: 'nobody names no token' }]);
 });

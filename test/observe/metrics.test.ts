@@ -19,10 +19,10 @@ t.test('each feed shows in its series', async (t) => {
   metrics.tokenCache('hit');
   metrics.tokenVerification('main', 'verified');
   metrics.jwksFetch('main', 'failed');
-  metrics.certificateEndings([{ name: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
+  metrics.certificateExpiries([{ name: 'gone.test', role: 'chain', seconds: 1_800_000_000 }]);
   metrics.addressLists([{ tenant: 'tenant-a', list: 'offices', prefixes: 3, isCurrent: false }]);
   metrics.policyRead(7, true, 1_700_000_000);
-  metrics.certificateEndings([
+  metrics.certificateExpiries([
     { name: 'a.test', role: 'chain', seconds: 1_800_000_000 },
     { name: 'a.test', role: 'crl', seconds: 1_700_000_000 },
   ]);
@@ -52,7 +52,7 @@ t.test('each feed shows in its series', async (t) => {
   ]) {
     t.ok(body.includes(`${line}\n`), line);
   }
-  t.notOk(body.includes('gone.test'), 'endings replace those before');
+  t.notOk(body.includes('gone.test'), 'expiries replace those before');
   t.ok(body.includes('patchgate_address_list_current{tenant="tenant-a",list="offices"} 0'));
   metrics.addressLists([]);
   t.notOk((await metrics.text()).body.includes('list="offices"'), 'lists replace those before');

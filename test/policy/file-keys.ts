@@ -1,12 +1,12 @@
 /** The key set of a JWKS text, as a file of it would give. */
 
 import { isFaults } from '../../gateway/lists/live-list.ts';
-import { runSteps } from '../../gateway/lists/run-steps.ts';
+import { runSliced } from '../../gateway/lists/run-sliced.ts';
 import { FileKeySet, type KeySet, keysReader } from '../../gateway/policy/key-set.ts';
 
 /** The keys, or what is wrong with the text. */
 export async function fileKeys(text: string): Promise<KeySet | string> {
-  const read = await runSteps(keysReader.text('keys.json', text, 0), () => true);
+  const read = await runSliced(keysReader.text('keys.json', text, 0), () => true);
   if (read === undefined) throw new Error('not read');
   if (isFaults(read)) return read.map(({ problem }) => problem).join('\n');
   return new FileKeySet({ place: 'keys.json', contents: read, isCurrent: true });

@@ -3,7 +3,7 @@
 import { access, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { digestOf } from '../../gateway/patch/given-changes.ts';
+import { modelFileDigest } from '../../gateway/patch/given-changes.ts';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { indexName, openModel } from '../../gateway/patch/shards.ts';
 import { type PushOptions, planPush, pushPatch } from '../../gateway/push/push.ts';
@@ -61,7 +61,7 @@ for (const first of ['one file', 'several files'] as const) {
     const { modelBytes, bytes } = await planPush(push);
     t.equal(modelBytes, await sizeOf(at('step-1')), 'what all files would cost');
     const result = await pushPatch(push);
-    const digest = (await digestOf(at('step-1'))).toString('hex');
+    const digest = (await modelFileDigest(at('step-1'))).toString('hex');
     t.match(result, { status: 201, version: 1, digest, modelBytes, bytesSent: bytes });
     t.ok((await held(1)).equals(await whole(1)), 'to the bit');
     const index = join(at('step-2'), indexName);

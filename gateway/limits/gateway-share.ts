@@ -4,7 +4,7 @@ import type { Rate } from '../core/units.ts';
 import type { Quotas } from '../policy/policy.ts';
 
 /** The limits of one of so many gateways; one request at once everybody has. */
-export function shareOf({ requests, concurrent, bytes }: Quotas, gateways: number): Quotas {
+export function gatewayShare({ requests, concurrent, bytes }: Quotas, gateways: number): Quotas {
   return {
     ...(requests !== undefined && { requests: rateShare(requests, gateways) }),
     ...(concurrent !== undefined && { concurrent: Math.max(1, Math.floor(concurrent / gateways)) }),

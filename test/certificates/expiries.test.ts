@@ -1,11 +1,11 @@
 /** What ends is told 30, 7 and 1 days before, once each, and again when it was renewed and ends anew. */
 import t from 'tap';
 import {
-  type Ending,
-  EndingReminder,
-  nodeEndings,
-  serverEndings,
-} from '../../gateway/certificates/endings.ts';
+  type Expiry,
+  ExpiryReminder,
+  nodeExpiries,
+  serverExpiries,
+} from '../../gateway/certificates/expiries.ts';
 import { nodeIdentitySource } from '../../gateway/certificates/node-identity.ts';
 import { serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
@@ -14,11 +14,11 @@ const DAY_MS = 86_400_000;
 const START_MS = 1_800_000_000_000;
 
 t.test('each mark once, from whichever side it is reached', async (t) => {
-  const reminder = new EndingReminder();
-  const ending: Ending = { name: 'a.test', role: 'chain', endsMs: START_MS + 40 * DAY_MS };
+  const reminder = new ExpiryReminder();
+  const expiry: Expiry = { name: 'a.test', role: 'chain', expiresMs: START_MS + 40 * DAY_MS };
   const told: [day: number, left: number][] = [];
   for (let hour = 0; hour <= 42 * 24; hour += 1) {
-    for (const { daysLeft } of reminder.remind([ending], START_MS + hour * 3_600_000)) {
+    for (const { daysLeft } of reminder.remind([expiry], START_MS + hour * 3_600_000)) {
       told.push([Math.floor(hour / 24), daysLeft]);
     }
   }
@@ -27,11 +27,11 @@ t.test('each mark once, from whichever side it is reached', async (t) => {
     [33, 7],
     [39, 1],
   ]);
-  const late = new EndingReminder();
-  t.match(late.remind([ending], START_MS + 38 * DAY_MS), [{ daysLeft: 2 }], 'one line for all marks passed');
-  t.same(late.remind([ending], START_MS + 38.5 * DAY_MS), []);
-  t.match(late.remind([ending], START_MS + 41 * DAY_MS), [{ daysLeft: -1 }], 'and one when it is over');
-  const renewed = { ...ending, endsMs: START_MS + 45 * DAY_MS };
+  const late = new ExpiryReminder();
+  t.match(late.remind([expiry], START_MS + 38 * DAY_MS), [{ daysLeft: 2 }], 'one line for all marks passed');
+  t.same(late.remind([expiry], START_MS + 38.5 * DAY_MS), []);
+  t.match(late.remind([expiry], START_MS + 41 * DAY_MS), [{ daysLeft: -1 }], 'and one when it is over');
+  const renewed = { ...expiry, expiresMs: START_MS + 45 * DAY_MS };
   t.match(late.remind([renewed], START_MS + 41 * DAY_MS), [{ daysLeft: 4 }], 'a renewed one ends anew');
 });
 
@@ -52,10 +52,10 @@ t.test('chains, authorities, lists; towards callers and towards nodes', async (t
   });
   const found = await serverIdentitySource(folder, 'a.test', true).read(Date.now());
   if (!('digest' in found)) throw new Error('the folder has faults');
-  t.match(serverEndings(found), [
-    { name: 'a.test', role: 'chain', endsMs: START_MS },
+  t.match(serverExpiries(found), [
+    { name: 'a.test', role: 'chain', expiresMs: START_MS },
     { name: 'a.test', role: 'clients' },
-    { name: 'a.test', role: 'crl', endsMs: due.getTime() },
+    { name: 'a.test', role: 'crl', expiresMs: due.getTime() },
   ]);
   const upstream = {
     name: 'sync',
@@ -69,8 +69,8 @@ t.test('chains, authorities, lists; towards callers and towards nodes', async (t
   } as const;
   const towards = await nodeIdentitySource(upstream).read(Date.now());
   if (!('digest' in towards)) throw new Error('the files have faults');
-  t.match(nodeEndings(towards), [
-    { name: 'tenant-a/sync', role: 'node-chain', endsMs: START_MS + 1000 },
+  t.match(nodeExpiries(towards), [
+    { name: 'tenant-a/sync', role: 'node-chain', expiresMs: START_MS + 1000 },
     { name: 'tenant-a/sync', role: 'node-authorities' },
   ]);
 });
