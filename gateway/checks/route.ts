@@ -6,7 +6,7 @@ import { listMembers, protectedOption } from '../core/headers.ts';
 import { decodePath } from '../core/request-target.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import { MOST_NAME_CHARACTERS } from '../policy/bounded-pattern.ts';
-import { claimOf, type Policy, type Route, type Tenant } from '../policy/policy.ts';
+import { matchServerName, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 
 /** Every other field of the head is held against each of them. */
 const MOST_CONNECTION_OPTIONS = 64;
@@ -22,8 +22,8 @@ export interface Routed {
 /** The tenant is the one the handshake chose; a `Host` that is another name is misdirected (RFC 9110 §15.5.20). */
 export function checkTenant(policy: Policy, facts: Facts): Tenant | Denial {
   const { serverName } = facts.connection;
-  const claim = claimOf(policy, serverName);
-  if (claim !== undefined && serverName === facts.head.host) return claim.tenant;
+  const match = matchServerName(policy, serverName);
+  if (match !== undefined && serverName === facts.head.host) return match.tenant;
   return deny('route', 'misdirected', 'Host is not the server name this connection was made for.');
 }
 

@@ -3,7 +3,7 @@
 import type { Identities } from '../certificates/identity-store.ts';
 import { type ServerIdentity, serverIdentitySource } from '../certificates/server-identity.ts';
 import type { ListenerSettings } from '../policy/gateway-settings.ts';
-import { asksForClients, claimOf, type Policy, type Tenant } from '../policy/policy.ts';
+import { asksForClients, matchServerName, type Policy, type Tenant } from '../policy/policy.ts';
 import { type ContextRules, TlsContext } from './tls-context.ts';
 
 /** What a server name stands for. */
@@ -46,11 +46,11 @@ export class ServerNames {
     listener: ListenerSettings,
     serverName: string,
   ): NamedContext | Promise<NamedContext> | undefined {
-    const claim = claimOf(policy, serverName);
-    if (claim === undefined) return undefined;
-    const { tenant } = claim;
+    const match = matchServerName(policy, serverName);
+    if (match === undefined) return undefined;
+    const { tenant } = match;
     const identity = this.#identities.get(
-      serverIdentitySource(policy.gateway.certificates, claim.serverName, asksForClients(policy, tenant)),
+      serverIdentitySource(policy.gateway.certificates, match.serverName, asksForClients(policy, tenant)),
     );
     const rules = {
       tenant: tenant.name,

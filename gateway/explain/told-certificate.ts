@@ -6,7 +6,7 @@ import { readSource } from '../certificates/identity-store.ts';
 import { identityFolder, serverIdentitySource } from '../certificates/server-identity.ts';
 import type { CertificateFacts } from '../core/facts.ts';
 import { readPeerCertificate } from '../edge/peer-certificate.ts';
-import { claimOf, type Policy } from '../policy/policy.ts';
+import { matchServerName, type Policy } from '../policy/policy.ts';
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
@@ -19,18 +19,18 @@ export async function judgeCertificate(
 ): Promise<CertificateFacts | string> {
   const [leaf, ...sent] = readCertificates(pem);
   if (leaf === undefined) return 'holds no certificate';
-  const claim = claimOf(policy, serverName);
-  if (claim === undefined) return `no tenant has the server name ${serverName}`;
+  const match = matchServerName(policy, serverName);
+  if (match === undefined) return `no tenant has the server name ${serverName}`;
   const { certificates } = policy.gateway;
-  const identity = await readSource(serverIdentitySource(certificates, claim.serverName, true), nowMs);
+  const identity = await readSource(serverIdentitySource(certificates, match.serverName, true), nowMs);
   if (!('digest' in identity))
-    return `cannot be judged: ${identityFolder(certificates, claim.serverName)} has faults`;
+    return `cannot be judged: ${identityFolder(certificates, match.serverName)} has faults`;
   const facts = readPeerCertificate(leaf, nowMs);
   if (facts.status === 'refused') return facts;
   const reason =
     identity.clients?.vouchFor(leaf, sent, nowMs) === false
       ? 'its authority is not accepted'
-      : identity.clients?.objection(leaf, claim.tenant.revocation, nowMs);
+      : identity.clients?.objection(leaf, match.tenant.revocation, nowMs);
   return reason === undefined ? facts : { status: 'refused', reason };
 }
 

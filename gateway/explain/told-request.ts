@@ -6,7 +6,7 @@ import type { CertificateFacts, Facts, ToldToken } from '../core/facts.ts';
 import { HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
-import { certificateMode, claimOf, listenerOf, type Policy } from '../policy/policy.ts';
+import { certificateMode, listenerOf, matchServerName, type Policy } from '../policy/policy.ts';
 
 export interface ToldRequest {
   /** Name of the listener in the policy. */
@@ -57,7 +57,7 @@ function shownCertificate(
   policy: Policy,
   { serverName, listener, certificate }: ToldRequest,
 ): CertificateFacts {
-  const tenant = claimOf(policy, serverName)?.tenant;
+  const tenant = matchServerName(policy, serverName)?.tenant;
   const isAsked = tenant === undefined || certificateMode(policy, tenant, listener) !== 'none';
   return isAsked ? certificate : { status: 'absent' };
 }

@@ -3,7 +3,7 @@
 import type { CertificateFacts, ToldToken } from '../core/facts.ts';
 import { describedCertificate } from '../explain/described-certificate.ts';
 import type { ToldRequest } from '../explain/told-request.ts';
-import { claimOf, type Policy } from '../policy/policy.ts';
+import { matchServerName, type Policy } from '../policy/policy.ts';
 import type { CertificateFile, RequestFile, TokenFile } from './test-file.ts';
 
 const SHA_256_BYTES = 32;
@@ -67,7 +67,7 @@ function tokenOf(
 ): ToldToken | string | undefined {
   if (written === undefined || written === 'none') return undefined;
   const { issuer: name, scope, sub, jti, bound, age, life, claims } = written;
-  const issuers = claimOf(policy, serverName.toLowerCase())?.tenant.issuers ?? [];
+  const issuers = matchServerName(policy, serverName.toLowerCase())?.tenant.issuers ?? [];
   const issuer = name === undefined ? issuers[0] : issuers.find((each) => each.name === name);
   if (name !== undefined && issuer === undefined) return `${serverName} has no issuer ${name}`;
   const iat = Math.floor((nowMs - age) / 1000);

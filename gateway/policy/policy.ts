@@ -29,7 +29,7 @@ export interface Policy {
   readonly gateway: GatewaySettings;
   /** Tenants by name. */
   readonly tenants: ReadonlyMap<string, Tenant>;
-  /** Server names as written, `*.` for a wildcard; `claimOf` looks a concrete name up. */
+  /** Server names as written, `*.` for a wildcard; `matchServerName` looks a concrete name up. */
   readonly serverNames: ReadonlyMap<string, Tenant>;
 }
 
@@ -216,14 +216,14 @@ export function upstreamsOf({ tenants }: Policy): readonly Upstream[] {
 }
 
 /** Who answers to a concrete server name, and under which name of the policy. */
-export interface NameClaim {
+export interface NameMatch {
   /** As written, `*.` for a wildcard. */
   readonly serverName: string;
   readonly tenant: Tenant;
 }
 
-/** The claim on a canonical server name: the exact name first, then the wildcard one label up. */
-export function claimOf(policy: Policy, serverName: string): NameClaim | undefined {
+/** The match of a canonical server name: the exact name first, then the wildcard one label up. */
+export function matchServerName(policy: Policy, serverName: string): NameMatch | undefined {
   const exact = policy.serverNames.get(serverName);
   if (exact !== undefined) return { serverName, tenant: exact };
   const dot = serverName.indexOf('.');

@@ -11,7 +11,7 @@ import type { Admission, Trail } from '../decide.ts';
 import type { AccessEntry, AccessLog } from '../observe/access-log.ts';
 import type { Metrics, RouteMetrics } from '../observe/metrics.ts';
 import type { PatchCheck } from '../patch/check.ts';
-import { claimOf, type Policy, type Tenant } from '../policy/policy.ts';
+import { matchServerName, type Policy, type Tenant } from '../policy/policy.ts';
 import { type AuditedRequest, auditEntry, auditedStream, isAudited } from './audit-entries.ts';
 import type { Forwarded } from './forwarded.ts';
 
@@ -127,7 +127,7 @@ export class Account {
 
   /** That of the connection, also where the request got nowhere. */
   get #tenant(): Tenant | undefined {
-    return this.trail.tenant ?? claimOf(this.#policy, this.#connection.serverName)?.tenant;
+    return this.trail.tenant ?? matchServerName(this.#policy, this.#connection.serverName)?.tenant;
   }
 
   /** Another form of target is no path, and may hold a password. */
