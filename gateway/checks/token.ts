@@ -7,7 +7,7 @@ import { fieldValues } from '../core/headers.ts';
 import type { Requirement, Tenant, TokenBinding } from '../policy/policy.ts';
 import type { VerifiedToken } from '../policy/token-memory.ts';
 import { checkTimes } from './token-times.ts';
-import { readToldToken, verifyToken } from './verify-token.ts';
+import { readAssumedToken, verifyToken } from './verify-token.ts';
 
 /** A longer token is not looked at. */
 const MOST_CHARACTERS = 8192;
@@ -34,7 +34,7 @@ export function checkToken(
   const nowMs = facts.tokenNowMs ?? facts.nowMs;
   const holds = (token: VerifiedToken | Denial): VerifiedToken | Denial =>
     isDenial(token) ? token : (checkHolder(tenant, requirement, token, nowMs, bearer.certificate) ?? token);
-  if (facts.told !== undefined) return holds(readToldToken(tenant, facts.told, nowMs));
+  if (facts.assumedToken !== undefined) return holds(readAssumedToken(tenant, facts.assumedToken, nowMs));
 
   const credentials = bearerCredentials(facts);
   if (typeof credentials !== 'string') return credentials;

@@ -3,7 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Address } from '../core/address.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
-import type { ToldToken } from '../core/facts.ts';
+import type { AssumedToken } from '../core/facts.ts';
 import { repeatedKey } from '../patch/json-keys.ts';
 import type { Verdict } from '../policy/key-set.ts';
 import type { Issuer, Tenant } from '../policy/policy.ts';
@@ -68,11 +68,15 @@ async function verifyOf(
 }
 
 /** The token that is told of, read as if its signature had held. */
-export function readToldToken(tenant: Tenant, told: ToldToken, nowMs: number): VerifiedToken | Denial {
-  if (told.kind === 'refused') return deny('token', told.code, 'The token was refused.');
-  const issuer = issuerOf(tenant, told.claims);
+export function readAssumedToken(
+  tenant: Tenant,
+  assumed: AssumedToken,
+  nowMs: number,
+): VerifiedToken | Denial {
+  if (assumed.kind === 'refused') return deny('token', assumed.code, 'The token was refused.');
+  const issuer = issuerOf(tenant, assumed.claims);
   if (isDenial(issuer)) return issuer;
-  const token = readTimely(issuer, told.claims, nowMs);
+  const token = readTimely(issuer, assumed.claims, nowMs);
   return isDenial(token) ? token : { ...token, keysVersion: issuer.keys.version };
 }
 

@@ -7,7 +7,7 @@ import { describeHops, describeMatches, describeTrust } from '../explain/describ
 import type { ListenerSettings } from '../policy/gateway-settings.ts';
 import type { AddressRules, Policy } from '../policy/policy.ts';
 import { type OptionValues, optional, UsageError } from './command.ts';
-import { addressOption, listenerFor } from './told-by-flags.ts';
+import { addressOption, listenerFor } from './request-from-flags.ts';
 
 type Write = (text: string) => void;
 

@@ -67,14 +67,14 @@ async function explainUnder(
     const { explainAddresses } = await import('./explain-addresses.ts');
     return explainAddresses(policy, values, write) ? 0 : 1;
   }
-  const { toldByFlags, toldByLine } = await import('./told-by-flags.ts');
+  const { requestFromFlags, requestFromLine } = await import('./request-from-flags.ts');
   const { explainRequest } = await import('../explain/explanation.ts');
   const { Rehearsal } = await import('../explain/rehearsal.ts');
   const { renderExplanation } = await import('../explain/render.ts');
   const line = optional(values, 'access-line');
-  const recorded = line === undefined ? undefined : await toldByLine(line);
-  const told = recorded?.told ?? (await toldByFlags(policy, values));
-  const explanation = await explainRequest(new Rehearsal(policy), told, recorded);
+  const recorded = line === undefined ? undefined : await requestFromLine(line);
+  const request = recorded?.request ?? (await requestFromFlags(policy, values));
+  const explanation = await explainRequest(new Rehearsal(policy), request, recorded);
   write(
     values['json'] === true
       ? `${JSON.stringify(explanation, undefined, 2)}\n`

@@ -92,14 +92,17 @@ async function replayLog(file: string, before: Rehearsal, after: Rehearsal): Pro
 
 async function compare(
   replay: Replay,
-  { told, code }: RecordedRequest,
+  { request, code }: RecordedRequest,
   place: string,
   before: Rehearsal,
   after: Rehearsal,
 ): Promise<void> {
   replay.requests += 1;
-  const [old, now] = [await before.decide(told), await after.decide(told)];
-  const [was, is] = [outcomeOf(old, told.token === undefined), outcomeOf(now, told.token === undefined)];
+  const [old, now] = [await before.decide(request), await after.decide(request)];
+  const [was, is] = [
+    outcomeOf(old, request.token === undefined),
+    outcomeOf(now, request.token === undefined),
+  ];
   if (code !== undefined && was.code !== code) replay.otherwise += 1;
   if (was.words === is.words) return;
   const words = `${was.words} → ${is.words}`;
@@ -108,7 +111,7 @@ async function compare(
     known.count += 1;
     return;
   }
-  const example = `${told.method} ${told.target} of ${told.client ?? told.peer.text} (${place})`;
+  const example = `${request.method} ${request.target} of ${request.client ?? request.peer.text} (${place})`;
   replay.changes.set(words, { words, example, why: whyOf(now) ?? whyOf(old), count: 1 });
 }
 

@@ -92,7 +92,7 @@ export interface RequestHead {
 }
 
 /** What is known of the token of a request that is told of and did not arrive. */
-export type ToldToken =
+export type AssumedToken =
   /** Its claims; that its signature holds is taken for granted. */
   | { readonly kind: 'claims'; readonly claims: Readonly<Record<string, unknown>> }
   /** Only why it was refused. */
@@ -109,5 +109,5 @@ export interface Facts {
   /** A request that was admitted is decided again: nothing is fetched for it, and it is nobody's attempt. */
   readonly again?: boolean;
   /** In place of the token of the head; never on a request that arrived. */
-  readonly told?: ToldToken;
+  readonly assumedToken?: AssumedToken;
 }

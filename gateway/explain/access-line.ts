@@ -4,16 +4,16 @@ import { z } from 'zod';
 import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { parseAddress } from '../core/address.ts';
 import { type DenialCode, denials } from '../core/denial.ts';
-import type { CertificateFacts, ToldToken } from '../core/facts.ts';
+import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';
 import { HANDSHAKE_FIELDS } from '../http1/handshake.ts';
 import { accessKeys } from '../observe/access-entry.ts';
-import { describedCertificate } from './described-certificate.ts';
-import type { ToldRequest } from './told-request.ts';
+import { certificateFromFields } from './certificate-from-fields.ts';
+import type { HypotheticalRequest } from './hypothetical-request.ts';
 
 /** What was recorded of a request, and how it ended. */
 export interface RecordedRequest {
-  readonly told: ToldRequest;
+  readonly request: HypotheticalRequest;
   readonly status: number;
   readonly code?: string;
 }
@@ -77,7 +77,7 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
   return {
     status: entry[accessKeys.status],
     ...(code !== undefined && { code }),
-    told: {
+    request: {
       listener: entry[accessKeys.listener],
       serverName: entry[accessKeys.serverName],
       peer,
@@ -93,7 +93,7 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
   };
 }
 
-function tokenOf(entry: Line): ToldToken | undefined {
+function tokenOf(entry: Line): AssumedToken | undefined {
   const claims = entry[accessKeys.tokenClaims];
   const sub = entry[accessKeys.tokenSubject];
   const jti = entry[accessKeys.tokenId];
@@ -118,7 +118,7 @@ function certificateOf(entry: Line): CertificateFacts {
   const names = readAlternativeNames(alternativeNames) ?? [];
   const valuesOf = (type: string): string[] =>
     names.filter((name) => name.type === type).map(({ value }) => value);
-  return describedCertificate({
+  return certificateFromFields({
     subject,
     alternativeNames,
     dnsNames: valuesOf('DNS'),

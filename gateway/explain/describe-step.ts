@@ -18,8 +18,8 @@ import {
 import type { VerifiedToken } from '../policy/token-memory.ts';
 import { describeHops, describeMatches } from './describe-addresses.ts';
 import { describeLimits } from './describe-limits.ts';
+import type { HypotheticalRequest } from './hypothetical-request.ts';
 import type { Decided } from './rehearsal.ts';
-import type { ToldRequest } from './told-request.ts';
 
 /** `file:line` of the rule a denial names, as far as it is known. */
 export function rulePlace({ rule }: Denial, { tenant, route }: Trail): string | undefined {
@@ -29,35 +29,35 @@ export function rulePlace({ rule }: Denial, { tenant, route }: Trail): string | 
     : route?.places.of(rule);
 }
 
-type Describe = (told: ToldRequest, decided: Decided, policy: Policy) => readonly string[];
+type Describe = (request: HypotheticalRequest, decided: Decided, policy: Policy) => readonly string[];
 
 const describers: Readonly<Partial<Record<Step, Describe>>> = {
   head: ({ method, target, fields, bodyBytes }) => [
     `${method} ${target}, ${fields.length / 2} field${fields.length === 2 ? '' : 's'}, ${bodyBytes === undefined ? 'no body' : `${bodyBytes} bytes`}`,
   ],
-  route: (_told, { trail }) => describeRoute(trail),
+  route: (_request, { trail }) => describeRoute(trail),
   client: ({ listener }, { trail }, policy) =>
     trail.client === undefined ? [] : describeHops(listenerOf(policy, listener).trustedProxies, trail.client),
-  allowlist: (_told, { trail }) => describeAllowlist(trail),
+  allowlist: (_request, { trail }) => describeAllowlist(trail),
   certificate: ({ certificate, listener }, { trail: { tenant, route } }, policy) => [
     ...(tenant === undefined ? [] : describeShown(certificate, certificateMode(policy, tenant, listener))),
     ...(route === undefined ? [] : describeNames(route)),
   ],
   token: ({ token, fields }, { trail }) =>
     describeToken(token !== undefined || has(fields, 'authorization'), trail),
-  scope: (_told, { trail }) => describeScope(trail),
-  claims: (_told, { trail }) => describeClaims(trail),
-  limits: (_told, { trail }) => describeLimits(trail),
+  scope: (_request, { trail }) => describeScope(trail),
+  claims: (_request, { trail }) => describeClaims(trail),
+  limits: (_request, { trail }) => describeLimits(trail),
 };
 
 /** Sentences; none where there is nothing to say. */
 export function describeStep(
   step: Step,
   policy: Policy,
-  told: ToldRequest,
+  request: HypotheticalRequest,
   decided: Decided,
 ): readonly string[] {
-  return describers[step]?.(told, decided, policy) ?? [];
+  return describers[step]?.(request, decided, policy) ?? [];
 }
 
 function describeRoute({ tenant, route, params }: Trail): readonly string[] {

@@ -5,9 +5,9 @@ import type { Admission, Decision, Trail } from '../decide.ts';
 import type { Policy } from '../policy/policy.ts';
 import { refusal } from '../refuse.ts';
 import { describeStep, rulePlace } from './describe-step.ts';
+import type { HypotheticalRequest } from './hypothetical-request.ts';
 import { nearestChange } from './nearest-change.ts';
 import type { Decided, Rehearsal } from './rehearsal.ts';
-import type { ToldRequest } from './told-request.ts';
 
 /** The steps of a decision in their order. */
 const STEPS = [
@@ -62,21 +62,21 @@ export interface Outcome {
 /** `recorded`: how it ended once, if that is known. */
 export async function explainRequest(
   rehearsal: Rehearsal,
-  told: ToldRequest,
+  request: HypotheticalRequest,
   recorded?: Outcome,
 ): Promise<Explanation> {
   const { policy } = rehearsal;
-  const decided = await rehearsal.decide(told);
+  const decided = await rehearsal.decide(request);
   const { decision, trail } = decided;
   const objection = isDenial(decision) ? decision : decision.shadowed;
-  const wouldPassWith = objection && (await nearestChange(rehearsal, told, decided));
+  const wouldPassWith = objection && (await nearestChange(rehearsal, request, decided));
   return {
-    request: `${told.method} ${told.target} at ${told.serverName}`,
-    time: new Date(told.nowMs).toISOString(),
+    request: `${request.method} ${request.target} at ${request.serverName}`,
+    time: new Date(request.nowMs).toISOString(),
     verdict: isDenial(decision) ? 'refused' : 'admitted',
     ...(trail.tenant !== undefined && { tenant: trail.tenant.name }),
     ...(trail.route !== undefined && { route: trail.route.name }),
-    steps: STEPS.map((step) => explainStep(policy, told, decided, step)),
+    steps: STEPS.map((step) => explainStep(policy, request, decided, step)),
     ...(objection !== undefined && placed(objection, trail)),
     ...(isDenial(decision) ? { answer: answerTo(decision, trail) } : { upstream: goalOf(decision) }),
     ...(wouldPassWith !== undefined && { wouldPassWith }),
@@ -97,7 +97,12 @@ function placed(objection: Denial, trail: Trail): Pick<Explanation, 'decidedAt' 
   };
 }
 
-function explainStep(policy: Policy, told: ToldRequest, decided: Decided, step: Step): ExplainedStep {
+function explainStep(
+  policy: Policy,
+  request: HypotheticalRequest,
+  decided: Decided,
+  step: Step,
+): ExplainedStep {
   const { decision, trail } = decided;
   const refused = isDenial(decision) ? decision : undefined;
   const objections = [trail.shadowed, refused].filter((each) => each !== undefined);
@@ -106,7 +111,7 @@ function explainStep(policy: Policy, told: ToldRequest, decided: Decided, step: 
   // Limits are looked at in shadow, too.
   const passed = first === undefined || comesBefore(step, first.step) || (step === 'limits' && !refused);
   if (own === undefined && !passed) return { step, verdict: 'not reached', says: [] };
-  const says = describeStep(step, policy, told, decided);
+  const says = describeStep(step, policy, request, decided);
   if (own === undefined) return { step, verdict: 'passed', says };
   return { step, verdict: own === refused ? 'refused' : 'shadowed', says: [...says, own.detail] };
 }

@@ -6,16 +6,16 @@ import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
 import type { Trail } from '../decide.ts';
 import { HANDSHAKE_FIELDS } from '../http1/handshake.ts';
 import type { AddressList, Route, Tenant } from '../policy/policy.ts';
+import { certificateFromFields } from './certificate-from-fields.ts';
 import { expectedValues } from './describe-step.ts';
-import { describedCertificate } from './described-certificate.ts';
+import type { HypotheticalRequest } from './hypothetical-request.ts';
 import type { Decided, Rehearsal } from './rehearsal.ts';
-import type { ToldRequest } from './told-request.ts';
 
 /** One thing to do otherwise. */
 interface Change {
   /** As in "would pass with …". */
   readonly words: string;
-  readonly request: ToldRequest;
+  readonly request: HypotheticalRequest;
 }
 
 /** A request can be wrong in as many ways as there are steps. */
@@ -28,12 +28,12 @@ const SHA_256_BYTES = 32;
 /** Changes that make it pass together, each tried; nothing where no change of the request alone would do. */
 export async function nearestChange(
   rehearsal: Rehearsal,
-  told: ToldRequest,
+  original: HypotheticalRequest,
   decided: Decided,
 ): Promise<readonly string[] | undefined> {
   const words: string[] = [];
   let { decision, trail } = decided;
-  let request = told;
+  let request = original;
   while (words.length < MOST_CHANGES) {
     const objection = isDenial(decision) ? decision : decision.shadowed;
     if (objection === undefined) return words;
@@ -46,18 +46,18 @@ export async function nearestChange(
   return undefined;
 }
 
-type Propose = (told: ToldRequest, trail: Trail, denial: Denial) => Change | undefined;
+type Propose = (request: HypotheticalRequest, trail: Trail, denial: Denial) => Change | undefined;
 
-const otherToken: Propose = (told, trail) => proposeToken(told, trail);
-const otherCertificate: Propose = (told, { route }) => proposeCertificate(told, route);
+const otherToken: Propose = (request, trail) => proposeToken(request, trail);
+const otherCertificate: Propose = (request, { route }) => proposeCertificate(request, route);
 
 const proposals: Readonly<Partial<Record<DenialCode, Propose>>> = {
-  'method-not-allowed': (told, _trail, { allow = [] }) =>
+  'method-not-allowed': (request, _trail, { allow = [] }) =>
     allow[0] === undefined
       ? undefined
-      : { words: `the method ${allow.join(' or ')}`, request: { ...told, method: allow[0] } },
-  'address-denied': (told, { tenant, route }) => proposeAddress(told, tenant, route),
-  'upgrade-required': (told) => proposeHandshake(told),
+      : { words: `the method ${allow.join(' or ')}`, request: { ...request, method: allow[0] } },
+  'address-denied': (request, { tenant, route }) => proposeAddress(request, tenant, route),
+  'upgrade-required': (request) => proposeHandshake(request),
   'certificate-required': otherCertificate,
   'certificate-denied': otherCertificate,
   'token-missing': otherToken,
@@ -65,22 +65,23 @@ const proposals: Readonly<Partial<Record<DenialCode, Propose>>> = {
   'token-invalid': otherToken,
   'token-expired': otherToken,
   'token-revoked': otherToken,
-  'token-unbound': (told, trail) => proposeBinding(told, trail),
-  'insufficient-scope': (told, trail) => proposeScope(told, trail),
-  'claim-denied': (told, trail, { rule = '' }) => proposeClaim(told, trail, rule),
-  'body-too-large': (told, { route }) =>
+  'token-unbound': (request, trail) => proposeBinding(request, trail),
+  'insufficient-scope': (request, trail) => proposeScope(request, trail),
+  'claim-denied': (request, trail, { rule = '' }) => proposeClaim(request, trail, rule),
+  'body-too-large': (request, { route }) =>
     route?.stream?.maxBytes === undefined
       ? undefined
       : {
           words: `a body of ${route.stream.maxBytes} bytes at most`,
-          request: { ...told, bodyBytes: route.stream.maxBytes },
+          request: { ...request, bodyBytes: route.stream.maxBytes },
         },
-  'bad-request': (told, _trail, { rule }) => (rule === 'stream.format' ? proposePatch(told) : undefined),
+  'bad-request': (request, _trail, { rule }) =>
+    rule === 'stream.format' ? proposePatch(request) : undefined,
 };
 
 /** The first prefix of the lists from which the address checks let a caller in. */
 function proposeAddress(
-  told: ToldRequest,
+  request: HypotheticalRequest,
   tenant: Tenant | undefined,
   route: Route | undefined,
 ): Change | undefined {
@@ -92,7 +93,7 @@ function proposeAddress(
       return !denied && (each?.allow === undefined || each.allow.some((list) => holds(list, address)));
     });
     if (!fits) continue;
-    const { forwarded: _forwarded, client: _client, ...direct } = told;
+    const { forwarded: _forwarded, client: _client, ...direct } = request;
     return { words: `a client in ${prefix} (${place})`, request: { ...direct, peer: address } };
   }
   return undefined;
@@ -116,10 +117,10 @@ function* prefixesOf(
   }
 }
 
-function proposeCertificate(told: ToldRequest, route: Route | undefined): Change {
+function proposeCertificate(request: HypotheticalRequest, route: Route | undefined): Change {
   const [name] = route?.certificateNames ?? [];
   const named = name === undefined ? '' : ` that has the name ${name}`;
-  const certificate = describedCertificate({
+  const certificate = certificateFromFields({
     subject: '',
     alternativeNames: '',
     dnsNames: name === undefined ? [] : [name],
@@ -129,22 +130,22 @@ function proposeCertificate(told: ToldRequest, route: Route | undefined): Change
     fingerprint: Buffer.alloc(SHA_256_BYTES).toString('hex'),
   });
   return {
-    words: `a client certificate that holds for ${told.serverName}${named}`,
-    request: { ...told, certificate },
+    words: `a client certificate that holds for ${request.serverName}${named}`,
+    request: { ...request, certificate },
   };
 }
 
 type Claims = Readonly<Record<string, unknown>>;
 
-function withClaims(told: ToldRequest, claims: Claims): ToldRequest {
-  return { ...told, token: { kind: 'claims', claims } };
+function withClaims(request: HypotheticalRequest, claims: Claims): HypotheticalRequest {
+  return { ...request, token: { kind: 'claims', claims } };
 }
 
 /** A fresh token of the first issuer, with the scope that is asked for; what else it lacks is found in the next round. */
-function proposeToken(told: ToldRequest, { tenant, route }: Trail): Change | undefined {
+function proposeToken(request: HypotheticalRequest, { tenant, route }: Trail): Change | undefined {
   const [issuer] = tenant?.issuers ?? [];
   if (issuer === undefined) return undefined;
-  const nowS = Math.floor(told.nowMs / 1000);
+  const nowS = Math.floor(request.nowMs / 1000);
   const claims = {
     iss: issuer.issuer,
     aud: issuer.audience,
@@ -156,45 +157,45 @@ function proposeToken(told: ToldRequest, { tenant, route }: Trail): Change | und
   const names = tenant?.issuers.map(({ name }) => name).join(' or ');
   return {
     words: `a token of issuer ${names} that holds now, with the scope \`${claims.scope}\``,
-    request: withClaims(told, claims),
+    request: withClaims(request, claims),
   };
 }
 
 /** The claims of the token that is known: they were read from it, or told. */
-function claimsOf({ token: told }: ToldRequest, { token }: Trail): Claims | undefined {
-  return token?.claims ?? (told?.kind === 'claims' ? told.claims : undefined);
+function claimsOf({ token: assumed }: HypotheticalRequest, { token }: Trail): Claims | undefined {
+  return token?.claims ?? (assumed?.kind === 'claims' ? assumed.claims : undefined);
 }
 
-function proposeBinding(told: ToldRequest, trail: Trail): Change | undefined {
+function proposeBinding(request: HypotheticalRequest, trail: Trail): Change | undefined {
   const { certificate } = trail;
-  const claims = claimsOf(told, trail);
-  if (certificate === undefined) return proposeCertificate(told, trail.route);
-  if (claims === undefined) return proposeToken(told, trail);
+  const claims = claimsOf(request, trail);
+  if (certificate === undefined) return proposeCertificate(request, trail.route);
+  if (claims === undefined) return proposeToken(request, trail);
   return {
     words: 'a token bound to the certificate that is shown',
-    request: withClaims(told, { ...claims, cnf: { 'x5t#S256': certificate.thumbprint } }),
+    request: withClaims(request, { ...claims, cnf: { 'x5t#S256': certificate.thumbprint } }),
   };
 }
 
-function proposeScope(told: ToldRequest, trail: Trail): Change | undefined {
-  const claims = claimsOf(told, trail);
+function proposeScope(request: HypotheticalRequest, trail: Trail): Change | undefined {
+  const claims = claimsOf(request, trail);
   const scope = trail.route?.require?.scope;
   if (claims === undefined || scope === undefined) return undefined;
   const model = trail.params?.['model_id'];
   const narrower = model === undefined ? '' : `, or \`${scope}:${model}\``;
   const { scp: _scp, ...others } = claims;
-  return { words: `the scope \`${scope}\`${narrower}`, request: withClaims(told, { ...others, scope }) };
+  return { words: `the scope \`${scope}\`${narrower}`, request: withClaims(request, { ...others, scope }) };
 }
 
-function proposeClaim(told: ToldRequest, trail: Trail, rule: string): Change | undefined {
-  const claims = claimsOf(told, trail);
+function proposeClaim(request: HypotheticalRequest, trail: Trail, rule: string): Change | undefined {
+  const claims = claimsOf(request, trail);
   const require = trail.route?.require;
   if (claims === undefined || require === undefined) return undefined;
   if (rule === 'require.maxEpochs') {
     const { maxEpochs } = require;
     return {
       words: `max_epochs of ${maxEpochs} at most`,
-      request: withClaims(told, { ...claims, max_epochs: maxEpochs }),
+      request: withClaims(request, { ...claims, max_epochs: maxEpochs }),
     };
   }
   const name = rule.slice('require.claims.'.length);
@@ -204,28 +205,33 @@ function proposeClaim(told: ToldRequest, trail: Trail, rule: string): Change | u
   const [value] = values;
   return {
     words: `the claim ${name} = ${values.join(' or ')}`,
-    request: withClaims(told, { ...claims, [name]: value }),
+    request: withClaims(request, { ...claims, [name]: value }),
   };
 }
 
-function proposePatch(told: ToldRequest): Change {
-  const fields = told.fields.filter((_, at) => told.fields[at - (at % 2)]?.toLowerCase() !== 'content-type');
+function proposePatch(request: HypotheticalRequest): Change {
+  const fields = request.fields.filter(
+    (_, at) => request.fields[at - (at % 2)]?.toLowerCase() !== 'content-type',
+  );
   return {
     words: `a weight patch as its body (Content-Type: ${WEIGHT_PATCH_TYPE})`,
     request: {
-      ...told,
-      bodyBytes: told.bodyBytes ?? 1,
+      ...request,
+      bodyBytes: request.bodyBytes ?? 1,
       fields: [...fields, 'Content-Type', WEIGHT_PATCH_TYPE],
     },
   };
 }
 
-function proposeHandshake(told: ToldRequest): Change {
+function proposeHandshake(request: HypotheticalRequest): Change {
   const replaced = new Set(
     HANDSHAKE_FIELDS.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()),
   );
-  const fields = told.fields.filter(
-    (_, at) => !replaced.has(told.fields[at - (at % 2)]?.toLowerCase() ?? ''),
+  const fields = request.fields.filter(
+    (_, at) => !replaced.has(request.fields[at - (at % 2)]?.toLowerCase() ?? ''),
   );
-  return { words: 'a WebSocket handshake', request: { ...told, fields: [...fields, ...HANDSHAKE_FIELDS] } };
+  return {
+    words: 'a WebSocket handshake',
+    request: { ...request, fields: [...fields, ...HANDSHAKE_FIELDS] },
+  };
 }

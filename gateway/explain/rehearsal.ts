@@ -5,7 +5,7 @@ import type { Facts } from '../core/facts.ts';
 import { type Decision, decide, type Trail } from '../decide.ts';
 import { Llhttp } from '../http1/llhttp.ts';
 import type { Policy } from '../policy/policy.ts';
-import { factsOf, type ToldRequest } from './told-request.ts';
+import { factsOf, type HypotheticalRequest } from './hypothetical-request.ts';
 
 /** A decision with all that was found on the way to it. */
 export interface Decided {
@@ -24,9 +24,9 @@ export class Rehearsal {
     this.policy = policy;
   }
 
-  async decide(told: ToldRequest): Promise<Decided> {
+  async decide(request: HypotheticalRequest): Promise<Decided> {
     const trail: Trail = {};
-    const facts = factsOf(this.policy, told, this.#llhttp);
+    const facts = factsOf(this.policy, request, this.#llhttp);
     if (isDenial(facts)) return { trail, decision: facts };
     return { facts, trail, decision: await decide(this.policy, facts, trail) };
   }

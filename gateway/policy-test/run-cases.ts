@@ -4,8 +4,8 @@ import { isDenial, statusOf } from '../core/denial.ts';
 import { rulePlace } from '../explain/describe-step.ts';
 import type { Decided, Rehearsal } from '../explain/rehearsal.ts';
 import type { Coverage } from './coverage.ts';
+import { requestFromCase } from './request-from-case.ts';
 import type { Expectation, RequestFile, TestFile } from './test-file.ts';
-import { toldByFile } from './told-by-file.ts';
 
 export interface CaseResult {
   readonly name: string;
@@ -21,12 +21,12 @@ export async function runCases(
 ): Promise<readonly CaseResult[]> {
   const results: CaseResult[] = [];
   for (const { name, request, expect } of cases) {
-    const told = toldByFile(rehearsal.policy, merged(base, request), time);
-    if (typeof told === 'string') {
-      results.push({ name, differences: [told] });
+    const hypothetical = requestFromCase(rehearsal.policy, merged(base, request), time);
+    if (typeof hypothetical === 'string') {
+      results.push({ name, differences: [hypothetical] });
       continue;
     }
-    const decided = await rehearsal.decide(told);
+    const decided = await rehearsal.decide(hypothetical);
     coverage.add(decided);
     results.push({ name, differences: differencesOf(decided, expect) });
   }

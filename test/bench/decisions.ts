@@ -9,7 +9,7 @@ import { isDenial } from '../../gateway/core/denial.ts';
 import type { Facts } from '../../gateway/core/facts.ts';
 import { decide } from '../../gateway/decide.ts';
 import { createTokenIssuer } from '../../gateway/demo/token.ts';
-import { describedCertificate } from '../../gateway/explain/described-certificate.ts';
+import { certificateFromFields } from '../../gateway/explain/certificate-from-fields.ts';
 import { loadPolicy } from '../../gateway/policy/load.ts';
 import type { Policy, Tenant } from '../../gateway/policy/policy.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
@@ -126,7 +126,7 @@ function requestsFor(routes: number, token: string): readonly Facts[] {
   const random = new SeededRandom(routes);
   const peer = parseAddress('203.0.113.5');
   if (peer === undefined) throw new Error('no address');
-  const certificate = describedCertificate({
+  const certificate = certificateFromFields({
     subject: 'CN=worker',
     alternativeNames: '',
     dnsNames: [],

@@ -165,16 +165,16 @@ t.test('while there are no keys the gateway is at fault, not the token', async (
 });
 
 t.test('a token that is told of is judged by all but its signature', async (t) => {
-  const told = (changed: Readonly<Record<string, unknown>>) =>
+  const assumed = (changed: Readonly<Record<string, unknown>>) =>
     checkToken(
       tenant([]),
       scopeFinetune,
-      { ...facts({ fields: [] }), told: { kind: 'claims', claims: { ...claims, ...changed } } },
+      { ...facts({ fields: [] }), assumedToken: { kind: 'claims', claims: { ...claims, ...changed } } },
       { address: facts().connection.peer, certificate: holder },
     );
-  t.match(told({}), { subject: 'worker-1', issuer: 'main' });
-  t.match(told({ exp: nowS - 60 }), { code: 'token-expired' });
-  t.match(told({ aud: 'other' }), { code: 'token-invalid' });
-  t.match(told({ iss: 'other' }), { code: 'token-invalid' });
-  t.match(told({ cnf: { 'x5t#S256': 'B'.repeat(43) } }), { code: 'token-unbound' });
+  t.match(assumed({}), { subject: 'worker-1', issuer: 'main' });
+  t.match(assumed({ exp: nowS - 60 }), { code: 'token-expired' });
+  t.match(assumed({ aud: 'other' }), { code: 'token-invalid' });
+  t.match(assumed({ iss: 'other' }), { code: 'token-invalid' });
+  t.match(assumed({ cnf: { 'x5t#S256': 'B'.repeat(43) } }), { code: 'token-unbound' });
 });

@@ -2,13 +2,13 @@
 
 import type { Address } from '../core/address.ts';
 import { type Denial, isDenial } from '../core/denial.ts';
-import type { CertificateFacts, Facts, ToldToken } from '../core/facts.ts';
+import type { AssumedToken, CertificateFacts, Facts } from '../core/facts.ts';
 import { HeadReader } from '../http1/head-reader.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
 import { headDenial, readRequest } from '../http1/request.ts';
 import { certificateMode, listenerOf, matchServerName, type Policy } from '../policy/policy.ts';
 
-export interface ToldRequest {
+export interface HypotheticalRequest {
   /** Name of the listener in the policy. */
   readonly listener: string;
   /** Of the ClientHello. */
@@ -27,51 +27,51 @@ export interface ToldRequest {
   readonly bodyBytes?: number;
   readonly certificate: CertificateFacts;
   /** In place of the `Authorization` among the fields. */
-  readonly token?: ToldToken;
+  readonly token?: AssumedToken;
   /** Milliseconds since the epoch. */
   readonly nowMs: number;
 }
 
 /** The facts of it, its head read by the parser and the rules that heads from the wire meet; or how these refuse it. */
-export function factsOf(policy: Policy, told: ToldRequest, llhttp: Llhttp): Facts | Denial {
-  const head = readHead(policy, headText(policy, told), llhttp);
+export function factsOf(policy: Policy, request: HypotheticalRequest, llhttp: Llhttp): Facts | Denial {
+  const head = readHead(policy, headText(policy, request), llhttp);
   if (isDenial(head)) return head;
   return {
     connection: {
-      listener: told.listener,
-      serverName: told.serverName,
-      peer: told.peer,
+      listener: request.listener,
+      serverName: request.serverName,
+      peer: request.peer,
       peerPort: 0,
-      certificate: shownCertificate(policy, told),
+      certificate: shownCertificate(policy, request),
       tlsVersion: 'TLSv1.3',
       tlsResumed: false,
     },
     head,
-    nowMs: told.nowMs,
-    ...(told.token !== undefined && { told: told.token }),
+    nowMs: request.nowMs,
+    ...(request.token !== undefined && { assumedToken: request.token }),
   };
 }
 
 /** Where the handshake asks for no certificate, none is shown, whatever the caller has. */
 function shownCertificate(
   policy: Policy,
-  { serverName, listener, certificate }: ToldRequest,
+  { serverName, listener, certificate }: HypotheticalRequest,
 ): CertificateFacts {
   const tenant = matchServerName(policy, serverName)?.tenant;
   const isAsked = tenant === undefined || certificateMode(policy, tenant, listener) !== 'none';
   return isAsked ? certificate : { status: 'absent' };
 }
 
-function headText(policy: Policy, told: ToldRequest): string {
-  const { forwardedHeader } = listenerOf(policy, told.listener);
-  const fields = [...told.fields];
+function headText(policy: Policy, request: HypotheticalRequest): string {
+  const { forwardedHeader } = listenerOf(policy, request.listener);
+  const fields = [...request.fields];
   const names = new Set(fields.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()));
-  if (!names.has('host')) fields.unshift('Host', told.serverName);
-  const forwarded = told.forwarded ?? (told.client && forwardedBy(forwardedHeader, told.client));
+  if (!names.has('host')) fields.unshift('Host', request.serverName);
+  const forwarded = request.forwarded ?? (request.client && forwardedBy(forwardedHeader, request.client));
   if (forwarded !== undefined) fields.push(forwardedHeader, forwarded);
-  if (told.bodyBytes !== undefined) fields.push('Content-Length', String(told.bodyBytes));
+  if (request.bodyBytes !== undefined) fields.push('Content-Length', String(request.bodyBytes));
   const lines = fields.flatMap((name, at) => (at % 2 === 0 ? [`${name}: ${fields[at + 1] ?? ''}\r\n`] : []));
-  return `${told.method} ${told.target} HTTP/1.1\r\n${lines.join('')}\r\n`;
+  return `${request.method} ${request.target} HTTP/1.1\r\n${lines.join('')}\r\n`;
 }
 
 function forwardedBy(header: 'x-forwarded-for' | 'forwarded', client: string): string {

@@ -11,7 +11,7 @@ import { matchServerName, type Policy } from '../policy/policy.ts';
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
 /** `pem`: the certificate first, its issuers behind it. A sentence where it is none, or nothing can be said of it. */
-export async function judgeCertificate(
+export async function certificateFromPem(
   policy: Policy,
   serverName: string,
   pem: string,

@@ -2,7 +2,7 @@
 
 import type { VerifiedCertificate } from '../core/facts.ts';
 
-export interface DescribedCertificate {
+export interface CertificateFields {
   readonly subject: string;
   /** As OpenSSL would print them. */
   readonly alternativeNames: string;
@@ -15,7 +15,7 @@ export interface DescribedCertificate {
 }
 
 /** Valid whenever it is looked at: whether it had expired is not told. */
-export function describedCertificate(described: DescribedCertificate): VerifiedCertificate {
+export function certificateFromFields(described: CertificateFields): VerifiedCertificate {
   const { subject, fingerprint } = described;
   return {
     ...described,

@@ -2,17 +2,17 @@
 
 import { readFile } from 'node:fs/promises';
 import { type Address, parseAddress } from '../core/address.ts';
-import type { CertificateFacts, ToldToken } from '../core/facts.ts';
+import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
-import { judgeCertificate } from '../explain/told-certificate.ts';
-import type { ToldRequest } from '../explain/told-request.ts';
+import { certificateFromPem } from '../explain/certificate-from-pem.ts';
+import type { HypotheticalRequest } from '../explain/hypothetical-request.ts';
 import type { ListenerSettings } from '../policy/gateway-settings.ts';
 import type { Policy } from '../policy/policy.ts';
 import { type OptionValues, optional, required, UsageError } from './command.ts';
 
 const HEADER = /^([^:]+):\s*(.*)$/;
 
-export async function toldByFlags(policy: Policy, values: OptionValues): Promise<ToldRequest> {
+export async function requestFromFlags(policy: Policy, values: OptionValues): Promise<HypotheticalRequest> {
   const peer = addressOption(values, 'peer') ?? addressOption(values, 'client-ip');
   if (peer === undefined) throw new UsageError('--peer says who connects');
   const nowMs = timeOption(values);
@@ -36,7 +36,7 @@ export async function toldByFlags(policy: Policy, values: OptionValues): Promise
 }
 
 /** The request of a line of the access log: the line itself, or a file of which the last one is meant. */
-export async function toldByLine(given: string): Promise<RecordedRequest> {
+export async function requestFromLine(given: string): Promise<RecordedRequest> {
   const text = given.startsWith('{') ? given : await textOf('access-line', given);
   const line = text.trimEnd().split('\n').at(-1) ?? '';
   const recorded = readAccessLine(line);
@@ -93,7 +93,7 @@ async function authorization(values: OptionValues): Promise<readonly string[]> {
   return file === undefined ? [] : ['Authorization', `Bearer ${(await textOf('token-file', file)).trim()}`];
 }
 
-function claimsOption(values: OptionValues): ToldToken | undefined {
+function claimsOption(values: OptionValues): AssumedToken | undefined {
   const text = optional(values, 'claims');
   if (text === undefined) return undefined;
   if (optional(values, 'token-file') !== undefined)
@@ -121,7 +121,7 @@ async function certificateOption(
 ): Promise<CertificateFacts> {
   const file = optional(values, 'certificate');
   if (file === undefined) return { status: 'absent' };
-  const facts = await judgeCertificate(policy, serverName, await textOf('certificate', file), nowMs);
+  const facts = await certificateFromPem(policy, serverName, await textOf('certificate', file), nowMs);
   if (typeof facts === 'string') throw new UsageError(`--certificate: ${file} ${facts}`);
   return facts;
 }

@@ -1,8 +1,8 @@
 /** A request as a test file describes it becomes one that can be decided. */
 
-import type { CertificateFacts, ToldToken } from '../core/facts.ts';
-import { describedCertificate } from '../explain/described-certificate.ts';
-import type { ToldRequest } from '../explain/told-request.ts';
+import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
+import { certificateFromFields } from '../explain/certificate-from-fields.ts';
+import type { HypotheticalRequest } from '../explain/hypothetical-request.ts';
 import { matchServerName, type Policy } from '../policy/policy.ts';
 import type { CertificateFile, RequestFile, TokenFile } from './test-file.ts';
 
@@ -11,7 +11,11 @@ const SHA_256_BYTES = 32;
 const DIGEST = Buffer.alloc(SHA_256_BYTES, 1);
 
 /** A sentence where something is not described that no request can do without. */
-export function toldByFile(policy: Policy, written: RequestFile, nowMs: number): ToldRequest | string {
+export function requestFromCase(
+  policy: Policy,
+  written: RequestFile,
+  nowMs: number,
+): HypotheticalRequest | string {
   const { serverName, method = 'GET', path, client, listener, forwarded, headers, bytes } = written;
   const { certificate, token } = written;
   if (serverName === undefined || path === undefined || client === undefined) return missing(written);
@@ -19,8 +23,8 @@ export function toldByFile(policy: Policy, written: RequestFile, nowMs: number):
   const listenerName = listener ?? first?.name ?? '';
   if (!policy.gateway.listeners.some(({ name }) => name === listenerName))
     return `there is no listener ${listenerName}`;
-  const told = tokenOf(policy, serverName, token, nowMs);
-  if (typeof told === 'string') return told;
+  const assumed = tokenOf(policy, serverName, token, nowMs);
+  if (typeof assumed === 'string') return assumed;
   return {
     listener: listenerName,
     serverName: serverName.toLowerCase(),
@@ -31,7 +35,7 @@ export function toldByFile(policy: Policy, written: RequestFile, nowMs: number):
     ...(forwarded !== undefined && { forwarded }),
     ...(bytes !== undefined && { bodyBytes: bytes }),
     certificate: certificateOf(certificate),
-    ...(told !== undefined && { token: told }),
+    ...(assumed !== undefined && { token: assumed }),
     nowMs,
   };
 }
@@ -47,7 +51,7 @@ function certificateOf(written: 'none' | CertificateFile | undefined): Certifica
   if (refused !== undefined) return { status: 'refused', reason: refused };
   const uris = names.filter((name) => name.includes('://'));
   const emails = names.filter((name) => name.includes('@') && !name.includes('://'));
-  return describedCertificate({
+  return certificateFromFields({
     subject,
     alternativeNames: names.join(', '),
     dnsNames: names.filter((name) => !uris.includes(name) && !emails.includes(name)),
@@ -64,7 +68,7 @@ function tokenOf(
   serverName: string,
   written: 'none' | TokenFile | undefined,
   nowMs: number,
-): ToldToken | string | undefined {
+): AssumedToken | string | undefined {
   if (written === undefined || written === 'none') return undefined;
   const { issuer: name, scope, sub, jti, bound, age, life, claims } = written;
   const issuers = matchServerName(policy, serverName.toLowerCase())?.tenant.issuers ?? [];
