@@ -13,9 +13,9 @@ import { type Denial, type DenialCode, isDenial } from './core/denial.ts';
 import type { Facts, VerifiedCertificate } from './core/facts.ts';
 import type { ClientAddress } from './core/forwarded.ts';
 import type { RouteParams } from './core/route-table.ts';
+import type { VerifiedToken } from './keys/token-memory.ts';
 import type { PatchExpectation } from './patch/check.ts';
 import { certificateMode, type Policy, type Route, type Tenant } from './policy/policy.ts';
-import type { VerifiedToken } from './policy/token-memory.ts';
 
 /** Yes, and everything that was found out on the way. */
 export interface Admission {

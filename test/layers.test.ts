@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL('../gateway', import.meta.url));
 const floors: readonly (readonly string[])[] = [
   ['core', 'sources', 'tidy-heap.ts'],
   ['lists'],
+  ['keys'],
   ['policy', 'patch', 'observe', 'audit', 'http1'],
   ['checks', 'certificates', 'limits'],
   ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push', 'handoff'],

@@ -2,8 +2,8 @@
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { RouteParams } from '../core/route-table.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { ClaimTemplate, Requirement } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 
 /** The parameters of a path that a token may be for alone, with the claim that says so. */
 const NAMED_ALONE = [

@@ -2,8 +2,8 @@
 
 import { type Denial, deny } from '../core/denial.ts';
 import { grants } from '../core/scope.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Requirement, Tenant } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 
 /** Nothing if it does. `model` is the path's `{model_id}`, if it has one. */
 export function checkScope(

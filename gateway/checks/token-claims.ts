@@ -2,8 +2,8 @@
 
 import { type Denial, deny } from '../core/denial.ts';
 import { parseScopes } from '../core/scope.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Issuer } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 
 /** Claims of a payload as parsed; own properties only, whatever their names. */
 export type Claims = Readonly<Record<string, unknown>>;

@@ -1,8 +1,8 @@
 /** Whether a token is valid at this moment, give or take the clock skew of its issuer. */
 
 import { type Denial, deny } from '../core/denial.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Issuer } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 
 /** Nothing if it is: `exp` itself is too late (RFC 7519 §4.1.4), `nbf` itself is not too early (§4.1.5). */
 export function checkTimes(

@@ -4,8 +4,8 @@ import type { Address } from '../core/address.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { Facts, VerifiedCertificate } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Requirement, Tenant, TokenBinding } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 import { checkTimes } from './token-times.ts';
 import { readAssumedToken, verifyToken } from './verify-token.ts';
 

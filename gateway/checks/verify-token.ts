@@ -4,10 +4,10 @@ import { isUtf8 } from 'node:buffer';
 import type { Address } from '../core/address.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { AssumedToken } from '../core/facts.ts';
+import type { Verdict } from '../keys/key-set.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import { repeatedKey } from '../patch/json-keys.ts';
-import type { Verdict } from '../policy/key-set.ts';
 import type { Issuer, Tenant } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 import { type Claims, invalid, loggedClaims, readClaims, type UnverifiedToken } from './token-claims.ts';
 import { checkTimes } from './token-times.ts';
 

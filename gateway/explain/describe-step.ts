@@ -5,6 +5,7 @@ import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import type { Grant } from '../core/scope.ts';
 import type { Trail } from '../decide.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { ClientCertificateMode } from '../policy/gateway-settings.ts';
 import {
   type AddressList,
@@ -15,7 +16,6 @@ import {
   type Route,
   type Tenant,
 } from '../policy/policy.ts';
-import type { VerifiedToken } from '../policy/token-memory.ts';
 import { describeHops, describeMatches } from './describe-addresses.ts';
 import { describeLimits } from './describe-limits.ts';
 import type { HypotheticalRequest } from './hypothetical-request.ts';

@@ -3,8 +3,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from '../certificates/node-identity.ts';
 import type { ServerIdentity } from '../certificates/server-identity.ts';
+import type { RenewalReason } from '../keys/key-set.ts';
 import { policyOf } from '../policy/assemble.ts';
-import type { RenewalReason } from '../policy/key-set.ts';
 import type { Policy, Tenant } from '../policy/policy.ts';
 import { HandedIdentities } from './handed-identities.ts';
 import { HandedKeys } from './handed-keys.ts';

@@ -1,6 +1,6 @@
 /** The keys of token issuers in a data plane: the control plane fetches them, also when a token here asks for others. */
 
-import { keySetId, type RemoteKeys } from '../policy/key-registry.ts';
+import { keySetId, type RemoteKeys } from '../keys/key-registry.ts';
 import {
   type KeySet,
   type Keys,
@@ -9,7 +9,7 @@ import {
   readKeys,
   type Verdict,
   verifyWith,
-} from '../policy/key-set.ts';
+} from '../keys/key-set.ts';
 import { HandedEntries } from './handed-entries.ts';
 import type { AboutKeys } from './messages.ts';
 

@@ -1,9 +1,9 @@
 /** What one data plane has been told, and what is to be told it next: the difference, so that the latest state wins. */
 
+import type { KeyNews, RemoteKeySet } from '../keys/key-set.ts';
 import type { RegisteredList } from '../lists/list-registry.ts';
 import type { LiveContents } from '../lists/live-list.ts';
 import type { GatewaySettings } from '../policy/gateway-settings.ts';
-import type { KeyNews, RemoteKeySet } from '../policy/key-set.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { PolicySources } from '../policy/sources.ts';
 import type { PolicyHead } from './data-end.ts';

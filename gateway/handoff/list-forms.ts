@@ -3,11 +3,11 @@
 import { NameTable } from '../core/name-table.ts';
 import type { LevelTables } from '../core/prefix-level.ts';
 import { type TreeTables, treeOf } from '../core/prefix-tree.ts';
+import { type Keys, keysReader, readKeys } from '../keys/key-set.ts';
 import { contentsOf, prefixReader, type ReadContents } from '../lists/contents.ts';
 import { EntryPlaces } from '../lists/entry-places.ts';
 import type { ListReader, LiveContents } from '../lists/live-list.ts';
 import { type ReadRevoked, revokedCertificates, revokedOf, revokedTokens } from '../lists/revoked.ts';
-import { type Keys, keysReader, readKeys } from '../policy/key-set.ts';
 import type { Column, Parcel } from './parcel.ts';
 
 /** Lists of one kind. */

@@ -2,7 +2,7 @@
 
 import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
-import { FileKeySet, type KeySet, keysReader } from './key-set.ts';
+import { FileKeySet, type KeySet, keysReader } from '../keys/key-set.ts';
 import { followLists, type ListServers } from './list-sources.ts';
 import type { Path, Places } from './places.ts';
 import type { Issuer } from './policy.ts';

@@ -2,12 +2,13 @@
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ScopeName } from '../core/scope.ts';
+import { FailedVerifications } from '../keys/failed-verifications.ts';
+import { createTokenMemory } from '../keys/token-memory.ts';
 import { addressRules, readAddressLists, unknownLists } from './address-lists.ts';
 import { compileNamePattern } from './bounded-pattern.ts';
 import { compileIssuers } from './compile-issuers.ts';
 import { compileRoutes } from './compile-routes.ts';
 import { compileUpstreams } from './compile-upstreams.ts';
-import { FailedVerifications } from './failed-verifications.ts';
 import type { ListServers } from './list-sources.ts';
 import type { Places } from './places.ts';
 import type { Tenant } from './policy.ts';
@@ -15,7 +16,6 @@ import { readRevocations } from './revocations.ts';
 import { rulePlaces } from './rule-places.ts';
 import { isServerName } from './server-name.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
-import { createTokenMemory } from './token-memory.ts';
 
 /** Keys of a tenant that refuse, or say who is believed. */
 const RULES = ['clientCertificates', 'revocation', 'allow', 'deny', 'issuers', 'scopes'];

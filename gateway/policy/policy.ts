@@ -4,19 +4,19 @@ import type { NamePattern } from '../core/name-pattern.ts';
 import type { RouteTable } from '../core/route-table.ts';
 import type { ScopeName } from '../core/scope.ts';
 import type { Rate } from '../core/units.ts';
+import type { FailedVerifications } from '../keys/failed-verifications.ts';
+import type { KeySet } from '../keys/key-set.ts';
+import type { TokenMemory } from '../keys/token-memory.ts';
 import type { ListContents } from '../lists/contents.ts';
 import type { ListPart } from '../lists/live-list.ts';
-import type { FailedVerifications } from './failed-verifications.ts';
 import type {
   ClientCertificateMode,
   GatewaySettings,
   ListenerSettings,
   TlsVersion,
 } from './gateway-settings.ts';
-import type { KeySet } from './key-set.ts';
 import type { RevokedCertificates, RevokedTokens } from './revocations.ts';
 import type { RulePlaces } from './rule-places.ts';
-import type { TokenMemory } from './token-memory.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Everything in force at one moment. A request reads it once and keeps it to its end. */

@@ -4,6 +4,7 @@ import type { VerifiedCertificate } from '../core/facts.ts';
 import type { PolicyFault } from '../core/fault.ts';
 import { ABSENT, NameTableBuilder } from '../core/name-table.ts';
 import { finish } from '../core/prefix-tree.ts';
+import type { VerifiedToken } from '../keys/token-memory.ts';
 import { EntryPlaces } from '../lists/entry-places.ts';
 import type { ListPart, ListReader } from '../lists/live-list.ts';
 import {
@@ -16,7 +17,6 @@ import {
 import { followLists, type ListServers, type WrittenSources } from './list-sources.ts';
 import type { Path, Places } from './places.ts';
 import type { TenantFile } from './tenant-file.ts';
-import type { VerifiedToken } from './token-memory.ts';
 
 /** What is revoked, and by which line. */
 class Revoked {

@@ -1,13 +1,13 @@
 /** What a policy follows beside its own files: tenants in etcd, lists, and the keys of token issuers. */
 
 import type { PolicyFault } from '../core/fault.ts';
+import { KeyRegistry, type KeyWatcher, type RemoteKeys } from '../keys/key-registry.ts';
+import type { KeySet } from '../keys/key-set.ts';
 import { ListRegistry, type ListRegistryOptions, type ListsByReader } from '../lists/list-registry.ts';
 import type { ListPart } from '../lists/live-list.ts';
 import type { Accesses } from '../lists/server-access.ts';
 import { type EtcdState, EtcdTenants } from './etcd-tenants.ts';
 import { accessesOf } from './gateway-settings.ts';
-import { KeyRegistry, type KeyWatcher, type RemoteKeys } from './key-registry.ts';
-import type { KeySet } from './key-set.ts';
 import type { Policy } from './policy.ts';
 
 export interface PolicySourcesOptions {

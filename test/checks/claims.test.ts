@@ -1,8 +1,8 @@
 /** Step 7: a token for one model, or one version, is for no other. */
 import t from 'tap';
 import { checkClaims } from '../../gateway/checks/claims.ts';
+import type { VerifiedToken } from '../../gateway/keys/token-memory.ts';
 import type { ClaimTemplate } from '../../gateway/policy/policy.ts';
-import type { VerifiedToken } from '../../gateway/policy/token-memory.ts';
 
 const tokenOf = (claims: Readonly<Record<string, unknown>>): VerifiedToken => ({
   issuer: 'main',

@@ -3,7 +3,7 @@
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
-import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
+import { FailedVerifications } from '../../gateway/keys/failed-verifications.ts';
 import { bearer, facts, nowMs, scopeFinetune, signClaims, tenant } from './situation.ts';
 import { check, holder, outcome } from './token-check.ts';
 

@@ -4,7 +4,7 @@ import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
 import type { Issuer } from '../../gateway/policy/policy.ts';
-import { fileKeys } from '../policy/file-keys.ts';
+import { fileKeys } from '../keys/file-keys.ts';
 import { bearer, claims, facts, nowMs, scopeFinetune, tenant } from './situation.ts';
 
 interface SigningIssuer {

@@ -1,7 +1,7 @@
 /** A token that was verified is remembered, and that excuses it from its signature alone. */
 
 import t from 'tap';
-import type { KeySet } from '../../gateway/policy/key-set.ts';
+import type { KeySet } from '../../gateway/keys/key-set.ts';
 import type { Tenant } from '../../gateway/policy/policy.ts';
 import { RevokedTokens } from '../../gateway/policy/revocations.ts';
 import { revokedNames } from '../lists/revoked-names.ts';

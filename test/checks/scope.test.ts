@@ -2,7 +2,7 @@
 import t from 'tap';
 import { checkScope } from '../../gateway/checks/scope.ts';
 import { parseScopes } from '../../gateway/core/scope.ts';
-import type { VerifiedToken } from '../../gateway/policy/token-memory.ts';
+import type { VerifiedToken } from '../../gateway/keys/token-memory.ts';
 import { scopeFinetune, tenant } from './situation.ts';
 
 const tokenOf = (scope: string): VerifiedToken => ({

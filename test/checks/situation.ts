@@ -7,7 +7,8 @@ import { buildPrefixTree, type PrefixTree } from '../../gateway/core/prefix-tree
 import { checkPath } from '../../gateway/core/request-target.ts';
 import { buildRouteTable, parsePathPattern, type RouteEntry } from '../../gateway/core/route-table.ts';
 import type { ScopeName } from '../../gateway/core/scope.ts';
-import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
+import { FailedVerifications } from '../../gateway/keys/failed-verifications.ts';
+import { createTokenMemory } from '../../gateway/keys/token-memory.ts';
 import type { ListenerSettings } from '../../gateway/policy/gateway-settings.ts';
 import type {
   AddressList,
@@ -20,8 +21,7 @@ import type {
 } from '../../gateway/policy/policy.ts';
 import { RevokedCertificates, RevokedTokens } from '../../gateway/policy/revocations.ts';
 import { RulePlaces } from '../../gateway/policy/rule-places.ts';
-import { createTokenMemory } from '../../gateway/policy/token-memory.ts';
-import { fileKeys as keysOf } from '../policy/file-keys.ts';
+import { fileKeys as keysOf } from '../keys/file-keys.ts';
 import { sampleUpstream } from '../relay/sample-upstream.ts';
 
 export const nowMs = 1_800_000_000_000;

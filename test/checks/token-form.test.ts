@@ -1,7 +1,7 @@
 /** A token comes once and has one spelling; what is no token is malformed before any signature is looked at. */
 
 import t from 'tap';
-import type { KeySet } from '../../gateway/policy/key-set.ts';
+import type { KeySet } from '../../gateway/keys/key-set.ts';
 import { bearer, claims, issuer, sign, signClaims } from './situation.ts';
 import { check, outcome, rewritten, withIssuer } from './token-check.ts';
 

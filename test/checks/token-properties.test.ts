@@ -2,7 +2,7 @@
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
-import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
+import { FailedVerifications } from '../../gateway/keys/failed-verifications.ts';
 import {
   bearer,
   certificate,

@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
-import type { KeySet } from '../../gateway/policy/key-set.ts';
+import type { KeySet } from '../../gateway/keys/key-set.ts';
 import {
   bearer,
   claims,

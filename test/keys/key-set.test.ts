@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from 'jose';
 import t, { type Test } from 'tap';
-import { FileKeySet, type KeySet } from '../../gateway/policy/key-set.ts';
+import { FileKeySet, type KeySet } from '../../gateway/keys/key-set.ts';
 import { fileKeys as readFileKeys } from './file-keys.ts';
 import { setOf, signer } from './key-issuer.ts';
 

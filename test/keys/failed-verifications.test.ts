@@ -1,6 +1,6 @@
 /** An address that keeps failing waits; others, and its own good tokens, do not. */
 import t from 'tap';
-import { FailedVerifications } from '../../gateway/policy/failed-verifications.ts';
+import { FailedVerifications } from '../../gateway/keys/failed-verifications.ts';
 import { address } from '../checks/situation.ts';
 
 const a = address('203.0.113.5');

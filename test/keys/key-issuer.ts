@@ -3,7 +3,7 @@
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from 'jose';
-import { RemoteKeySet, type RemoteKeySettings } from '../../gateway/policy/key-set.ts';
+import { RemoteKeySet, type RemoteKeySettings } from '../../gateway/keys/key-set.ts';
 
 interface Signer {
   readonly jwk: JWK;

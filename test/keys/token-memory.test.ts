@@ -1,6 +1,6 @@
 /** A verified token is remembered by its exact text, for a while, among a bounded number of others. */
 import t from 'tap';
-import { createTokenMemory, type VerifiedToken } from '../../gateway/policy/token-memory.ts';
+import { createTokenMemory, type VerifiedToken } from '../../gateway/keys/token-memory.ts';
 
 const token = (expMs: number): VerifiedToken => ({
   issuer: 'main',

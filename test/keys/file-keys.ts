@@ -1,8 +1,8 @@
 /** The key set of a JWKS text, as a file of it would give. */
 
+import { FileKeySet, type KeySet, keysReader } from '../../gateway/keys/key-set.ts';
 import { isFaults } from '../../gateway/lists/live-list.ts';
 import { runSliced } from '../../gateway/lists/run-sliced.ts';
-import { FileKeySet, type KeySet, keysReader } from '../../gateway/policy/key-set.ts';
 
 /** The keys, or what is wrong with the text. */
 export async function fileKeys(text: string): Promise<KeySet | string> {
