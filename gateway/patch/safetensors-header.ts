@@ -1,7 +1,7 @@
 /** The JSON header of a safetensors file: from text to tensors that cover the data without gap or overlap. */
 
+import { repeatedKey } from '../core/json-keys.ts';
 import { byteLengthOf, type Dtype, elementCountOf, isDtype } from './dtype.ts';
-import { repeatedKey } from './json-keys.ts';
 
 /** One tensor of a file. */
 export interface TensorEntry {

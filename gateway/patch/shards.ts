@@ -3,7 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { repeatedKey } from './json-keys.ts';
+import { repeatedKey } from '../core/json-keys.ts';
 import {
   type ModelPart,
   openSafetensors,
