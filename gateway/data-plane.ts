@@ -21,12 +21,12 @@ import type { NodeState } from './observe/gauge-states.ts';
 import type { Log } from './observe/log.ts';
 import { LoopDelay } from './observe/loop-delay.ts';
 import type { Metrics } from './observe/metrics.ts';
+import type { Logs } from './open-logs.ts';
 import type { GatewayLimits, GatewaySettings, HostPort } from './policy/gateway-settings.ts';
 import { type Policy, upstreamsOf } from './policy/policy.ts';
 import { type Lookup, systemLookup } from './relay/node-resolver.ts';
 import { NodeTlsContexts } from './relay/node-tls.ts';
 import { UpstreamPools, type UpstreamStatus } from './relay/upstream-pools.ts';
-import type { Logs } from './stream/logs.ts';
 import { RunningStreams } from './stream/running-streams.ts';
 import { Traces } from './stream/trace.ts';
 

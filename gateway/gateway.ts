@@ -8,13 +8,13 @@ import { DataPlane, recordMemory } from './data-plane.ts';
 import { LiveLimits } from './limits/live-limits.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { logsOf, type OpenAudit, openAccessLog, openAudit } from './open-logs.ts';
 import { OwnPlane } from './own-plane.ts';
 import type { HostPort } from './policy/gateway-settings.ts';
 import type { ReloadOutcome } from './policy/live.ts';
 import { upstreamsOf } from './policy/policy.ts';
 import { followPolicy, type PolicyFollower } from './policy-follower.ts';
 import type { Lookup } from './relay/node-resolver.ts';
-import { logsOf, type OpenAudit, openAccessLog, openAudit } from './stream/logs.ts';
 import { Fleet } from './workers/fleet.ts';
 import { forkWorker } from './workers/fork.ts';
 

@@ -7,15 +7,14 @@ import { formatFault, type PolicyFault } from './core/fault.ts';
 import type { DataPlaneSources, SourceChange } from './data-plane.ts';
 import { ControlEnd } from './handoff/control-end.ts';
 import { CompiledForms } from './handoff/policy-forms.ts';
-import type { FindAccess } from './lists/server-access.ts';
+import type { Accesses, FindAccess } from './lists/server-access.ts';
 import type { Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { describeLists, describePolicy } from './policy/describe.ts';
 import { LivePolicy, type LoadedPolicy, type ReloadOutcome } from './policy/live.ts';
 import { loadPolicy } from './policy/load.ts';
 import type { Policy } from './policy/policy.ts';
-import type { PolicySources } from './policy/sources.ts';
-import { followSources } from './stream/follow-sources.ts';
+import { PolicySources } from './policy/sources.ts';
 
 export interface PolicyFollowerOptions {
   readonly policyFolder: string;
@@ -50,6 +49,46 @@ export async function followPolicy(options: PolicyFollowerOptions): Promise<Foll
   const follower = new PolicyFollower(options, { ...read, policy }, { sources, accesses }, forms);
   hear = () => follower.tell('facts');
   return { follower, faults };
+}
+
+interface FollowedSources {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly accesses: Accesses;
+  readonly onChange: () => void;
+}
+
+/** The sources a gateway loads its policy from; whoever asked for them closes them. */
+function followSources({ log, metrics, accesses, onChange }: FollowedSources): PolicySources {
+  return new PolicySources({
+    mode: 'follow',
+    accesses,
+    onList: ({ place, faults }) => {
+      for (const fault of faults)
+        log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
+      if (faults.length === 0) log.info({ list: place }, 'a list was read');
+      onChange();
+    },
+    onTenants: ({ place, revision, fault }) => {
+      metrics.etcdTenants(fault === undefined);
+      if (fault !== undefined)
+        log.error(
+          { place, fault },
+          'the tenants in etcd cannot be read: what is known of them stays in force',
+        );
+      else log.info({ place, revision }, 'the tenants in etcd were read');
+    },
+    keys: {
+      onFetch: (issuer, fault) => {
+        metrics.jwksFetch(issuer, fault === undefined ? 'fetched' : 'failed');
+        if (fault !== undefined) log.warn({ issuer, fault }, 'the keys of an issuer were not fetched');
+      },
+      onChange: (issuer) => {
+        log.info({ issuer }, 'the keys of an issuer have changed');
+        onChange();
+      },
+    },
+  });
 }
 
 /** It ends by `close`. */

@@ -8,12 +8,12 @@ const root = fileURLToPath(new URL('../gateway', import.meta.url));
 
 /** Parts on one floor do not know each other. A part is a folder, or a file at the top. */
 const floors: readonly (readonly string[])[] = [
-  ['core', 'sources', 'tidy-heap.ts'],
+  ['core', 'net', 'sources', 'tidy-heap.ts'],
   ['lists'],
   ['keys'],
   ['policy', 'patch', 'observe', 'audit', 'http1'],
   ['checks', 'certificates', 'limits'],
-  ['decide.ts', 'refuse.ts', 'edge', 'relay', 'sync-node', 'push', 'handoff'],
+  ['decide.ts', 'refuse.ts', 'open-logs.ts', 'edge', 'relay', 'sync-node', 'push', 'handoff'],
   ['stream', 'explain'],
   ['exchange.ts', 'policy-test'],
   ['data-plane.ts'],

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Address, parseAddress } from '../core/address.ts';
 import type { Deadlines } from '../core/deadlines.ts';
-import { bind, bindShared } from '../observe/bind.ts';
+import { bind, bindShared } from '../net/bind.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { GatewayLimits, HostPort } from '../policy/gateway-settings.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';

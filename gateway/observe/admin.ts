@@ -3,7 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import { isIP } from 'node:net';
-import { bind, bindShared } from './bind.ts';
+import { bind, bindShared } from '../net/bind.ts';
 import type { MetricsText } from './metrics.ts';
 
 /** An `import` of it would load much more: see http1/reason-phrases.ts. */

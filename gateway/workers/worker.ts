@@ -5,7 +5,7 @@ import { DataEnd } from '../handoff/data-end.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { createMetrics, type Metrics } from '../observe/metrics.ts';
 import { processUse } from '../observe/process-use.ts';
-import { logsOf, openAccessLog } from '../stream/logs.ts';
+import { logsOf, openAccessLog } from '../open-logs.ts';
 import { ChannelOutput } from './channel-output.ts';
 import type { ToWorker, WorkerEnd, WorkerSettings, WorkerView } from './messages.ts';
 import { WorkerAudit } from './worker-audit.ts';

@@ -2,13 +2,13 @@
 
 import type { ListenOptions, Server } from 'node:net';
 
-interface Address {
+interface HostPort {
   readonly host: string;
   readonly port: number;
 }
 
 /** Rejects when the address cannot be had. */
-export function bind(server: Server, { host, port }: Address): Promise<void> {
+export function bind(server: Server, { host, port }: HostPort): Promise<void> {
   return listen(server, { host, port });
 }
 
@@ -17,7 +17,7 @@ export function bind(server: Server, { host, port }: Address): Promise<void> {
  * system does not know this `alone` is bound: a worker then shares the one socket of its primary (node:cluster), which
  * knows it by the address that was asked for at first; a gateway without workers has it for itself.
  */
-export async function bindShared(server: Server, { host, port }: Address, alone: Address): Promise<void> {
+export async function bindShared(server: Server, { host, port }: HostPort, alone: HostPort): Promise<void> {
   try {
     await listen(server, { host, port, reusePort: true });
   } catch (error) {

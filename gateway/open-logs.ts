@@ -1,13 +1,13 @@
 /** What is written of requests, opened for a running gateway: the access log, and the audit log where there is one. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { openAuditFile } from '../audit/audit-file.ts';
-import { type AuditLog, FileAuditLog } from '../audit/audit-log.ts';
-import { holdFile } from '../audit/hold.ts';
-import { type AccessLog, createAccessLog, type LineOutput, type SharedLog } from '../observe/access-log.ts';
-import type { Log } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
-import type { AuditSettings } from '../policy/gateway-settings.ts';
+import { openAuditFile } from './audit/audit-file.ts';
+import { type AuditLog, FileAuditLog } from './audit/audit-log.ts';
+import { holdFile } from './audit/hold.ts';
+import { type AccessLog, createAccessLog, type LineOutput, type SharedLog } from './observe/access-log.ts';
+import type { Log } from './observe/log.ts';
+import type { Metrics } from './observe/metrics.ts';
+import type { AuditSettings } from './policy/gateway-settings.ts';
 
 export interface Logs {
   readonly accessLog: AccessLog;

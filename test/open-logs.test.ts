@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { createLog } from '../../gateway/observe/log.ts';
-import { createMetrics } from '../../gateway/observe/metrics.ts';
-import { openAudit } from '../../gateway/stream/logs.ts';
+import { createLog } from '../gateway/observe/log.ts';
+import { createMetrics } from '../gateway/observe/metrics.ts';
+import { openAudit } from '../gateway/open-logs.ts';
 
 t.test('an audit log that is closed again says once that it has stopped, and loses no line', async (t) => {
   const file = join(t.testdir({}), 'audit.jsonl');
