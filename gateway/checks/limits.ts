@@ -3,7 +3,7 @@
 import { type Denial, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
-import { checkHandshake } from '../http1/handshake.ts';
+import { checkUpgrade } from '../http1/websocket.ts';
 import type { Route } from '../policy/policy.ts';
 
 /** The media type of WPF1 streams. */
@@ -14,7 +14,7 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /** Nothing if what the head declares fits the route. */
 export function checkLimits(route: Route, head: RequestHead): Denial | undefined {
-  if (route.upgrade !== undefined) return checkHandshake(head);
+  if (route.upgrade !== undefined) return checkUpgrade(head);
   const { maxBytes, format } = route.stream ?? {};
   const { framing } = head;
   const budget = route.limits?.bytes;

@@ -6,7 +6,7 @@ import { parseAddress } from '../core/address.ts';
 import { type DenialCode, denials } from '../core/denial.ts';
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';
-import { HANDSHAKE_FIELDS } from '../http1/handshake.ts';
+import { UPGRADE_FIELDS } from '../http1/websocket.ts';
 import { accessKeys } from '../observe/access-entry.ts';
 import { certificateFromFields } from './certificate-from-fields.ts';
 import type { HypotheticalRequest } from './hypothetical-request.ts';
@@ -83,7 +83,7 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
       peer,
       method,
       target: entry[accessKeys.path],
-      fields: isTunnel ? HANDSHAKE_FIELDS : hasBody ? PATCH_FIELDS : [],
+      fields: isTunnel ? UPGRADE_FIELDS : hasBody ? PATCH_FIELDS : [],
       ...(client !== undefined && client !== peer.text && { client }),
       ...(hasBody && { bodyBytes: bytes }),
       certificate: certificateOf(entry),

@@ -4,7 +4,7 @@ import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { type Address, addressOf } from '../core/address.ts';
 import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
 import type { Trail } from '../decide.ts';
-import { HANDSHAKE_FIELDS } from '../http1/handshake.ts';
+import { UPGRADE_FIELDS } from '../http1/websocket.ts';
 import type { AddressList, Route, Tenant } from '../policy/policy.ts';
 import { certificateFromFields } from './certificate-from-fields.ts';
 import { expectedValues } from './describe-step.ts';
@@ -57,7 +57,7 @@ const proposals: Readonly<Partial<Record<DenialCode, Propose>>> = {
       ? undefined
       : { words: `the method ${allow.join(' or ')}`, request: { ...request, method: allow[0] } },
   'address-denied': (request, { tenant, route }) => proposeAddress(request, tenant, route),
-  'upgrade-required': (request) => proposeHandshake(request),
+  'upgrade-required': (request) => proposeUpgrade(request),
   'certificate-required': otherCertificate,
   'certificate-denied': otherCertificate,
   'token-missing': otherToken,
@@ -223,15 +223,13 @@ function proposePatch(request: HypotheticalRequest): Change {
   };
 }
 
-function proposeHandshake(request: HypotheticalRequest): Change {
-  const replaced = new Set(
-    HANDSHAKE_FIELDS.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()),
-  );
+function proposeUpgrade(request: HypotheticalRequest): Change {
+  const replaced = new Set(UPGRADE_FIELDS.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()));
   const fields = request.fields.filter(
     (_, at) => !replaced.has(request.fields[at - (at % 2)]?.toLowerCase() ?? ''),
   );
   return {
     words: 'a WebSocket handshake',
-    request: { ...request, fields: [...fields, ...HANDSHAKE_FIELDS] },
+    request: { ...request, fields: [...fields, ...UPGRADE_FIELDS] },
   };
 }

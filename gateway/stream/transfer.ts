@@ -3,8 +3,8 @@
 import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import type { CallListener } from '../edge/call-listener.ts';
-import { switchFault } from '../http1/handshake.ts';
 import type { ResponseHead } from '../http1/response.ts';
+import { switchFault } from '../http1/websocket.ts';
 import type { Refusal } from '../refuse.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import type { NodeWaiter } from '../relay/node-request.ts';

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { createAuthority } from '../../gateway/demo/pki.ts';
-import { acceptOf } from '../../gateway/http1/handshake.ts';
+import { acceptOf } from '../../gateway/http1/websocket.ts';
 import { HOST } from './names.ts';
 import { serve } from './shipped.ts';
 import { freePort, gatewayYaml, stop } from './yard.ts';

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { checkLimits, WEIGHT_PATCH_TYPE } from '../../gateway/checks/limits.ts';
 import type { RequestHead } from '../../gateway/core/facts.ts';
-import { HANDSHAKE_FIELDS } from '../../gateway/http1/handshake.ts';
+import { UPGRADE_FIELDS } from '../../gateway/http1/websocket.ts';
 import { facts, route } from './situation.ts';
 
 const sized = route('r', { stream: { maxBytes: 100, check: 'header' } });
@@ -54,15 +54,11 @@ t.test('a weight patch must be there, except where something is only asked for',
 
 t.test('a route for tunnels takes handshakes and nothing else', async (t) => {
   const tunnel = route('r', { upgrade: { protocol: 'websocket', idleMs: 1, lifetimeMs: 1 } });
-  t.equal(judge(tunnel, { method: 'GET', fields: HANDSHAKE_FIELDS }), undefined);
+  t.equal(judge(tunnel, { method: 'GET', fields: UPGRADE_FIELDS }), undefined);
   t.match(judge(tunnel, { method: 'GET' }), { code: 'upgrade-required', step: 'limits', rule: 'upgrade' });
-  t.match(judge(tunnel, { method: 'GET', fields: HANDSHAKE_FIELDS, framing: { kind: 'chunked' } }), {
+  t.match(judge(tunnel, { method: 'GET', fields: UPGRADE_FIELDS, framing: { kind: 'chunked' } }), {
     code: 'bad-request',
     rule: 'upgrade',
   });
-  t.equal(
-    judge(route('r'), { method: 'GET', fields: HANDSHAKE_FIELDS }),
-    undefined,
-    'elsewhere it is nothing',
-  );
+  t.equal(judge(route('r'), { method: 'GET', fields: UPGRADE_FIELDS }), undefined, 'elsewhere it is nothing');
 });

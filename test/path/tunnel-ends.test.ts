@@ -6,7 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import t from 'tap';
 import { until } from '../lists/servers.ts';
 import { exchange, type Stage } from './stage.ts';
-import { handshake, open, setYard, switched, type Yard } from './tunnel-yard.ts';
+import { open, setYard, switched, upgradeRequest, type Yard } from './tunnel-yard.ts';
 
 /** 'close' comes behind an error as well. */
 const closed = (socket: Socket): Promise<void> =>
@@ -48,7 +48,7 @@ t.test('a tunnel ends with its token', async (t) => {
   const socket = await yard.connect();
   socket.on('error', () => undefined);
   const exp = Math.floor(Date.now() / 1000) - 29;
-  await exchange(socket, handshake(await yard.token({ exp })), (text) => text.includes('\r\n\r\n'));
+  await exchange(socket, upgradeRequest(await yard.token({ exp })), (text) => text.includes('\r\n\r\n'));
   const chatter = setInterval(() => socket.write('.'), 50);
   await closed(socket);
   clearInterval(chatter);
@@ -80,7 +80,7 @@ async function abort(yard: Yard, token: string, session: Buffer, index: number):
   const gone = closed(socket);
   socket.on('error', () => undefined);
   socket.on('data', () => socket.destroy());
-  const text = handshake(token);
+  const text = upgradeRequest(token);
   socket.write(index % 4 === 0 ? text.slice(0, -2) : text);
   if (index % 4 < 2) setImmediate(() => socket.destroy());
   else setTimeout(() => socket.destroy(), index);

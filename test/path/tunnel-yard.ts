@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
-import { acceptOf } from '../../gateway/http1/handshake.ts';
+import { acceptOf } from '../../gateway/http1/websocket.ts';
 import { exchange, HOST, rawNode, type Stage, setStage } from './stage.ts';
 
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
@@ -52,15 +52,15 @@ export async function setYard(t: Test, answer?: (socket: Socket, key: string) =>
   return { ...stage, nodes, received: node.received };
 }
 
-export interface Handshake {
+export interface UpgradeRequest {
   readonly path?: string;
   readonly fields?: Readonly<Record<string, string | undefined>>;
   readonly start?: string;
 }
 
-export const handshake = (
+export const upgradeRequest = (
   token: string,
-  { path = '/feed/vision', fields = {}, start }: Handshake = {},
+  { path = '/feed/vision', fields = {}, start }: UpgradeRequest = {},
 ): string => {
   const all: Record<string, string | undefined> = {
     Host: HOST,
@@ -82,10 +82,10 @@ interface Tunnel {
   readonly head: string;
 }
 
-export async function open(yard: Yard, request?: Handshake): Promise<Tunnel> {
+export async function open(yard: Yard, request?: UpgradeRequest): Promise<Tunnel> {
   const socket = await yard.connect();
   socket.on('error', () => undefined);
-  const head = await exchange(socket, handshake(await yard.token(), request), (text) =>
+  const head = await exchange(socket, upgradeRequest(await yard.token(), request), (text) =>
     text.includes('\r\n\r\n'),
   );
   return { socket, head };

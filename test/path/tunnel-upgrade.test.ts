@@ -3,10 +3,10 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import t from 'tap';
-import { acceptOf } from '../../gateway/http1/handshake.ts';
+import { acceptOf } from '../../gateway/http1/websocket.ts';
 import { until } from '../lists/servers.ts';
 import { exchange, sleep } from './stage.ts';
-import { type Handshake, handshake, KEY, open, setYard, switched } from './tunnel-yard.ts';
+import { KEY, open, setYard, switched, type UpgradeRequest, upgradeRequest } from './tunnel-yard.ts';
 
 t.test('a handshake is decided, rebuilt and switched, and bytes of every kind pass both ways', async (t) => {
   const yard = await setYard(t);
@@ -44,12 +44,15 @@ t.test('a handshake is decided, rebuilt and switched, and bytes of every kind pa
 t.test('what the route asks of callers it asks here too', async (t) => {
   const yard = await setYard(t);
   const socket = await yard.connect();
-  const request = handshake(await yard.token({ scope: 'finetune:other' }));
+  const request = upgradeRequest(await yard.token({ scope: 'finetune:other' }));
   t.match(
     await exchange(socket, request, (text) => text.endsWith('}\n')),
     /^HTTP\/1\.1 403 .*insufficient-scope/s,
   );
-  t.match(await exchange(socket, handshake('x.y.z'), (text) => text.endsWith('}\n')), /^HTTP\/1\.1 401 /s);
+  t.match(
+    await exchange(socket, upgradeRequest('x.y.z'), (text) => text.endsWith('}\n')),
+    /^HTTP\/1\.1 401 /s,
+  );
   t.equal(yard.received.length, 0);
   socket.destroy();
 });
@@ -57,7 +60,7 @@ t.test('what the route asks of callers it asks here too', async (t) => {
 t.test('what is nearly a handshake is refused, and nothing goes upstream', async (t) => {
   const yard = await setYard(t);
   const token = await yard.token();
-  const cases: [number, string, Handshake][] = [
+  const cases: [number, string, UpgradeRequest][] = [
     [426, 'no Upgrade', { fields: { Upgrade: undefined, Connection: undefined } }],
     [426, 'Upgrade without Connection', { fields: { Connection: 'keep-alive' } }],
     [426, 'another protocol', { fields: { Upgrade: 'h2c' } }],
@@ -75,7 +78,7 @@ t.test('what is nearly a handshake is refused, and nothing goes upstream', async
   ];
   for (const [status, title, request] of cases) {
     const socket = await yard.connect();
-    const answer = await exchange(socket, handshake(token, request), (text) => text.endsWith('}\n'));
+    const answer = await exchange(socket, upgradeRequest(token, request), (text) => text.endsWith('}\n'));
     t.equal(Number(answer.slice(9, 12)), status, title);
     if (status === 426) t.match(answer, /\r\nUpgrade: websocket\r\n.*Sec-WebSocket-Version: 13\r\n/s, title);
     socket.destroy();
@@ -88,7 +91,7 @@ t.test('a route that does not say so switches nothing', async (t) => {
   const socket = await yard.connect();
   const answer = await exchange(
     socket,
-    handshake('', { path: '/open/x', fields: { Authorization: undefined } }),
+    upgradeRequest('', { path: '/open/x', fields: { Authorization: undefined } }),
     (text) => text.endsWith('ok'),
   );
   t.match(answer, /^HTTP\/1\.1 200 OK/);
@@ -108,7 +111,7 @@ t.test('a switch that was not asked for, or is for another key, is a failed node
   const yard = await setYard(t, (socket) => socket.write(wrong[turn]?.[1] ?? ''));
   for (const [title] of wrong) {
     const socket = await yard.connect();
-    const answer = await exchange(socket, handshake(await yard.token()), (text) => text.endsWith('}\n'));
+    const answer = await exchange(socket, upgradeRequest(await yard.token()), (text) => text.endsWith('}\n'));
     t.match(answer, /^HTTP\/1\.1 502 .*node-failed/s, title);
     t.ok(await until(async () => yard.nodes[turn]?.destroyed === true), 'its connection is closed');
     turn += 1;
@@ -121,12 +124,16 @@ t.test('a node that refuses is relayed as any answer, and the connection goes on
   const yard = await setYard(t, (socket) => socket.write(answer));
   const socket = await yard.connect();
   answer = 'HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nnever\r\n0\r\n\r\n';
-  const chunked = await exchange(socket, handshake(await yard.token()), (text) => text.endsWith('0\r\n\r\n'));
+  const chunked = await exchange(socket, upgradeRequest(await yard.token()), (text) =>
+    text.endsWith('0\r\n\r\n'),
+  );
   t.match(chunked, /^HTTP\/1\.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nnever\r\n0\r\n\r\n$/);
   yard.nodes[0]?.end();
   await sleep(50);
   answer = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nnever';
-  const counted = await exchange(socket, handshake(await yard.token()), (text) => text.endsWith('never'));
+  const counted = await exchange(socket, upgradeRequest(await yard.token()), (text) =>
+    text.endsWith('never'),
+  );
   t.match(counted, /^HTTP\/1\.1 200 OK\r\nContent-Length: 5\r\n\r\nnever$/);
   socket.destroy();
 });
@@ -134,8 +141,10 @@ t.test('a node that refuses is relayed as any answer, and the connection goes on
 t.test('bytes before the switch are nobody’s', async (t) => {
   const yard = await setYard(t);
   const socket = await yard.connect();
-  const answer = await exchange(socket, `${handshake(await yard.token())}GET /admin HTTP/1.1\r\n`, (text) =>
-    text.endsWith('}\n'),
+  const answer = await exchange(
+    socket,
+    `${upgradeRequest(await yard.token())}GET /admin HTTP/1.1\r\n`,
+    (text) => text.endsWith('}\n'),
   );
   t.match(answer, /^HTTP\/1\.1 400 .*before the switch/s);
   t.ok(await until(async () => yard.nodes[0]?.destroyed === true));
@@ -146,7 +155,7 @@ t.test('bytes before the switch are nobody’s', async (t) => {
 t.test('bytes that come with the switch are passed on behind it', async (t) => {
   const yard = await setYard(t, (socket, key) => socket.write(`${switched(key)}first`));
   const socket = await yard.connect();
-  const answer = await exchange(socket, handshake(await yard.token()), (text) => text.endsWith('first'));
+  const answer = await exchange(socket, upgradeRequest(await yard.token()), (text) => text.endsWith('first'));
   t.match(answer, /^HTTP\/1\.1 101 .*\r\n\r\nfirst$/s);
   socket.destroy();
 });
@@ -154,7 +163,7 @@ t.test('bytes that come with the switch are passed on behind it', async (t) => {
 t.test('a node that resets before it answers is a 502, and nothing else happens', async (t) => {
   const yard = await setYard(t, (socket) => socket.resetAndDestroy());
   const socket = await yard.connect();
-  const answer = await exchange(socket, handshake(await yard.token()), (text) => text.endsWith('}\n'));
+  const answer = await exchange(socket, upgradeRequest(await yard.token()), (text) => text.endsWith('}\n'));
   t.match(answer, /^HTTP\/1\.1 502 /);
   socket.destroy();
 });

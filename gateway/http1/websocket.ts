@@ -12,13 +12,13 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const VERSION = '13';
 
 /** A handshake, for requests that are told of. */
-export const HANDSHAKE_FIELDS: readonly string[] = [
+export const UPGRADE_FIELDS: readonly string[] = [
   ...['Connection', 'Upgrade', 'Upgrade', 'websocket'],
   ...['Sec-WebSocket-Version', VERSION, 'Sec-WebSocket-Key', Buffer.alloc(16).toString('base64')],
 ];
 
 /** Nothing if the request asks for what the route is for. */
-export function checkHandshake(head: RequestHead): Denial | undefined {
+export function checkUpgrade(head: RequestHead): Denial | undefined {
   const { method, minor, framing, fields } = head;
   const asked = fieldValues(fields, 'upgrade').map((value) => value.toLowerCase());
   const options = listMembers(fields, 'connection');
