@@ -122,7 +122,7 @@ export class PolicyFollower implements DataPlaneSources {
       log,
       onChange: () => this.tell('facts'),
       otherExpiries: () => accesses.expiries,
-      // What data planes elsewhere do not have any more is released by them.
+      // What workers do not have any more is released by them.
       capacity: () =>
         this.#control === undefined ? this.policy().gateway.limits.serverNames : Number.POSITIVE_INFINITY,
     });
@@ -163,7 +163,7 @@ export class PolicyFollower implements DataPlaneSources {
     return describePolicy(this.#live.current, this.#sources.tenants.state, this.#faults);
   }
 
-  /** Hands all of it on to data planes in other processes, and the secret of their session tickets: 32 random bytes. */
+  /** Hands all of it on to workers, and the secret of their session tickets: 32 random bytes. */
   handoff(ticketSecret: Buffer, onFault: (fault: string) => void): ControlEnd {
     this.#control = new ControlEnd({
       policy: this.policy,

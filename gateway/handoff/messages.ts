@@ -68,7 +68,7 @@ const KINDS: ReadonlySet<unknown> = new Set<AboutParcel['kind']>([
   'renewed',
 ]);
 
-/** Nothing for what is no message of a control plane. It comes from the process that began this one: no more is doubted. */
+/** Nothing for what is no message of a control plane. It comes from the primary: no more is doubted. */
 export function readParcelMessage(message: unknown): ParcelMessage | PieceMessage | undefined {
   const { kind, id, slices } = membersOf(message);
   const isOne = (kind === 'parcel' || kind === 'piece') && Number.isSafeInteger(id) && Array.isArray(slices);

@@ -200,7 +200,7 @@ export const metricTable = {
     name: 'patchgate_event_loop_delay_max_seconds',
     type: 'gauge',
     labels: ['worker'],
-    help: 'Longest time by which a process came late to its timers, of the last 30 to 60 s; worker 0 is the process that was started.',
+    help: 'Longest time by which a process came late to its timers, of the last 30 to 60 s; worker 0 is the primary.',
   },
   processCpu: {
     name: 'patchgate_process_cpu_seconds_total',

@@ -38,7 +38,7 @@ export interface Metrics {
   listening(listener: string): void;
   connectionOpened(listener: string): void;
   connectionClosed(listener: string): void;
-  /** `worker`: 0 is the process that was started. */
+  /** `worker`: 0 is the primary. */
   processState(worker: number, state: ProcessState): void;
   /** `tenant` and `version` are empty where the handshake did not get that far. */
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void;
