@@ -76,7 +76,7 @@ const NOWHERE: Addresses = new Map();
 /** How often time limits are looked at; they are as exact as this. */
 const SWEEP_MS = 50;
 /** Sweeps further apart: the process stood still. */
-const LONGEST_STEP_MS = 4 * SWEEP_MS;
+const MAX_STEP_MS = 4 * SWEEP_MS;
 
 /** Memory that callers can be read into, where this Node can and it is wanted. */
 export async function recordMemory(isWanted: boolean, log: Log): Promise<RecordMemory | undefined> {
@@ -92,7 +92,7 @@ export class DataPlane {
   /** What of the limits is this process's. */
   readonly #limits: () => GatewayLimits;
   readonly #streams = new RunningStreams();
-  readonly #deadlines = new Deadlines(performance.now(), LONGEST_STEP_MS);
+  readonly #deadlines = new Deadlines(performance.now(), MAX_STEP_MS);
   readonly #loopDelay: LoopDelay;
   readonly #sweep: NodeJS.Timeout;
   readonly #pools: UpstreamPools;

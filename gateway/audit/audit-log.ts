@@ -35,9 +35,9 @@ const RETRY_MS = 1000;
 const STALL_MS = 5000;
 const HEAD_MS = 60_000;
 const CLOSE_MS = 2000;
-const MOST_WAITING_BYTES = 16 << 20;
+const MAX_WAITING_BYTES = 16 << 20;
 /** Written and synced together, so that one sync has an end. */
-const MOST_LINES = 1000;
+const MAX_LINES = 1000;
 
 interface Waiting {
   readonly body: string;
@@ -65,7 +65,7 @@ export class FileAuditLog implements AuditLog {
   constructor(options: FileAuditLogOptions) {
     this.#options = options;
     this.#nowMs = options.nowMs ?? Date.now;
-    this.#mostWaitingBytes = options.mostWaitingBytes ?? MOST_WAITING_BYTES;
+    this.#mostWaitingBytes = options.mostWaitingBytes ?? MAX_WAITING_BYTES;
     this.isRequired = options.isRequired;
     this.#heads = setInterval(() => this.#tellHead(), HEAD_MS).unref();
   }
@@ -109,7 +109,7 @@ export class FileAuditLog implements AuditLog {
   /** After a fault a line of the log's own shows whether it can be written to again. */
   async #writeAll(): Promise<void> {
     while (this.#queue.length > 0 || this.#fault !== undefined) {
-      const lines = this.#queue.splice(0, MOST_LINES);
+      const lines = this.#queue.splice(0, MAX_LINES);
       const bodies = lines.map(({ body }) => body);
       if (this.#fault !== undefined || this.#lost > 0) bodies.unshift(this.#resumption());
       const stall = setTimeout(() => this.#onStall(lines), STALL_MS);

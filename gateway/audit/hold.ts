@@ -5,7 +5,7 @@ import { realpath } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 
-const MOST_FILES = 16;
+const MAX_FILES = 16;
 
 export interface HeldFile {
   readonly path: string;
@@ -18,12 +18,12 @@ export interface HeldFile {
  * network namespace has its own) nothing is held. Rejects when all are held.
  */
 export async function holdFile(path: string): Promise<HeldFile> {
-  for (let number = 1; number <= MOST_FILES; number++) {
+  for (let number = 1; number <= MAX_FILES; number++) {
     const candidate = number === 1 ? path : `${path}.${number}`;
     const server = await hold(candidate);
     if (server !== 'held') return { path: candidate, release: () => void server?.close() };
   }
-  throw new Error(`${path} and ${MOST_FILES - 1} beside it are held by other processes`);
+  throw new Error(`${path} and ${MAX_FILES - 1} beside it are held by other processes`);
 }
 
 async function hold(path: string): Promise<Server | undefined | 'held'> {

@@ -22,8 +22,8 @@ export interface VerificationReport {
   readonly missing: readonly string[];
 }
 
-const MOST_FAULTS = 100;
-const MOST_LINE_BYTES = 1 << 20;
+const MAX_FAULTS = 100;
+const MAX_LINE_BYTES = 1 << 20;
 const PIECE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 
@@ -112,7 +112,7 @@ class Verifier {
   }
 
   #fault(place: string, problem: string): void {
-    if (this.#faults.length < MOST_FAULTS) this.#faults.push(`${place}: ${problem}`);
+    if (this.#faults.length < MAX_FAULTS) this.#faults.push(`${place}: ${problem}`);
     else this.#more += 1;
   }
 }
@@ -144,7 +144,7 @@ async function* linesOf(file: string): AsyncGenerator<FileLine> {
       from = end + 1;
     }
     rest = bytes.subarray(from);
-    if (rest.length > MOST_LINE_BYTES) {
+    if (rest.length > MAX_LINE_BYTES) {
       yield { bytes: rest, isWhole: false };
       rest = Buffer.alloc(0);
     }

@@ -18,7 +18,7 @@ export interface AccessIdentity extends Access {
   readonly identity: ClientIdentity;
 }
 
-const MOST_PASSWORD = 4096;
+const MAX_PASSWORD = 4096;
 
 export class AccessKeeper implements Accesses {
   readonly #log: Log | undefined;
@@ -105,7 +105,7 @@ async function readPassword(path: string): Promise<string | readonly PolicyFault
   const text = files.text('password');
   if (text === undefined) return files.faults;
   const password = text.replace(/\r?\n$/, '');
-  const isOne = password !== '' && password.length <= MOST_PASSWORD && !/[\r\n]/.test(password);
+  const isOne = password !== '' && password.length <= MAX_PASSWORD && !/[\r\n]/.test(password);
   if (isOne) return password;
   files.fault('password', 'holds no password', 'one line');
   return files.faults;

@@ -4,7 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 
 /** A revocation list of a million certificates has 50 MB. */
-const MOST_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 
 /** `Name` says what a file is for; each has a path. */
 export class PemFiles<Name extends string> {
@@ -25,7 +25,7 @@ export class PemFiles<Name extends string> {
     for (const [name, path] of paths) {
       try {
         const { size } = await stat(path);
-        if (size > MOST_BYTES) files.fault(name, `is larger than ${MOST_BYTES} bytes`);
+        if (size > MAX_BYTES) files.fault(name, `is larger than ${MAX_BYTES} bytes`);
         else files.#texts.set(name, await readFile(path, 'utf8'));
       } catch (error) {
         const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);

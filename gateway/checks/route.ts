@@ -5,11 +5,11 @@ import type { Facts, RequestHead } from '../core/facts.ts';
 import { listMembers, protectedOption } from '../core/headers.ts';
 import { decodePath } from '../core/request-target.ts';
 import type { RouteParams } from '../core/route-table.ts';
-import { MOST_NAME_CHARACTERS } from '../policy/bounded-pattern.ts';
+import { MAX_NAME_CHARACTERS } from '../policy/bounded-pattern.ts';
 import { matchServerName, type Policy, type Route, type Tenant } from '../policy/policy.ts';
 
 /** Every other field of the head is held against each of them. */
-const MOST_CONNECTION_OPTIONS = 64;
+const MAX_CONNECTION_OPTIONS = 64;
 
 export interface Routed {
   readonly tenant: Tenant;
@@ -31,7 +31,7 @@ export function checkTenant(policy: Policy, facts: Facts): Tenant | Denial {
 export function checkRoute(tenant: Tenant, facts: Facts): Routed | Denial {
   const { head } = facts;
   const connectionOptions = listMembers(head.fields, 'connection');
-  if (connectionOptions.length > MOST_CONNECTION_OPTIONS)
+  if (connectionOptions.length > MAX_CONNECTION_OPTIONS)
     return deny('route', 'bad-request', 'Connection names too many fields.');
   const option = protectedOption(connectionOptions);
   if (option !== undefined) return deny('route', 'bad-request', `Connection may not name ${option}.`);
@@ -70,5 +70,5 @@ function checkEscapes(tenant: Tenant, route: Route, head: RequestHead): Denial |
 function checkModelName(tenant: Tenant, params: RouteParams): Denial | undefined {
   const model = params['model_id'];
   if (model === undefined) return undefined;
-  return model.length <= MOST_NAME_CHARACTERS && tenant.modelId.test(model) ? undefined : notFound();
+  return model.length <= MAX_NAME_CHARACTERS && tenant.modelId.test(model) ? undefined : notFound();
 }

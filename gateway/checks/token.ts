@@ -10,7 +10,7 @@ import { checkTimes } from './token-times.ts';
 import { readAssumedToken, verifyToken } from './verify-token.ts';
 
 /** A longer token is not looked at. */
-const MOST_CHARACTERS = 8192;
+const MAX_CHARACTERS = 8192;
 const SCHEME = 'bearer ';
 /** A compact JWS: header, payload, signature. */
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
@@ -60,7 +60,7 @@ function bearerCredentials(facts: Facts): string | Denial {
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) {
     return deny('token', 'token-missing', 'A bearer token is needed here.', { rule: 'require' });
   }
-  if (value.length > SCHEME.length + MOST_CHARACTERS)
+  if (value.length > SCHEME.length + MAX_CHARACTERS)
     return deny('token', 'token-malformed', 'The bearer token is too long.');
   return value.slice(SCHEME.length);
 }

@@ -12,7 +12,7 @@ export interface Choice {
 }
 
 /** A node that has more than this times its share of all active requests is passed over (Mirrokni et al., 2018). */
-const MOST_OF_SHARE = 1.25;
+const MAX_SHARE_FACTOR = 1.25;
 
 /**
  * Of two drawn by weight the one with fewer requests for its weight, the first where both have as many: nearly as even as
@@ -67,7 +67,7 @@ export function firstForKey<C extends Choice>(choices: readonly C[], key: number
   if (choices.length < 2) return choices[0];
   let active = 1;
   for (const choice of choices) active += choice.active;
-  const perWeight = (MOST_OF_SHARE * active) / weightOf(choices);
+  const perWeight = (MAX_SHARE_FACTOR * active) / weightOf(choices);
   let best: C | undefined;
   let bestScore = Number.POSITIVE_INFINITY;
   for (const choice of choices) {

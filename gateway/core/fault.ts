@@ -36,15 +36,15 @@ export function inFileOrder(faults: readonly PolicyFault[]): readonly PolicyFaul
 }
 
 /** Faults told of one file, at most: whoever mends so many reads it again. */
-const MOST_FAULTS = 100;
+const MAX_FAULTS = 100;
 
 /** The first of a file's faults; where those left out begin, how many they are. */
 export function firstFaults(faults: readonly PolicyFault[]): readonly PolicyFault[] {
-  if (faults.length <= MOST_FAULTS) return faults;
+  if (faults.length <= MAX_FAULTS) return faults;
   const ordered = inFileOrder(faults);
-  const next = ordered[MOST_FAULTS];
+  const next = ordered[MAX_FAULTS];
   if (next === undefined) return ordered;
   const { file, line, column } = next;
-  const problem = `${ordered.length - MOST_FAULTS} more faults from here on`;
-  return [...ordered.slice(0, MOST_FAULTS), { file, line, column, path: '', problem }];
+  const problem = `${ordered.length - MAX_FAULTS} more faults from here on`;
+  return [...ordered.slice(0, MAX_FAULTS), { file, line, column, path: '', problem }];
 }

@@ -13,7 +13,7 @@ const DIGITS = 1 << DIGIT_BITS;
 /** So many are sorted by comparing them, in one step: the digits of a radix sort have to be counted even for one entry. */
 const FEW = 1024;
 /** The number of an entry shares a word with its length. */
-export const MOST_NUMBER = 2 ** 24 - 1;
+export const MAX_NUMBER = 2 ** 24 - 1;
 
 /** Entries of a block. Entries are put into blocks that stay where they are: to move a million at once takes too long. */
 const BLOCK_BITS = 13;

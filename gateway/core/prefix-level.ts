@@ -5,7 +5,7 @@ import { type PrefixColumns, SLICE, type SlicedWork } from './prefix-columns.ts'
 
 /** Entries that share a branch of the root, on average: the root takes two bytes for each entry then. */
 const ENTRIES_A_BRANCH = 2;
-const MOST_ROOT_BITS = 18;
+const MAX_ROOT_BITS = 18;
 /** No entry holds the address. */
 export const NONE = -1;
 
@@ -60,7 +60,7 @@ export class PrefixLevel {
     }
     const rootBits = Math.max(
       1,
-      Math.min(MOST_ROOT_BITS, Math.floor(Math.log2(members.length / ENTRIES_A_BRANCH))),
+      Math.min(MAX_ROOT_BITS, Math.floor(Math.log2(members.length / ENTRIES_A_BRANCH))),
     );
     // The bits of a branch have to lie within the key.
     skip = Math.min(skip, width * 32 - rootBits);

@@ -116,7 +116,7 @@ function* nest(columns: PrefixColumns, repeats: Repeats): SlicedWork<readonly Pr
 }
 
 type Repeats = (readonly [number: number, first: number])[];
-const MOST_REPEATS = 1000;
+const MAX_REPEATS = 1000;
 
 /** An entry whose prefix stands before it. No prefix lies in more than 128 others. */
 const REPEATED = 255;
@@ -138,7 +138,7 @@ function* measureDepths(
       depths[at] = around.length;
       counts[around.length] = (counts[around.length] ?? 0) + 1;
       around.push(entry);
-    } else if (repeats.length < MOST_REPEATS) {
+    } else if (repeats.length < MAX_REPEATS) {
       repeats.push([columns.info(entry) >>> 8, columns.info(last) >>> 8]);
     }
     if (at % SLICE === SLICE - 1) yield;

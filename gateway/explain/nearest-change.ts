@@ -19,9 +19,9 @@ interface Change {
 }
 
 /** A request can be wrong in as many ways as there are steps. */
-const MOST_CHANGES = 10;
+const MAX_CHANGES = 10;
 /** Prefixes tried for an address that is allowed. */
-const MOST_PREFIXES = 1000;
+const MAX_PREFIXES = 1000;
 const LIFE_S = 300;
 const SHA_256_BYTES = 32;
 
@@ -34,7 +34,7 @@ export async function nearestChange(
   const words: string[] = [];
   let { decision, trail } = decided;
   let request = original;
-  while (words.length < MOST_CHANGES) {
+  while (words.length < MAX_CHANGES) {
     const objection = isDenial(decision) ? decision : decision.shadowed;
     if (objection === undefined) return words;
     const change = proposals[objection.code]?.(request, trail, objection);
@@ -105,7 +105,7 @@ const holds = ({ parts }: AddressList, address: Address): boolean =>
 function* prefixesOf(
   lists: readonly AddressList[],
 ): Generator<{ readonly prefix: string; readonly place: string; readonly address: Address }> {
-  let left = MOST_PREFIXES;
+  let left = MAX_PREFIXES;
   for (const { parts } of lists) {
     for (const { contents } of parts) {
       for (const { family, words, bits, number } of contents?.tree.entries() ?? []) {

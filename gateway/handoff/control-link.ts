@@ -22,7 +22,7 @@ type Messages = Iterator<ParcelMessage | PieceMessage, void, void>;
 /** Messages that were sent and are not done with there: a data plane that stands still costs no more than these. */
 const UNDER_WAY = 8;
 /** Questions for keys that are not answered yet, beside those a data plane may have: one of each kind for each set. */
-const MOST_QUESTIONS = 1000;
+const MAX_QUESTIONS = 1000;
 const KINDS_OF_QUESTION = 2;
 
 export class ControlLink {
@@ -126,7 +126,7 @@ export class ControlLink {
   async #renew({ id, reason, question }: Extract<DataMessage, { kind: 'renew' }>): Promise<void> {
     const { sets } = this.#options.sources.keys;
     // Whoever asks is kept waiting by a question that is passed over: no more are than nobody would ask.
-    if (this.#questions >= MOST_QUESTIONS + KINDS_OF_QUESTION * sets.size) return;
+    if (this.#questions >= MAX_QUESTIONS + KINDS_OF_QUESTION * sets.size) return;
     this.#questions += 1;
     const set = sets.get(id);
     await set?.renew(reason);

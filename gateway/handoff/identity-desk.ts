@@ -24,7 +24,7 @@ export interface Outgoing {
 }
 
 /** Answers that are due, and beyond which nobody is told any more that he asked in vain. */
-const MOST_IN_VAIN = 1000;
+const MAX_IN_VAIN = 1000;
 const NOTHING: Parcel = { head: undefined, columns: [] };
 
 export class IdentityDesk {
@@ -48,7 +48,7 @@ export class IdentityDesk {
     const wanted = this.#wanted.get(id) ?? { store, key, supply, found: undefined, told: undefined };
     // What nobody may ask for is not remembered either.
     if (supply !== undefined) this.#wanted.set(id, wanted);
-    else if (this.#due.size >= MOST_IN_VAIN) return;
+    else if (this.#due.size >= MAX_IN_VAIN) return;
     void this.#read(wanted);
   }
 

@@ -9,11 +9,11 @@ const SECRET_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 /** What a public key says of itself (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), but for `key_ops`. The rest is not taken. */
 const MEMBERS = ['kty', 'kid', 'alg', 'use', 'ext', 'crv', 'x', 'y', 'n', 'e'];
 /** An RSA modulus of 16,384 bits, the longest that OpenSSL verifies with, has 2,731. */
-const MOST_CHARACTERS = 4096;
+const MAX_CHARACTERS = 4096;
 /** A token of an unknown `kid` is held against each. */
-const MOST_KEYS = 256;
+const MAX_KEYS = 256;
 /** RFC 7517 §4.3 has eight. */
-const MOST_OPERATIONS = 16;
+const MAX_OPERATIONS = 16;
 
 type Written = Readonly<Record<string, unknown>>;
 
@@ -21,7 +21,7 @@ type Written = Readonly<Record<string, unknown>>;
 export function readJwks(text: string): JSONWebKeySet | string {
   const set = parseJson(text);
   if (!isJwks(set)) return 'it is not a JSON Web Key Set: an object with a list "keys" of objects';
-  if (set.keys.length > MOST_KEYS) return `it holds more than ${MOST_KEYS} keys`;
+  if (set.keys.length > MAX_KEYS) return `it holds more than ${MAX_KEYS} keys`;
   const keys: JWK[] = [];
   const ids = new Set<string>();
   for (const written of set.keys) {
@@ -49,10 +49,10 @@ function keyFault(key: Written): string | undefined {
   if (key.kid !== undefined && typeof key.kid !== 'string') return 'a kid is not a string';
   const nested = MEMBERS.find((name) => isNested(key[name]));
   if (nested !== undefined) return `the ${nested} of a key is a list or an object`;
-  const long = MEMBERS.find((name) => String(key[name]).length > MOST_CHARACTERS);
-  if (long !== undefined) return `the ${long} of a key is longer than ${MOST_CHARACTERS} characters`;
+  const long = MEMBERS.find((name) => String(key[name]).length > MAX_CHARACTERS);
+  if (long !== undefined) return `the ${long} of a key is longer than ${MAX_CHARACTERS} characters`;
   if (isNested(key.key_ops) && !isOperations(key.key_ops))
-    return `the key_ops of a key are no list of at most ${MOST_OPERATIONS} strings`;
+    return `the key_ops of a key are no list of at most ${MAX_OPERATIONS} strings`;
   return key.kty === 'RSA' ? rsaWeakness(key) : undefined;
 }
 
@@ -63,7 +63,7 @@ function isNested(value: unknown): boolean {
 function isOperations(value: unknown): boolean {
   return (
     Array.isArray(value) &&
-    value.length <= MOST_OPERATIONS &&
+    value.length <= MAX_OPERATIONS &&
     value.every((operation) => typeof operation === 'string')
   );
 }

@@ -14,7 +14,7 @@ export const LEASE_MS = 15_000;
 const RENEW_MS = LEASE_MS / 3;
 const BEAT_MS = 2000;
 const PRESENCE_MS = 10_000;
-const MOST_UNRETURNED = 10_000;
+const MAX_UNRETURNED = 10_000;
 const US = 1000;
 const LIMITS: readonly (LimitName | undefined)[] = [undefined, 'requests', 'concurrent', 'bytes'];
 
@@ -136,7 +136,7 @@ export class LimitStore {
     if (!held?.delete(place)) return;
     if (held.size === 0) this.#places.delete(key);
     if (this.isUp) this.#giveBack(key, {}, { place });
-    else if (this.#unreturned.length < MOST_UNRETURNED) this.#unreturned.push([key, place]);
+    else if (this.#unreturned.length < MAX_UNRETURNED) this.#unreturned.push([key, place]);
   }
 
   /** Bytes that were granted and did not flow; less than 0 are a debt. While Redis is away they stay used: they come back in time. */

@@ -12,11 +12,11 @@ import { type LimitScript, SCRIPTS } from './limit-scripts.ts';
 const ANSWER_MS = 40;
 const TICK_MS = 4;
 /** A process that was busy for longer counts that much: an answer gets the time of a few ticks to be read. */
-const LONGEST_TICK_MS = 10;
+const MAX_TICK_MS = 10;
 const CONNECT_MS = 1000;
 /** A connection that is silent for so long while an answer is due is given up; there may be a new one to be had. */
 const SILENT_MS = 5000;
-const LONGEST_BACKOFF_MS = 2000;
+const MAX_BACKOFF_MS = 2000;
 
 /** Why there was no answer: none in time, no connection, or one that says no. */
 export type StoreFailure = 'timeout' | 'connection' | 'refused';
@@ -89,7 +89,7 @@ export class RedisConnection {
       enableReadyCheck: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
-      retryStrategy: (times: number): number => Math.min(LONGEST_BACKOFF_MS, backoffMs(times)),
+      retryStrategy: (times: number): number => Math.min(MAX_BACKOFF_MS, backoffMs(times)),
       // The name may stand for another server by now.
       reconnectOnError: (error: Error): boolean => error.message.startsWith('READONLY'),
     });
@@ -166,7 +166,7 @@ export class RedisConnection {
   readonly #tick = (): void => {
     setImmediate(() => {
       const nowMs = performance.now();
-      const tickMs = Math.min(LONGEST_TICK_MS, nowMs - this.#tickedAtMs);
+      const tickMs = Math.min(MAX_TICK_MS, nowMs - this.#tickedAtMs);
       this.#tickedAtMs = nowMs;
       this.#deadlines.sweep(this.#deadlines.nowMs + tickMs);
       this.#ticking = this.#deadlines.size > 0;

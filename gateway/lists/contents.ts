@@ -1,7 +1,7 @@
 /** An address list as it was read: a tree over its entries, and where each of them stands. */
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
-import { MOST_NUMBER, SLICE, type SlicedWork } from '../core/prefix-columns.ts';
+import { MAX_NUMBER, SLICE, type SlicedWork } from '../core/prefix-columns.ts';
 import { type PrefixTree, PrefixTreeBuilder } from '../core/prefix-tree.ts';
 import { readEntry } from './entry.ts';
 import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
@@ -24,7 +24,7 @@ export function contentsOf(tree: PrefixTree, places: EntryPlaces, nextEndMs: num
 }
 
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */
-const MOST_FAULTS = 20;
+const MAX_FAULTS = 20;
 /** Lines between two looks at whether to give way. */
 const LINES = SLICE >> 3;
 
@@ -83,7 +83,7 @@ class Reading {
 
   /** A sentence when the text is no entry. */
   read(text: string, number: number): string | undefined {
-    if (number > MOST_NUMBER) return `a list has ${MOST_NUMBER} lines at most`;
+    if (number > MAX_NUMBER) return `a list has ${MAX_NUMBER} lines at most`;
     const entry = readEntry(text);
     if (typeof entry !== 'object') return entry;
     const { prefix, untilMs = Number.POSITIVE_INFINITY } = entry;
@@ -94,7 +94,7 @@ class Reading {
   }
 
   fault(fault: PolicyFault): void {
-    if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
+    if (this.#faults.length < MAX_FAULTS) this.#faults.push(fault);
   }
 
   *finish(places: EntryPlaces): SlicedWork<ReadContents | readonly PolicyFault[]> {

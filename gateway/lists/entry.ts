@@ -11,7 +11,7 @@ export interface ListEntry {
 /** RFC 3339, with its zone: a local time would end elsewhere at another moment. */
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
 /** The longest prefix, an instant and blanks; what is longer is no entry, and is not searched for one. */
-const MOST_CHARACTERS = 256;
+const MAX_CHARACTERS = 256;
 
 /** A line without its comment and the blanks around it. */
 export function withoutComment(line: string): string {
@@ -23,7 +23,7 @@ export function withoutComment(line: string): string {
 export function readEntry(line: string): ListEntry | string | undefined {
   const text = withoutComment(line);
   if (text === '') return undefined;
-  if (text.length > MOST_CHARACTERS) return 'a line this long is no prefix';
+  if (text.length > MAX_CHARACTERS) return 'a line this long is no prefix';
   const blank = text.search(/\s/);
   const prefix = parsePrefix(blank < 0 ? text : text.slice(0, blank));
   if (typeof prefix === 'string') return prefix;

@@ -11,10 +11,10 @@ import type { Access } from './server-access.ts';
 const ANSWER_MS = 3000;
 /** By `accept` etcd tells its own JSON interface, whose certificate is then no user's (CVE-2018-16886). */
 const FIELDS = { 'content-type': 'application/json', accept: 'application/json' };
-const MOST_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 /** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
-const MOST_LINE = 16 * 1024 * 1024;
-const MOST_PROBLEM_BYTES = 4096;
+const MAX_LINE = 16 * 1024 * 1024;
+const MAX_PROBLEM_BYTES = 4096;
 /** What etcd says itself; nothing else of an answer is told, for it might have in it what was sent. */
 const OWN_WORDS = /^(?:etcdserver: |CommonName of client )[ -~]{1,200}$/;
 /** It has forgotten the token, wants one since a moment ago, or knows it from before a change of its users. */
@@ -39,7 +39,7 @@ export class EtcdSession {
   async ask(endpoint: string, path: string, question: object, signal: AbortSignal): Promise<string> {
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
     const body = await this.#send(endpoint, path, question, { signal: inTime });
-    return textOf(body, MOST_BYTES);
+    return textOf(body, MAX_BYTES);
   }
 
   /** An answer that goes on and on, line by line. */
@@ -104,7 +104,7 @@ export class EtcdSession {
     try {
       const signal = AbortSignal.timeout(ANSWER_MS);
       const body = await this.#post(endpoint, 'auth/authenticate', { name: user, password }, { signal });
-      const { token } = JSON.parse(await textOf(body, MOST_BYTES)) as { readonly token?: unknown };
+      const { token } = JSON.parse(await textOf(body, MAX_BYTES)) as { readonly token?: unknown };
       if (typeof token === 'string') return token;
       throw new EtcdRefusal('it gave no token');
     } catch (error) {
@@ -136,7 +136,7 @@ export class EtcdSession {
   }
 
   async #wordsOf(body: Readable): Promise<string> {
-    const said = problemOf(await textOf(body, MOST_PROBLEM_BYTES).catch(() => ''));
+    const said = problemOf(await textOf(body, MAX_PROBLEM_BYTES).catch(() => ''));
     const { user } = this.access ?? {};
     const whom = user === undefined ? '' : ` (user ${user})`;
     return OWN_WORDS.test(said) ? `, ${said}${whom}` : whom;
@@ -159,7 +159,7 @@ export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<st
   let rest = '';
   for await (const piece of pieces) {
     rest += piece;
-    if (rest.length > MOST_LINE) throw new Error('etcd sent a line without an end');
+    if (rest.length > MAX_LINE) throw new Error('etcd sent a line without an end');
     if (!piece.includes('\n')) continue;
     const lines = rest.split('\n');
     rest = lines.pop() ?? '';

@@ -5,12 +5,12 @@ import type { FileWatch } from '../sources/file-watch.ts';
 import type { Feed, FeedListener } from './live-list.ts';
 
 /** A million prefixes take 20 MB. */
-const MOST_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 
 /** A file is at rest when it was not written for so long; an empty one may be one that is only just being written. */
 const REST_MS = 200;
 const EMPTY_REST_MS = 1000;
-const MOST_TRIES = 25;
+const MAX_TRIES = 25;
 
 /** What the fault of a file that is not there, or not to be had, begins with. */
 export const UNREADABLE = 'cannot be read';
@@ -67,11 +67,11 @@ export class FileFeed implements Feed {
 async function readAtRest(path: string, mayChange: boolean): Promise<string> {
   for (let tries = 0; ; tries++) {
     const before = await stat(path);
-    if (before.size > MOST_BYTES) throw new Error(`it is larger than ${MOST_BYTES} bytes`);
+    if (before.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`);
     const restedMs = Date.now() - before.mtimeMs;
     const restMs = before.size === 0 ? EMPTY_REST_MS : REST_MS;
     // A clock that is behind the file's cannot be waited for.
-    if (mayChange && restedMs < restMs && tries < MOST_TRIES) {
+    if (mayChange && restedMs < restMs && tries < MAX_TRIES) {
       await new Promise((resolve) => setTimeout(resolve, REST_MS));
       continue;
     }
@@ -79,6 +79,6 @@ async function readAtRest(path: string, mayChange: boolean): Promise<string> {
     const after = await stat(path);
     const isSame = after.mtimeMs === before.mtimeMs && after.size === before.size && after.ino === before.ino;
     if (isSame) return text;
-    if (tries >= MOST_TRIES) throw new Error('it is being written all the time');
+    if (tries >= MAX_TRIES) throw new Error('it is being written all the time');
   }
 }

@@ -81,7 +81,7 @@ interface Work {
 }
 
 /** Timers take 31 bits of milliseconds. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class LiveList<Contents extends LiveContents>
   implements ListPart<Contents>, FollowedList, FeedListener
@@ -206,7 +206,7 @@ export class LiveList<Contents extends LiveContents>
     clearTimeout(this.#timer);
     const nextEndMs = this.#contents?.nextEndMs;
     if (nextEndMs === undefined || this.#closed) return;
-    const inMs = Math.min(LONGEST_TIMER_MS, Math.max(0, nextEndMs - this.#nowMs()) + 1);
+    const inMs = Math.min(MAX_TIMER_MS, Math.max(0, nextEndMs - this.#nowMs()) + 1);
     this.#timer = setTimeout(() => {
       // What waits is newer, and asks for this again when it is done.
       if (this.#good !== undefined && this.#waiting === undefined) {

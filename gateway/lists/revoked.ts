@@ -35,10 +35,10 @@ export const REVOKED_CERTIFICATE = 'sha256:… of the DER encoding, or serial:�
 /** How an entry names tokens: one by its id, all of a subject, all that are bound to a certificate. */
 const TOKEN = /^(?:jti|sub):\S+$/;
 export const REVOKED_TOKEN = 'jti:…, sub:…, or sha256:… of a certificate in hexadecimal';
-const MOST_CHARACTERS = 600;
+const MAX_CHARACTERS = 600;
 /** Of the longest name, an instant and blanks. */
-const MOST_ENTRY_CHARACTERS = 1024;
-const MOST_FAULTS = 20;
+const MAX_ENTRY_CHARACTERS = 1024;
+const MAX_FAULTS = 20;
 
 /** A comment begins after a blank, or the line: ids may hold what begins one. */
 const COMMENT = /(?:^|\s)#/;
@@ -46,14 +46,14 @@ const LINE_END = /[\r\n]/;
 
 /** The entry as it is compared; nothing for text that is none. */
 export function revokedCertificate(text: string): string | undefined {
-  const [, fingerprint, serial] = (text.length <= MOST_CHARACTERS && CERTIFICATE.exec(text)) || [];
+  const [, fingerprint, serial] = (text.length <= MAX_CHARACTERS && CERTIFICATE.exec(text)) || [];
   if (fingerprint !== undefined) return `sha256:${fingerprint.replaceAll(':', '').toLowerCase()}`;
   return serial && `serial:${serial.toLowerCase().replace(/^0+(?=.)/, '')}`;
 }
 
 /** The entry as it is compared; nothing for text that is none. */
 export function revokedToken(text: string): string | undefined {
-  if (text.length > MOST_CHARACTERS) return undefined;
+  if (text.length > MAX_CHARACTERS) return undefined;
   if (TOKEN.test(text)) return text;
   return /^sha256:/i.test(text) ? revokedCertificate(text) : undefined;
 }
@@ -109,11 +109,11 @@ function withoutComment(written: string): string {
 
 /** A sentence for what is no entry. */
 function readEntry(text: string, parse: (text: string) => string | undefined, what: string): Entry | string {
-  if (text.length > MOST_ENTRY_CHARACTERS) return `a line this long names no ${what}`;
+  if (text.length > MAX_ENTRY_CHARACTERS) return `a line this long names no ${what}`;
   const blank = text.search(/\s/);
   const name = blank < 0 ? text : text.slice(0, blank);
   const canonical = parse(name);
-  if (canonical === undefined) return `${name.slice(0, MOST_CHARACTERS)} names no ${what}`;
+  if (canonical === undefined) return `${name.slice(0, MAX_CHARACTERS)} names no ${what}`;
   if (blank < 0) return { canonical };
   const untilMs = untilOption(text.slice(blank).trim());
   return typeof untilMs === 'string' ? untilMs : { canonical, untilMs };
@@ -145,7 +145,7 @@ class Reading {
   }
 
   fault(fault: PolicyFault): void {
-    if (this.#faults.length < MOST_FAULTS) this.#faults.push(fault);
+    if (this.#faults.length < MAX_FAULTS) this.#faults.push(fault);
   }
 
   *finish(places: EntryPlaces): SlicedWork<ReadRevoked | readonly PolicyFault[]> {

@@ -3,9 +3,9 @@
 import { type Piece, piecesOf, type Sequence } from './pattern-pieces.ts';
 
 /** A longer word matches none: what takes the square of it in time stays harmless. */
-export const MOST_NAME_CHARACTERS = 255;
+export const MAX_NAME_CHARACTERS = 255;
 /** Ways in which one word may be divided among the pieces; each costs as many steps as the word has characters. */
-const MOST_WAYS = 1024;
+const MAX_WAYS = 1024;
 
 /**
  * The expression, which has to match whole words: half of one would let every longer one in. A sentence for text that
@@ -29,9 +29,9 @@ function slowness(source: string): string | undefined {
   if (choices.flat().some(repeatsVaried)) {
     return 'repeats what is repeated or chosen within, which can take any time';
   }
-  if (waysOfChoices(choices, []) <= MOST_WAYS) return undefined;
+  if (waysOfChoices(choices, []) <= MAX_WAYS) return undefined;
   return (
-    `can divide a word among its repetitions in more than ${MOST_WAYS} ways: put a character between them ` +
+    `can divide a word among its repetitions in more than ${MAX_WAYS} ways: put a character between them ` +
     'that the one before cannot match, or bound them, like {1,20}'
   );
 }
@@ -59,7 +59,7 @@ function waysOf(sequence: Sequence, after: Sequence): number {
 }
 
 function lengthsOf({ least, most }: Pick<Piece, 'least' | 'most'>): number {
-  return Math.min(most, MOST_NAME_CHARACTERS) - least + 1;
+  return Math.min(most, MAX_NAME_CHARACTERS) - least + 1;
 }
 
 /** Of choices no more count than can match the same word. */

@@ -9,11 +9,11 @@ import type { TenantText, Text } from './policy-files.ts';
 
 /** Writes that come together are one reload, and a stream of them one a second at most. */
 const SETTLE_MS = 100;
-const MOST_SETTLE_MS = 1000;
+const MAX_SETTLE_MS = 1000;
 /** Nobody waits longer for the first answer. */
 const FIRST_ANSWER_MS = 5000;
 /** Keys that are no tenant's, told one by one. */
-const MOST_STRAYS = 20;
+const MAX_STRAYS = 20;
 const FILE_NAME = /^[a-z][a-z0-9-]{0,62}\.yaml$/;
 const SHOWN_CHARACTERS = 200;
 
@@ -160,7 +160,7 @@ class FollowedPlace {
       prefix: tenants,
       read: textOf,
       settleMs: SETTLE_MS,
-      mostSettleMs: MOST_SETTLE_MS,
+      mostSettleMs: MAX_SETTLE_MS,
     });
     await this.#keys.start({
       onKeys: (values, revision) => {
@@ -200,8 +200,8 @@ class FollowedPlace {
       if (FILE_NAME.test(fileName)) texts.push({ place, fileName, text });
       else strays.push(fileFault(place, "this key is no tenant's", `${prefix}<tenant>.yaml`));
     }
-    const more = strays.length - MOST_STRAYS;
-    const faults = strays.slice(0, MOST_STRAYS);
+    const more = strays.length - MAX_STRAYS;
+    const faults = strays.slice(0, MAX_STRAYS);
     if (more > 0) faults.push(fileFault(`etcd ${prefix}`, `and ${more} more keys that are no tenant's`));
     return { texts, isRead: this.#values !== undefined, faults };
   }

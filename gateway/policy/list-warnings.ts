@@ -6,7 +6,7 @@ import type { ListContents } from '../lists/contents.ts';
 import type { AddressList, AddressRules, Tenant } from './policy.ts';
 
 /** Told of one list, at most; how many more there are is told as well. */
-const MOST_WARNINGS = 20;
+const MAX_WARNINGS = 20;
 
 interface Place {
   readonly list: AddressList;
@@ -43,7 +43,7 @@ function placesOf(lists: readonly AddressList[]): readonly Place[] {
 function repeatsIn(place: Place, places: readonly Place[]): readonly string[] {
   const { tree, placeOf } = place.contents;
   const twice = tree.repeats
-    .slice(0, MOST_WARNINGS)
+    .slice(0, MAX_WARNINGS)
     .map(([number, first]) => `${placeOf(number)}: stands there twice, first at ${placeOf(first)}`);
   const others = places.filter((each) => each !== place);
   const within = capped(place, (entry) => {
@@ -77,7 +77,7 @@ function capped({ list, contents }: Place, judgeEntry: (entry: PrefixEntry) => s
   for (const entry of contents.tree.entries()) {
     const sentence = judgeEntry(entry);
     if (sentence === undefined) continue;
-    if (warnings.length < MOST_WARNINGS) warnings.push(`${contents.placeOf(entry.number)}: ${sentence}`);
+    if (warnings.length < MAX_WARNINGS) warnings.push(`${contents.placeOf(entry.number)}: ${sentence}`);
     else more += 1;
   }
   if (more > 0) warnings.push(`and ${more} more like these in list ${list.name}`);

@@ -12,8 +12,8 @@ export interface PersistenceOptions {
 
 const RETRIES = 5;
 const FIRST_PAUSE_MS = 200;
-const LONGEST_PAUSE_MS = 10_000;
-const LONGEST_ASKED_PAUSE_MS = 60_000;
+const MAX_PAUSE_MS = 10_000;
+const MAX_ASKED_PAUSE_MS = 60_000;
 
 /** Statuses of a gateway or node that may be well again in a moment. */
 const PASSING: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
@@ -62,9 +62,9 @@ export class Persistence {
   async again(askedS = 0): Promise<boolean> {
     const { retries = RETRIES, pauseMs = FIRST_PAUSE_MS, signal } = this.#options;
     if (this.#failures >= retries) return false;
-    const pause = Math.min(pauseMs * 2 ** this.#failures, LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
+    const pause = Math.min(pauseMs * 2 ** this.#failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2);
     this.#failures += 1;
-    const asked = Math.min(askedS * 1000, LONGEST_ASKED_PAUSE_MS);
+    const asked = Math.min(askedS * 1000, MAX_ASKED_PAUSE_MS);
     await sleep(Math.max(pause, asked), undefined, { ...(signal && { signal }) });
     return true;
   }

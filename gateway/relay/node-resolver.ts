@@ -12,7 +12,7 @@ export const systemLookup: Lookup = async (host) =>
 /** A name that has no address yet is looked up again after so long. */
 const RETRY_MS = 1000;
 /** A name that gives more is cut: each is connected to and checked. */
-const MOST_ADDRESSES = 64;
+const MAX_ADDRESSES = 64;
 
 export interface ResolverOptions {
   readonly host: string;
@@ -51,7 +51,7 @@ export class NodeResolver {
     this.isFirst = false;
     if (typeof found === 'string') this.#fail(found);
     else if (found.length === 0) this.#fail('it has no address');
-    else this.#take([...new Set(found)].sort().slice(0, MOST_ADDRESSES));
+    else this.#take([...new Set(found)].sort().slice(0, MAX_ADDRESSES));
     const waitMs = this.#known.length === 0 ? Math.min(RETRY_MS, periodMs) : periodMs;
     this.#timer = setTimeout(() => void this.#look(), waitMs).unref();
   }

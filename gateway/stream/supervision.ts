@@ -23,7 +23,7 @@ export interface SupervisionWatcher {
   onTunnelOver(): void;
 }
 
-const LONGEST_TICK_MS = 1000;
+const MAX_TICK_MS = 1000;
 /** Looks in the span a rate is taken over. */
 const LOOKS = 4;
 
@@ -58,9 +58,9 @@ export class Supervision extends Expiring {
     this.#watcher = watcher;
     this.#endsAtMs = performance.now() + (route.upgrade?.lifetimeMs ?? Number.POSITIVE_INFINITY);
     this.#tickMs = Math.min(
-      LONGEST_TICK_MS,
-      (minRate?.graceMs ?? LONGEST_TICK_MS * LOOKS) / LOOKS,
-      route.upgrade?.lifetimeMs ?? LONGEST_TICK_MS,
+      MAX_TICK_MS,
+      (minRate?.graceMs ?? MAX_TICK_MS * LOOKS) / LOOKS,
+      route.upgrade?.lifetimeMs ?? MAX_TICK_MS,
     );
     deadlines.arm(this, this.#tickMs);
   }

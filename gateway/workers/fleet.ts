@@ -44,7 +44,7 @@ const TRIES = 5;
 const PAUSE_MS = 50;
 /** For workers to end by themselves when they should have. */
 const STOP_MS = 3000;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 const TURN_MS = 1000;
 
 export class Fleet implements DataPlanes {
@@ -146,7 +146,7 @@ export class Fleet implements DataPlanes {
       () => {
         for (const worker of this.#workers.values()) worker.kill();
       },
-      Math.min(withinMs, LONGEST_TIMER_MS),
+      Math.min(withinMs, MAX_TIMER_MS),
     );
     await this.#allEnded();
     clearTimeout(left);

@@ -7,7 +7,7 @@ import type { WorkerEnd } from './messages.ts';
 import { Pending } from './pending.ts';
 
 /** Entries on their way to a primary that takes none; a few KiB each. */
-const MOST_UNSENT = 4096;
+const MAX_UNSENT = 4096;
 
 export class WorkerAudit implements AuditLog {
   readonly isRequired: boolean;
@@ -25,7 +25,7 @@ export class WorkerAudit implements AuditLog {
   }
 
   record(entry: AuditEntry, onSettled?: (isWritten: boolean) => void): void {
-    if (this.#unsent >= MOST_UNSENT) {
+    if (this.#unsent >= MAX_UNSENT) {
       this.#lost += 1;
       this.#metrics.auditLines('lost', 1);
       onSettled?.(false);

@@ -16,7 +16,7 @@ type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
 type Answer = LimitRefusal | GrantedLease;
 
 /** Claims on their way to a primary that takes none. */
-const MOST_UNSENT = 4096;
+const MAX_UNSENT = 4096;
 
 export class WorkerLimits implements LimitsBackend {
   readonly #channel: WorkerEnd;
@@ -30,7 +30,7 @@ export class WorkerLimits implements LimitsBackend {
 
   /** Rejects when the primary does not answer: the request is refused as `overloaded`. */
   async claim(claim: LimitClaim, nowMs: number): Promise<LimitLease | LimitRefusal> {
-    if (this.#unsent >= MOST_UNSENT) throw new Error('the primary takes no more questions');
+    if (this.#unsent >= MAX_UNSENT) throw new Error('the primary takes no more questions');
     const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
     const id = this.#pending.ask(nowMs, resolve);
     this.#unsent += 1;

@@ -33,7 +33,7 @@ const PAUSE_MS = 2;
 const BEFORE_MS = 2000;
 const PHASE_MS = 4000;
 const GARBAGE_MS = 200;
-const MOST_WELL_MS = 30_000;
+const MAX_WELL_MS = 30_000;
 const GARBAGE = ['999.1.1.1', 'not an address', '10.0.0.0/99', '\u0000\u00ff', '::/0/0', 'x'.repeat(5000)];
 
 interface Fault {
@@ -165,7 +165,7 @@ class Chaos {
     const fromMs = performance.now();
     const until = async (isSo: () => Promise<boolean>, what: string): Promise<void> => {
       while (!(await isSo().catch(() => false))) {
-        if (performance.now() - fromMs > MOST_WELL_MS) throw new Error(`not well again: ${what}`);
+        if (performance.now() - fromMs > MAX_WELL_MS) throw new Error(`not well again: ${what}`);
         await sleep(20);
       }
     };
