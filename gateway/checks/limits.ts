@@ -4,10 +4,8 @@ import { type Denial, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
 import { checkUpgrade } from '../http1/websocket.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import type { Route } from '../policy/policy.ts';
-
-/** The media type of WPF1 streams. */
-export const WEIGHT_PATCH_TYPE = 'application/vnd.patchgate.weight-patch';
 
 /** Methods that ask for something and may come without the patch their route is for (RFC 9110 §9.3.1, §9.3.2). */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);

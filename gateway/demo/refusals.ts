@@ -2,7 +2,7 @@
 
 import { createReadStream } from 'node:fs';
 import type { DenialCode } from '../core/denial.ts';
-import { weightPatchType } from '../patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { type GatewayAnswer, GatewayClient, type GatewayRequest } from '../push/gateway-client.ts';
 import type { DevelopmentTenant } from './development-pki.ts';
 import { MODEL, type Stack } from './stack.ts';
@@ -54,7 +54,7 @@ function attempts(bodyPath: string): readonly Attempt[] {
       scope: 'read',
       method: 'PUT',
       path: `${MODEL_PATH}/patches/${'0'.repeat(32)}`,
-      request: { headers: { 'content-type': weightPatchType }, body: createReadStream(bodyPath) },
+      request: { headers: { 'content-type': WEIGHT_PATCH_TYPE }, body: createReadStream(bodyPath) },
     },
     {
       title: 'a client at 198.51.100.7, in no list, behind a trusted proxy',

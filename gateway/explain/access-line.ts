@@ -1,13 +1,13 @@
 /** A line of the access log becomes the request it tells of. */
 
 import { z } from 'zod';
-import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { parseAddress } from '../core/address.ts';
 import { type DenialCode, denials } from '../core/denial.ts';
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';
 import { UPGRADE_FIELDS } from '../http1/websocket.ts';
 import { accessKeys } from '../observe/access-entry.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { certificateFromFields } from './certificate-from-fields.ts';
 import type { HypotheticalRequest } from './hypothetical-request.ts';
 

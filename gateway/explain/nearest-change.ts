@@ -1,10 +1,10 @@
 /** The nearest change of a refused request that would let it pass, found by deciding the changed request. */
 
-import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { type Address, addressOf } from '../core/address.ts';
 import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
 import type { Trail } from '../decide.ts';
 import { UPGRADE_FIELDS } from '../http1/websocket.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import type { AddressList, Route, Tenant } from '../policy/policy.ts';
 import { certificateFromFields } from './certificate-from-fields.ts';
 import { expectedValues } from './describe-step.ts';

@@ -13,7 +13,7 @@ const ANSWER_MS = 3000;
 const FIELDS = { 'content-type': 'application/json', accept: 'application/json' };
 const MAX_BYTES = 64 * 1024 * 1024;
 /** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
-const MAX_LINE = 16 * 1024 * 1024;
+const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
 const MAX_PROBLEM_BYTES = 4096;
 /** What etcd says itself; nothing else of an answer is told, for it might have in it what was sent. */
 const OWN_WORDS = /^(?:etcdserver: |CommonName of client )[ -~]{1,200}$/;
@@ -159,7 +159,7 @@ export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<st
   let rest = '';
   for await (const piece of pieces) {
     rest += piece;
-    if (rest.length > MAX_LINE) throw new Error('etcd sent a line without an end');
+    if (rest.length > MAX_LINE_CHARACTERS) throw new Error('etcd sent a line without an end');
     if (!piece.includes('\n')) continue;
     const lines = rest.split('\n');
     rest = lines.pop() ?? '';

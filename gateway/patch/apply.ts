@@ -5,7 +5,7 @@ import { modelDigest } from './digest.ts';
 import { PatchFaultError, patchFault, type Violation, violation } from './fault.ts';
 import type { EndHeader, OpenHeader, PatchHeader, TensorFields } from './format.ts';
 import { decodeIndices, type Indices } from './index-encoding.ts';
-import { valueSizes, writerMaxElements } from './layout.ts';
+import { MAX_WRITTEN_ELEMENTS, valueSizes } from './layout.ts';
 import { ModelCopy } from './model-copy.ts';
 import type { Frame } from './read.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
@@ -66,7 +66,7 @@ class Application {
   readonly #seen = new Set<string>();
   #copy: ModelCopy | undefined;
   /** Memory for the indices of one frame. */
-  readonly #room: Indices = new Float64Array(writerMaxElements);
+  readonly #room: Indices = new Float64Array(MAX_WRITTEN_ELEMENTS);
   #writer: TensorWriter | undefined;
 
   constructor(base: SafetensorsFile, path: string, expectation: ApplyExpectation) {

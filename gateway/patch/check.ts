@@ -1,10 +1,10 @@
 /** Checks a weight-patch stream in passing: the same buffers go on, in constant memory, and END only when all is well. */
 
 import { crc32 } from 'node:zlib';
-import { decodeHeader, headerLengthOf, isViolation, prefixLength } from './decode.ts';
+import { decodeHeader, headerLengthOf, isViolation, PREFIX_LENGTH } from './decode.ts';
 import { type PatchFault, patchFault, type Violation, violation } from './fault.ts';
 import type { EndHeader, Header, OpenHeader } from './format.ts';
-import { maxHeaderLength } from './layout.ts';
+import { MAX_HEADER_LENGTH } from './layout.ts';
 import { PayloadCheck } from './payload-check.ts';
 import { type PatchExpectation, StreamRules } from './stream-rules.ts';
 import { ValueCheck } from './value-check.ts';
@@ -51,11 +51,11 @@ class StreamCheck implements PatchCheck {
   readonly #rules: StreamRules;
   readonly #inside: PayloadCheck | undefined;
   /** The header under way. */
-  readonly #header = Buffer.allocUnsafe(maxHeaderLength);
+  readonly #header = Buffer.allocUnsafe(MAX_HEADER_LENGTH);
   /** Bytes of it that are here. */
   #headerHeld = 0;
   /** Its length, once the prefix was read; until then the length of the prefix. */
-  #headerNeeded = prefixLength;
+  #headerNeeded = PREFIX_LENGTH;
   /** Its first bytes came in an earlier chunk. */
   #headerSplit = false;
   #payloadLeft = 0;
@@ -155,7 +155,7 @@ class StreamCheck implements PatchCheck {
     const end = Math.min(at + this.#headerNeeded - this.#headerHeld, chunk.length);
     this.#headerHeld += chunk.copy(this.#header, this.#headerHeld, at, end);
     if (this.#headerHeld < this.#headerNeeded) return end;
-    if (this.#headerNeeded === prefixLength) this.#measureHeader();
+    if (this.#headerNeeded === PREFIX_LENGTH) this.#measureHeader();
     else this.#admitHeader(end, forward);
     return end;
   }
@@ -186,7 +186,7 @@ class StreamCheck implements PatchCheck {
     }
     const split = this.#headerSplit;
     this.#headerHeld = 0;
-    this.#headerNeeded = prefixLength;
+    this.#headerNeeded = PREFIX_LENGTH;
     this.#headerSplit = false;
     if (header.type === 'end') {
       this.#end = Buffer.from(bytes);

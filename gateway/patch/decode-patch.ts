@@ -4,9 +4,9 @@ import { type Violation, violation } from './fault.ts';
 import type { FrameCommon, PatchHeader } from './format.ts';
 import { safe, zero } from './header-fields.ts';
 import {
-  hardMaxPayload,
   type IndexEncoding,
   indexEncodings,
+  MAX_PAYLOAD,
   operations,
   padded,
   readU64,
@@ -58,12 +58,12 @@ function patchBounds(patch: PatchHeader): Violation | undefined {
 }
 
 /** Bytes of LEB128 a number below 2^35 may take. */
-const maxLebLength = 5;
+const MAX_LEB_LENGTH = 5;
 
 /** The fewest and the most bytes the indices of a patch can take. */
 const indexLengths: Readonly<Record<IndexEncoding, (patch: PatchHeader) => readonly [number, number]>> = {
-  gap: ({ count }) => [count - 1, maxLebLength * (count - 1)],
-  run: ({ count }) => [2, 2 * maxLebLength * count],
+  gap: ({ count }) => [count - 1, MAX_LEB_LENGTH * (count - 1)],
+  run: ({ count }) => [2, 2 * MAX_LEB_LENGTH * count],
   bitmap: (patch) => {
     const bytes = Math.ceil((patch.lastIndex - patch.firstIndex + 1) / 8);
     return [bytes, bytes];
@@ -72,11 +72,8 @@ const indexLengths: Readonly<Record<IndexEncoding, (patch: PatchHeader) => reado
 };
 
 function patchLengths(patch: PatchHeader): Violation | undefined {
-  if (patch.payloadLength > hardMaxPayload) {
-    return violation(
-      'payload-size',
-      `a payload may have ${hardMaxPayload} bytes, not ${patch.payloadLength}`,
-    );
+  if (patch.payloadLength > MAX_PAYLOAD) {
+    return violation('payload-size', `a payload may have ${MAX_PAYLOAD} bytes, not ${patch.payloadLength}`);
   }
   const [fewest, most] = indexLengths[patch.indices](patch);
   if (patch.indexLength < fewest || patch.indexLength > most) {

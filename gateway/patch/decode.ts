@@ -13,35 +13,35 @@ import {
 } from './format.ts';
 import { noPayload, safe, text, zero } from './header-fields.ts';
 import {
-  endLength,
+  END_LENGTH,
   type FrameType,
   frameTypes,
-  hardMaxPayload,
-  magic,
-  maxHeaderLength,
-  maxRank,
-  openLength,
-  patchLength,
+  MAGIC,
+  MAX_HEADER_LENGTH,
+  MAX_PAYLOAD,
+  MAX_RANK,
+  OPEN_LENGTH,
+  PATCH_LENGTH,
   readU64,
-  tensorLength,
-  wordsFlag,
+  TENSOR_LENGTH,
+  WORDS_FLAG,
 } from './layout.ts';
 import { wordBytesOf } from './value.ts';
 
 /** Bytes that must be there before `headerLengthOf` can tell the length. */
-export const prefixLength = 8;
+export const PREFIX_LENGTH = 8;
 
 /** The longest and the shortest header of each type. */
 const lengths: Readonly<Record<FrameType, readonly [number, number]>> = {
-  open: [openLength, maxHeaderLength],
-  tensor: [tensorLength, maxHeaderLength],
-  patch: [patchLength, patchLength],
-  end: [endLength, endLength],
+  open: [OPEN_LENGTH, MAX_HEADER_LENGTH],
+  tensor: [TENSOR_LENGTH, MAX_HEADER_LENGTH],
+  patch: [PATCH_LENGTH, PATCH_LENGTH],
+  end: [END_LENGTH, END_LENGTH],
 };
 
 /** The length of the header that begins with these 8 bytes. */
 export function headerLengthOf(bytes: Buffer): number | Violation {
-  if (bytes.readUInt32LE(0) !== magic) return violation('magic', 'the frame does not begin with WPF1');
+  if (bytes.readUInt32LE(0) !== MAGIC) return violation('magic', 'the frame does not begin with WPF1');
   const code = bytes.readUInt8(4);
   const type = frameTypes[code];
   if (type === undefined) return violation('type', `there is no frame type ${code}`);
@@ -60,7 +60,7 @@ export function isViolation(value: Header | Violation | number | undefined): val
 
 /** Decodes one whole header. The result holds copies, so `bytes` may be used again. */
 export function decodeHeader(bytes: Buffer): Header | Violation {
-  if (bytes.length < prefixLength) return violation('truncated', 'the header is cut off');
+  if (bytes.length < PREFIX_LENGTH) return violation('truncated', 'the header is cut off');
   const headerLength = headerLengthOf(bytes);
   if (typeof headerLength !== 'number') return headerLength;
   if (bytes.length !== headerLength) {
@@ -104,13 +104,13 @@ function decodeOpen(bytes: Buffer, common: FrameCommon): OpenHeader | Violation 
     threshold: bytes.readFloatLE(88),
     maxPayload: bytes.readUInt32LE(92),
     baseDigest: Buffer.from(bytes.subarray(96, 128)),
-    modelId: bytes.toString('utf8', openLength, openLength + modelIdLength),
+    modelId: bytes.toString('utf8', OPEN_LENGTH, OPEN_LENGTH + modelIdLength),
   };
   return (
     noPayload(common) ??
     safe(open.baseVersion, open.targetVersion, open.totalParams, open.totalChanged) ??
-    text(bytes, openLength, modelIdLength) ??
-    zero(bytes, 130, openLength) ??
+    text(bytes, OPEN_LENGTH, modelIdLength) ??
+    zero(bytes, 130, OPEN_LENGTH) ??
     openBounds(open) ??
     open
   );
@@ -127,10 +127,10 @@ function openBounds(open: OpenHeader): Violation | undefined {
       'total_changed',
     );
   }
-  return open.maxPayload > hardMaxPayload
+  return open.maxPayload > MAX_PAYLOAD
     ? violation(
         'payload-size',
-        `a payload may have ${hardMaxPayload} bytes, not ${open.maxPayload}`,
+        `a payload may have ${MAX_PAYLOAD} bytes, not ${open.maxPayload}`,
         'max_payload',
       )
     : undefined;
@@ -138,21 +138,21 @@ function openBounds(open: OpenHeader): Violation | undefined {
 
 function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violation {
   const rank = bytes.readUInt8(37);
-  if (rank > maxRank)
-    return violation('bounds', `a tensor has at most ${maxRank} dimensions, not ${rank}`, 'rank');
+  if (rank > MAX_RANK)
+    return violation('bounds', `a tensor has at most ${MAX_RANK} dimensions, not ${rank}`, 'rank');
   const code = bytes.readUInt8(36);
-  const dtype = dtypes[code & ~wordsFlag];
+  const dtype = dtypes[code & ~WORDS_FLAG];
   if (dtype === undefined) return violation('encoding', `there is no dtype ${code}`, 'dtype');
-  const nameAt = tensorLength + 8 * rank;
+  const nameAt = TENSOR_LENGTH + 8 * rank;
   if (nameAt > bytes.length) return violation('header-length', 'the shape does not fit into the header');
   const nameLength = bytes.readUInt16LE(38);
-  const shape = Array.from({ length: rank }, (_, axis) => readU64(bytes, tensorLength + 8 * axis));
+  const shape = Array.from({ length: rank }, (_, axis) => readU64(bytes, TENSOR_LENGTH + 8 * axis));
   const tensor: TensorHeader = {
     ...common,
     type: 'tensor',
     tensorId: bytes.readUInt32LE(32),
     dtype,
-    words: code >= wordsFlag,
+    words: code >= WORDS_FLAG,
     elementCount: readU64(bytes, 40),
     shape,
     name: bytes.toString('utf8', nameAt, nameAt + nameLength),

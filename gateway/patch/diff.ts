@@ -6,14 +6,14 @@ import { elementFormats } from './element.ts';
 import type { TensorFields } from './format.ts';
 import type { Indices } from './index-encoding.ts';
 import {
-  maxHeaderLength,
-  maxRank,
+  MAX_HEADER_LENGTH,
+  MAX_RANK,
+  MAX_WRITTEN_ELEMENTS,
   type Operation,
   padded,
-  tensorLength,
+  TENSOR_LENGTH,
   type ValueEncoding,
   valueSizes,
-  writerMaxElements,
 } from './layout.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 import { type ElementSize, gatherElements, viewOf } from './scatter.ts';
@@ -52,7 +52,7 @@ export interface DiffOptions {
 }
 
 /** How much of a tensor is compared at a time; a multiple of every element size. */
-const pieceBytes = 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 /**
  * What has to be set in `base` to make it `target`. Reads both in pieces of 1 MiB; memory grows with the changes of
@@ -67,7 +67,7 @@ export async function* diffModels(
   requireSameTensors(base, target);
   // A small model does not pay for memory that it cannot fill.
   const longest = base.tensors.reduce((most, { byteLength }) => Math.max(most, byteLength), 0);
-  const comparison = new Comparison(Math.min(pieceBytes, padded(longest)));
+  const comparison = new Comparison(Math.min(PIECE_BYTES, padded(longest)));
   for (const [tensorId, entry] of base.tensors.entries()) {
     const other = target.tensors[tensorId];
     if (other === undefined) return;
@@ -123,8 +123,8 @@ async function* diffTensor(
   const encoding = exactEncodings[dtype];
   const size = valueSizes[encoding];
   const changes = new Changes(tensor, encoding);
-  for (let start = 0; start < byteLength; start += pieceBytes) {
-    const length = Math.min(pieceBytes, byteLength - start);
+  for (let start = 0; start < byteLength; start += PIECE_BYTES) {
+    const length = Math.min(PIECE_BYTES, byteLength - start);
     const before = comparison.before(length);
     const after = comparison.after(length);
     await sides.before.file.readInto(sides.before.entry, start, before);
@@ -144,9 +144,9 @@ async function* diffTensor(
 /** Throws ModelDiffError unless the name and the shape fit into the header of a TENSOR frame. */
 function requireTensorFrame({ name, shape }: TensorFields): void {
   const rank = shape.length;
-  if (rank > maxRank) throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${rank} dimensions`);
+  if (rank > MAX_RANK) throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${rank} dimensions`);
   const nameBytes = Buffer.byteLength(name);
-  if (tensorLength + 8 * rank + padded(nameBytes) > maxHeaderLength) {
+  if (TENSOR_LENGTH + 8 * rank + padded(nameBytes) > MAX_HEADER_LENGTH) {
     throw new ModelDiffError(name, `changed, and WPF1 cannot carry a name of ${nameBytes} bytes`);
   }
 }
@@ -184,12 +184,12 @@ class Changes {
   }
 
   get full(): boolean {
-    return this.#count === writerMaxElements;
+    return this.#count === MAX_WRITTEN_ELEMENTS;
   }
 
   /** Adds elements of a piece, whose numbers begin at `first`, as far as they fit; gives back how many. */
   add(first: number, elements: Uint32Array, piece: Buffer): number {
-    const added = Math.min(elements.length, writerMaxElements - this.#count);
+    const added = Math.min(elements.length, MAX_WRITTEN_ELEMENTS - this.#count);
     this.#reserve(this.#count + added);
     for (let k = 0; k < added; k++) this.#indices[this.#count + k] = first + (elements[k] as number);
     const values = viewOf(this.#values, 0, this.#values.byteLength, this.#size);
@@ -202,7 +202,7 @@ class Changes {
   /** Few changes take little memory: room grows fourfold up to a frame. */
   #reserve(needed: number): void {
     if (needed <= this.#indices.length) return;
-    const room = Math.min(Math.max(64, needed, this.#indices.length * 4), writerMaxElements);
+    const room = Math.min(Math.max(64, needed, this.#indices.length * 4), MAX_WRITTEN_ELEMENTS);
     const indices = new Float64Array(room);
     indices.set(this.#indices);
     this.#indices = indices;

@@ -4,7 +4,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 
 /** How much of a tensor is read at a time. */
-const pieceBytes = 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 /**
  * SHA-256 (32 bytes) over, for each tensor in the byte order of the names in UTF-8, all integers little-endian:
@@ -19,7 +19,7 @@ const pieceBytes = 1024 * 1024;
 export async function modelDigest(file: SafetensorsFile): Promise<Buffer> {
   const hash = createHash('sha256');
   const longest = file.tensors.reduce((most, { byteLength }) => Math.max(most, byteLength), 0);
-  const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, longest));
+  const piece = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, longest));
   for (const tensor of file.tensors) {
     hash.update(describe(tensor));
     await hashData(hash, file, tensor, piece);
@@ -39,8 +39,8 @@ async function hashData(
   tensor: TensorEntry,
   piece: Buffer,
 ): Promise<void> {
-  for (let start = 0; start < tensor.byteLength; start += pieceBytes) {
-    const part = piece.subarray(0, Math.min(pieceBytes, tensor.byteLength - start));
+  for (let start = 0; start < tensor.byteLength; start += PIECE_BYTES) {
+    const part = piece.subarray(0, Math.min(PIECE_BYTES, tensor.byteLength - start));
     await file.readInto(tensor, start, part);
     hash.update(part);
   }

@@ -9,12 +9,12 @@ export interface NumberFormat {
   write(bytes: DataView, at: number, value: number): void;
 }
 
-const quietNan = 0x7fc0_0000;
+const QUIET_NAN = 0x7fc0_0000;
 const f32: NumberFormat = {
   read: (bytes, at) => bytes.getFloat32(at, true),
   // The bits of a computed NaN are the processor's choice (ECMA-262 §6.1.6.1): x86 makes it negative, ARM does not.
   write: (bytes, at, value) =>
-    Number.isNaN(value) ? bytes.setUint32(at, quietNan, true) : bytes.setFloat32(at, value, true),
+    Number.isNaN(value) ? bytes.setUint32(at, QUIET_NAN, true) : bytes.setFloat32(at, value, true),
 };
 const f16 = smallFloat({ exponentBits: 5, fractionBits: 10 });
 const bf16 = smallFloat({ exponentBits: 8, fractionBits: 7 });

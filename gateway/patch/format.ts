@@ -3,22 +3,22 @@
 import { crc32 } from 'node:zlib';
 import { type Dtype, dtypes } from './dtype.ts';
 import {
-  commonLength,
-  endLength,
+  COMMON_LENGTH,
+  END_LENGTH,
   frameTypes,
   type IndexEncoding,
   indexEncodings,
-  magic,
-  maxHeaderLength,
+  MAGIC,
+  MAX_HEADER_LENGTH,
+  OPEN_LENGTH,
   type Operation,
-  openLength,
   operations,
+  PATCH_LENGTH,
   padded,
-  patchLength,
-  tensorLength,
+  TENSOR_LENGTH,
   type ValueEncoding,
   valueEncodings,
-  wordsFlag,
+  WORDS_FLAG,
   writeU64,
 } from './layout.ts';
 
@@ -117,25 +117,25 @@ export interface EndHeader extends FrameCommon, EndFields {
 }
 export type Header = OpenHeader | TensorHeader | PatchHeader | EndHeader;
 
-const zeroField = Buffer.alloc(4);
+const ZERO_FIELD = Buffer.alloc(4);
 
 /** CRC of a header with its own CRC field taken as 0. */
 export function headerCrc(header: Buffer): number {
-  const before = crc32(zeroField, crc32(header.subarray(0, commonLength - 4)));
-  return crc32(header.subarray(commonLength), before);
+  const before = crc32(ZERO_FIELD, crc32(header.subarray(0, COMMON_LENGTH - 4)));
+  return crc32(header.subarray(COMMON_LENGTH), before);
 }
 
 /** Writes the header's CRC into it and gives it back. */
 export function sealHeader(header: Buffer): Buffer {
-  header.writeUInt32LE(headerCrc(header), commonLength - 4);
+  header.writeUInt32LE(headerCrc(header), COMMON_LENGTH - 4);
   return header;
 }
 
 function begin(type: 'open' | 'tensor' | 'patch' | 'end', length: number, place: FramePlace): Buffer {
-  if (length > maxHeaderLength)
-    throw new RangeError(`a header of ${length} bytes is over ${maxHeaderLength}`);
+  if (length > MAX_HEADER_LENGTH)
+    throw new RangeError(`a header of ${length} bytes is over ${MAX_HEADER_LENGTH}`);
   const header = Buffer.alloc(length);
-  header.writeUInt32LE(magic, 0);
+  header.writeUInt32LE(MAGIC, 0);
   header.writeUInt8(frameTypes.indexOf(type), 4);
   header.writeUInt16LE(length, 6);
   header.writeUInt32LE(place.sequence, 12);
@@ -146,7 +146,7 @@ function begin(type: 'open' | 'tensor' | 'patch' | 'end', length: number, place:
 /** Encodes the OPEN frame. Throws RangeError when the model id does not fit into a header. */
 export function encodeOpen(open: OpenFields, place: FramePlace = { sequence: 0, streamOffset: 0 }): Buffer {
   const modelId = Buffer.from(open.modelId);
-  const header = begin('open', openLength + padded(modelId.length), place);
+  const header = begin('open', OPEN_LENGTH + padded(modelId.length), place);
   open.streamId.copy(header, 32, 0, 16);
   writeU64(header, open.baseVersion, 48);
   writeU64(header, open.targetVersion, 56);
@@ -158,28 +158,28 @@ export function encodeOpen(open: OpenFields, place: FramePlace = { sequence: 0, 
   header.writeUInt32LE(open.maxPayload, 92);
   open.baseDigest.copy(header, 96, 0, 32);
   header.writeUInt16LE(modelId.length, 128);
-  modelId.copy(header, openLength);
+  modelId.copy(header, OPEN_LENGTH);
   return sealHeader(header);
 }
 
 /** Encodes a TENSOR frame. Throws RangeError when name and shape do not fit into a header. */
 export function encodeTensor(tensor: TensorFields, place: FramePlace): Buffer {
   const name = Buffer.from(tensor.name);
-  const nameAt = tensorLength + 8 * tensor.shape.length;
+  const nameAt = TENSOR_LENGTH + 8 * tensor.shape.length;
   const header = begin('tensor', nameAt + padded(name.length), place);
   header.writeUInt32LE(tensor.tensorId, 32);
-  header.writeUInt8(dtypes.indexOf(tensor.dtype) | (tensor.words ? wordsFlag : 0), 36);
+  header.writeUInt8(dtypes.indexOf(tensor.dtype) | (tensor.words ? WORDS_FLAG : 0), 36);
   header.writeUInt8(tensor.shape.length, 37);
   header.writeUInt16LE(name.length, 38);
   writeU64(header, tensor.elementCount, 40);
-  for (const [axis, size] of tensor.shape.entries()) writeU64(header, size, tensorLength + 8 * axis);
+  for (const [axis, size] of tensor.shape.entries()) writeU64(header, size, TENSOR_LENGTH + 8 * axis);
   name.copy(header, nameAt);
   return sealHeader(header);
 }
 
 /** Encodes the header of a PATCH frame for the given payload. */
 export function encodePatch(patch: PatchFields, payload: Buffer, place: FramePlace): Buffer {
-  const header = begin('patch', patchLength, place);
+  const header = begin('patch', PATCH_LENGTH, place);
   header.writeUInt32LE(payload.length, 8);
   header.writeUInt32LE(crc32(payload), 24);
   header.writeUInt32LE(patch.tensorId, 32);
@@ -196,7 +196,7 @@ export function encodePatch(patch: PatchFields, payload: Buffer, place: FramePla
 
 /** Encodes the END frame. */
 export function encodeEnd(end: EndFields, place: FramePlace): Buffer {
-  const header = begin('end', endLength, place);
+  const header = begin('end', END_LENGTH, place);
   header.writeUInt32LE(end.frameCount, 32);
   header.writeUInt32LE(end.tensorCount, 36);
   writeU64(header, end.totalChanged, 40);

@@ -2,11 +2,11 @@
 
 import type { PatchFaultRule } from './fault.ts';
 import {
-  commonLength,
+  COMMON_LENGTH,
   type FrameType,
-  openLength,
-  patchLength,
-  tensorLength,
+  OPEN_LENGTH,
+  PATCH_LENGTH,
+  TENSOR_LENGTH,
   valueEncodings,
   valueSizes,
 } from './layout.ts';
@@ -109,59 +109,59 @@ function fieldsOf(frame: Buffer, type: FrameType | undefined): readonly Field[] 
 
 /** Fields whose place depends on others. */
 function furtherFields(frame: Buffer, type: FrameType): readonly Field[] {
-  if (type === 'open' && frame.length >= openLength)
-    return [['model_id', openLength, frame.readUInt16LE(128)]];
-  if (type === 'tensor' && frame.length >= tensorLength) {
+  if (type === 'open' && frame.length >= OPEN_LENGTH)
+    return [['model_id', OPEN_LENGTH, frame.readUInt16LE(128)]];
+  if (type === 'tensor' && frame.length >= TENSOR_LENGTH) {
     const shapeLength = 8 * frame.readUInt8(37);
     return [
-      ['shape', tensorLength, shapeLength],
-      ['name', tensorLength + shapeLength, frame.readUInt16LE(38)],
+      ['shape', TENSOR_LENGTH, shapeLength],
+      ['name', TENSOR_LENGTH + shapeLength, frame.readUInt16LE(38)],
     ];
   }
-  if (type !== 'patch' || frame.length < patchLength) return [];
+  if (type !== 'patch' || frame.length < PATCH_LENGTH) return [];
   const values = valueEncodings[frame.readUInt8(58)];
   const valueLength = frame.readUInt32LE(36) * (values === undefined ? 0 : valueSizes[values]);
   const indexLength = frame.readUInt32LE(60);
-  const paddingAt = patchLength + valueLength + indexLength;
+  const paddingAt = PATCH_LENGTH + valueLength + indexLength;
   return [
-    ['value bytes', patchLength, valueLength],
-    ['index bytes', patchLength + valueLength, indexLength],
-    ['padding', paddingAt, Math.max(0, patchLength + frame.readUInt32LE(8) - paddingAt)],
+    ['value bytes', PATCH_LENGTH, valueLength],
+    ['index bytes', PATCH_LENGTH + valueLength, indexLength],
+    ['padding', paddingAt, Math.max(0, PATCH_LENGTH + frame.readUInt32LE(8) - paddingAt)],
   ];
 }
 
 /** Rows of a hex view to either side of what is marked. */
-const contextRows = 2;
-const rowLength = 16;
+const CONTEXT_ROWS = 2;
+const ROW_LENGTH = 16;
 /** Rows of a marked field that are shown; the rest are counted. */
-const mostRows = 8;
+const MAX_ROWS = 8;
 
 /** Bytes as rows of hexadecimal and text, numbered from `base`, the header and the marked field underlined. */
 export function hexView(frame: Buffer, base: number, field: Field | undefined): readonly string[] {
   const [name, at, length] = field ?? ['', 0, 0];
-  const from = Math.max(0, Math.floor(at / rowLength) - contextRows);
-  const rows = Math.ceil(frame.length / rowLength);
-  const lastMarked = Math.floor(Math.max(at, at + length - 1) / rowLength);
+  const from = Math.max(0, Math.floor(at / ROW_LENGTH) - CONTEXT_ROWS);
+  const rows = Math.ceil(frame.length / ROW_LENGTH);
+  const lastMarked = Math.floor(Math.max(at, at + length - 1) / ROW_LENGTH);
   const shownTo = Math.min(
     rows,
-    Math.max(lastMarked + contextRows + 1, commonLength / rowLength),
-    from + mostRows,
+    Math.max(lastMarked + CONTEXT_ROWS + 1, COMMON_LENGTH / ROW_LENGTH),
+    from + MAX_ROWS,
   );
   const lines: string[] = [];
   for (let row = from; row < shownTo; row++) {
-    const bytes = frame.subarray(row * rowLength, (row + 1) * rowLength);
-    lines.push(hexRow(bytes, base + row * rowLength));
-    const marks = markRow(bytes.length, at - row * rowLength, length);
+    const bytes = frame.subarray(row * ROW_LENGTH, (row + 1) * ROW_LENGTH);
+    lines.push(hexRow(bytes, base + row * ROW_LENGTH));
+    const marks = markRow(bytes.length, at - row * ROW_LENGTH, length);
     if (marks !== undefined) lines.push(`${' '.repeat(12)}${marks}  ${name}`);
   }
-  if (shownTo < rows) lines.push(`${' '.repeat(12)}and ${frame.length - shownTo * rowLength} bytes more`);
+  if (shownTo < rows) lines.push(`${' '.repeat(12)}and ${frame.length - shownTo * ROW_LENGTH} bytes more`);
   return lines;
 }
 
 function hexRow(bytes: Buffer, offset: number): string {
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
   const text = bytes.toString('latin1').replaceAll(/[^ -~]/g, '.');
-  return `${offset.toString(16).padStart(10, '0')}  ${hex.padEnd(rowLength * 3 - 1)}  |${text}|`;
+  return `${offset.toString(16).padStart(10, '0')}  ${hex.padEnd(ROW_LENGTH * 3 - 1)}  |${text}|`;
 }
 
 /** Underlines the bytes from `at`, counted from the first of the row. */

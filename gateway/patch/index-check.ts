@@ -19,11 +19,11 @@ export function createIndexChecks(): Readonly<Record<IndexEncoding, IndexCheck>>
 }
 
 /** Continuation bytes a varint may have: 5 bytes in all. */
-const mostContinuations = 4;
-const fifthByte = 2 ** 28;
-const tooLong = 'a varint is longer than 5 bytes';
-const notMinimal = 'a varint is not minimal';
-const dangling = 'the last varint is cut off';
+const MAX_CONTINUATIONS = 4;
+const FIFTH_BYTE = 2 ** 28;
+const TOO_LONG = 'a varint is longer than 5 bytes';
+const NOT_MINIMAL = 'a varint is not minimal';
+const DANGLING = 'the last varint is cut off';
 
 /** LEB128 of `index[k] - index[k-1] - 1`. */
 class GapCheck implements IndexCheck {
@@ -52,7 +52,7 @@ class GapCheck implements IndexCheck {
     for (let at = from; at < to; at++) {
       const byte = bytes[at] as number;
       if (byte >= 0x80) {
-        if (length === mostContinuations) return tooLong;
+        if (length === MAX_CONTINUATIONS) return TOO_LONG;
         value |= (byte & 0x7f) << (7 * length);
         length += 1;
         continue;
@@ -62,8 +62,8 @@ class GapCheck implements IndexCheck {
         sum += byte;
         continue;
       }
-      if (byte === 0) return notMinimal;
-      sum += length === mostContinuations ? value + byte * fifthByte : value | (byte << (7 * length));
+      if (byte === 0) return NOT_MINIMAL;
+      sum += length === MAX_CONTINUATIONS ? value + byte * FIFTH_BYTE : value | (byte << (7 * length));
       value = 0;
       length = 0;
     }
@@ -75,7 +75,7 @@ class GapCheck implements IndexCheck {
   }
 
   finish(): string | undefined {
-    if (this.#length > 0) return dangling;
+    if (this.#length > 0) return DANGLING;
     if (this.#seen !== this.#count) return `there are ${this.#seen} indices, not ${this.#count}`;
     return this.#index === this.#last ? undefined : `the last index is ${this.#index}, not ${this.#last}`;
   }
@@ -106,12 +106,12 @@ class RunCheck implements IndexCheck {
     for (let at = from; at < to; at++) {
       const byte = bytes[at] as number;
       if (byte >= 0x80) {
-        if (this.#length === mostContinuations) return tooLong;
+        if (this.#length === MAX_CONTINUATIONS) return TOO_LONG;
         this.#value |= (byte & 0x7f) << (7 * this.#length);
         this.#length += 1;
         continue;
       }
-      if (byte === 0 && this.#length > 0) return notMinimal;
+      if (byte === 0 && this.#length > 0) return NOT_MINIMAL;
       const fault = this.#number(this.#value + byte * 2 ** (7 * this.#length));
       if (fault !== undefined) return fault;
       this.#value = 0;
@@ -133,7 +133,7 @@ class RunCheck implements IndexCheck {
   }
 
   finish(): string | undefined {
-    if (this.#length > 0) return dangling;
+    if (this.#length > 0) return DANGLING;
     if (this.#inPair) return 'the last run has no length';
     if (this.#seen !== this.#count) return `there are ${this.#seen} indices, not ${this.#count}`;
     const last = this.#next - 1;

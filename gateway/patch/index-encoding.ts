@@ -6,7 +6,7 @@ import { createIndexChecks } from './index-check.ts';
 import type { IndexEncoding } from './layout.ts';
 
 /** A gap from here on does not fit into 5 bytes of LEB128; the writer begins a new frame instead. */
-export const gapLimit = 2 ** 35;
+export const GAP_LIMIT = 2 ** 35;
 
 /** Encoded indices, and how. */
 export interface EncodedIndices {
@@ -17,7 +17,7 @@ export interface EncodedIndices {
 /** Strictly rising element numbers; one at least. */
 export type Indices = Float64Array;
 
-/** The bytes each encoding takes. Gaps must be below `gapLimit`. */
+/** The bytes each encoding takes. Gaps must be below `GAP_LIMIT`. */
 export function indexSizes(indices: Indices): Readonly<Record<IndexEncoding, number>> {
   const first = indices[0] ?? 0;
   const span = (indices.at(-1) ?? first) - first + 1;
@@ -164,7 +164,7 @@ function decodeGaps(
     let byte = bytes[at++] as number;
     index += (byte & 0x7f) + 1;
     for (let weight = 0x80; byte >= 0x80; weight *= 0x80) {
-      if (weight === gapLimit) return 'a varint is longer than 5 bytes';
+      if (weight === GAP_LIMIT) return 'a varint is longer than 5 bytes';
       byte = bytes[at++] as number;
       if (byte === 0) return 'a varint is not minimal';
       index += (byte & 0x7f) * weight;

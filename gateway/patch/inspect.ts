@@ -9,9 +9,9 @@ import { type Field, fieldOf } from './header-layout.ts';
 import {
   type FrameType,
   frameTypes,
-  hardMaxPayload,
   type IndexEncoding,
-  maxHeaderLength,
+  MAX_HEADER_LENGTH,
+  MAX_PAYLOAD,
   type Operation,
   type ValueEncoding,
   valueSizes,
@@ -83,7 +83,7 @@ export async function inspectPatch(
     } catch (error) {
       if (!(error instanceof PatchFaultError)) throw error;
       const { fault } = error;
-      inspection.faulty = faultyFrame(fault, await readAt(file, fault.offset, mostFrameBytes));
+      inspection.faulty = faultyFrame(fault, await readAt(file, fault.offset, MAX_FRAME_BYTES));
     }
     return inspection;
   } finally {
@@ -91,16 +91,16 @@ export async function inspectPatch(
   }
 }
 
-const mostFrameBytes = maxHeaderLength + hardMaxPayload;
+const MAX_FRAME_BYTES = MAX_HEADER_LENGTH + MAX_PAYLOAD;
 /** What tells how long a frame is. */
-const lengthsEnd = 12;
+const LENGTHS_END = 12;
 
 /** The file in pieces that end where frames claim to end, so that a fault in one holds no other back. */
 async function* claimedFrames(file: FileHandle, size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < size; ) {
-    const head = await readAt(file, at, lengthsEnd);
-    const claimed = head.length < lengthsEnd ? 0 : head.readUInt16LE(6) + head.readUInt32LE(8);
-    const piece = await readAt(file, at, Math.min(Math.max(claimed, lengthsEnd), mostFrameBytes));
+    const head = await readAt(file, at, LENGTHS_END);
+    const claimed = head.length < LENGTHS_END ? 0 : head.readUInt16LE(6) + head.readUInt32LE(8);
+    const piece = await readAt(file, at, Math.min(Math.max(claimed, LENGTHS_END), MAX_FRAME_BYTES));
     if (piece.length === 0) return;
     yield piece;
     at += piece.length;

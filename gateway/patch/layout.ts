@@ -1,31 +1,31 @@
 /** The numbers of WPF1: where each field of a frame header stands, the caps, and the codes of its enumerations. */
 
 /** `WPF1` read as a little-endian u32. */
-export const magic = 0x31465057;
+export const MAGIC = 0x31465057;
 /** Length of the part every header begins with. */
-export const commonLength = 32;
+export const COMMON_LENGTH = 32;
 /** A whole header is never longer. */
-export const maxHeaderLength = 512;
+export const MAX_HEADER_LENGTH = 512;
 /** No frame may carry more payload, whatever OPEN says. */
-export const hardMaxPayload = 1024 * 1024;
+export const MAX_PAYLOAD = 1024 * 1024;
 /** What our writer keeps to. */
-export const writerMaxPayload = 256 * 1024;
-export const writerMaxElements = 64 * 1024;
-export const maxRank = 8;
+export const MAX_WRITTEN_PAYLOAD = 256 * 1024;
+export const MAX_WRITTEN_ELEMENTS = 64 * 1024;
+export const MAX_RANK = 8;
 /** The media type of a stream. */
-export const weightPatchType = 'application/vnd.patchgate.weight-patch';
+export const WEIGHT_PATCH_TYPE = 'application/vnd.patchgate.weight-patch';
 
 /** Frame types in the order of their codes; 0 is none. */
 export const frameTypes = [undefined, 'open', 'tensor', 'patch', 'end'] as const;
 export type FrameType = 'open' | 'tensor' | 'patch' | 'end';
 
 /** Fixed parts of the four headers: shortest length by type; PATCH and END have no other. */
-export const openLength = 136;
-export const tensorLength = 48;
-export const patchLength = 72;
-export const endLength = 120;
+export const OPEN_LENGTH = 136;
+export const TENSOR_LENGTH = 48;
+export const PATCH_LENGTH = 72;
+export const END_LENGTH = 120;
 /** Set in the dtype byte of a TENSOR frame whose patches number words in place of elements. */
-export const wordsFlag = 0x80;
+export const WORDS_FLAG = 0x80;
 
 /** Operations by code. */
 export const operations = ['set', 'add'] as const;

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { type SafetensorsFile, syncFolder, type TensorEntry } from './safetensors.ts';
 
 /** How much is copied at a time where holes are to stay holes. */
-const pieceBytes = 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 /** What `stat` counts blocks in, whatever the file system's own are. */
-const blockBytes = 512;
+const BLOCK_BYTES = 512;
 
 /** Files that are there until `discard`; everything written is on disk after `sync`. */
 export class ModelCopy {
@@ -79,7 +79,7 @@ async function copyWithHoles(from: string, to: string): Promise<FileHandle> {
   const { size, blocks } = await stat(from);
   const target = await open(to, 'wx+');
   try {
-    if (blocks * blockBytes >= size) {
+    if (blocks * BLOCK_BYTES >= size) {
       await copyWritable(from, to);
     } else {
       await target.truncate(size);
@@ -102,7 +102,7 @@ export async function copyWritable(from: string, to: string): Promise<void> {
 
 async function copyPieces(from: string, target: FileHandle, size: number): Promise<void> {
   const source = await open(from, 'r');
-  const memory = Buffer.allocUnsafeSlow(Math.min(pieceBytes, size));
+  const memory = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, size));
   const zeros = Buffer.alloc(memory.length);
   try {
     for (let at = 0; at < size; ) {

@@ -4,7 +4,7 @@ import { copyWritable } from './model-copy.ts';
 import { type SafetensorsFile, syncFile, type TensorEntry, writeSafetensors } from './safetensors.ts';
 import { openModel } from './shards.ts';
 
-const pieceBytes = 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 /**
  * Writes the model at `from` (see `openModel`) to the file `to`, which is on disk when this resolves: one file byte for
@@ -29,7 +29,7 @@ export async function copyAsOneFile(from: string, to: string): Promise<void> {
 }
 
 async function* piecesOf(model: SafetensorsFile, entry: TensorEntry): AsyncIterable<Buffer> {
-  for (let at = 0; at < entry.byteLength; at += pieceBytes) {
-    yield await model.read(entry, at, Math.min(pieceBytes, entry.byteLength - at));
+  for (let at = 0; at < entry.byteLength; at += PIECE_BYTES) {
+    yield await model.read(entry, at, Math.min(PIECE_BYTES, entry.byteLength - at));
   }
 }

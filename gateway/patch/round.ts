@@ -7,9 +7,9 @@ import { type ValueEncoding, valueSizes } from './layout.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 
 /** The largest value an i8 holds on both sides of 0. */
-const i8Max = 127;
+const MAX_I8 = 127;
 /** How much of the base is read at a time. */
-const windowBytes = 1024 * 1024;
+const WINDOW_BYTES = 1024 * 1024;
 
 /**
  * The same changes with f16, bf16 or i8 values. Floats are set to the nearest value of the encoding. An i8 is added: the
@@ -88,12 +88,12 @@ function stepScale(from: Float64Array, to: Float64Array): number {
     if (!(step <= most)) most = step;
     if (!Number.isFinite(step)) break;
   }
-  return Math.fround(most / i8Max);
+  return Math.fround(most / MAX_I8);
 }
 
 function stepsOf(scale: number, from: number, to: number): number {
   const steps = scale === 0 ? 0 : Math.round((to - from) / scale);
-  return Math.max(-i8Max, Math.min(i8Max, steps));
+  return Math.max(-MAX_I8, Math.min(MAX_I8, steps));
 }
 
 function givenValues({ indices, values, encoding }: TensorChange, element: NumberFormat): Float64Array {
@@ -105,7 +105,7 @@ function givenValues({ indices, values, encoding }: TensorChange, element: Numbe
 /** What the receiver has of the changed elements. */
 async function heldValues({ base, entry, element }: Receiver, indices: Indices): Promise<Float64Array> {
   const size = entry.byteLength / entry.elementCount;
-  const memory = Buffer.allocUnsafeSlow(Math.min(windowBytes, entry.byteLength));
+  const memory = Buffer.allocUnsafeSlow(Math.min(WINDOW_BYTES, entry.byteLength));
   const view = new DataView(memory.buffer, memory.byteOffset, memory.length);
   const held = new Float64Array(indices.length);
   let [start, end] = [0, 0];

@@ -8,7 +8,7 @@ import { byteLengthOf, type Dtype, dtypeBits, elementCountOf } from './dtype.ts'
 import { compareNames, parseHeader, type TensorEntry } from './safetensors-header.ts';
 
 /** The reference implementation refuses longer headers too. */
-const maxHeaderBytes = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 /** A file that is not safetensors as specified, or cannot be read. */
 export class SafetensorsError extends Error {
@@ -66,7 +66,7 @@ async function readHeader(path: string, handle: FileHandle): Promise<Safetensors
   if (size < 8) throw new SafetensorsError(path, 'shorter than the 8 bytes of the header length');
   const prefix = await readAt(path, handle, 0, Buffer.allocUnsafe(8));
   const headerBytes = prefix.readBigUInt64LE(0);
-  if (headerBytes > BigInt(Math.min(maxHeaderBytes, size - 8))) {
+  if (headerBytes > BigInt(Math.min(MAX_HEADER_BYTES, size - 8))) {
     throw new SafetensorsError(path, `a header of ${headerBytes} bytes does not fit`);
   }
   const json = await readAt(path, handle, 8, Buffer.allocUnsafe(Number(headerBytes)));

@@ -14,25 +14,25 @@ import {
 import { compareNames, isRecord, isStringRecord } from './safetensors-header.ts';
 
 /** What Hugging Face's libraries name the index of a model in several files. */
-export const indexName = 'model.safetensors.index.json';
-const indexEnding = '.safetensors.index.json';
+export const INDEX_NAME = 'model.safetensors.index.json';
+const INDEX_ENDING = '.safetensors.index.json';
 /** A name beside the index: no folder, nothing hidden, nothing an operating system reads otherwise. */
-const shardName = /^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$/;
+const SHARD_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$/;
 
 /**
  * Opens a model: a safetensors file, an index, or a folder with `model.safetensors.index.json` or `model.safetensors`
  * in it. Throws SafetensorsError.
  */
 export async function openModel(path: string): Promise<SafetensorsFile> {
-  if (path.endsWith(indexEnding)) return openShards(path);
+  if (path.endsWith(INDEX_ENDING)) return openShards(path);
   if (!(await isFolder(path))) return openSafetensors(path);
-  const index = join(path, indexName);
+  const index = join(path, INDEX_NAME);
   return (await exists(index)) ? openShards(index) : openSafetensors(join(path, 'model.safetensors'));
 }
 
 /** Whether the path can only be a model in a folder of its own: that folder, or an index. */
 export async function isInFolder(path: string): Promise<boolean> {
-  return path.endsWith(indexEnding) || isFolder(path);
+  return path.endsWith(INDEX_ENDING) || isFolder(path);
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -88,7 +88,7 @@ function readIndex(path: string, bytes: Buffer): ReadonlyMap<string, string> {
   const { weight_map: placed } = index;
   if (!isStringRecord(placed)) throw new SafetensorsError(path, 'weight_map is not an object of strings');
   for (const [tensor, name] of Object.entries(placed)) {
-    if (!shardName.test(name)) {
+    if (!SHARD_NAME.test(name)) {
       throw new SafetensorsError(
         path,
         `tensor ${tensor} is in ${JSON.stringify(name)}, no name of a file beside it`,

@@ -9,7 +9,7 @@ import { type ElementChange, setElements } from './set-elements.ts';
 import { exactEncodings } from './value.ts';
 
 /** A multiple of every element size. */
-const windowBytes = 1024 * 1024;
+const WINDOW_BYTES = 1024 * 1024;
 
 /** Holds one window of the tensor; indices that rise from call to call read and write each window once. */
 export class TensorWriter {
@@ -30,7 +30,7 @@ export class TensorWriter {
     this.#entry = entry;
     this.#tensor = tensor;
     this.#elementBytes = valueSizes[exactEncodings[entry.dtype]];
-    this.#room = Buffer.allocUnsafeSlow(Math.min(windowBytes, entry.byteLength));
+    this.#room = Buffer.allocUnsafeSlow(Math.min(WINDOW_BYTES, entry.byteLength));
   }
 
   /** Changes elements, each in its window (see `setElements`). Throws RangeError for an index outside the tensor. */
@@ -54,7 +54,7 @@ export class TensorWriter {
   }
 
   async #moveTo(byte: number): Promise<void> {
-    const start = byte - (byte % windowBytes);
+    const start = byte - (byte % WINDOW_BYTES);
     if (this.#bytes.length > 0 && start === this.#start) return;
     await this.flush();
     const bytes = this.#room.subarray(0, this.#entry.byteLength - start);

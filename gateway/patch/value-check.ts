@@ -2,7 +2,7 @@
 
 import type { PatchHeader, TensorFields } from './format.ts';
 import { bitsWithoutSign, exceeds } from './lanes.ts';
-import { anyValue, judgeValues, type ValueJudge } from './value-judge.ts';
+import { ANY_VALUE, judgeValues, type ValueJudge } from './value-judge.ts';
 
 /** Reused from frame to frame; `begin` and `take` say what is wrong, in words for the sender, or nothing. */
 export class ValueCheck {
@@ -26,7 +26,7 @@ export class ValueCheck {
     if (kind === this.#judged) return undefined;
     const judge = judgeValues(tensor, patch, this.#maxAbs);
     if (typeof judge === 'string') return judge;
-    this.#judge = judge === anyValue ? undefined : judge;
+    this.#judge = judge === ANY_VALUE ? undefined : judge;
     this.#judged = kind;
     return undefined;
   }

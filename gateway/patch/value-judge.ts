@@ -65,7 +65,7 @@ export interface ValueJudge {
 }
 
 /** Nothing to hold values against, since any bits are a number and no limit was set. */
-export const anyValue = Symbol('any value');
+export const ANY_VALUE = Symbol('any value');
 
 /**
  * How to judge the values of a patch of these elements; they are judged as they will be stored, rounded to the type of
@@ -75,13 +75,13 @@ export function judgeValues(
   element: ElementForm,
   form: ValueForm,
   maxAbs = Number.POSITIVE_INFINITY,
-): ValueJudge | typeof anyValue | string {
+): ValueJudge | typeof ANY_VALUE | string {
   const exact = isExact(element, form);
   const kind = exact ? kindOfElements[element.dtype] : kindOfValues[form.values];
   if (kind === undefined) {
     if (element.dtype === 'F64') return 'F64 values come in halves, which cannot be judged in passing';
     return maxAbs === Number.POSITIVE_INFINITY
-      ? anyValue
+      ? ANY_VALUE
       : `${element.dtype} values come in parts, which cannot be held against a largest value in passing`;
   }
   const scale = !exact && form.values === 'i8' ? Math.abs(form.scale) : 1;

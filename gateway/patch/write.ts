@@ -13,14 +13,14 @@ import {
   type OpenFields,
   type TensorFields,
 } from './format.ts';
-import { encodeIndicesAs, gapLimit, type Indices, indexSizes, smallest } from './index-encoding.ts';
+import { encodeIndicesAs, GAP_LIMIT, type Indices, indexSizes, smallest } from './index-encoding.ts';
 import {
-  endLength,
+  END_LENGTH,
   type IndexEncoding,
+  MAX_WRITTEN_ELEMENTS,
+  MAX_WRITTEN_PAYLOAD,
   padded,
   valueSizes,
-  writerMaxElements,
-  writerMaxPayload,
 } from './layout.ts';
 import type { SafetensorsFile } from './safetensors.ts';
 import { openModel } from './shards.ts';
@@ -79,23 +79,23 @@ interface Part {
 
 /** As many elements as one frame takes, in their smallest encoding. */
 function nextPart({ indices, encoding: values }: TensorChange, from: number): Part {
-  let to = Math.min(from + writerMaxElements, indices.length);
+  let to = Math.min(from + MAX_WRITTEN_ELEMENTS, indices.length);
   to = beforeWideGap(indices, from, to);
   for (;;) {
     const count = to - from;
     const sizes = indexSizes(indices.subarray(from, to));
     const encoding = smallest(sizes);
     const bytes = padded(count * valueSizes[values] + sizes[encoding]);
-    if (bytes <= writerMaxPayload) return { from, to, encoding };
-    to = from + Math.floor((count * writerMaxPayload) / bytes);
+    if (bytes <= MAX_WRITTEN_PAYLOAD) return { from, to, encoding };
+    to = from + Math.floor((count * MAX_WRITTEN_PAYLOAD) / bytes);
   }
 }
 
 /** Where a gap that no varint holds cuts the elements off. */
 function beforeWideGap(indices: Indices, from: number, to: number): number {
-  if ((indices[to - 1] ?? 0) - (indices[from] ?? 0) < gapLimit) return to;
+  if ((indices[to - 1] ?? 0) - (indices[from] ?? 0) < GAP_LIMIT) return to;
   for (let k = from + 1; k < to; k++) {
-    if ((indices[k] as number) - (indices[k - 1] as number) > gapLimit) return k;
+    if ((indices[k] as number) - (indices[k - 1] as number) > GAP_LIMIT) return k;
   }
   return to;
 }
@@ -122,7 +122,7 @@ class FrameWriter {
   }
 
   open(identity: PatchIdentity): Buffer {
-    return this.#add(encodeOpen({ ...identity, maxPayload: writerMaxPayload }, this.#place()));
+    return this.#add(encodeOpen({ ...identity, maxPayload: MAX_WRITTEN_PAYLOAD }, this.#place()));
   }
 
   tensor(tensor: TensorFields): Buffer {
@@ -159,7 +159,7 @@ class FrameWriter {
         frameCount: this.#sequence + 1,
         tensorCount: this.#tensors,
         totalChanged: this.#changed,
-        totalBytes: this.#bytes + endLength,
+        totalBytes: this.#bytes + END_LENGTH,
         chain: this.#chain.digest(),
         targetDigest,
       },
@@ -270,7 +270,7 @@ export async function measurePatch(
     // Only what the writer counts is of interest.
   }
   const identity = { ...provisional, tensorCount: writer.tensors, totalChanged: writer.changed };
-  return { identity, bytes: writer.bytes + endLength };
+  return { identity, bytes: writer.bytes + END_LENGTH };
 }
 
 function streamIdOf(options: ModelPatchOptions, digests: PatchDigests): Buffer {

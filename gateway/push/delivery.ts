@@ -1,7 +1,7 @@
 /** Sends a patch, and goes on where the node has got to when the connection breaks. */
 
 import { Readable } from 'node:stream';
-import { endLength, frameTypes, weightPatchType } from '../patch/layout.ts';
+import { END_LENGTH, frameTypes, WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import type { ModelPatch } from '../patch/write.ts';
 import type { GatewayAnswer, GatewayClient, GatewayRequest } from './gateway-client.ts';
 import { isPassingStatus, Persistence, type PersistenceOptions } from './persistence.ts';
@@ -100,7 +100,7 @@ class Delivery {
     if (!Number.isSafeInteger(offset) || offset < 0) return 0;
     this.#persistence.reached(offset);
     // An applied stream is answered for by its END alone.
-    return headers['upload-complete'] === '?1' ? this.#patch.bytes - endLength : offset;
+    return headers['upload-complete'] === '?1' ? this.#patch.bytes - END_LENGTH : offset;
   }
 
   #sendRest(): Promise<GatewayAnswer> {
@@ -109,7 +109,7 @@ class Delivery {
     if (offset > 0) this.#resumedAt.push(offset);
     const frames = offset === 0 ? this.#patch.stream : rest(this.#patch.stream, offset);
     const headers = {
-      'content-type': weightPatchType,
+      'content-type': WEIGHT_PATCH_TYPE,
       'upload-complete': '?1',
       ...(offset === 0 ? { 'content-length': String(total) } : { 'upload-offset': String(offset) }),
     };

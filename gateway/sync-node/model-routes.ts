@@ -2,7 +2,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { weightPatchType } from '../patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { openSafetensors } from '../patch/safetensors.ts';
 import { isModelId } from './create-model.ts';
 import type { ModelState, ModelVersion } from './model-state.ts';
@@ -106,7 +106,7 @@ function missing(error: NodeJS.ErrnoException): undefined {
 
 function fieldsOf({ digest }: ModelVersion, what: 'weights' | 'patch'): Record<string, string> {
   return {
-    'Content-Type': what === 'patch' ? weightPatchType : 'application/octet-stream',
+    'Content-Type': what === 'patch' ? WEIGHT_PATCH_TYPE : 'application/octet-stream',
     'Accept-Ranges': 'bytes',
     ETag: what === 'patch' ? `"${digest}.patch"` : `"${digest}"`,
   };

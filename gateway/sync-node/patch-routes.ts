@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { PatchFaultError } from '../patch/fault.ts';
 import type { OpenHeader } from '../patch/format.ts';
-import { weightPatchType } from '../patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { modelState, noModel } from './model-routes.ts';
 import type { ModelState } from './model-state.ts';
 import { requireBase, requireStream, type StreamResult, WrongStreamError } from './model-store.ts';
@@ -55,7 +55,7 @@ export async function receivePatch(
   const { headers, method } = request;
   if ((await modelState(parts.store, model)) === undefined) return noModel();
   if (!STREAM_ID.test(stream)) return problem(400, 'A stream id is 32 hexadecimal digits.');
-  if (headers['content-type'] !== weightPatchType) return problem(415, `A patch is ${weightPatchType}.`);
+  if (headers['content-type'] !== WEIGHT_PATCH_TYPE) return problem(415, `A patch is ${WEIGHT_PATCH_TYPE}.`);
   if (!isAdmittedFor(headers, model)) return problem(403, 'The request was admitted for another model.');
   const offset = uploadOffset(headers);
   if (offset === undefined || (method === 'PATCH' && headers['upload-offset'] === undefined)) {

@@ -6,7 +6,7 @@ import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { PatchFaultError } from '../patch/fault.ts';
 import type { OpenHeader } from '../patch/format.ts';
-import { commonLength, hardMaxPayload, maxHeaderLength } from '../patch/layout.ts';
+import { COMMON_LENGTH, MAX_HEADER_LENGTH, MAX_PAYLOAD } from '../patch/layout.ts';
 import { type Frame, readPatch } from '../patch/read.ts';
 import type { PatchExpectation } from '../patch/stream-rules.ts';
 import { replaceFile } from './model-state.ts';
@@ -91,12 +91,12 @@ async function* wholeFrames(file: FileHandle): AsyncGenerator<Frame> {
 
 /** A chunk a frame, so that a bad one takes none of those before it with it. */
 async function* frameByFrame(file: FileHandle): AsyncGenerator<Buffer> {
-  const memory = Buffer.allocUnsafeSlow(maxHeaderLength + hardMaxPayload);
+  const memory = Buffer.allocUnsafeSlow(MAX_HEADER_LENGTH + MAX_PAYLOAD);
   for (let at = 0; ; ) {
-    const { bytesRead } = await file.read(memory, 0, commonLength, at);
-    if (bytesRead < commonLength) return;
+    const { bytesRead } = await file.read(memory, 0, COMMON_LENGTH, at);
+    if (bytesRead < COMMON_LENGTH) return;
     const length = Math.min(memory.readUInt16LE(6) + memory.readUInt32LE(8), memory.length);
-    const frame = await file.read(memory, 0, Math.max(length, commonLength), at);
+    const frame = await file.read(memory, 0, Math.max(length, COMMON_LENGTH), at);
     yield memory.subarray(0, frame.bytesRead);
     at += frame.bytesRead;
   }

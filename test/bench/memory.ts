@@ -1,6 +1,6 @@
 /** Resident memory: of a worker at rest, for each stream under way, and over one long stream. */
 
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { residentBytes } from './cpu.ts';
 import { MIB, openCallers, withCaller } from './measure.ts';
 import { print } from './print.ts';
@@ -27,7 +27,9 @@ export async function measureMemory(yard: Yard, sides: readonly Side[]): Promise
       most = Math.max(most, residentBytes(side.pid));
     }, LOOK_MS);
     await Promise.all(
-      callers.map((caller) => caller.put('/up', weightPatchType, body(STREAM_BYTES), STREAM_BYTES, PAUSE_MS)),
+      callers.map((caller) =>
+        caller.put('/up', WEIGHT_PATCH_TYPE, body(STREAM_BYTES), STREAM_BYTES, PAUSE_MS),
+      ),
     );
     clearInterval(timer);
     for (const caller of callers) caller.close();

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import type { SparseRun } from '../patch/sparse-model.ts';
 import { cpuNs } from './cpu.ts';
 import { Caller } from './load.ts';
@@ -77,7 +77,7 @@ export async function reportWholeUpdate(yard: Yard, rounds: number): Promise<voi
     const pieces = Array.from({ length: Math.ceil(body.length / 262_144) }, (_, k) =>
       body.subarray(k * 262_144, (k + 1) * 262_144),
     );
-    const answer = await caller.put(path, weightPatchType, pieces, body.length);
+    const answer = await caller.put(path, WEIGHT_PATCH_TYPE, pieces, body.length);
     if (answer.status !== 200 || Number(answer.body) !== body.length)
       throw new Error(`${answer.status}: ${answer.body}`);
     rows[row].ms.push(performance.now() - began);

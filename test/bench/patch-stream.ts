@@ -1,18 +1,18 @@
 /** A weight patch of many full frames, as a pushing worker sends it. */
 
 import type { TensorChange } from '../../gateway/patch/diff.ts';
-import { writerMaxElements } from '../../gateway/patch/layout.ts';
+import { MAX_WRITTEN_ELEMENTS } from '../../gateway/patch/layout.ts';
 import { writePatch } from '../../gateway/patch/write.ts';
 
 /** Frames of 64 Ki float32 each, every fourth element changed: gap-coded where it is the smaller. */
 export async function patchStream(modelId: string, frames: number): Promise<readonly Buffer[]> {
-  const elementCount = frames * writerMaxElements * 4;
+  const elementCount = frames * MAX_WRITTEN_ELEMENTS * 4;
   const tensor = { tensorId: 0, name: 'w', dtype: 'F32' as const, shape: [elementCount], elementCount };
-  const values = Buffer.alloc(writerMaxElements * 4, 'w');
+  const values = Buffer.alloc(MAX_WRITTEN_ELEMENTS * 4, 'w');
   function* changes(): Generator<TensorChange> {
     for (let frame = 0; frame < frames; frame++) {
-      const first = frame * writerMaxElements * 4;
-      const indices = Float64Array.from({ length: writerMaxElements }, (_, index) => first + index * 4);
+      const first = frame * MAX_WRITTEN_ELEMENTS * 4;
+      const indices = Float64Array.from({ length: MAX_WRITTEN_ELEMENTS }, (_, index) => first + index * 4);
       yield { tensor, indices, values, encoding: 'f32' };
     }
   }

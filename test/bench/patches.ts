@@ -5,7 +5,7 @@ import { createPatchCheck, type PatchCheckMode } from '../../gateway/patch/check
 import { changedWords } from '../../gateway/patch/compare.ts';
 import { diffModels, type TensorChange } from '../../gateway/patch/diff.ts';
 import { decodeIndices } from '../../gateway/patch/index-encoding.ts';
-import { type ValueEncoding, valueSizes, writerMaxElements } from '../../gateway/patch/layout.ts';
+import { MAX_WRITTEN_ELEMENTS, type ValueEncoding, valueSizes } from '../../gateway/patch/layout.ts';
 import { type Frame, readPatch } from '../../gateway/patch/read.ts';
 import type { SafetensorsFile } from '../../gateway/patch/safetensors.ts';
 import { gatherElements } from '../../gateway/patch/scatter.ts';
@@ -41,8 +41,8 @@ export function chosen(count: number, runLength: 1 | 32, seed = 130): Float64Arr
 export async function streamOf(indices: Float64Array, encoding: ValueEncoding): Promise<Buffer> {
   const size = valueSizes[encoding];
   function* changes(): Generator<TensorChange> {
-    for (let from = 0; from < indices.length; from += writerMaxElements) {
-      const part = indices.subarray(from, from + writerMaxElements);
+    for (let from = 0; from < indices.length; from += MAX_WRITTEN_ELEMENTS) {
+      const part = indices.subarray(from, from + MAX_WRITTEN_ELEMENTS);
       yield { tensor, indices: part, values: Buffer.alloc(part.length * size, 1), encoding, scale: 0.5 };
     }
   }
@@ -164,7 +164,7 @@ export async function measureChanges(rounds: number): Promise<ChangeSpeeds> {
   const after = Uint32Array.from(before);
   for (const index of indices) after[index] = (after[index] as number) ^ 1;
   const target = Buffer.alloc(elements * 4);
-  const room = new Float64Array(writerMaxElements);
+  const room = new Float64Array(MAX_WRITTEN_ELEMENTS);
   const files = { base: inMemory(before), target: inMemory(after) };
   const applying = {
     'plain store': () => {

@@ -1,6 +1,6 @@
 /** One long stream, up or down, and weight patches that are checked as they pass. */
 
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import type { Caller } from './load.ts';
 import { type Load, MIB, measured, requireStatus, withCaller } from './measure.ts';
 import { patchStream } from './patch-stream.ts';
@@ -27,7 +27,7 @@ export async function upload(
   pieces: Iterable<Buffer>,
   bytes: number,
 ): Promise<void> {
-  const answer = await caller.put(path, weightPatchType, pieces, bytes);
+  const answer = await caller.put(path, WEIGHT_PATCH_TYPE, pieces, bytes);
   requireStatus(answer, 200, 'an upload');
   if (Number(answer.body) !== bytes) throw new Error(`the node got ${answer.body} of ${bytes} bytes`);
 }

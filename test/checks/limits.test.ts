@@ -1,8 +1,9 @@
 /** Step 8: what the head says about the body must fit the route. */
 import t from 'tap';
-import { checkLimits, WEIGHT_PATCH_TYPE } from '../../gateway/checks/limits.ts';
+import { checkLimits } from '../../gateway/checks/limits.ts';
 import type { RequestHead } from '../../gateway/core/facts.ts';
 import { UPGRADE_FIELDS } from '../../gateway/http1/websocket.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { facts, route } from './situation.ts';
 
 const sized = route('r', { stream: { maxBytes: 100, check: 'header' } });

@@ -6,7 +6,7 @@ import type { PatchFault } from '../../gateway/patch/fault.ts';
 import { goodStream } from './crafted-stream.ts';
 
 const stream = goodStream().bytes;
-const endLength = 120;
+const END_LENGTH = 120;
 const modes: readonly PatchCheckMode[] = ['header', 'deep'];
 const chunkSizes: readonly number[] = [1, 7, 32, 1000, stream.length];
 
@@ -108,7 +108,7 @@ t.test('chunks may be used again once they were accepted', async (t) => {
 function isRefused(body: Buffer, size: number, mode: PatchCheckMode): boolean {
   const { fault, forwarded } = pass(body, size, mode);
   const bytes = forwarded.reduce((sum, part) => sum + part.length, 0);
-  return fault !== undefined && bytes <= stream.length - endLength;
+  return fault !== undefined && bytes <= stream.length - END_LENGTH;
 }
 
 for (const size of chunkSizes) {
@@ -135,7 +135,7 @@ for (const size of chunkSizes) {
     for (const tail of [Buffer.alloc(1), Buffer.from('WPF1'), stream]) {
       const { fault, forwarded } = pass(Buffer.concat([stream, tail]), size);
       t.match(fault, { rule: 'trailing', status: 422, frame: 8, offset: stream.length });
-      t.ok(Buffer.concat(forwarded).length <= stream.length - endLength);
+      t.ok(Buffer.concat(forwarded).length <= stream.length - END_LENGTH);
     }
   });
 }
@@ -188,6 +188,6 @@ t.test('what the request allows is held against OPEN before anything goes on', a
 
 t.test('the frame that would go over the byte limit does not go on', async (t) => {
   const { fault, forwarded } = pass(stream, stream.length, 'deep', { maxBytes: stream.length - 1 });
-  t.match(fault, { rule: 'stream-size', status: 413, frame: 7, offset: stream.length - endLength });
-  t.ok(Buffer.concat(forwarded).length <= stream.length - endLength);
+  t.match(fault, { rule: 'stream-size', status: 413, frame: 7, offset: stream.length - END_LENGTH });
+  t.ok(Buffer.concat(forwarded).length <= stream.length - END_LENGTH);
 });

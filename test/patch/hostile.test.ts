@@ -22,7 +22,7 @@ import { CraftedStream } from './crafted-stream.ts';
 import { arriving, changeTensor, gather, randomTensor } from './random-model.ts';
 import { SeededRandom } from './seeded-random.ts';
 
-const endLength = 120;
+const END_LENGTH = 120;
 const modes: readonly PatchCheckMode[] = ['header', 'deep', 'values'];
 /** Each check, in chunks of another size. */
 const ways = [
@@ -71,7 +71,7 @@ function isRefused(body: Buffer, goodLength: number, mode: PatchCheckMode, size:
   return (
     isPatchFault(fault) &&
     fault.status === patchFaults[fault.rule].status &&
-    forwarded.length <= goodLength - endLength &&
+    forwarded.length <= goodLength - END_LENGTH &&
     forwarded.equals(body.subarray(0, forwarded.length))
   );
 }

@@ -3,7 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
-import { indexName } from '../../gateway/patch/shards.ts';
+import { INDEX_NAME } from '../../gateway/patch/shards.ts';
 import type { RandomTensor } from './random-model.ts';
 
 /** Writes tensors to the shards `shardOf` names, and their index. */
@@ -20,6 +20,6 @@ export async function writeShards(
   }
   const placed = Object.fromEntries(tensors.map((tensor) => [tensor.name, fileOf(shardOf(tensor))]));
   const index = JSON.stringify({ metadata: { total_size: 1 }, weight_map: placed }, undefined, 2);
-  await writeFile(join(folder, indexName), index);
+  await writeFile(join(folder, INDEX_NAME), index);
   return folder;
 }

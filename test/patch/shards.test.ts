@@ -6,7 +6,7 @@ import { applyPatch } from '../../gateway/patch/apply.ts';
 import { modelDigest } from '../../gateway/patch/digest.ts';
 import { readPatch } from '../../gateway/patch/read.ts';
 import { openSafetensors, writeSafetensors } from '../../gateway/patch/safetensors.ts';
-import { indexName, openModel } from '../../gateway/patch/shards.ts';
+import { INDEX_NAME, openModel } from '../../gateway/patch/shards.ts';
 import { patchModel } from '../../gateway/patch/write.ts';
 import { arriving, changeTensor, gather, type RandomTensor, randomTensor } from './random-model.ts';
 import { SeededRandom } from './seeded-random.ts';
@@ -36,7 +36,7 @@ t.test('several files are one model: the same tensors, bytes and digest as in on
   const shards = await writeShards(join(folder, 'shards'), base, bySize);
   await writeSafetensors(join(folder, 'one'), base);
   const one = await openSafetensors(join(folder, 'one'));
-  for (const path of [shards, join(shards, indexName)]) {
+  for (const path of [shards, join(shards, INDEX_NAME)]) {
     const model = await openModel(path);
     t.same(
       model.tensors.map(({ name }) => name),
@@ -134,7 +134,7 @@ const indexes: readonly (readonly [title: string, index: string, reason: string]
 ];
 
 async function bentModel(t: Test, index: string): Promise<string> {
-  const folder = t.testdir({ [indexName]: index });
+  const folder = t.testdir({ [INDEX_NAME]: index });
   const tensor = (name: string) => randomTensor(new SeededRandom(91), [name, 'U8', [3]]);
   await writeSafetensors(join(folder, 'a.safetensors'), [tensor('w')]);
   await writeSafetensors(join(folder, 'c.safetensors'), [tensor('v'), tensor('w')]);

@@ -1,7 +1,7 @@
 /** What a route says of the content of patches holds over real sockets: nothing that breaks it is ever committed. */
 import t from 'tap';
 import type { OpenFields } from '../../gateway/patch/format.ts';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { CraftedStream } from '../patch/crafted-stream.ts';
 import { exchange, HOST, isWhole, rawNode, setStage } from './stage.ts';
 
@@ -66,7 +66,7 @@ t.test('patches are held against the request and the content rules of their rout
     const socket = await stage.connect();
     const head =
       `PUT ${path} HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${bearer}\r\n` +
-      `Content-Type: ${weightPatchType}\r\nContent-Length: ${body.length}\r\n\r\n`;
+      `Content-Type: ${WEIGHT_PATCH_TYPE}\r\nContent-Length: ${body.length}\r\n\r\n`;
     const answer = await exchange(socket, Buffer.concat([Buffer.from(head), body]), isWhole);
     socket.destroy();
     return answer;

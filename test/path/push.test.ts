@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { patchModel } from '../../gateway/patch/write.ts';
 import { type PushOptions, pushPatch } from '../../gateway/push/push.ts';
@@ -104,7 +104,7 @@ for (const { how, readsInPlace } of readPaths) {
     const stream = Buffer.concat(frames);
     const head = (framing: string): string =>
       `PUT /v1/models/vision/patches/${patch.identity.streamId.toString('hex')} HTTP/1.1\r\nHost: ${HOST}\r\n` +
-      `Authorization: Bearer ${token}\r\nContent-Type: ${weightPatchType}\r\n${framing}\r\n\r\n`;
+      `Authorization: Bearer ${token}\r\nContent-Type: ${WEIGHT_PATCH_TYPE}\r\n${framing}\r\n\r\n`;
     const send = async (framing: string, body: Buffer): Promise<string> => {
       const socket = await stage.connect();
       const request = Buffer.concat([Buffer.from(head(framing)), body]);

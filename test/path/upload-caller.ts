@@ -1,7 +1,7 @@
 /** A caller that uploads patches through a gateway: in one go, in part, and on from where it was cut. */
 
 import type { TLSSocket } from 'node:tls';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { prologueAt } from '../sync-node/set-node.ts';
 import { type MadePatch, MODEL } from '../sync-node/training.ts';
 import { exchange, HOST, isWhole, type Stage } from './stage.ts';
@@ -40,7 +40,7 @@ async function headOf(
   const framing =
     body === undefined
       ? ''
-      : `Content-Length: ${length ?? body.length}\r\nContent-Type: ${weightPatchType}\r\n`;
+      : `Content-Length: ${length ?? body.length}\r\nContent-Type: ${WEIGHT_PATCH_TYPE}\r\n`;
   return (
     `${method} /v1/models/${model}/patches/${streamId} HTTP/1.1\r\nHost: ${HOST}\r\n` +
     `Authorization: Bearer ${token}\r\n${framing}${fields}\r\n`

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { modelFileDigest } from '../../gateway/patch/given-changes.ts';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
-import { indexName, openModel } from '../../gateway/patch/shards.ts';
+import { INDEX_NAME, openModel } from '../../gateway/patch/shards.ts';
 import { type PushOptions, planPush, pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
@@ -64,7 +64,7 @@ for (const first of ['one file', 'several files'] as const) {
     const digest = (await modelFileDigest(at('step-1'))).toString('hex');
     t.match(result, { status: 201, version: 1, digest, modelBytes, bytesSent: bytes });
     t.ok((await held(1)).equals(await whole(1)), 'to the bit');
-    const index = join(at('step-2'), indexName);
+    const index = join(at('step-2'), INDEX_NAME);
     t.match(await pushPatch({ ...options, basePath: at('whole-1'), targetPath: index }), { version: 2 });
     t.ok((await held(2)).equals(await whole(2)), 'from a file to an index');
   });
@@ -89,7 +89,7 @@ t.test('a shadow goes with a target in several files, exact and not', async (t) 
 t.test('a shadow that is a folder or an index is refused before anything is sent', async (t) => {
   const { at, root, options } = await setNode(t, 'one file');
   const told: number[] = [];
-  for (const shadowPath of [at('step-0'), join(at('step-0'), indexName)]) {
+  for (const shadowPath of [at('step-0'), join(at('step-0'), INDEX_NAME)]) {
     const push: PushOptions = {
       ...options,
       shadowPath,

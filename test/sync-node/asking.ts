@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { type MadePatch, MODEL } from './training.ts';
 
 export interface Answer {
@@ -54,6 +54,6 @@ export function patchPath(streamId: string, modelId = MODEL): string {
 
 /** Pushes a patch as it should be pushed. */
 export function put(url: string, patch: MadePatch, modelId = MODEL): Promise<Answer> {
-  const headers = { 'content-type': weightPatchType };
+  const headers = { 'content-type': WEIGHT_PATCH_TYPE };
   return ask(url, 'PUT', patchPath(patch.streamId, modelId), { headers, body: patch.bytes });
 }

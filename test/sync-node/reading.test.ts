@@ -1,7 +1,7 @@
 /** What the sync node tells of a model, and its weights whole, in ranges, and as patches between versions. */
 
 import t from 'tap';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { ask, put } from './asking.ts';
 import { parameters, plans, setNode } from './set-node.ts';
 import { MODEL } from './training.ts';
@@ -101,7 +101,7 @@ t.test('every retained version is told of, with its weights and the patch that m
   t.ok((await at('0/weights')).body.equals(await training.read(0)), 'the one before too');
   t.ok((await at('1/weights')).body.equals(await training.read(1)));
   const sent = await at('1/patch');
-  t.equal(sent.headers['content-type'], weightPatchType);
+  t.equal(sent.headers['content-type'], WEIGHT_PATCH_TYPE);
   t.ok(sent.body.equals(patch.bytes), 'byte for byte');
   const range = await ask(url, 'GET', `/v1/models/${MODEL}/versions/1/patch`, {
     headers: { range: 'bytes=9-' },

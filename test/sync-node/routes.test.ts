@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { readdir, readlink } from 'node:fs/promises';
 import t from 'tap';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { answerOf, ask, begin, patchPath } from './asking.ts';
 import { gathered, patchHeaders, setNode, versionAt } from './set-node.ts';
 import { MODEL } from './training.ts';
@@ -104,7 +104,7 @@ t.test('405 names the methods that the path takes', async (t) => {
 t.test('only a weight patch is taken: anything else is 415', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
-  for (const type of ['application/octet-stream', 'text/plain', `${weightPatchType}x`, '']) {
+  for (const type of ['application/octet-stream', 'text/plain', `${WEIGHT_PATCH_TYPE}x`, '']) {
     const answer = await ask(url, 'PUT', patchPath(patch.streamId), {
       headers: { 'content-type': type },
       body: patch.bytes,

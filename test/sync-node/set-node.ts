@@ -5,7 +5,7 @@ import type { ClientRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { weightPatchType } from '../../gateway/patch/layout.ts';
+import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { type SyncNodeOptions, startSyncNode } from '../../gateway/sync-node/sync-node.ts';
 import { newFolder } from '../new-folder.ts';
@@ -19,7 +19,7 @@ export const plans: readonly TensorPlan[] = [
   ['steps', 'I64', []],
 ];
 export const parameters = 1301;
-export const patchHeaders = { 'content-type': weightPatchType };
+export const patchHeaders = { 'content-type': WEIGHT_PATCH_TYPE };
 
 /** A node with one model at version 0. */
 export async function setNode(t: Test, seed = 60, options: Partial<SyncNodeOptions> = {}) {
