@@ -1,7 +1,9 @@
 /** Logs of a running gateway, and how they end. */
+
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { MIB } from '../gateway/core/units.ts';
 import { createLog } from '../gateway/observe/log.ts';
 import { createMetrics } from '../gateway/observe/metrics.ts';
 import { openAudit } from '../gateway/open-logs.ts';
@@ -9,7 +11,7 @@ import { openAudit } from '../gateway/open-logs.ts';
 t.test('an audit log that is closed again says once that it has stopped, and loses no line', async (t) => {
   const file = join(t.testdir({}), 'audit.jsonl');
   const metrics = createMetrics({ version: '1.2.3' });
-  const settings = { file, rotateAtBytes: 1 << 20, onFailure: 'refuse' } as const;
+  const settings = { file, rotateAtBytes: MIB, onFailure: 'refuse' } as const;
   const audit = await openAudit(settings, { log: createLog('silent'), metrics, version: '1.2.3' });
   await Promise.all([audit.close(), audit.close()]);
   await audit.close();

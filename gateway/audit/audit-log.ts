@@ -1,6 +1,7 @@
 /** The audit log: entries are chained, written and synced in groups, and whoever waits is told whether theirs is on disk. */
 
 import { setTimeout as wait } from 'node:timers/promises';
+import { MIB } from '../core/units.ts';
 import type { AuditFile } from './audit-file.ts';
 import type { ChainHead } from './chain.ts';
 import { type AuditEntry, entryBody } from './entry.ts';
@@ -35,7 +36,7 @@ const RETRY_MS = 1000;
 const STALL_MS = 5000;
 const HEAD_MS = 60_000;
 const CLOSE_MS = 2000;
-const MAX_WAITING_BYTES = 16 << 20;
+const MAX_WAITING_BYTES = 16 * MIB;
 /** Written and synced together, so that one sync has an end. */
 const MAX_LINES = 1000;
 

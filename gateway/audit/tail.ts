@@ -1,10 +1,11 @@
 /** Where the chain in a file ends, and what stands behind its last whole line. */
 
 import { open } from 'node:fs/promises';
+import { MIB } from '../core/units.ts';
 import { type ChainHead, follows, readLine } from './chain.ts';
 
 /** A line takes some KiB; what a power failure spoils is the last write. */
-const TAIL_BYTES = 4 * 1024 * 1024;
+const TAIL_BYTES = 4 * MIB;
 const NEWLINE = 0x0a;
 
 export type Tail =

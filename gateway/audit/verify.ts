@@ -1,6 +1,7 @@
 /** Finds what was changed, taken out, put in or moved in the files of an audit log. */
 
 import { createReadStream } from 'node:fs';
+import { MIB } from '../core/units.ts';
 import { type ChainHead, type ChainLine, follows, readLine } from './chain.ts';
 
 /** A chain as far as the files have it. */
@@ -23,7 +24,7 @@ export interface VerificationReport {
 }
 
 const MAX_FAULTS = 100;
-const MAX_LINE_BYTES = 1 << 20;
+const MAX_LINE_BYTES = MIB;
 const PIECE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 

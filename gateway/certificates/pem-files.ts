@@ -2,9 +2,10 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
+import { MIB } from '../core/units.ts';
 
 /** A revocation list of a million certificates has 50 MB. */
-const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * MIB;
 
 /** `Name` says what a file is for; each has a path. */
 export class PemFiles<Name extends string> {

@@ -1,5 +1,8 @@
 /** Durations, sizes, rates and shares as people write them in a policy: one form each, no surprises. */
 
+/** Bytes of a mebibyte. */
+export const MIB = 2 ** 20;
+
 const DURATION_MS: ReadonlyMap<string, number> = new Map([
   ['ms', 1],
   ['s', 1000],
@@ -11,7 +14,7 @@ const DURATION_MS: ReadonlyMap<string, number> = new Map([
 const SIZE_BYTES: ReadonlyMap<string, number> = new Map([
   ['B', 1],
   ['KiB', 2 ** 10],
-  ['MiB', 2 ** 20],
+  ['MiB', MIB],
   ['GiB', 2 ** 30],
   ['TiB', 2 ** 40],
 ]);

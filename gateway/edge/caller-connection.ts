@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { RequestHead, RequestLine } from '../core/facts.ts';
+import { MIB } from '../core/units.ts';
 import type { BodySink } from '../http1/body-reader.ts';
 import { HeadReader } from '../http1/head-reader.ts';
 import { LastHead } from '../http1/last-head.ts';
@@ -18,7 +19,7 @@ import { closeFollows } from './close-follows.ts';
 import type { Standing } from './standing.ts';
 
 /** Bytes read and dropped after an answer that came before the end of the body (RFC 9112 §9.6). */
-const LINGER_BYTES = 1 << 20;
+const LINGER_BYTES = MIB;
 
 type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 

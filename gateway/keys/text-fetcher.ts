@@ -1,9 +1,10 @@
 /** Fetches small texts over HTTP, bounded in time and size. */
 
 import { Agent, request } from 'undici';
+import { MIB } from '../core/units.ts';
 
 const TIMEOUT_MS = 5000;
-const MAX_BYTES = 1 << 20;
+const MAX_BYTES = MIB;
 
 export class TextFetcher {
   readonly #agent = new Agent({ allowH2: false, connect: { timeout: TIMEOUT_MS } });

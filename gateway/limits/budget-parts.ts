@@ -3,10 +3,10 @@
  * nobody has used it; a piece is how rarely a stream is looked at.
  */
 
-import type { Rate } from '../core/units.ts';
+import { MIB, type Rate } from '../core/units.ts';
 
-const CHUNK_BYTES = 64 * 1024 * 1024;
-const PIECE_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 64 * MIB;
+const PIECE_BYTES = MIB;
 /** Of a small budget a chunk is no more than this part, so that a few gateways do not hoard all of it. */
 const CHUNKS_IN_BUDGET = 64;
 const PIECES_IN_CHUNK = 4;

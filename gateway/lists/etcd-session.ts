@@ -5,15 +5,16 @@
 
 import type { Readable } from 'node:stream';
 import { Agent, buildConnector, type Dispatcher, request } from 'undici';
+import { MIB } from '../core/units.ts';
 import { backoffMs } from './backoff.ts';
 import type { Access } from './server-access.ts';
 
 const ANSWER_MS = 3000;
 /** By `accept` etcd tells its own JSON interface, whose certificate is then no user's (CVE-2018-16886). */
 const FIELDS = { 'content-type': 'application/json', accept: 'application/json' };
-const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * MIB;
 /** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
-const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
+const MAX_LINE_CHARACTERS = 16 * MIB;
 const MAX_PROBLEM_BYTES = 4096;
 /** What etcd says itself; nothing else of an answer is told, for it might have in it what was sent. */
 const OWN_WORDS = /^(?:etcdserver: |CommonName of client )[ -~]{1,200}$/;

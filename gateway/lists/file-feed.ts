@@ -1,11 +1,12 @@
 /** A list in a file, read again when the file changes. */
 
 import { readFile, stat } from 'node:fs/promises';
+import { MIB } from '../core/units.ts';
 import type { FileWatch } from '../sources/file-watch.ts';
 import type { Feed, FeedListener } from './live-list.ts';
 
 /** A million prefixes take 20 MB. */
-const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * MIB;
 
 /** A file is at rest when it was not written for so long; an empty one may be one that is only just being written. */
 const REST_MS = 200;

@@ -4,6 +4,7 @@ import type { EventEmitter } from 'node:events';
 import { openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { destination } from 'pino';
+import { MIB } from '../core/units.ts';
 import { type AccessEntry, AccessLines, mostBytes, writeLine } from './access-entry.ts';
 
 export type { AccessEntry } from './access-entry.ts';
@@ -40,7 +41,7 @@ const STANDARD_OUTPUT = 1;
 const LINE_END = 0x0a;
 const BATCH_BYTES = 65_536;
 const FLUSH_MS = 100;
-const BUFFERED_BYTES = 8 << 20;
+const BUFFERED_BYTES = 8 * MIB;
 const CLOSE_MS = 2000;
 /** Readable by the group, as log shippers need it. */
 const FILE_MODE = 0o640;

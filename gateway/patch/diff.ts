@@ -1,5 +1,6 @@
 /** Compares two models piece by piece and gives the elements that changed, with the bits they changed to. */
 
+import { MIB } from '../core/units.ts';
 import { Comparison } from './compare.ts';
 import type { Dtype } from './dtype.ts';
 import { elementFormats } from './element.ts';
@@ -52,7 +53,7 @@ export interface DiffOptions {
 }
 
 /** How much of a tensor is compared at a time; a multiple of every element size. */
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = MIB;
 
 /**
  * What has to be set in `base` to make it `target`. Reads both in pieces of 1 MiB; memory grows with the changes of

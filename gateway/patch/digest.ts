@@ -1,10 +1,11 @@
 /** The digest of a model: SHA-256 over its tensors in name order, the same wherever and however the file lays them out. */
 
 import { createHash, type Hash } from 'node:crypto';
+import { MIB } from '../core/units.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 
 /** How much of a tensor is read at a time. */
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = MIB;
 
 /**
  * SHA-256 (32 bytes) over, for each tensor in the byte order of the names in UTF-8, all integers little-endian:

@@ -1,5 +1,7 @@
 /** The numbers of WPF1: where each field of a frame header stands, the caps, and the codes of its enumerations. */
 
+import { MIB } from '../core/units.ts';
+
 /** `WPF1` read as a little-endian u32. */
 export const MAGIC = 0x31465057;
 /** Length of the part every header begins with. */
@@ -7,7 +9,7 @@ export const COMMON_LENGTH = 32;
 /** A whole header is never longer. */
 export const MAX_HEADER_LENGTH = 512;
 /** No frame may carry more payload, whatever OPEN says. */
-export const MAX_PAYLOAD = 1024 * 1024;
+export const MAX_PAYLOAD = MIB;
 /** What our writer keeps to. */
 export const MAX_WRITTEN_PAYLOAD = 256 * 1024;
 export const MAX_WRITTEN_ELEMENTS = 64 * 1024;

@@ -3,10 +3,11 @@
 import { constants } from 'node:fs';
 import { chmod, copyFile, type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MIB } from '../core/units.ts';
 import { type SafetensorsFile, syncFolder, type TensorEntry } from './safetensors.ts';
 
 /** How much is copied at a time where holes are to stay holes. */
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = MIB;
 /** What `stat` counts blocks in, whatever the file system's own are. */
 const BLOCK_BYTES = 512;
 

@@ -1,10 +1,11 @@
 /** A copy of a model as one file, whatever the number of files it is in. */
 
+import { MIB } from '../core/units.ts';
 import { copyWritable } from './model-copy.ts';
 import { type SafetensorsFile, syncFile, type TensorEntry, writeSafetensors } from './safetensors.ts';
 import { openModel } from './shards.ts';
 
-const PIECE_BYTES = 1024 * 1024;
+const PIECE_BYTES = MIB;
 
 /**
  * Writes the model at `from` (see `openModel`) to the file `to`, which is on disk when this resolves: one file byte for

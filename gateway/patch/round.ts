@@ -1,5 +1,6 @@
 /** Changes in fewer bits: values rounded to an encoding that does not hold every weight, as a receiver will have them. */
 
+import { MIB } from '../core/units.ts';
 import type { TensorChange } from './diff.ts';
 import { elementFormats, type NumberFormat, valueFormats } from './element.ts';
 import type { Indices } from './index-encoding.ts';
@@ -9,7 +10,7 @@ import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 /** The largest value an i8 holds on both sides of 0. */
 const MAX_I8 = 127;
 /** How much of the base is read at a time. */
-const WINDOW_BYTES = 1024 * 1024;
+const WINDOW_BYTES = MIB;
 
 /**
  * The same changes with f16, bf16 or i8 values. Floats are set to the nearest value of the encoding. An i8 is added: the

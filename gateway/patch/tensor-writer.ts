@@ -1,6 +1,7 @@
 /** Writes changed elements into one tensor of an open file, a window of 1 MiB at a time. */
 
 import type { FileHandle } from 'node:fs/promises';
+import { MIB } from '../core/units.ts';
 import type { TensorFields } from './format.ts';
 import { valueSizes } from './layout.ts';
 import { writeAll } from './model-copy.ts';
@@ -9,7 +10,7 @@ import { type ElementChange, setElements } from './set-elements.ts';
 import { exactEncodings } from './value.ts';
 
 /** A multiple of every element size. */
-const WINDOW_BYTES = 1024 * 1024;
+const WINDOW_BYTES = MIB;
 
 /** Holds one window of the tensor; indices that rise from call to call read and write each window once. */
 export class TensorWriter {

@@ -15,6 +15,7 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { fileFault, firstFaults, type PolicyFault } from '../core/fault.ts';
+import { MIB } from '../core/units.ts';
 import { formatPath, type Path, type Places, pathWithin } from './places.ts';
 
 /** Hears of the values of a file: each begins, those within it come, and it ends. */
@@ -24,7 +25,7 @@ export interface ValueTracer {
   end(row: number): void;
 }
 
-const MAX_BYTES = 5 << 20;
+const MAX_BYTES = 5 * MIB;
 /** Keys that would reach an object's own machinery. */
 const UNSAFE_KEYS: ReadonlySet<unknown> = new Set(['__proto__', 'constructor', 'prototype']);
 

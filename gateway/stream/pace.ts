@@ -1,5 +1,6 @@
 /** Whether a caller is fast enough, by the time in which nothing but the caller was waited for. */
 
+import { MIB } from '../core/units.ts';
 import type { MinRate } from '../policy/policy.ts';
 
 /** Monotonic milliseconds; time in which the process stood still may be left out, as nobody can be seen to send in it. */
@@ -46,7 +47,7 @@ export class SendingPace {
  * What the system may take from a caller's connection before it takes more of the answer from us: a third of its send
  * buffer, which Linux lets grow to 4 MiB (tcp(7), tcp_wmem), and what we have given it. So much later shows a byte.
  */
-const UNSEEN_BYTES = 2 * 2 ** 20;
+const UNSEEN_BYTES = 2 * MIB;
 
 /**
  * How fast a caller takes its answer. Each byte it takes earns the time it may need at the rate; what is earned lasts for

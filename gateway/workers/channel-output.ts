@@ -1,11 +1,12 @@
 /** Lines of the access log on their way to the primary, whose standard output they are written to. */
 
 import { EventEmitter } from 'node:events';
+import { MIB } from '../core/units.ts';
 import type { LineOutput } from '../observe/access-log.ts';
 import type { WorkerEnd } from './messages.ts';
 
 /** Bytes that wait to be sent. */
-const UNSENT_BYTES = 8 << 20;
+const UNSENT_BYTES = 8 * MIB;
 
 /** Several processes that write to one pipe would tear each other's lines (pipe(7), PIPE_BUF): one writes for all. */
 export class ChannelOutput extends EventEmitter implements LineOutput {

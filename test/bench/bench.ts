@@ -1,10 +1,10 @@
 /** `npm run bench`: CPU, latency and memory of the gateway beside others doing the same job, in one run. */
 
 import { parseArgs } from 'node:util';
+import { MIB } from '../../gateway/core/units.ts';
 import { reportChaos, reportIdle, reportSoak, reportStorm } from './endurance-reports.ts';
 import { reportResumption } from './handshake-loads.ts';
 import { measureLatency, printLatency } from './latency.ts';
-import { MIB } from './measure.ts';
 import { measureMemory, printMemory, reportResident } from './memory.ts';
 import { reportLargeModel, reportPatches, reportWholeUpdate } from './patch-reports.ts';
 import { print } from './print.ts';

@@ -5,8 +5,6 @@ import { type Answer, Caller } from './load.ts';
 import type { RivalName } from './rivals.ts';
 import type { Side, Yard } from './yard.ts';
 
-export const MIB = 1024 * 1024;
-
 /** One kind of load; `run` resolves to CPU time of the side per unit of work. */
 export interface Load {
   readonly name: string;

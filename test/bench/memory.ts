@@ -1,8 +1,9 @@
 /** Resident memory: of a worker at rest, for each stream under way, and over one long stream. */
 
+import { MIB } from '../../gateway/core/units.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { residentBytes } from './cpu.ts';
-import { MIB, openCallers, withCaller } from './measure.ts';
+import { openCallers, withCaller } from './measure.ts';
 import { print } from './print.ts';
 import type { MemoryResult } from './results.ts';
 import { body, upload } from './stream-loads.ts';

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { MIB } from '../../gateway/core/units.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import type { SparseRun } from '../patch/sparse-model.ts';
 import { cpuNs } from './cpu.ts';
@@ -118,9 +119,9 @@ export async function reportLargeModel(): Promise<void> {
     print(
       `\na sparse model of ${(run.modelBytes / GB).toFixed(1)} GB, patched and verified in ${run.seconds.toFixed(0)} s`,
     );
-    print(`  resident at most     ${(run.peakResidentBytes / 2 ** 20).toFixed(0)} MiB`);
+    print(`  resident at most     ${(run.peakResidentBytes / MIB).toFixed(0)} MiB`);
     print(`  patch                ${run.patchBytes} bytes, ${run.changed} changes`);
-    print(`  patched model        ${(run.storedBytes / 2 ** 20).toFixed(0)} MiB on disk`);
+    print(`  patched model        ${(run.storedBytes / MIB).toFixed(0)} MiB on disk`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

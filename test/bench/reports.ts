@@ -1,5 +1,6 @@
 /** What the benches that stand by themselves print. */
 
+import { MIB } from '../../gateway/core/units.ts';
 import { benchAddresses, type Measured } from './addresses.ts';
 import { benchDecisions } from './decisions.ts';
 import { benchHandoff, type Handover } from './handoff.ts';
@@ -11,8 +12,6 @@ import { revokeHalfWay } from './revocation.ts';
 import { rotate } from './rotation.ts';
 import { abortUpgrades } from './upgrades.ts';
 import type { Yard } from './yard.ts';
-
-const MIB = 1024 * 1024;
 
 export async function reportRotation(yard: Yard, seconds: number): Promise<void> {
   const run = await rotate(yard, seconds);

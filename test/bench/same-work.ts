@@ -1,7 +1,8 @@
 /** Before anything is timed: every proxy says yes and no to the same callers over the same cipher, and moves every byte. */
 
+import { MIB } from '../../gateway/core/units.ts';
 import { Caller } from './load.ts';
-import { MIB, openCallers, requireStatus, withCaller } from './measure.ts';
+import { openCallers, requireStatus, withCaller } from './measure.ts';
 import { HOST } from './names.ts';
 import type { Rival } from './rivals.ts';
 import { ask, CONNECTIONS } from './small-load.ts';

@@ -2,49 +2,48 @@
  * The node behind all proxies, a process of its own: takes any request, reads its body to the end and answers with
  * the bytes counted, or sends `/down/<bytes>` as many; `/connections` counts those it has accepted. Prints its port.
  */
+
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { MIB } from '../../gateway/core/units.ts';
 
 const PIECE = Buffer.alloc(256 * 1024, 'w');
 
 let connections = 0;
 
-const server = createServer(
-  { keepAliveTimeout: 600_000, highWaterMark: 1024 * 1024 },
-  (request, response) => {
-    const [, wanted] = /^\/down\/(\d+)$/.exec(request.url ?? '') ?? [];
-    if (wanted !== undefined) {
-      send(Number(wanted));
-      return;
-    }
-    let received = 0;
-    request.on('data', (piece: Buffer) => {
-      received += piece.length;
-    });
-    request.on('end', () => {
-      const body = `${request.url === '/connections' ? connections : received}\n`;
-      response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': body.length });
-      response.end(body);
-    });
+const server = createServer({ keepAliveTimeout: 600_000, highWaterMark: MIB }, (request, response) => {
+  const [, wanted] = /^\/down\/(\d+)$/.exec(request.url ?? '') ?? [];
+  if (wanted !== undefined) {
+    send(Number(wanted));
+    return;
+  }
+  let received = 0;
+  request.on('data', (piece: Buffer) => {
+    received += piece.length;
+  });
+  request.on('end', () => {
+    const body = `${request.url === '/connections' ? connections : received}\n`;
+    response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': body.length });
+    response.end(body);
+  });
 
-    function send(bytes: number): void {
-      response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': bytes });
-      let left = bytes;
-      const more = (): void => {
-        while (left > 0) {
-          const piece = left >= PIECE.length ? PIECE : PIECE.subarray(0, left);
-          left -= piece.length;
-          if (!response.write(piece)) {
-            response.once('drain', more);
-            return;
-          }
+  function send(bytes: number): void {
+    response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': bytes });
+    let left = bytes;
+    const more = (): void => {
+      while (left > 0) {
+        const piece = left >= PIECE.length ? PIECE : PIECE.subarray(0, left);
+        left -= piece.length;
+        if (!response.write(piece)) {
+          response.once('drain', more);
+          return;
         }
-        response.end();
-      };
-      more();
-    }
-  },
-);
+      }
+      response.end();
+    };
+    more();
+  }
+});
 
 server.on('connection', () => {
   connections += 1;

@@ -3,9 +3,10 @@
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setInterval as every } from 'node:timers/promises';
+import { MIB } from '../../gateway/core/units.ts';
 import { processesOf, residentTogether } from './cpu.ts';
 import type { Caller } from './load.ts';
-import { MIB, requireStatus, withCaller } from './measure.ts';
+import { requireStatus, withCaller } from './measure.ts';
 import { HOST } from './names.ts';
 import { patchStream } from './patch-stream.ts';
 import { download, upload } from './stream-loads.ts';

@@ -1,8 +1,9 @@
 /** One long stream, up or down, and weight patches that are checked as they pass. */
 
+import { MIB } from '../../gateway/core/units.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import type { Caller } from './load.ts';
-import { type Load, MIB, measured, requireStatus, withCaller } from './measure.ts';
+import { type Load, measured, requireStatus, withCaller } from './measure.ts';
 import { patchStream } from './patch-stream.ts';
 import type { RivalName } from './rivals.ts';
 

@@ -2,10 +2,11 @@
 
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
+import { MIB } from '../../gateway/core/units.ts';
 import { chart } from './chart.ts';
 import { fullLoad, resumedLoad } from './handshake-loads.ts';
 import { measureLatency, printLatency } from './latency.ts';
-import { type Load, MIB } from './measure.ts';
+import type { Load } from './measure.ts';
 import { measureMemory, printMemory } from './memory.ts';
 import { print } from './print.ts';
 import { chartPath, type LoadResult, type Results, resultsPath, resultsText } from './results.ts';

@@ -8,6 +8,7 @@ import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { MIB } from '../../gateway/core/units.ts';
 import { type Authority, createAuthority, type IssuedPair } from '../../gateway/demo/pki.ts';
 import { createTokenIssuer, type TokenIssuer } from '../../gateway/demo/token.ts';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
@@ -222,9 +223,7 @@ export async function stop(child: ChildProcess): Promise<void> {
 
 export function secure(options: ConnectionOptions): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ ...options, highWaterMark: 1024 * 1024 } as ConnectionOptions, () =>
-      resolve(socket),
-    );
+    const socket = connect({ ...options, highWaterMark: MIB } as ConnectionOptions, () => resolve(socket));
     socket.setNoDelay(true);
     socket.on('error', reject);
   });

@@ -1,9 +1,11 @@
 /** A folder is read whole and strictly: each fault names its file, and no fault shows a key. */
+
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type ServerIdentity, serverIdentitySource } from '../../gateway/certificates/server-identity.ts';
 import { formatFault } from '../../gateway/core/fault.ts';
+import { MIB } from '../../gateway/core/units.ts';
 import { createAuthority } from '../../gateway/demo/pki.ts';
 import { damaged, OpensslFolder } from './openssl.ts';
 
@@ -154,7 +156,7 @@ t.test(
   async (t) => {
     const certificates = t.testdir({ [NAME]: GOOD });
     const chain = join(certificates, NAME, 'chain.pem');
-    truncateSync(chain, 100 * 1024 * 1024);
+    truncateSync(chain, 100 * MIB);
     const found = await serverIdentitySource(certificates, NAME, true).read(Date.now());
     t.match(found, [{ file: chain, problem: /^is larger than \d+ bytes/ }]);
     t.equal('digest' in found || found.length, 1, 'and nothing else is said of it');

@@ -1,6 +1,7 @@
 import net, { type Socket } from 'node:net';
 import t from 'tap';
 import { isDenial } from '../../gateway/core/denial.ts';
+import { MIB } from '../../gateway/core/units.ts';
 import type { CallerConnection } from '../../gateway/edge/caller-connection.ts';
 import { type Handle, ignore, serve, settled } from './caller-stage.ts';
 
@@ -113,11 +114,11 @@ t.test('a body nobody reads stops flowing, and flows on when it is read', async 
     connection.attach(ignore);
     caller = connection;
   });
-  const total = 16 << 20;
+  const total = 16 * MIB;
   const done = talk(port, (socket) => {
     socket.write(`PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: ${total}\r\n\r\n`);
     socket.write(Buffer.alloc(total));
-    setTimeout(() => t.ok(socket.writableLength > 1 << 20, 'the sender feels the back-pressure'), 100);
+    setTimeout(() => t.ok(socket.writableLength > MIB, 'the sender feels the back-pressure'), 100);
   });
   await new Promise((resolve) => setTimeout(resolve, 150));
   t.equal(bytes, 0);

@@ -1,12 +1,14 @@
 /** When a caller is idle: once it has its answer, and not while it takes it. */
+
 import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
+import { MIB } from '../../gateway/core/units.ts';
 import type { CallerConnection } from '../../gateway/edge/caller-connection.ts';
 import { ignore, serveBy, settled, timeouts } from './caller-stage.ts';
 
-const LARGE_BYTES = 64 * 2 ** 20;
+const LARGE_BYTES = 64 * MIB;
 
 /** A caller that has been given a large answer, and takes none of it for now. */
 async function giveMuch(t: Test, deadlines: Deadlines) {

@@ -1,6 +1,7 @@
 /** The matrix of faults, first part: what a node can do to a request. */
 
 import { connect, type Socket } from 'node:net';
+import { MIB } from '../../gateway/core/units.ts';
 import { sleep } from '../path/stage.ts';
 import { until } from '../path/upstream-stage.ts';
 import { type FaultCaller, get, put } from './fault-caller.ts';
@@ -13,7 +14,6 @@ import {
   type Scene,
 } from './fault-stage.ts';
 
-const MIB = 1 << 20;
 const IMPATIENT = { gateway: '  timeouts: { streamIdle: 1s, linger: 100ms }' };
 const HURRIED = { upstream: '    timeouts: { firstByte: 500ms }\n' };
 const BROKEN = { caller: '200, broken', account: 'upstream, 200' } as const;

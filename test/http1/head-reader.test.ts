@@ -1,5 +1,7 @@
 /** Heads are read the same however they are cut, within their limits, and nothing loose passes. */
+
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { type HeadProgress, HeadReader } from '../../gateway/http1/head-reader.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
 
@@ -123,7 +125,7 @@ t.test('limits are named', async (t) => {
   });
   t.match(readAll(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(10)}\r\n`, 7), { kind: 'head' });
   t.match(readAll('\r\n'.repeat(2000), 64), { kind: 'fault', rule: 'head-too-large' }, 'empty lines count');
-  const reader = new HeadReader(llhttp, 'request', { headBytes: 1 << 20, headFields: 10 });
+  const reader = new HeadReader(llhttp, 'request', { headBytes: MIB, headFields: 10 });
   t.match(reader.read(Buffer.from(`GET /${'a'.repeat(9000)}`), 0), {
     kind: 'fault',
     rule: 'target-too-long',

@@ -2,6 +2,7 @@
 
 import type { RequestListener } from 'node:http';
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { fetched, setOf, signer, verified, withIssuer } from './key-issuer.ts';
 
 t.test('keys ten minutes old are renewed behind the request, very old ones before it', async (t) => {
@@ -48,7 +49,7 @@ t.test('the last good keys stay while the issuer fails, in whatever way', async 
       'a key nested deeply',
       (_, response) => response.end(`{"keys":[{"kty":"EC","x":${'['.repeat(6000)}${']'.repeat(6000)}}]}`),
     ],
-    ['too many bytes', (_, response) => response.end(setOf(a.jwk) + ' '.repeat(1 << 20))],
+    ['too many bytes', (_, response) => response.end(setOf(a.jwk) + ' '.repeat(MIB))],
     ['a broken connection', (request) => request.socket.destroy()],
   ];
   await withIssuer(async (issuer, keys) => {

@@ -1,5 +1,7 @@
 /** One gateway's side of shared limits: bytes in chunks, and what it does for requests and streams while Redis is away. */
+
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { gatewayShare } from '../../gateway/limits/gateway-share.ts';
 import type { LimitStore } from '../../gateway/limits/limit-store.ts';
 import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backend.ts';
@@ -11,7 +13,6 @@ import { skipWithout, until } from '../lists/servers.ts';
 import { claimOf, DAY_MS, type RedisStage, setRedisStage } from './redis-stage.ts';
 
 const skip = skipWithout('redis-server', 'redis-server');
-const MIB = 1024 * 1024;
 const now = (): number => performance.now();
 
 interface Sharing {

@@ -1,8 +1,8 @@
 /** An answer of etcd that goes on and on is told line by line, however it was put into pieces. */
-import t from 'tap';
-import { linesOf } from '../../gateway/lists/etcd-session.ts';
 
-const MIB = 1024 * 1024;
+import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
+import { linesOf } from '../../gateway/lists/etcd-session.ts';
 
 async function told(text: string, pieceLength: number): Promise<string[]> {
   const lines: string[] = [];

@@ -1,10 +1,12 @@
 /** Lists as text: entries, faults with their lines, ends, and a file that changes under way. */
+
 import { open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { addressOf } from '../../gateway/core/address.ts';
 import { formatFault } from '../../gateway/core/fault.ts';
 import { finish } from '../../gateway/core/prefix-tree.ts';
+import { MIB } from '../../gateway/core/units.ts';
 import { prefixReader } from '../../gateway/lists/contents.ts';
 import { readEntry } from '../../gateway/lists/entry.ts';
 import { FileFeed } from '../../gateway/lists/file-feed.ts';
@@ -159,7 +161,7 @@ t.test('what cannot be a list: a folder, a loop of links, too large', async (t) 
   await symlink(join(folder, 'b'), join(folder, 'a'));
   await symlink(join(folder, 'a'), join(folder, 'b'));
   const large = join(folder, 'large');
-  await writeFile(large, Buffer.alloc(65 * 1024 * 1024, '#'));
+  await writeFile(large, Buffer.alloc(65 * MIB, '#'));
   for (const [file, reason] of [
     [folder, /EISDIR/],
     [join(folder, 'a'), /ELOOP/],

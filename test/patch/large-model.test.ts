@@ -1,14 +1,14 @@
 /** Models larger than memory: files are read, compared, copied and written in pieces. */
+
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { SeededRandom } from './seeded-random.ts';
 import type { SparseRun } from './sparse-model.ts';
-
-const MIB = 2 ** 20;
 
 t.test(
   'a model larger than what the process may hold is patched within it, and its holes stay holes',

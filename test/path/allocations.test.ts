@@ -1,12 +1,13 @@
 /** A stream costs no buffer a record where callers are read in place; where they are not, the same measure sees one each. */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { HOST, readPaths, type Stage, setStage } from './stage.ts';
 
-const MIB = 1024 * 1024;
 const STREAM_BYTES = 128 * MIB;
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 

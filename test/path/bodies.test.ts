@@ -1,13 +1,13 @@
 /** Bodies of every length and framing arrive as they were sent, both ways, under back-pressure. */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { exchange, HOST, isWhole, rawNode, readPaths, type Stage, setStage, sleep } from './stage.ts';
-
-const MIB = 1024 * 1024;
 
 /** A node that sends back what it gets: by length where the request has one, else in chunks. */
 async function echoNode(t: Test): Promise<string> {

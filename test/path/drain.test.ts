@@ -1,10 +1,12 @@
 /** The end of a gateway, and what a reload must never be: the end of a stream. */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { until } from '../lists/servers.ts';
 import { exchange, HOST, isWhole, rawNode, type Stage, setStage, sleep } from './stage.ts';
 
@@ -84,7 +86,7 @@ const RELOADS = 20;
 const PAUSE_MS = 150;
 
 t.test('a stream that runs across twenty reloads arrives whole, both ways', async (t) => {
-  const body = randomBytes(4 << 20);
+  const body = randomBytes(4 * MIB);
   const node = await rawNode(t, (socket, text) => {
     const at = text.indexOf('\r\n\r\n') + 4;
     if (at < 4 || text.length < at + body.length) return;

@@ -1,4 +1,5 @@
 /** An answer that comes before the end of the body reaches a caller that goes on sending: real curl shows it, no reset. */
+
 import { execFile } from 'node:child_process';
 import { open, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -6,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { HOST, rawNode, type Stage, type StageOptions, setStage } from './stage.ts';
 
 const run = promisify(execFile);
@@ -80,7 +82,7 @@ for (const readsInPlace of [true, false]) {
         const shown = await curl('/v1/vision', 'bad.bad.bad', ...more);
         t.match(shown, { status: '401', exit: 0 }, title);
         t.match(shown.body, '"code":"token-');
-        t.ok(shown.sentBytes < 64 * 2 ** 20, `${shown.sentBytes} bytes were sent`);
+        t.ok(shown.sentBytes < 64 * MIB, `${shown.sentBytes} bytes were sent`);
       }
     }
     t.equal(node.received.length, 0);
@@ -114,7 +116,7 @@ t.test(
         let received = 0;
         request.on('data', (piece: Buffer) => {
           received += piece.length;
-          if (received < 8 * 2 ** 20 || response.headersSent) return;
+          if (received < 8 * MIB || response.headersSent) return;
           response.writeHead(409, { 'Content-Length': 4, ...(next === 'closes' && { Connection: 'close' }) });
           response.end('gone');
         });

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { pushPatch } from '../../gateway/push/push.ts';
 import { createModel } from '../../gateway/sync-node/create-model.ts';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';
@@ -139,11 +140,7 @@ t.test('an upload that goes on is held against its token again, and against who 
       { ...rest, fields: '' },
       /^HTTP\/1\.1 409 [\s\S]*"fault":"sequence"/,
     ],
-    [
-      'more than the route takes in all',
-      restAt(patch, 1024 * 1024),
-      /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/,
-    ],
+    ['more than the route takes in all', restAt(patch, MIB), /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/],
   ];
   for (const [title, request, answer] of refused) {
     t.match(await send(stage, patch, request), answer, title);

@@ -1,6 +1,8 @@
 /** The limits of a route: who is over them is told so and when to come again, and a place is given back exactly once. */
+
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { until } from '../lists/servers.ts';
 import { exchange, HOST, isWhole, rawNode, type Stage, setStage, sleep } from './stage.ts';
 
@@ -96,7 +98,7 @@ t.test('a reload keeps what was counted', async (t) => {
 t.test('a byte budget refuses what it cannot hold, and ends what has used it up', async (t) => {
   const stage = await stageOf(t, '{ bytes: 1MiB/d }', () => '');
   const token = await tokenOf(stage);
-  const refused = await ask(stage, put(token, 2 << 20));
+  const refused = await ask(stage, put(token, 2 * MIB));
   t.match(refused, /^HTTP\/1\.1 413 .*"code":"body-too-large"/s, 'waiting would not help');
   const socket = await stage.connect();
   const head = put(token, 0).replace('Content-Length: 0', 'Transfer-Encoding: chunked');
@@ -142,7 +144,7 @@ t.test('a fast stream ends with the read that is over its budget, not a second l
   const body = Array.from({ length: 128 }, () => [Buffer.from('10000\r\n'), piece, Buffer.from('\r\n')]);
   const ended = await exchange(socket, Buffer.concat([Buffer.from(head), ...body.flat()]));
   t.match(ended, /^HTTP\/1\.1 429 .*"code":"bytes-exhausted"/s);
-  t.ok(got < 1.3 * 1024 * 1024, `${got} bytes of 8 MiB`);
+  t.ok(got < 1.3 * MIB, `${got} bytes of 8 MiB`);
 });
 
 /** Ways a request may end; each leaves its place to the next one. */

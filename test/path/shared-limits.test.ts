@@ -1,5 +1,7 @@
 /** Three gateways and one Redis: together they let through what a limit says, and go on when Redis does not. */
+
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { skipWithout, until } from '../lists/servers.ts';
 import {
   type Asked,
@@ -13,7 +15,6 @@ import {
 import { exchange, HOST, type Stage, sleep } from './stage.ts';
 
 const skip = skipWithout('redis-server', 'redis-server');
-const MIB = 1024 * 1024;
 /** What "did not hang" means here; how long it is exactly the bench says. */
 const MAX_MS = 1000;
 

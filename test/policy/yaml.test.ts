@@ -1,7 +1,9 @@
 /** A policy is one plain YAML document: what YAML could hide in it is a fault, found quickly. */
+
 import t from 'tap';
 import { z } from 'zod';
 import { formatFault } from '../../gateway/core/fault.ts';
+import { MIB } from '../../gateway/core/units.ts';
 import { outlineOf } from '../../gateway/policy/outline.ts';
 import { readFile } from '../../gateway/policy/read.ts';
 import { YamlFile } from '../../gateway/policy/yaml-file.ts';
@@ -82,8 +84,8 @@ t.test('a nesting nobody writes is one fault', async (t) => {
 });
 
 t.test('a file over five megabytes is not even parsed', async (t) => {
-  t.same(faultsOf(`a: ${'x'.repeat(5 << 20)}`), ['f:1:1: the file is larger than 5242880 bytes']);
-  t.same(faultsOf('a: '.padEnd(5 << 20, 'x')), []);
+  t.same(faultsOf(`a: ${'x'.repeat(5 * MIB)}`), ['f:1:1: the file is larger than 5242880 bytes']);
+  t.same(faultsOf('a: '.padEnd(5 * MIB, 'x')), []);
 });
 
 t.test('a mapping of very many keys is read in one pass', async (t) => {

@@ -1,9 +1,8 @@
 /** How an upload is shown: a bar that is drawn over itself on a terminal, a few lines elsewhere. */
 
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { createProgress, formatBar, formatBytes, formatLine } from '../../gateway/push/progress.ts';
-
-const MIB = 1024 * 1024;
 
 /** A progress whose clock and screen are in hand. */
 function watch(isTerminal: boolean, columns = 80) {

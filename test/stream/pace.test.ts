@@ -1,5 +1,7 @@
 /** A caller is judged by the time it was waited for, and by no other. */
+
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { SendingPace, TakingPace } from '../../gateway/stream/pace.ts';
 
 let nowMs = 0;
@@ -53,7 +55,6 @@ t.test('time in which the node was waited for does not count', async (t) => {
   t.ok(pace.isTooSlow(0));
 });
 
-const MIB = 2 ** 20;
 /** 1 MiB a second over 5 seconds: 7 seconds with the 2 MiB that are not seen. */
 const quick = { rate: { count: MIB, perMs: 1000 }, graceMs: 5000 };
 

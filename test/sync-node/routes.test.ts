@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { readdir, readlink } from 'node:fs/promises';
 import t from 'tap';
+import { MIB } from '../../gateway/core/units.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
 import { answerOf, ask, begin, patchPath } from './asking.ts';
 import { gathered, patchHeaders, setNode, versionAt } from './set-node.ts';
@@ -119,7 +120,7 @@ t.test('a refusal is heard by a caller that is still sending', async (t) => {
   for (let round = 0; round < 5; round++) {
     const sent = begin(url, 'PUT', patchPath('not-a-stream'), patchHeaders);
     const answered = answerOf(sent);
-    const block = Buffer.alloc(1024 * 1024);
+    const block = Buffer.alloc(MIB);
     for (let k = 0; k < 8; k++) sent.write(block);
     t.equal((await answered).status, 400);
     sent.destroy();
