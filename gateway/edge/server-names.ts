@@ -15,7 +15,7 @@ export interface NamedContext {
 }
 
 /** The identity of a claimed name cannot be used; why is in the faults of the store. */
-export class UnusableIdentityError extends Error {}
+class UnusableIdentityError extends Error {}
 
 /**
  * Contexts live as long as their identity: one that was replaced, or made room for others, takes its contexts and

@@ -58,7 +58,7 @@ export interface KeyNews {
 export type RenewalReason = 'unknown' | 'old';
 
 /** Asymmetric signatures, the only ones ever offered (RFC 8725 §3.1, §3.2). */
-export const signatureAlgorithms: ReadonlySet<string> = new Set([
+const signatureAlgorithms: ReadonlySet<string> = new Set([
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
 ]);

@@ -87,7 +87,7 @@ export function tensorFields(tensorId: number, entry: TensorEntry): TensorFields
 }
 
 /** Throws ModelDiffError unless both have tensors of the same names, types and shapes. */
-export function requireSameTensors(base: SafetensorsFile, target: SafetensorsFile): void {
+function requireSameTensors(base: SafetensorsFile, target: SafetensorsFile): void {
   const targets = new Map(target.tensors.map((entry) => [entry.name, entry]));
   for (const { name, dtype, shape } of base.tensors) {
     const other = targets.get(name);

@@ -75,11 +75,6 @@ export function violation(rule: PatchFaultRule, detail: string, field?: string |
   return { rule, detail, field };
 }
 
-/** Tells a fault from whatever else is returned beside it. */
-export function isPatchFault(value: unknown): value is PatchFault {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'patch-fault';
-}
-
 /** Carries a fault out of an asynchronous reader, where there is no return value to put it in. */
 export class PatchFaultError extends Error {
   override readonly name = 'PatchFaultError';

@@ -8,12 +8,6 @@ import type { IndexEncoding } from './layout.ts';
 /** A gap from here on does not fit into 5 bytes of LEB128; the writer begins a new frame instead. */
 export const GAP_LIMIT = 2 ** 35;
 
-/** Encoded indices, and how. */
-export interface EncodedIndices {
-  readonly encoding: IndexEncoding;
-  readonly bytes: Buffer;
-}
-
 /** Strictly rising element numbers; one at least. */
 export type Indices = Float64Array;
 
@@ -40,13 +34,7 @@ export function indexSizes(indices: Indices): Readonly<Record<IndexEncoding, num
   return { gap, run, bitmap: Math.ceil(span / 8), range };
 }
 
-/** The smallest encoding; of equal ones the one that is cheapest to decode. */
-export function encodeIndices(indices: Indices): EncodedIndices {
-  const encoding = smallest(indexSizes(indices));
-  return { encoding, bytes: encodeIndicesAs(encoding, indices) };
-}
-
-/** The name of the smallest size. */
+/** The name of the smallest size; of equal ones the one that is cheapest to decode. */
 export function smallest(sizes: Readonly<Record<IndexEncoding, number>>): IndexEncoding {
   let best: IndexEncoding = 'range';
   for (const encoding of ['bitmap', 'run', 'gap'] as const) {
@@ -56,7 +44,7 @@ export function smallest(sizes: Readonly<Record<IndexEncoding, number>>): IndexE
 }
 
 /** Encodes in the given way. `range` takes consecutive indices alone. */
-export function encodeIndicesAs(encoding: IndexEncoding, indices: Indices): Buffer {
+export function encodeIndices(encoding: IndexEncoding, indices: Indices): Buffer {
   return encoders[encoding](indices, Buffer.alloc(indexSizes(indices)[encoding]));
 }
 

@@ -13,7 +13,7 @@ import {
   type OpenFields,
   type TensorFields,
 } from './format.ts';
-import { encodeIndicesAs, GAP_LIMIT, type Indices, indexSizes, smallest } from './index-encoding.ts';
+import { encodeIndices, GAP_LIMIT, type Indices, indexSizes, smallest } from './index-encoding.ts';
 import {
   END_LENGTH,
   type IndexEncoding,
@@ -133,7 +133,7 @@ class FrameWriter {
   patch(change: TensorChange, { from, to, encoding }: Part): Buffer {
     const indices = change.indices.subarray(from, to);
     const size = valueSizes[change.encoding];
-    const encoded = encodeIndicesAs(encoding, indices);
+    const encoded = encodeIndices(encoding, indices);
     const valueBytes = indices.length * size;
     const payload = Buffer.alloc(padded(valueBytes + encoded.length));
     change.values.copy(payload, 0, from * size, to * size);

@@ -26,7 +26,7 @@ export class WrongStreamError extends Error {}
 
 /** Streams remembered, so that one sent again is recognised. */
 const KEPT_STREAMS = 1000;
-export const UPLOADS_FOLDER = 'uploads';
+const UPLOADS_FOLDER = 'uploads';
 
 /** The models under one folder. Changes of a model happen one after another; models do not wait for each other. */
 export class ModelStore {

@@ -18,7 +18,7 @@ export interface SyncNodeOptions {
   readonly keep?: number;
 }
 
-export const DEFAULT_KEEP = 3;
+const DEFAULT_KEEP = 3;
 
 export interface SyncNode {
   readonly url: string;

@@ -2,7 +2,7 @@
 
 import type { PatchFaultRule } from '../../gateway/patch/fault.ts';
 import type { PatchFields } from '../../gateway/patch/format.ts';
-import { encodeIndicesAs } from '../../gateway/patch/index-encoding.ts';
+import { encodeIndices } from '../../gateway/patch/index-encoding.ts';
 import { indexEncodings, operations, valueEncodings, valueSizes } from '../../gateway/patch/layout.ts';
 import { begun, CraftedStream } from './crafted-stream.ts';
 
@@ -21,7 +21,7 @@ export function goodPatch({ indices, values, operation }: Form): {
   const scale = values === 'i8' ? 0.5 : 0;
   return {
     fields: { count: 4, firstIndex: 7, lastIndex, indices, values, operation, scale },
-    index: [...encodeIndicesAs(indices, Float64Array.from(numbers))],
+    index: [...encodeIndices(indices, Float64Array.from(numbers))],
   };
 }
 
