@@ -1,4 +1,4 @@
-/** The audit log on disk: grouped, continued, rotated; torn, damaged, moved, written by others, on a full disk. */
+/** The audit log on disk: grouping, chains, rotation, and torn, damaged, moved or foreign files and full disks. */
 import { appendFile, readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import t from 'tap';
@@ -15,7 +15,7 @@ const whole = async (...files: readonly string[]) => {
   return { faults, lines: chains.map(({ lines }) => lines) };
 };
 
-t.test('what is recorded together is synced together, in its order', async (t) => {
+t.test('lines recorded together are synced together, in order', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const written: number[] = [];
   const { log, record } = await openLog({ path }, { onLines: (_, lines) => written.push(lines) });
@@ -31,7 +31,7 @@ t.test('what is recorded together is synced together, in its order', async (t) =
   t.same(await whole(path), { faults: [], lines: [100] });
 });
 
-t.test('a value with line ends, or what acts on a terminal, stays on its line', async (t) => {
+t.test('a value with line ends or terminal control characters stays on one line', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const { log } = await openLog({ path });
   const subject = `a\n{"b"}\u2028\u0085\u001b[31m","hash":"${'0'.repeat(64)}"}`;
@@ -44,7 +44,7 @@ t.test('a value with line ends, or what acts on a terminal, stays on its line', 
   t.same(await whole(path), { faults: [], lines: [1] });
 });
 
-t.test('a restart goes on with the chain', async (t) => {
+t.test('a restarted gateway continues the chain', async (t) => {
   const path = await writtenLog(t, 3);
   const { log, notes, record } = await openLog({ path });
   await record(4);
@@ -53,38 +53,38 @@ t.test('a restart goes on with the chain', async (t) => {
   t.same(await whole(path), { faults: [], lines: [4] });
 });
 
-t.test('a torn last line is put aside whole, told, and the chain goes on before it', async (t) => {
-  const path = await writtenLog(t, 3);
-  const bytes = await readFile(path);
-  const lastLine = bytes.lastIndexOf(0x0a, bytes.length - 2) + 1;
-  for (const at of [1, 10, bytes.length - lastLine - 1]) {
-    await writeFile(path, bytes.subarray(0, lastLine + at));
-    const { log, notes, record } = await openLog({ path });
-    t.match(notes, [
-      new RegExp(`^${at} bytes behind the last whole line stand aside as audit\\.jsonl\\.torn\\.`),
-    ]);
-    await record(3);
-    await log.close();
-    const aside = join(dirname(path), notes[0]?.split(' ').at(-1) ?? '');
-    t.same(await readFile(aside), bytes.subarray(lastLine, lastLine + at));
-    t.same(await whole(path), { faults: [], lines: [3] });
-  }
-});
-
 t.test(
-  'blocks of zeros behind the last line, as a power failure leaves them, are torn as well',
+  'a torn last line is moved aside whole and reported, and the chain continues from the line before it',
   async (t) => {
     const path = await writtenLog(t, 3);
-    await appendFile(path, Buffer.alloc(9000));
-    const { log, notes, record } = await openLog({ path });
-    t.match(notes, [/^9000 bytes behind/]);
-    await record(4);
-    await log.close();
-    t.same(await whole(path), { faults: [], lines: [4] });
+    const bytes = await readFile(path);
+    const lastLine = bytes.lastIndexOf(0x0a, bytes.length - 2) + 1;
+    for (const at of [1, 10, bytes.length - lastLine - 1]) {
+      await writeFile(path, bytes.subarray(0, lastLine + at));
+      const { log, notes, record } = await openLog({ path });
+      t.match(notes, [
+        new RegExp(`^${at} bytes behind the last whole line stand aside as audit\\.jsonl\\.torn\\.`),
+      ]);
+      await record(3);
+      await log.close();
+      const aside = join(dirname(path), notes[0]?.split(' ').at(-1) ?? '');
+      t.same(await readFile(aside), bytes.subarray(lastLine, lastLine + at));
+      t.same(await whole(path), { faults: [], lines: [3] });
+    }
   },
 );
 
-t.test('a log whose very first line is torn begins with it', async (t) => {
+t.test('blocks of zeros left behind the last line by a power failure count as torn', async (t) => {
+  const path = await writtenLog(t, 3);
+  await appendFile(path, Buffer.alloc(9000));
+  const { log, notes, record } = await openLog({ path });
+  t.match(notes, [/^9000 bytes behind/]);
+  await record(4);
+  await log.close();
+  t.same(await whole(path), { faults: [], lines: [4] });
+});
+
+t.test('a log whose very first line is torn begins anew at line 1', async (t) => {
   const path = await writtenLog(t, 1);
   await truncate(path, 20);
   const { log, notes, record } = await openLog({ path });
@@ -94,24 +94,21 @@ t.test('a log whose very first line is torn begins with it', async (t) => {
   t.same(await whole(path), { faults: [], lines: [1] });
 });
 
-t.test(
-  'a file that was tampered with is not gone on with: it stands aside, and a new chain begins',
-  async (t) => {
-    const path = await writtenLog(t, 5);
-    const text = await readFile(path, 'utf8');
-    const changed = text.replace('"r-3"', '"r-9"');
-    await writeFile(path, changed);
-    const { log, notes, record } = await openLog({ path });
-    t.match(notes, [/^audit\.jsonl is damaged and stands aside as audit\.jsonl\.damaged\./]);
-    await record(1);
-    await log.close();
-    t.same(await whole(path), { faults: [], lines: [1] });
-    const aside = (await readdir(dirname(path))).filter((name) => name.includes('.damaged.'));
-    t.equal(await readFile(join(dirname(path), aside[0] ?? ''), 'utf8'), changed);
-  },
-);
+t.test('a file that was tampered with is moved aside, and a new chain begins', async (t) => {
+  const path = await writtenLog(t, 5);
+  const text = await readFile(path, 'utf8');
+  const changed = text.replace('"r-3"', '"r-9"');
+  await writeFile(path, changed);
+  const { log, notes, record } = await openLog({ path });
+  t.match(notes, [/^audit\.jsonl is damaged and stands aside as audit\.jsonl\.damaged\./]);
+  await record(1);
+  await log.close();
+  t.same(await whole(path), { faults: [], lines: [1] });
+  const aside = (await readdir(dirname(path))).filter((name) => name.includes('.damaged.'));
+  t.equal(await readFile(join(dirname(path), aside[0] ?? ''), 'utf8'), changed);
+});
 
-t.test('a restart right behind a rotation goes on with the chain of the file put aside', async (t) => {
+t.test('a restart right after a rotation continues the chain of the rotated file', async (t) => {
   const path = await writtenLog(t, 10);
   await rename(path, `${path}.until.2026-11-26T000000.000Z`);
   const { log, record } = await openLog({ path });
@@ -120,7 +117,7 @@ t.test('a restart right behind a rotation goes on with the chain of the file put
   t.same(await whole(`${path}.until.2026-11-26T000000.000Z`, path), { faults: [], lines: [11] });
 });
 
-t.test('of files put aside so many stay as are asked for', async (t) => {
+t.test('no more rotated files are kept than keep asks for', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const { log, record } = await openLog({ path, rotateAtBytes: 4096, keep: 2 });
   for (let number = 0; number < 80; number++) await record(number);
@@ -134,7 +131,7 @@ t.test('of files put aside so many stay as are asked for', async (t) => {
 });
 
 t.test(
-  'a file that is moved away or emptied under it is followed by another, the chain going on',
+  'a file that is moved away or emptied while open is replaced by a new one that continues the chain',
   async (t) => {
     const path = join(t.testdir({}), 'audit.jsonl');
     const { log, record } = await openLog({ path });
@@ -150,7 +147,7 @@ t.test(
   },
 );
 
-t.test('one that is moved away when it is due to be put aside is followed by another too', async (t) => {
+t.test('a file that is moved away just when it is due for rotation is replaced too', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const { log, record } = await openLog({ path, rotateAtBytes: 200 });
   t.ok(await record(1));
@@ -160,7 +157,7 @@ t.test('one that is moved away when it is due to be put aside is followed by ano
   t.same(await whole(`${path}.moved`, path), { faults: [], lines: [2] });
 });
 
-t.test('a file that someone else writes to is not written to, until it is moved away', async (t) => {
+t.test('nothing is written to a file that someone else writes to until it is moved away', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const faults: (string | undefined)[] = [];
   const { log, record } = await openLog({ path }, { onFault: (fault) => faults.push(fault) });
@@ -168,9 +165,9 @@ t.test('a file that someone else writes to is not written to, until it is moved 
   await appendFile(path, 'foreign\n');
   t.notOk(await record(2));
   t.match(faults, [/bytes where \d+ were written/]);
-  t.match(await readFile(path, 'utf8'), /\nforeign\n$/, 'what is there is left alone');
+  t.match(await readFile(path, 'utf8'), /\nforeign\n$/, 'what is already there is left alone');
   await rename(path, `${path}.foreign`);
-  t.ok(await until(() => faults.length === 2), 'it is tried again');
+  t.ok(await until(() => faults.length === 2), 'the log tries again');
   t.ok(await record(3));
   await log.close();
   t.match(await readFile(path, 'utf8'), /"event":"resumed",.*bytes where .*\n.*"r-3"/);
@@ -180,7 +177,7 @@ t.test('a file that someone else writes to is not written to, until it is moved 
 });
 
 t.test(
-  'a full disk: what is waited for is refused, what is not is written when there is room',
+  'on a full disk required lines are refused, and all others are written once there is room',
   { skip },
   async (t) => {
     const disk = smallDisk(t);
@@ -192,9 +189,9 @@ t.test(
     let written = 1;
     while ((await record(written + 1)) && written < 5000) written += 1;
     t.match(faults, [/ENOSPC/]);
-    t.same(await whole(path), { faults: [], lines: [written] }, 'no part of a line is left');
+    t.same(await whole(path), { faults: [], lines: [written] }, 'no part of a line is left on disk');
     for (let number = 0; number < 10; number++) log.record({ ...entry(number), event: 'ended' });
-    t.notOk(await record(0), 'and it is refused at once from then on');
+    t.notOk(await record(0), 'later lines are refused at once');
     disk.empty();
     t.ok(await until(() => faults.length === 2));
     t.ok(await record(9999));
@@ -205,7 +202,7 @@ t.test(
 );
 
 t.test(
-  'lines beyond what may wait are given up, counted, and their number is in the log',
+  'lines beyond the waiting limit are dropped and counted, and the log states how many',
   { skip },
   async (t) => {
     const disk = smallDisk(t);
@@ -236,7 +233,7 @@ t.test(
   },
 );
 
-t.test('a file is held by one: another takes one beside it', async (t) => {
+t.test('a file has one holder at a time, and a second one gets a file beside it', async (t) => {
   const path = join(t.testdir({}), 'audit.jsonl');
   const first = await holdFile(path);
   const second = await holdFile(path);

@@ -1,4 +1,4 @@
-/** A file system of a few KiB, to be filled. */
+/** A file system of a few KiB that tests can fill up. */
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -8,12 +8,12 @@ import type { Test } from 'tap';
 
 export interface SmallDisk {
   readonly folder: string;
-  /** Nothing can be written any more. */
+  /** Fills the disk until nothing more can be written. */
   fill(): void;
   empty(): void;
 }
 
-/** Why tests that need one are left out here. */
+/** Why tests that need such a disk are skipped here. */
 export function skipWithoutMount(): string | false {
   const folder = mkdtempSync(join(tmpdir(), 'patchgate-disk-'));
   try {
@@ -42,7 +42,7 @@ export function smallDisk(t: Test): SmallDisk {
         try {
           for (;;) writeFileSync(filler, Buffer.alloc(bytes), { flag: 'a' });
         } catch {
-          // Full for pieces of that size.
+          // The disk is full for pieces of that size.
         }
     },
     empty: () => unlinkSync(filler),

@@ -1,4 +1,4 @@
-/** A log of which anything was changed, taken out, put in or moved is found out, with the line. */
+/** Verification finds every line of a log that was changed, removed, inserted or moved, and says which line it is. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import t from 'tap';
@@ -9,7 +9,7 @@ import { openLog, writtenLog } from './written.ts';
 const linesIn = async (path: string): Promise<string[]> =>
   (await readFile(path, 'utf8')).trimEnd().split('\n');
 
-t.test('a log as it was written has no fault, and says where it ends', async (t) => {
+t.test('an untouched log has no faults, and verification says where it ends', async (t) => {
   const path = await writtenLog(t, 5);
   const { chains, faults } = await verifyFiles([path]);
   t.same(faults, []);
@@ -22,7 +22,7 @@ t.test('a log as it was written has no fault, and says where it ends', async (t)
   ]);
 });
 
-t.test('every bit of every byte that is another is found, at its line or the next', async (t) => {
+t.test('a flipped bit in any byte is found, at its own line or the next', async (t) => {
   const path = await writtenLog(t, 4);
   const bytes = await readFile(path);
   const file = join(dirname(path), 'changed.jsonl');
@@ -33,13 +33,13 @@ t.test('every bit of every byte that is another is found, at its line or the nex
     await writeFile(file, changed);
     const { faults } = await verifyFiles([file]);
     const place = Number(/:(\d+): /.exec(faults[0] ?? '')?.[1]);
-    if (place !== line) t.fail(`byte ${at} of line ${line} was changed, and found: ${faults[0]}`);
+    if (place !== line) t.fail(`byte ${at} of line ${line} was changed, but verification said: ${faults[0]}`);
     if (bytes[at] === 0x0a) line += 1;
   }
   t.equal(line, 5, `${bytes.length} bytes were changed one by one`);
 });
 
-t.test('every line taken out, doubled, or swapped with any other is found', async (t) => {
+t.test('every line that is removed, doubled or swapped with any other is found', async (t) => {
   const path = await writtenLog(t, 8);
   const lines = await linesIn(path);
   const file = join(dirname(path), 'changed.jsonl');
@@ -58,12 +58,12 @@ t.test('every line taken out, doubled, or swapped with any other is found', asyn
     ]);
     for (let other = index + 1; other < lines.length; other++) {
       const swapped = lines.with(index, lines[other] ?? '').with(other, lines[index] ?? '');
-      t.ok((await faultsOf(swapped)).length > 0, `${index} and ${other} swapped`);
+      t.ok((await faultsOf(swapped)).length > 0, `the swap of ${index} and ${other} is found`);
     }
   }
 });
 
-t.test('a line that someone wrote with hashes of its own does not fit between two', async (t) => {
+t.test('a forged line with consistent hashes of its own does not fit between two others', async (t) => {
   const path = await writtenLog(t, 4);
   const lines = await linesIn(path);
   const { chain, hash } = JSON.parse(lines[1] ?? '') as { readonly chain: string; readonly hash: string };
@@ -73,66 +73,60 @@ t.test('a line that someone wrote with hashes of its own does not fit between tw
   t.match(
     (await verifyFiles([file])).faults,
     [/:4: it does not follow the line before/],
-    'in place of another',
+    'a forged line in place of another is found',
   );
   await writeFile(file, `${lines.toSpliced(2, 0, forged).join('\n')}\n`);
   t.match(
     (await verifyFiles([file])).faults,
     [/:4: it is line 3 of the chain, which has come to 3/],
-    'put in',
+    'a forged line that was inserted is found',
   );
 });
 
-t.test(
-  'what was cut off at either end is found by a hash that was noted elsewhere, and not without',
-  async (t) => {
-    const path = await writtenLog(t, 6);
-    const lines = await linesIn(path);
-    const hashOf = (line = ''): string => (JSON.parse(line) as { readonly hash: string }).hash;
-    const file = join(dirname(path), 'cut.jsonl');
-    await writeFile(file, `${lines.slice(1, 4).join('\n')}\n`);
-    const { chains, faults } = await verifyFiles([file]);
-    t.same(faults, []);
-    t.match(
-      chains,
-      [{ firstSequence: 2, head: { sequence: 4 } }],
-      'though it says that there was a line before',
-    );
-    t.same((await verifyFiles([file], [hashOf(lines[2]), hashOf(lines[5])])).missing, [hashOf(lines[5])]);
-    await writeFile(file, '');
-    t.same((await verifyFiles([file])).chains, []);
-  },
-);
+t.test('a log that was cut at either end is found out only by a hash noted elsewhere', async (t) => {
+  const path = await writtenLog(t, 6);
+  const lines = await linesIn(path);
+  const hashOf = (line = ''): string => (JSON.parse(line) as { readonly hash: string }).hash;
+  const file = join(dirname(path), 'cut.jsonl');
+  await writeFile(file, `${lines.slice(1, 4).join('\n')}\n`);
+  const { chains, faults } = await verifyFiles([file]);
+  t.same(faults, []);
+  t.match(
+    chains,
+    [{ firstSequence: 2, head: { sequence: 4 } }],
+    'the file alone passes, though it says that there was a line before',
+  );
+  t.same((await verifyFiles([file], [hashOf(lines[2]), hashOf(lines[5])])).missing, [hashOf(lines[5])]);
+  await writeFile(file, '');
+  t.same((await verifyFiles([file])).chains, []);
+});
 
-t.test(
-  'files that were put aside are one chain with the last, in whatever order they are given',
-  async (t) => {
-    const path = await writtenLog(t, 60, 4096);
-    const folder = dirname(path);
-    const files = (await readdir(folder)).map((name) => join(folder, name)).sort();
-    t.ok(files.length > 3, `${files.length} files`);
-    for (const given of [files, files.toReversed()]) {
-      const { chains, faults } = await verifyFiles(given);
-      t.same(faults, []);
-      t.match(chains, [{ lines: 60, head: { sequence: 60 } }]);
-    }
-    const [, second = '', third = ''] = files.filter((file) => file !== path);
-    const { faults } = await verifyFiles(files.filter((file) => file !== second));
-    t.match(faults, [new RegExp(`^${third}:1: .* are missing$`)]);
-    await writeFile(
-      second,
-      (await linesIn(second))
-        .slice(0, -1)
-        .map((line) => `${line}\n`)
-        .join(''),
-    );
-    t.match(
-      (await verifyFiles(files)).faults,
-      [new RegExp(`^${third}:1: .* are missing$`)],
-      'a cut end amid them',
-    );
-  },
-);
+t.test('rotated files form one chain with the last, in whatever order they are given', async (t) => {
+  const path = await writtenLog(t, 60, 4096);
+  const folder = dirname(path);
+  const files = (await readdir(folder)).map((name) => join(folder, name)).sort();
+  t.ok(files.length > 3, `there are enough files: ${files.length}`);
+  for (const given of [files, files.toReversed()]) {
+    const { chains, faults } = await verifyFiles(given);
+    t.same(faults, []);
+    t.match(chains, [{ lines: 60, head: { sequence: 60 } }]);
+  }
+  const [, second = '', third = ''] = files.filter((file) => file !== path);
+  const { faults } = await verifyFiles(files.filter((file) => file !== second));
+  t.match(faults, [new RegExp(`^${third}:1: .* are missing$`)]);
+  await writeFile(
+    second,
+    (await linesIn(second))
+      .slice(0, -1)
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
+  t.match(
+    (await verifyFiles(files)).faults,
+    [new RegExp(`^${third}:1: .* are missing$`)],
+    'a cut end of a file amid the chain is found',
+  );
+});
 
 t.test('lines of one chain do not fit into another', async (t) => {
   const folder = t.testdir({});
@@ -149,5 +143,5 @@ t.test('lines of one chain do not fit into another', async (t) => {
   const [lines, others] = [await linesIn(path), await linesIn(other)];
   await writeFile(file, `${lines.with(1, others[1] ?? '').join('\n')}\n`);
   t.match((await verifyFiles([file])).faults, [/:3: it is line 3 of the chain, and 2 to 2 are missing/]);
-  t.same((await verifyFiles([path, other])).faults, [], 'two whole chains are two');
+  t.same((await verifyFiles([path, other])).faults, [], 'two whole chains are valid side by side');
 });

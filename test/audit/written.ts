@@ -1,4 +1,4 @@
-/** Audit logs as tests write them. */
+/** Writes audit logs for the tests. */
 
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -30,7 +30,7 @@ export async function openLog(
   return { log, notes, record: (number) => new Promise((resolve) => log.record(entry(number), resolve)) };
 }
 
-/** A file of so many lines, written one after the other. */
+/** Writes a file of that many lines, one after the other. */
 export async function writtenLog(t: Test, lines: number, rotateAtBytes = 1 << 30): Promise<string> {
   const path = join(t.testdir({}), 'audit.jsonl');
   const { log, record } = await openLog({ path, rotateAtBytes });

@@ -1,4 +1,4 @@
-/** What ends is told 30, 7 and 1 days before, once each, and again when it was renewed and ends anew. */
+/** Whatever expires is announced 30, 7 and 1 days before, once each, and again after a renewal. */
 import t from 'tap';
 import {
   type Expiry,
@@ -13,7 +13,7 @@ import { createAuthority } from '../../gateway/demo/pki.ts';
 const DAY_MS = 86_400_000;
 const START_MS = 1_800_000_000_000;
 
-t.test('each mark once, from whichever side it is reached', async (t) => {
+t.test('each mark is announced once, whether it is passed while running or before the start', async (t) => {
   const reminder = new ExpiryReminder();
   const expiry: Expiry = { name: 'a.test', role: 'chain', expiresMs: START_MS + 40 * DAY_MS };
   const told: [day: number, left: number][] = [];
@@ -28,14 +28,26 @@ t.test('each mark once, from whichever side it is reached', async (t) => {
     [39, 1],
   ]);
   const late = new ExpiryReminder();
-  t.match(late.remind([expiry], START_MS + 38 * DAY_MS), [{ daysLeft: 2 }], 'one line for all marks passed');
+  t.match(
+    late.remind([expiry], START_MS + 38 * DAY_MS),
+    [{ daysLeft: 2 }],
+    'all marks already passed make one line',
+  );
   t.same(late.remind([expiry], START_MS + 38.5 * DAY_MS), []);
-  t.match(late.remind([expiry], START_MS + 41 * DAY_MS), [{ daysLeft: -1 }], 'and one when it is over');
+  t.match(
+    late.remind([expiry], START_MS + 41 * DAY_MS),
+    [{ daysLeft: -1 }],
+    'the expiry itself makes one more line',
+  );
   const renewed = { ...expiry, expiresMs: START_MS + 45 * DAY_MS };
-  t.match(late.remind([renewed], START_MS + 41 * DAY_MS), [{ daysLeft: 4 }], 'a renewed one ends anew');
+  t.match(
+    late.remind([renewed], START_MS + 41 * DAY_MS),
+    [{ daysLeft: 4 }],
+    'a renewed one is announced anew',
+  );
 });
 
-t.test('chains, authorities, lists; towards callers and towards nodes', async (t) => {
+t.test('chains, authorities and lists towards callers and towards nodes all have an expiry', async (t) => {
   const authority = await createAuthority('all');
   const server = await authority.issueServer({ dnsNames: ['a.test'], notAfter: new Date(START_MS) });
   const due = new Date(Math.floor(Date.now() / 1000) * 1000 + DAY_MS);

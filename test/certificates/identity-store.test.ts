@@ -1,4 +1,4 @@
-/** Identities are read when asked for and again when their files change; a bad folder answers for its own name alone. */
+/** Identities are read on demand and again when their files change; a bad folder affects its own name alone. */
 import { mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -64,7 +64,7 @@ async function until(isSo: () => boolean): Promise<boolean> {
   return isSo();
 }
 
-t.test('one read however many ask at once, and the same object afterwards', async (t) => {
+t.test('concurrent requests cause one read, and later ones get the same object', async (t) => {
   const { get, write, readings } = setStore(t);
   await write('a.test');
   const all = await Promise.all(Array.from({ length: 50 }, () => get('a.test')));
@@ -77,23 +77,30 @@ t.test('one read however many ask at once, and the same object afterwards', asyn
   );
 });
 
-t.test('a changed pair comes into force; half of one waits, and no fault is told of it', async (t) => {
-  const { get, write, readings, store } = setStore(t);
-  await write('a.test');
-  const before = await get('a.test');
-  const next = await filesOf('a.test');
-  await write('a.test', { 'chain.pem': next['chain.pem'] ?? '' });
-  await sleep(60);
-  t.equal(await get('a.test'), before, 'the new chain does not fit the old key');
-  t.same(store.faults, []);
-  await write('a.test', { 'key.pem': next['key.pem'] ?? '' });
-  t.ok(await until(() => readings.length === 2));
-  t.match(readings[1], { outcome: 'replaced' });
-  t.not((await get('a.test'))?.digest, before?.digest);
-});
+t.test(
+  'a changed pair comes into force, and half a pair waits without being reported as a fault',
+  async (t) => {
+    const { get, write, readings, store } = setStore(t);
+    await write('a.test');
+    const before = await get('a.test');
+    const next = await filesOf('a.test');
+    await write('a.test', { 'chain.pem': next['chain.pem'] ?? '' });
+    await sleep(60);
+    t.equal(
+      await get('a.test'),
+      before,
+      'the old identity stays while the new chain does not fit the old key',
+    );
+    t.same(store.faults, []);
+    await write('a.test', { 'key.pem': next['key.pem'] ?? '' });
+    t.ok(await until(() => readings.length === 2));
+    t.match(readings[1], { outcome: 'replaced' });
+    t.not((await get('a.test'))?.digest, before?.digest);
+  },
+);
 
 t.test(
-  'a change that stays wrong is told, the last good identity stays, and mending it is told too',
+  'a change that stays wrong is reported, and the last good identity stays until the files are mended',
   async (t) => {
     const { get, write, readings, store } = setStore(t);
     await write('a.test');
@@ -112,7 +119,7 @@ t.test(
   },
 );
 
-t.test('a folder that is bad from the start gives nothing and touches no other', async (t) => {
+t.test('a folder that is bad from the start gives nothing and affects no other', async (t) => {
   const { get, write, store } = setStore(t);
   await write('a.test');
   await write('b.test', { 'chain.pem': 'nothing' });
@@ -124,7 +131,7 @@ t.test('a folder that is bad from the start gives nothing and touches no other',
   t.match(await get('b.test'), { serverName: 'b.test' });
 });
 
-t.test('what nobody thought of is a fault as well, and takes nothing with it', async (t) => {
+t.test('an unexpected error is reported as a fault and breaks nothing else', async (t) => {
   const { folder, readings, store } = setStore(t);
   const file = join(folder, 'file');
   await writeFile(file, 'good');
@@ -144,7 +151,7 @@ t.test('what nobody thought of is a fault as well, and takes nothing with it', a
   t.equal(await store.get({ ...odd, key: 'asked for the first time' }), undefined);
 });
 
-t.test('the name asked for longest ago makes room', async (t) => {
+t.test('the name asked for longest ago is evicted first', async (t) => {
   const { get, write, store } = setStore(t, 2);
   for (const name of ['a.test', 'b.test', 'c.test']) await write(name);
   await get('a.test');
@@ -155,10 +162,10 @@ t.test('the name asked for longest ago makes room', async (t) => {
     store.loaded.map(({ serverName }) => serverName),
     ['a.test', 'c.test'],
   );
-  t.match(await get('b.test'), { serverName: 'b.test' }, 'and is read again when asked for');
+  t.match(await get('b.test'), { serverName: 'b.test' }, 'an evicted name is read again when asked for');
 });
 
-t.test('a volume of Kubernetes, swapped by its ..data', async (t) => {
+t.test('the swap of ..data in a Kubernetes volume replaces the identity', async (t) => {
   const { get, folder, readings } = setStore(t);
   const at = (...names: string[]): string => join(folder, 'a.test', ...names);
   for (const version of ['..1', '..2']) {
@@ -175,7 +182,7 @@ t.test('a volume of Kubernetes, swapped by its ..data', async (t) => {
   t.not((await get('a.test'))?.digest, before?.digest);
 });
 
-t.test('names without a folder are found without reading any', async (t) => {
+t.test('names without a folder are found without reading any folder', async (t) => {
   const { folder, write } = setStore(t);
   await write('a.test');
   await write('*.w.test');

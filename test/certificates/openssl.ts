@@ -1,4 +1,4 @@
-/** Certificates that openssl makes, of every shape: what the project reads is not what it wrote itself. */
+/** Certificates of every shape, made by openssl so that the project does not only read what it wrote itself. */
 
 import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
@@ -10,14 +10,14 @@ export const keyKinds = {
   ec: ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
   rsa: ['rsa:2048'],
   ed25519: ['ed25519'],
-  /** Of no use to TLS. */
+  /** Too weak for TLS. */
   weak: ['rsa:1024'],
 } as const;
 
 export interface IssueOptions {
   /** The name of the certificate that signs this one; absent, it signs itself. */
   readonly by?: string;
-  /** Lines of an extension section; an authority without. */
+  /** Lines of the extension section; without them it is an authority. */
   readonly extensions?: string;
   readonly kind?: keyof typeof keyKinds;
   /** The common name, if not that of the files. */
@@ -60,13 +60,13 @@ export class OpensslFolder {
     this.#run('ca', '-config', this.#ledger(by), '-revoke', `${name}.pem`);
   }
 
-  /** The revocation list of an authority, due again in three days. */
+  /** Makes the revocation list of an authority, due again in three days. */
   list(by: string): string {
     this.#run('ca', '-config', this.#ledger(by), '-gencrl', '-out', `${by}.crl`);
     return readFileSync(this.#at(`${by}.crl`), 'utf8');
   }
 
-  /** Where `openssl ca` keeps what an authority has revoked. */
+  /** Where `openssl ca` notes what an authority has revoked. */
   #ledger(by: string): string {
     const config = this.#at(`${by}.cnf`);
     const at = (ending: string): string => this.#at(`${by}.${ending}`);
@@ -95,7 +95,7 @@ export class OpensslFolder {
   }
 }
 
-/** A certificate of which Node notices only when it is asked for the public key that it has none: no point of the curve. */
+/** A certificate whose public key is no point of the curve; Node notices only when asked for that key. */
 export function damaged(pem: string): string {
   const { raw, publicKey } = new X509Certificate(pem);
   const spki = publicKey.export({ type: 'spki', format: 'der' });

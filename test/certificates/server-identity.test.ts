@@ -1,4 +1,4 @@
-/** A folder is read whole and strictly: each fault names its file, and no fault shows a key. */
+/** A folder is read completely and strictly: each fault names its file, and no fault shows a key. */
 
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,7 +42,7 @@ interface Reading {
   readonly faults: readonly string[];
 }
 
-/** Reads a folder of these files over the good ones; a file that is undefined is not there. */
+/** Reads a folder with these files in place of the good ones; a file that is undefined is left out. */
 async function read(t: Test, files: Files, nowMs = Date.now(), name = NAME): Promise<Reading> {
   const certificates = t.testdir({});
   const folder = join(certificates, name.replace('*.', '_.'));
@@ -55,7 +55,7 @@ async function read(t: Test, files: Files, nowMs = Date.now(), name = NAME): Pro
   return { faults: found.map(formatFault).map((text) => text.replace(`${folder}/`, '')) };
 }
 
-t.test('what is good is read whole', async (t) => {
+t.test('a good folder is read completely', async (t) => {
   const list = pki.list('clients');
   const rsa = { 'chain.rsa.pem': pki.certificate('rsa') + middle, 'key.rsa.pem': pki.key('rsa') };
   const { identity, faults } = await read(t, { ...rsa, 'clients.crl': list });
@@ -67,7 +67,7 @@ t.test('what is good is read whole', async (t) => {
   t.equal(identity?.clients?.revoked, 1);
 });
 
-t.test('a revocation list beside authorities with keys of other kinds', async (t) => {
+t.test('a revocation list is accepted beside authorities with other kinds of keys', async (t) => {
   const both = pki.certificate('others') + clients;
   t.same((await read(t, { 'clients.pem': both, 'clients.crl': pki.list('clients') })).faults, []);
   t.same((await read(t, { 'clients.pem': both, 'clients.crl': pki.list('others') })).faults, []);
@@ -80,7 +80,7 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
   ['no authority', { 'clients.pem': undefined }, /^clients\.pem:1:1: cannot be read: ENOENT/],
   ['an empty chain', { 'chain.pem': '' }, /^chain\.pem:1:1: holds something else than whole certificates/],
   ['a chain cut short', { 'chain.pem': leaf + middle.slice(0, -40) }, /^chain\.pem.*whole certificates/],
-  ['a certificate that is none', { 'chain.pem': wrecked(leaf) }, /^chain\.pem:1:1: certificate 1 cannot be/],
+  ['a certificate of garbage', { 'chain.pem': wrecked(leaf) }, /^chain\.pem:1:1: certificate 1 cannot be/],
   [
     'a damaged key in the chain',
     { 'chain.pem': damaged(leaf) + middle },
@@ -120,7 +120,7 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
     'chain.pem:1:1: is refused by TLS: ca key too small',
   ],
   [
-    'RSA twice',
+    'two RSA pairs',
     {
       'chain.pem': pki.certificate('rsa') + middle,
       'key.pem': pki.key('rsa'),
@@ -142,31 +142,31 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
 ];
 
 for (const [title, files, ...expected] of ROWS) {
-  t.test(title, async (t) => {
+  t.test(`a folder with ${title} is refused`, async (t) => {
     const { identity, faults } = await read(t, files);
     t.equal(identity, undefined);
     t.match(faults, expected);
     t.equal(faults.length, expected.length, faults.join('\n'));
-    t.notMatch(faults.join('\n'), /PRIVATE|[A-Za-z0-9+/]{40}/, 'nothing of a key is in a fault');
+    t.notMatch(faults.join('\n'), /PRIVATE|[A-Za-z0-9+/]{40}/, 'no fault shows any part of a key');
   });
 }
 
 t.test(
-  'a file too large to be read is a fault, and endless beginnings of certificates take no time',
+  'a file too large to read is a fault, and endless beginnings of certificates cost no time',
   async (t) => {
     const certificates = t.testdir({ [NAME]: GOOD });
     const chain = join(certificates, NAME, 'chain.pem');
     truncateSync(chain, 100 * MIB);
     const found = await serverIdentitySource(certificates, NAME, true).read(Date.now());
     t.match(found, [{ file: chain, problem: /^is larger than \d+ bytes/ }]);
-    t.equal('digest' in found || found.length, 1, 'and nothing else is said of it');
-    // A minute, and with it the time a test may take, where each beginning is searched to the end of the file.
+    t.equal('digest' in found || found.length, 1, 'nothing else is reported about it');
+    // Takes a minute, longer than a test may, if each beginning is searched to the end of the file.
     const { faults } = await read(t, { 'clients.pem': '-----BEGIN CERTIFICATE-----\n'.repeat(70_000) });
     t.match(faults, [/^clients\.pem:1:1: holds something else than whole certificates/]);
   },
 );
 
-t.test('past its time and before it', async (t) => {
+t.test('certificates that have expired or are not yet valid are faults', async (t) => {
   const late = await read(t, {}, Date.now() + 6 * DAY_MS);
   t.match(late.faults, [
     /^chain\.pem:1:1: certificate 1 expired on/,
@@ -177,10 +177,14 @@ t.test('past its time and before it', async (t) => {
   t.match(early.faults, [/certificate 1 is not valid before/, /certificate 2 is not/, /^clients\.pem/]);
 });
 
-t.test('the names of a leaf', async (t) => {
+t.test('a leaf must be for the server name it is served under', async (t) => {
   t.match((await read(t, {}, Date.now(), 'b.test')).faults, [/not for b\.test \(expected DNS:a\.test/]);
   t.same((await read(t, {}, Date.now(), 'x.w.test')).faults, [], 'a wildcard covers one label');
-  t.match((await read(t, {}, Date.now(), 'x.y.w.test')).faults, [/not for x\.y\.w\.test/], 'and no more');
+  t.match(
+    (await read(t, {}, Date.now(), 'x.y.w.test')).faults,
+    [/not for x\.y\.w\.test/],
+    'a wildcard covers no more than one label',
+  );
   t.same((await read(t, {}, Date.now(), '*.w.test')).faults, []);
   t.match((await read(t, {}, Date.now(), '*.a.test')).faults, [/not for \*\.a\.test/]);
   const servers = await createAuthority('servers');

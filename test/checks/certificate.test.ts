@@ -1,4 +1,4 @@
-/** Step 4: a certificate that does not hold opens nothing, and a route may name whom it takes. */
+/** Step 4: an invalid certificate is refused everywhere, and a route may name whose certificates it takes. */
 import t from 'tap';
 import { checkCertificate } from '../../gateway/checks/certificate.ts';
 import type { CertificateFacts } from '../../gateway/core/facts.ts';
@@ -13,7 +13,7 @@ const tenantA = tenant([]);
 const open = route('r');
 const named = (...certificateNames: string[]) => route('r', { certificateNames });
 
-t.test('a refused certificate is refused, even where none is needed', async (t) => {
+t.test('a refused certificate is refused even where none is needed', async (t) => {
   for (const required of [true, false]) {
     const denial = checkCertificate(tenantA, open, required, refused, nowMs);
     t.match(denial, { code: 'certificate-denied', step: 'certificate', cause: 'CERT_REVOKED' });
@@ -21,7 +21,7 @@ t.test('a refused certificate is refused, even where none is needed', async (t) 
   }
 });
 
-t.test('no certificate is enough only where none is required or named', async (t) => {
+t.test('a caller without a certificate passes only where none is required or named', async (t) => {
   t.equal(checkCertificate(tenantA, open, false, absent, nowMs), undefined);
   t.match(checkCertificate(tenantA, open, true, absent, nowMs), { code: 'certificate-required' });
   t.match(checkCertificate(tenantA, named('worker-1.example.com'), false, absent, nowMs), {
@@ -29,12 +29,12 @@ t.test('no certificate is enough only where none is required or named', async (t
   });
 });
 
-t.test('a verified certificate is handed on', async (t) => {
+t.test('a verified certificate is passed on to the next step', async (t) => {
   t.equal(checkCertificate(tenantA, open, true, certificate, nowMs), certificate);
   t.equal(checkCertificate(tenantA, open, false, certificate, nowMs), certificate);
 });
 
-t.test('names are matched whole: DNS names without case, others to the letter', async (t) => {
+t.test('names are matched whole, DNS names without regard to case and others exactly', async (t) => {
   for (const name of ['worker-1.EXAMPLE.com', 'spiffe://example.com/worker-1', 'worker@example.com']) {
     t.equal(checkCertificate(tenantA, named('other', name), true, certificate, nowMs), certificate, name);
   }
@@ -62,11 +62,11 @@ t.test('names are matched whole: DNS names without case, others to the letter', 
   t.match(
     checkCertificate(tenantA, named(), true, certificate, nowMs),
     { code: 'certificate-denied' },
-    'an empty list takes nobody',
+    'an empty list of names takes nobody',
   );
 });
 
-t.test('the common name counts where the route asks for it, and nowhere else', async (t) => {
+t.test('the common name counts only where the route asks for it', async (t) => {
   const byCommonName = route('r', { certificateNames: ['worker-1'], matchCommonName: true });
   t.equal(checkCertificate(tenantA, byCommonName, true, certificate, nowMs), certificate);
   t.match(checkCertificate(tenantA, named('worker-1'), true, certificate, nowMs), {
@@ -74,7 +74,7 @@ t.test('the common name counts where the route asks for it, and nowhere else', a
   });
 });
 
-t.test('a certificate on the list of revoked ones is refused, by fingerprint or serial number', async (t) => {
+t.test('a certificate on the revocation list is refused by fingerprint or serial number', async (t) => {
   const hex = Buffer.from(certificate.thumbprint, 'base64url').toString('hex');
   const entries = [
     `SHA256:${hex.toUpperCase().replaceAll(/..(?=.)/g, '$&:')}`,

@@ -1,4 +1,4 @@
-/** Step 2: the peer, or whom a trusted proxy speaks for. */
+/** Step 2: the client is the peer, or whoever a trusted proxy speaks for. */
 import t from 'tap';
 import { checkClient } from '../../gateway/checks/client.ts';
 import { address, facts, policyOf, tenant } from './situation.ts';
@@ -7,12 +7,12 @@ const policy = policyOf(tenant([]));
 const rfc7239 = policyOf(tenant([]), { forwardedHeader: 'forwarded' });
 const proxy = { peer: address('10.0.0.5') };
 
-t.test('a stranger is the client, whatever he says', async (t) => {
+t.test('an untrusted peer is the client, whatever its headers say', async (t) => {
   const fields = ['X-Forwarded-For', 'no address', 'Forwarded', 'for=6.6.6.6'];
   t.match(checkClient(policy, facts({ fields })), { address: { text: '203.0.113.5' }, hops: [] });
 });
 
-t.test('a trusted proxy is believed, in the header of the listener and no other', async (t) => {
+t.test('a trusted proxy is believed, but only in the header the listener names', async (t) => {
   const fields = [
     'X-Forwarded-For',
     '1.1.1.1',
@@ -28,7 +28,7 @@ t.test('a trusted proxy is believed, in the header of the listener and no other'
   });
 });
 
-t.test('what a trusted proxy sends and nobody can read is refused', async (t) => {
+t.test('an unreadable header from a trusted proxy is refused', async (t) => {
   const fields = ['X-Forwarded-For', '203.0.113.5, unknown'];
   t.match(checkClient(policy, facts({ fields }, proxy)), {
     code: 'bad-forwarding',

@@ -1,4 +1,4 @@
-/** An address whose tokens keep failing has no more signatures verified for a while; what it does right goes on. */
+/** For an address whose tokens keep failing, signatures are not verified for a while; its known good tokens still pass. */
 
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
@@ -8,7 +8,7 @@ import { bearer, facts, nowMs, scopeFinetune, signClaims, tenant } from './situa
 import { check, holder, outcome } from './token-check.ts';
 
 t.test(
-  'an address whose tokens keep failing is not verified for; its good tokens of before go on',
+  'an address whose tokens keep failing gets no new signature verified, but its known good tokens pass',
   async (t) => {
     const limited = tenant([], { failedTokens: new FailedVerifications({ count: 2, perMs: 60_000 }) });
     const good = await signClaims();
@@ -18,7 +18,7 @@ t.test(
     t.equal(
       await outcome('a.b.c', { tenant: limited }),
       'token-malformed',
-      'what costs no signature does not count',
+      'a token that costs no signature does not count',
     );
     t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
     t.match(await check(bearer(forged), { tenant: limited }), { code: 'rate-limited', retryAfterS: 30 });
@@ -28,9 +28,7 @@ t.test(
   },
 );
 
-t.test(
-  'a stream that is decided again is no attempt: it neither waits for failures nor adds to them',
-  async (t) => {
+t.test('deciding a running stream again neither waits for failures nor adds to them', async (t) => {
     const failedTokens = new FailedVerifications({ count: 1, perMs: 60_000 });
     const limited = tenant([], { failedTokens });
     const again = async (token: string): Promise<string> => {
@@ -46,6 +44,5 @@ t.test(
     t.equal(failedTokens.size, 0);
     t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
     t.equal(await outcome(await signClaims(), { tenant: limited }), 'rate-limited');
-    t.equal(await again(await signClaims()), 'ok', 'whatever others behind the same address have sent');
-  },
-);
+  t.equal(await again(await signClaims()), 'ok', 'failures of others behind the same address do not matter');
+});

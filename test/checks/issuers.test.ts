@@ -1,4 +1,4 @@
-/** A tenant with several issuers believes each for itself: its own keys, audience and skew, and no other's. */
+/** Of several issuers of a tenant each is believed by its own keys, audience and clock skew only. */
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
@@ -9,11 +9,11 @@ import { bearer, claims, facts, nowMs, scopeFinetune, tenant } from './situation
 
 interface SigningIssuer {
   readonly issuer: Issuer;
-  /** A token that the issuer with these claims would have signed, by the key of this one. */
+  /** A token with the claims of that issuer, signed with the key of this one. */
   sign(of: Issuer): Promise<string>;
 }
 
-/** Both call their key k1. */
+/** Both issuers call their key k1. */
 async function signingIssuer(name: string, audience: string): Promise<SigningIssuer> {
   const { publicKey, privateKey } = await generateKeyPair('ES256');
   const keys = await fileKeys(JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k1' }] }));
@@ -30,7 +30,7 @@ async function signingIssuer(name: string, audience: string): Promise<SigningIss
   };
 }
 
-t.test('each issuer is believed for its own tokens alone', async (t) => {
+t.test('each issuer is believed only for its own tokens', async (t) => {
   const [first, second] = [await signingIssuer('first', 'one'), await signingIssuer('second', 'two')];
   const both = tenant([], { issuers: [first.issuer, second.issuer] });
   const outcome = async (token: string): Promise<string> => {
@@ -41,10 +41,22 @@ t.test('each issuer is believed for its own tokens alone', async (t) => {
   };
   t.equal(await outcome(await first.sign(first.issuer)), 'first');
   t.equal(await outcome(await second.sign(second.issuer)), 'second');
-  t.equal(await outcome(await first.sign(second.issuer)), 'token-invalid', 'signed by the other');
+  t.equal(
+    await outcome(await first.sign(second.issuer)),
+    'token-invalid',
+    'a token signed by the other issuer is refused',
+  );
   t.equal(await outcome(await second.sign(first.issuer)), 'token-invalid');
   const crossed = { ...first.issuer, audience: second.issuer.audience };
-  t.equal(await outcome(await first.sign(crossed)), 'token-invalid', 'the audience of the other');
+  t.equal(
+    await outcome(await first.sign(crossed)),
+    'token-invalid',
+    'a token for the audience of the other issuer is refused',
+  );
   const unknown = { ...first.issuer, issuer: 'https://third.test' };
-  t.equal(await outcome(await first.sign(unknown)), 'token-invalid', 'nobody');
+  t.equal(
+    await outcome(await first.sign(unknown)),
+    'token-invalid',
+    'a token of an unknown issuer is refused',
+  );
 });

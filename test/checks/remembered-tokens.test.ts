@@ -1,4 +1,4 @@
-/** A token that was verified is remembered, and that excuses it from its signature alone. */
+/** A verified token is remembered, which spares its signature check and nothing else. */
 
 import t from 'tap';
 import type { KeySet } from '../../gateway/keys/key-set.ts';
@@ -8,7 +8,7 @@ import { revokedNames } from '../lists/revoked-names.ts';
 import { bearer, claims, issuer, signClaims, tenant, thumbprint } from './situation.ts';
 import { check, outcome, rewritten, withIssuer } from './token-check.ts';
 
-/** Keys that count how often they are asked, and can be changed. */
+/** Keys that count how often they are asked and that can be changed. */
 class CountedKeys implements KeySet {
   version = 1;
   asked = 0;
@@ -31,7 +31,7 @@ class CountedKeys implements KeySet {
 }
 
 t.test(
-  'a token seen before costs no signature and no promise, but time and binding are still checked',
+  'a remembered token costs no signature and no promise, but its time and binding are still checked',
   async (t) => {
     const keys = new CountedKeys();
     const circumstances = withIssuer({ keys });
@@ -39,7 +39,11 @@ t.test(
     t.type(check(fields, circumstances), Promise);
     await check(fields, circumstances);
     keys.asked = 0;
-    t.match(check(fields, circumstances), { subject: 'worker-1' }, 'at once');
+    t.match(
+      check(fields, circumstances),
+      { subject: 'worker-1' },
+      'a remembered token is judged synchronously',
+    );
     t.match(check(fields, { ...circumstances, certificate: undefined }), { code: 'token-unbound' });
     t.equal(keys.asked, 0);
     t.equal(
@@ -71,7 +75,9 @@ t.test('a token that fails is not remembered', async (t) => {
   t.equal(circumstances.tenant?.tokens.size, 0);
 });
 
-t.test('a revoked token is refused, remembered or not; a list that was never read revokes all', async (t) => {
+t.test(
+  'a revoked token is refused even if remembered, and a list that was never read revokes all',
+  async (t) => {
   const revoking = (names: readonly string[] | undefined): Tenant => {
     const part = { place: 'x.txt', contents: names && revokedNames(names, 'x.txt', 3), isCurrent: true };
     const { revocation } = tenant([]);
@@ -95,5 +101,10 @@ t.test('a revoked token is refused, remembered or not; a list that was never rea
   t.equal(await outcome(token, { tenant: later }), 'ok');
   const [part] = later.revocation.tokens.parts;
   if (part !== undefined) Object.assign(part, { contents: revokedNames(['jti:j1'], 'x.txt', 4) });
-  t.equal(await outcome(token, { tenant: later }), 'token-revoked', 'one that is remembered');
-});
+    t.equal(
+      await outcome(token, { tenant: later }),
+      'token-revoked',
+      'a remembered token is refused once it is on the list',
+    );
+  },
+);

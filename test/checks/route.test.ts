@@ -1,4 +1,4 @@
-/** Step 1: the tenant of the handshake and no other, and the one route that every reader of the path finds. */
+/** Step 1: the request stays with the tenant of the handshake, on the one route that every reader of its path finds. */
 import t from 'tap';
 import { checkRoute, checkTenant } from '../../gateway/checks/route.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
@@ -14,10 +14,10 @@ const routes = [
 const tenantA = tenant(routes);
 const policy = policyOf(tenantA);
 
-t.test('Host must be the server name', async (t) => {
+t.test('the Host field must be the server name of the handshake', async (t) => {
   const meet = (serverName: string, host: string) => checkTenant(policy, facts({ host }, { serverName }));
   t.equal(meet('a.example.com', 'a.example.com'), tenantA);
-  t.equal(meet('x.a.example.com', 'x.a.example.com'), tenantA, 'under a wildcard');
+  t.equal(meet('x.a.example.com', 'x.a.example.com'), tenantA, 'the same name under a wildcard passes');
   for (const [serverName, host] of [
     ['a.example.com', 'b.example.com'],
     ['a.example.com', 'x.a.example.com'],
@@ -50,30 +50,33 @@ t.test('the route is found by method and path', async (t) => {
 
 t.test('a path that decodes to another route is refused', async (t) => {
   t.equal(routed({ path: '/v1/%61dmin' }), 'bad-request');
-  t.equal(routed({ path: '/v1/models%3Ax' }), 'rest', 'it is on this route either way');
+  t.equal(routed({ path: '/v1/models%3Ax' }), 'rest', 'the path is on this route encoded or decoded');
   t.equal(routed({ path: '/v1/a%20b/c' }), 'rest');
   t.equal(routed({ path: '/v1/mod%65ls/m_1', method: 'PUT' }), 'method-not-allowed');
 });
 
-t.test('an encoded slash is taken where the route says so', async (t) => {
+t.test('an encoded slash is accepted only where the route says so', async (t) => {
   t.equal(routed({ path: '/v1/hub/org%2Fx/name' }), 'hub');
   t.equal(routed({ path: '/v1/org%2Fname' }), 'bad-request');
 });
 
-t.test('a model of a form the tenant does not use is no path of his', async (t) => {
+t.test('a model name of another form than the tenant uses is not found', async (t) => {
   for (const model of ['M_1', 'm', 'm-1', 'm'.repeat(33), '%6d_1', 'm_1%20']) {
     t.equal(routed({ path: `/v1/models/${model}` }), 'not-found', model);
   }
 });
 
-t.test('a model name of more than 255 characters is none, whatever the tenant takes', async (t) => {
-  const anyName = { ...tenantA, modelId: /^(?:.*)$/u };
-  const meet = (length: number) => checkRoute(anyName, facts({ path: `/v1/models/${'m'.repeat(length)}` }));
-  t.match(meet(255), { params: { model_id: 'm'.repeat(255) } });
-  t.match(meet(256), { code: 'not-found' });
-});
+t.test(
+  'a model name of more than 255 characters is not found, whatever form the tenant accepts',
+  async (t) => {
+    const anyName = { ...tenantA, modelId: /^(?:.*)$/u };
+    const meet = (length: number) => checkRoute(anyName, facts({ path: `/v1/models/${'m'.repeat(length)}` }));
+    t.match(meet(255), { params: { model_id: 'm'.repeat(255) } });
+    t.match(meet(256), { code: 'not-found' });
+  },
+);
 
-t.test('Connection names a handful of fields', async (t) => {
+t.test('the Connection field may name at most 64 fields', async (t) => {
   const path = '/v1/models/m_1';
   const naming = (count: number): string => Array.from({ length: count }, (_, k) => `x-${k}`).join();
   t.not(routed({ path, fields: ['Connection', naming(64)] }), 'bad-request');
@@ -81,7 +84,7 @@ t.test('Connection names a handful of fields', async (t) => {
   t.equal(routed({ path, fields: ['Connection', naming(33), 'Connection', naming(33)] }), 'bad-request');
 });
 
-t.test('Connection may not take away what the gateway relies on', async (t) => {
+t.test('the Connection field may not name fields the gateway relies on', async (t) => {
   const path = '/v1/models/m_1';
   t.equal(routed({ path, fields: ['Connection', 'close, X-Forwarded-For'] }), 'bad-request');
   t.equal(

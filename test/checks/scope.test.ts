@@ -1,4 +1,4 @@
-/** Step 6: the scope of the route, for the model of the path. */
+/** Step 6: the token needs the scope of the route, for the model of the path. */
 import t from 'tap';
 import { checkScope } from '../../gateway/checks/scope.ts';
 import { parseScopes } from '../../gateway/core/scope.ts';
@@ -17,12 +17,12 @@ const tokenOf = (scope: string): VerifiedToken => ({
 });
 const judge = (scope: string, model?: string) => checkScope(tenant([]), scopeFinetune, tokenOf(scope), model);
 
-t.test('the scope passes, alone or for this model', async (t) => {
+t.test('the scope of the route passes, alone or for this model', async (t) => {
   for (const scope of ['finetune', 'finetune:m_1', 'train:m_1', 'read finetune'])
     t.equal(judge(scope, 'm_1'), undefined);
 });
 
-t.test('any other is insufficient, and the one that is needed is named', async (t) => {
+t.test('any other scope is insufficient, and the denial names the one that is needed', async (t) => {
   for (const scope of [
     '',
     'read',
@@ -35,5 +35,9 @@ t.test('any other is insufficient, and the one that is needed is named', async (
   ]) {
     t.match(judge(scope, 'm_1'), { code: 'insufficient-scope', step: 'scope', scope: 'finetune' }, scope);
   }
-  t.match(judge('finetune:m_1'), { code: 'insufficient-scope' }, 'for a path without a model');
+  t.match(
+    judge('finetune:m_1'),
+    { code: 'insufficient-scope' },
+    'a scope for one model does not cover a path without a model',
+  );
 });

@@ -1,4 +1,4 @@
-/** A small policy of two tenants, an issuer that signs, and the facts of one request to be changed by each test. */
+/** A small policy with two tenants and an issuer that signs, and the facts of one request, for each test to vary. */
 
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
 import { type Address, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
@@ -131,13 +131,13 @@ export const claims = {
   model_id: 'm_1',
 };
 
-/** A token of that payload as it is, signed by the issuer. */
+/** Signs that payload as it is. */
 export function sign(payload: string, header: Readonly<Record<string, unknown>> = {}): Promise<string> {
   const protectedHeader = { alg: 'ES256', kid: 'k1', typ: 'JWT', ...header };
   return new CompactSign(Buffer.from(payload)).setProtectedHeader(protectedHeader).sign(privateKey);
 }
 
-/** A token with the ordinary claims, some of them changed; `undefined` leaves one out. */
+/** Signs the ordinary claims, some of them changed; `undefined` leaves one out. */
 export function signClaims(changed: Readonly<Record<string, unknown>> = {}): Promise<string> {
   return sign(JSON.stringify({ ...claims, ...changed }));
 }
@@ -212,7 +212,7 @@ export function policyOf(tenantA: Tenant, listener: Partial<ListenerSettings> = 
   };
 }
 
-/** A request as it arrives on a good connection of tenant a. */
+/** A request arriving on a good connection of tenant a. */
 export function facts(head: Partial<RequestHead> = {}, connection: Partial<ConnectionFacts> = {}): Facts {
   const { target = head.path ?? '/v1/models/m_1' } = head;
   const path = target.split('?')[0] ?? '';

@@ -1,10 +1,10 @@
-/** A token is good in the hands it was given to (RFC 8705 §3.1). */
+/** A bound token is good only in the hands it was given to (RFC 8705 §3.1). */
 
 import t from 'tap';
 import { scopeFinetune, signClaims, thumbprint } from './situation.ts';
 import { holder, outcome, withIssuer } from './token-check.ts';
 
-t.test('a token with cnf is for the holder of that certificate, whatever the policy says', async (t) => {
+t.test('a token with cnf is good only with that certificate, whatever the policy says', async (t) => {
   const bound = await signClaims({ cnf: { 'x5t#S256': thumbprint } });
   const free = await signClaims();
   const other = holder && { ...holder, thumbprint: 'B'.repeat(43) };
@@ -17,12 +17,12 @@ t.test('a token with cnf is for the holder of that certificate, whatever the pol
   }
 });
 
-t.test('the route may ask for more binding than the issuer', async (t) => {
+t.test('a route may require binding where the issuer does not', async (t) => {
   const require = { ...scopeFinetune, binding: 'required' } as const;
   t.equal(await outcome(signClaims(), { require }), 'token-unbound');
 });
 
-t.test('a confirmation of another kind cannot be confirmed', async (t) => {
+t.test('a confirmation of another kind is refused', async (t) => {
   const kinds = [
     {},
     { jkt: 'A' },

@@ -15,7 +15,7 @@ interface Circumstances {
   readonly certificate?: VerifiedCertificate | undefined;
 }
 
-/** What the check of a token says of these fields, as a caller with the certificate of the situation sends them. */
+/** Checks the token in these fields, sent by a caller with the certificate of the situation. */
 export function check(fields: readonly string[], more: Circumstances = {}): ReturnType<typeof checkToken> {
   const known = 'certificate' in more ? more.certificate : holder;
   const given = { ...facts({ fields }), nowMs: more.at ?? nowMs };
@@ -31,7 +31,7 @@ export async function outcome(token: string | Promise<string>, more: Circumstanc
   return isDenial(found) ? found.code : 'ok';
 }
 
-/** A tenant whose one issuer is the one of the situation, changed. */
+/** A tenant whose only issuer is that of the situation, with changes. */
 export const withIssuer = (more: Partial<Issuer>): Circumstances => ({
   tenant: tenant([], { issuers: [{ ...issuer, ...more }] }),
 });

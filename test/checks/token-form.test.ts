@@ -1,11 +1,11 @@
-/** A token comes once and has one spelling; what is no token is malformed before any signature is looked at. */
+/** A token comes once and has one spelling; anything else is malformed before a signature is looked at. */
 
 import t from 'tap';
 import type { KeySet } from '../../gateway/keys/key-set.ts';
 import { bearer, claims, issuer, sign, signClaims } from './situation.ts';
 import { check, outcome, rewritten, withIssuer } from './token-check.ts';
 
-t.test('a token comes in one Authorization field as Bearer, or not at all', async (t) => {
+t.test('a token is read only from one Authorization field with the scheme Bearer', async (t) => {
   const token = await signClaims();
   t.match(check([]), { code: 'token-missing' });
   t.match(check(['Authorization', `Basic ${token}`]), { code: 'token-missing' });
@@ -16,7 +16,7 @@ t.test('a token comes in one Authorization field as Bearer, or not at all', asyn
   t.match(check([...bearer(token), ...bearer(token)]), { code: 'token-malformed' });
 });
 
-t.test('what is no compact JWS is malformed, and costs no signature', async (t) => {
+t.test('anything but a compact JWS is malformed and costs no signature', async (t) => {
   const keys: KeySet = {
     ...issuer.keys,
     verify: () => Promise.reject(new Error('a signature was looked at')),
@@ -47,10 +47,10 @@ t.test('what is no compact JWS is malformed, and costs no signature', async (t) 
   }
 });
 
-t.test('a token has eight KiB at most, and within them whatever a claim holds', async (t) => {
+t.test('a token has at most 8 KiB, and within them a claim may hold any number of words', async (t) => {
   const scopes = (count: number, rest: string): string => ['read', ...Array(count).fill('x'), rest].join(' ');
   const short = await signClaims({ scope: scopes(2500, '') });
-  // Three characters of a payload are four of a token.
+  // Three characters of the payload make four of the token.
   const room = Math.floor(((8192 - short.length) * 3) / 4) - 2;
   const full = await signClaims({ scope: scopes(2500, 'x'.repeat(room)) });
   t.ok(full.length > 8184 && full.length <= 8192, String(full.length));
@@ -58,7 +58,7 @@ t.test('a token has eight KiB at most, and within them whatever a claim holds', 
   t.match(check(bearer(full.padEnd(8193, 'x'))), { code: 'token-malformed', detail: /too long/ });
 });
 
-t.test('one token has one spelling', async (t) => {
+t.test('a token has exactly one accepted spelling', async (t) => {
   const token = await signClaims();
   const last = token.at(-1) ?? '';
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
@@ -70,7 +70,7 @@ t.test('one token has one spelling', async (t) => {
   for (const char of others) t.equal(await outcome(token.slice(0, -1) + char), 'token-malformed', char);
 });
 
-t.test('a header that asks to be followed, or says what it is not, is malformed', async (t) => {
+t.test('a header with a key, a reference, compression or a wrong type is malformed', async (t) => {
   const body = JSON.stringify(claims);
   const asking = [
     { b64: true },
@@ -95,7 +95,7 @@ t.test('a header that asks to be followed, or says what it is not, is malformed'
   t.equal(await outcome(rewritten(await sign(body), { crit: ['exp'] })), 'token-malformed');
 });
 
-t.test('a payload that is no object of unique names is malformed', async (t) => {
+t.test('a payload that is not an object with unique names is malformed', async (t) => {
   const whole = JSON.stringify(claims);
   const twice = [
     whole.replace('{', '{"sub":"admin",'),
@@ -109,10 +109,14 @@ t.test('a payload that is no object of unique names is malformed', async (t) => 
   }
   const [header = '', , signature = ''] = (await signClaims()).split('.');
   const bytes = Buffer.from(whole.replace('worker-1', 'worker\xff'), 'latin1').toString('base64url');
-  t.equal(await outcome(`${header}.${bytes}.${signature}`), 'token-malformed', 'not UTF-8');
+  t.equal(
+    await outcome(`${header}.${bytes}.${signature}`),
+    'token-malformed',
+    'a payload that is not UTF-8 is malformed',
+  );
   t.equal(
     await outcome(sign(whole.replace('{', '{"__proto__":{"sub":"admin"},'))),
     'ok',
-    'a name like any other',
+    '__proto__ is a name like any other',
   );
 });

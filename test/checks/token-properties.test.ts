@@ -1,4 +1,4 @@
-/** Whatever a token holds, wherever it is bent: a verdict, never an error, and never a pass. */
+/** Whatever a token holds and wherever it is altered, the outcome is a verdict, never an error and never a wrong pass. */
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
@@ -27,7 +27,7 @@ async function outcome(token: string): Promise<string> {
   return isDenial(found) ? found.code : 'ok';
 }
 
-t.test('claims of every JSON type in every place make a verdict, never an error', async (t) => {
+t.test('a claim of any JSON type under any name leads to a verdict, never to an error', async (t) => {
   const values: readonly unknown[] = [
     ...[null, true, false, 0, -1, 1.5, 1e300, Number.MAX_SAFE_INTEGER, '', 'x', '\ud800', 'x'.repeat(4000)],
     ...[[], [null], [[['x']]], {}, { a: 1 }, { 'x5t#S256': 7 }, { 'x5t#S256': thumbprint, jkt: 'x' }],
@@ -49,7 +49,7 @@ t.test('claims of every JSON type in every place make a verdict, never an error'
       else t.match(verdict, /^token-/, `${name}: ${shown}`);
     }
   }
-  // What these hold grants nothing, or is looked at by the steps behind.
+  // These grant nothing whatever they hold, or are looked at by later steps.
   for (const free of ['scope', 'scp', 'team', '__proto__', 'constructor']) {
     t.equal(accepted.get(free)?.length, values.length, free);
     accepted.delete(free);

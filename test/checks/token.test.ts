@@ -1,4 +1,4 @@
-/** Step 5: only a genuine, current token of an accepted issuer, with claims that are what they have to be. */
+/** Step 5: only a genuine, current token of an accepted issuer with well-formed claims passes. */
 
 import t from 'tap';
 import { checkToken } from '../../gateway/checks/token.ts';
@@ -17,7 +17,7 @@ import {
 } from './situation.ts';
 import { check, holder, outcome, rewritten, withIssuer } from './token-check.ts';
 
-t.test('a good token is read', async (t) => {
+t.test('every claim of a good token is read', async (t) => {
   const token = await check(
     bearer(await signClaims({ jti: 'j1', max_epochs: 0, base_version: 7, target_version: '8', nbf: nowS })),
   );
@@ -40,7 +40,7 @@ t.test('a good token is read', async (t) => {
   t.match(
     await check(bearer(await signClaims())),
     { maxEpochs: 100 },
-    'a hundred epochs unless it says more',
+    'a token without max_epochs has a hundred epochs',
   );
   t.match(await check(bearer(await signClaims({ aud: ['other', issuer.audience] }))), {
     subject: 'worker-1',
@@ -50,7 +50,7 @@ t.test('a good token is read', async (t) => {
   }
 });
 
-t.test('the claims every token must have are there and of their type', async (t) => {
+t.test('required claims must be present and of the right type', async (t) => {
   for (const name of ['iss', 'aud', 'sub', 'exp', 'iat']) {
     t.equal(await outcome(signClaims({ [name]: undefined })), 'token-invalid', `no ${name}`);
     for (const value of [null, '', true, {}, [], [7], -1, 1.5]) {
@@ -92,7 +92,7 @@ t.test('issuer and audience are compared exactly', async (t) => {
   }
 });
 
-t.test('claims with a meaning here must have their type', async (t) => {
+t.test('optional claims must be of the right type', async (t) => {
   const wrong = [
     { max_epochs: -1 },
     { max_epochs: 1.5 },
@@ -123,7 +123,7 @@ t.test('claims with a meaning here must have their type', async (t) => {
   }
 });
 
-t.test('time is kept to the skew and no further', async (t) => {
+t.test('times are accepted within the clock skew and no further', async (t) => {
   const skew = issuer.clockSkewMs;
   const expMs = claims.exp * 1000;
   t.equal(await outcome(signClaims(), { at: expMs + skew - 1 }), 'ok');
@@ -133,25 +133,33 @@ t.test('time is kept to the skew and no further', async (t) => {
   t.equal(await outcome(signClaims({ iat: nowS + 30 })), 'ok');
   t.equal(await outcome(signClaims({ iat: nowS + 31 })), 'token-invalid');
   t.equal(await outcome(signClaims({ iat: nowS, exp: nowS + 3600 })), 'ok');
-  t.equal(await outcome(signClaims({ iat: nowS, exp: nowS + 3601 })), 'token-invalid', 'it lives too long');
+  t.equal(
+    await outcome(signClaims({ iat: nowS, exp: nowS + 3601 })),
+    'token-invalid',
+    'a token that lives too long is refused',
+  );
 });
 
-t.test('the signature must hold, under a key and an algorithm of the issuer', async (t) => {
+t.test('the signature must verify with a key and an algorithm of the issuer', async (t) => {
   const token = await signClaims();
   const [header = '', payload = '', signature = ''] = token.split('.');
   const body = Buffer.from(JSON.stringify({ ...claims, sub: 'admin' })).toString('base64url');
-  t.equal(await outcome(`${header}.${body}.${signature}`), 'token-invalid', 'another payload');
+  t.equal(await outcome(`${header}.${body}.${signature}`), 'token-invalid', 'another payload is refused');
   t.equal(await outcome(rewritten(token, { alg: 'none' })), 'token-invalid');
   t.equal(await outcome(rewritten(token, { alg: 'HS256' })), 'token-invalid');
   t.equal(await outcome(rewritten(token, { kid: 'k2' })), 'token-invalid');
   t.equal(await outcome(`${header}.${payload}.${Buffer.alloc(64).toString('base64url')}`), 'token-invalid');
-  t.equal(await outcome(token, withIssuer({ algorithms: ['EdDSA'] })), 'token-invalid', 'not offered');
+  t.equal(
+    await outcome(token, withIssuer({ algorithms: ['EdDSA'] })),
+    'token-invalid',
+    'an algorithm the issuer does not allow is refused',
+  );
   const denial = await check(bearer(rewritten(token, { kid: 'k2' })));
   t.match(denial, { cause: /JWKSNoMatchingKey/ });
   t.notMatch(denial, { detail: /JWKS|kid/ });
 });
 
-t.test('while there are no keys the gateway is at fault, not the token', async (t) => {
+t.test('a missing key set is reported as a fault of the gateway, not of the token', async (t) => {
   const keys: KeySet = {
     ...issuer.keys,
     verify: async () => ({ kind: 'unavailable', cause: 'ECONNREFUSED' }),
@@ -164,7 +172,7 @@ t.test('while there are no keys the gateway is at fault, not the token', async (
   });
 });
 
-t.test('a token that is told of is judged by all but its signature', async (t) => {
+t.test('a token given only as claims is judged by everything but its signature', async (t) => {
   const assumed = (changed: Readonly<Record<string, unknown>>) =>
     checkToken(
       tenant([]),
