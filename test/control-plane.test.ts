@@ -1,4 +1,4 @@
-/** The control plane beside data planes that fail. */
+/** The control plane when its data planes fail. */
 import { join } from 'node:path';
 import t from 'tap';
 import { Gateway } from '../gateway/gateway.ts';
@@ -8,7 +8,7 @@ import { createMetrics } from '../gateway/observe/metrics.ts';
 import { followPolicy } from '../gateway/policy-follower.ts';
 import { writePolicy } from './commands/process.ts';
 
-t.test('data planes that are given up while they start leave no admin listener behind', async (t) => {
+t.test('data planes that are given up during their start leave no admin listener behind', async (t) => {
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
   const log = createLog('silent');
   const metrics = createMetrics({ version: '1.2.3' });

@@ -1,4 +1,4 @@
-/** The decision: a straight line of checks, the cheap and local ones first, and nothing admitted that any of them refuses. */
+/** The decision is a straight line of checks, cheap and local ones first; whatever one of them refuses is not admitted. */
 import t from 'tap';
 import { type DenialCode, isDenial, type Step } from '../gateway/core/denial.ts';
 import type { ConnectionFacts, Facts, RequestHead } from '../gateway/core/facts.ts';
@@ -51,7 +51,7 @@ const goodHead: Partial<RequestHead> = {
 const good = (head: Partial<RequestHead> = {}, connection: Partial<ConnectionFacts> = {}): Facts =>
   facts({ ...goodHead, ...head }, connection);
 
-t.test('a good request is admitted, with all that was found out', async (t) => {
+t.test('a good request is admitted with everything that was found out about it', async (t) => {
   const trail: Trail = {};
   t.match(await decide(policyA(), good(), trail), {
     kind: 'admission',
@@ -71,7 +71,7 @@ t.test('a good request is admitted, with all that was found out', async (t) => {
   });
 });
 
-t.test('only a token not seen before makes it wait', async (t) => {
+t.test('only a token not seen before makes the decision asynchronous', async (t) => {
   const policy = policyA();
   t.type(decide(policy, good()), Promise);
   await decide(policy, good());
@@ -117,23 +117,27 @@ const wrongs: readonly Wrong[] = [
 const codeOf = (decision: Decision) =>
   isDenial(decision) ? `${decision.step} ${decision.code}` : decision.kind;
 
-t.test('each step refuses what is its to refuse', async (t) => {
+t.test('each step refuses with its own code', async (t) => {
   for (const { step, code, head, connection } of wrongs) {
     t.equal(codeOf(await decide(policyA(), good(head, connection))), `${step} ${code}`);
   }
 });
 
-t.test('of two faults the earlier step speaks', async (t) => {
+t.test('of two faults the one of the earlier step is reported', async (t) => {
   for (const [index, first] of wrongs.entries()) {
     for (const second of wrongs.slice(index + 1)) {
       const head = { ...second.head, ...first.head };
       const both = good(head, { ...second.connection, ...first.connection });
-      t.equal(codeOf(await decide(policyA(), both)), `${first.step} ${first.code}`, `before ${second.code}`);
+      t.equal(
+        codeOf(await decide(policyA(), both)),
+        `${first.step} ${first.code}`,
+        `the fault is reported before ${second.code}`,
+      );
     }
   }
 });
 
-t.test('a refused certificate opens nothing, not even a route that asks for no token', async (t) => {
+t.test('a refused certificate is refused even on a route that asks for no token', async (t) => {
   const refused = { certificate: { status: 'refused', reason: 'expired' } } as const;
   t.equal(
     codeOf(await decide(policyA(), facts({ path: '/open' }, refused))),
@@ -141,7 +145,7 @@ t.test('a refused certificate opens nothing, not even a route that asks for no t
   );
 });
 
-t.test('the listener asks for certificates unless the tenant says otherwise', async (t) => {
+t.test('the listener decides whether certificates are required unless the tenant does', async (t) => {
   const absent = { certificate: { status: 'absent' } } as const;
   const open = facts({ path: '/open' }, absent);
   const relaxed = tenant(routes, { ...allowed, clientCertificates: 'optional' });
@@ -154,18 +158,18 @@ t.test('the listener asks for certificates unless the tenant says otherwise', as
   );
 });
 
-t.test('the model is held against the form of the tenant on open routes too', async (t) => {
+t.test('the model name must have the form of the tenant on open routes too', async (t) => {
   t.equal(codeOf(await decide(policyA(), facts({ path: '/any/m_1' }))), 'admission');
   t.equal(codeOf(await decide(policyA(), facts({ path: '/any/M_1' }))), 'route not-found');
 });
 
-t.test('where the path names no model a patch must be for the one of the token', async (t) => {
+t.test('where the path names no model a patch must be for the model of the token', async (t) => {
   const head = { ...goodHead, method: 'POST', path: '/patches' };
   t.match(await decide(policyA(), facts(head)), { patch: { modelId: 'm_1' } });
   const free = [...bearer(await signClaims({ model_id: undefined, max_epochs: 0 })), ...typed];
   const admitted = await decide(policyA(), facts({ ...head, fields: free }));
   t.match(admitted, { kind: 'admission' });
-  if (!isDenial(admitted)) t.same(admitted.patch, {}, 'and 0 epochs are no limit');
+  if (!isDenial(admitted)) t.same(admitted.patch, {}, '0 epochs mean no limit');
 });
 
 t.test('the trail ends where the decision does', async (t) => {
@@ -178,7 +182,7 @@ t.test('the trail ends where the decision does', async (t) => {
   t.same(lost, {});
 });
 
-t.test('one address opens what its neighbour does not', async (t) => {
+t.test('neighbouring addresses on either side of a prefix are judged differently', async (t) => {
   for (const [peer, expected] of [
     ['203.0.113.0', 'admission'],
     ['203.0.113.255', 'admission'],
@@ -190,7 +194,7 @@ t.test('one address opens what its neighbour does not', async (t) => {
   }
 });
 
-t.test('a route in shadow admits whom it would refuse, and says for what', async (t) => {
+t.test('a route in shadow admits callers it would refuse and records the denial', async (t) => {
   const shadowed = (more: Partial<Tenant> = {}): Policy =>
     policyOf(
       tenant([entry('PUT', '/v1/models/{model_id}/patches/{stream_id}', { ...push, shadow: true })], {
@@ -212,18 +216,22 @@ t.test('a route in shadow admits whom it would refuse, and says for what', async
   t.match(
     await decide(shadowed(), reading),
     { token: { subject: 'worker-1' } },
-    'who it is, is known all the same',
+    'the caller is still identified',
   );
   t.equal(
     await wouldBe(good({ framing: { kind: 'length', length: 1001 } })),
     'body-too-large',
-    'limits stand',
+    'limits are enforced in shadow too',
   );
   t.equal(await wouldBe(good({ path: '/other' })), 'not-found');
   const trail: Trail = {};
   const bare = { fields: ['Content-Type', patchType], framing: { kind: 'length', length: 1001 } } as const;
   const decision = await decide(shadowed(), good(bare), trail);
   t.match(decision, { code: 'body-too-large' });
-  t.match(trail.shadowed, { code: 'token-missing' }, 'and what they were met with is known beside');
-  t.match(verificationOf(decision, trail), { outcome: 'token-missing' }, 'which is what became of the token');
+  t.match(trail.shadowed, { code: 'token-missing' }, 'the shadowed denial stays on the trail');
+  t.match(
+    verificationOf(decision, trail),
+    { outcome: 'token-missing' },
+    'the shadowed denial is the outcome of the token',
+  );
 });

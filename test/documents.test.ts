@@ -1,4 +1,4 @@
-/** The documents say what the code does. */
+/** The documents agree with the code. */
 import { cpSync, existsSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -41,7 +41,7 @@ t.test('the chart of the README is drawn from the figures beside it', async (t) 
       t.ok(ratio.min <= ratio.median && ratio.median <= ratio.max, `${name}, ${rival}`);
 });
 
-t.test('the schema files are the ones of the code', async (t) => {
+t.test('the schema files are those of the code', async (t) => {
   for (const kind of policyFiles) t.equal(readFileSync(schemaPath(kind), 'utf8'), schemaText(kind), kind);
 });
 
@@ -51,13 +51,13 @@ t.test('the drawing of the request names every status a refusal can have', async
   for (const [code, { status }] of Object.entries(denials)) t.ok(drawn.has(status), `${code}: ${status}`);
 });
 
-t.test('what the README shows of commands is what they print', async (t) => {
+t.test('the README shows the output that its commands print', async (t) => {
   const shown = shownExamples(readme);
   t.same([...shown.keys()], Object.keys(examples));
   for (const [name, text] of shown) t.equal(text, exampleText(name), name);
 });
 
-t.test('the policies that are shipped have no fault', async (t) => {
+t.test('the shipped policies have no fault', async (t) => {
   const place = t.testdir({});
   cpSync(folder('policies'), join(place, 'policies'), { recursive: true });
   await writeDevelopmentPki(join(place, 'certs'));
@@ -66,7 +66,7 @@ t.test('the policies that are shipped have no fault', async (t) => {
   t.same([...(policy?.tenants.keys() ?? [])], ['tenant-a', 'tenant-b']);
 });
 
-t.test('the tenant the README writes has no fault', async (t) => {
+t.test('the example tenant of the README has no fault', async (t) => {
   const [, yaml = ''] = /```yaml\n# policies\/tenants\/tenant-c\.yaml\n([\s\S]*?)```/.exec(readme) ?? [];
   const place = t.testdir({});
   const pki = await writeDevelopmentPki(join(place, 'certs'));
@@ -88,7 +88,7 @@ t.test('the tenant the README writes has no fault', async (t) => {
   t.equal(policy?.tenants.get('tenant-c')?.routes.entries.length, 2);
 });
 
-t.test('every file and folder the documents link to is there', async (t) => {
+t.test('every file and folder the documents link to exists', async (t) => {
   for (const document of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md']) {
     const text = readFileSync(folder(document), 'utf8');
     for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g))
@@ -96,7 +96,7 @@ t.test('every file and folder the documents link to is there', async (t) => {
   }
 });
 
-t.test('every claim of SECURITY.md names a test that is there under this title', async (t) => {
+t.test('every claim of SECURITY.md links to a test that exists under this title', async (t) => {
   const links = [...readFileSync(folder('SECURITY.md'), 'utf8').matchAll(/\[([^\]]+)\]\((test\/[^)]+)\)/g)];
   t.ok(links.length > 30);
   for (const [, title = '', file = ''] of links) {

@@ -1,6 +1,6 @@
 /**
- * What the documents say that the code knows better: tables and chart of the README, and the schema files of `policies/`.
- * `npm run documents` writes them; tests hold them.
+ * What the documents take from the code: tables and chart of the README, and the schema files of `policies/`.
+ * `npm run documents` writes them; tests check them.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -107,7 +107,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** An example as it is shown: the command, and all it prints. */
+/** An example as the README shows it: the command and all it prints. */
 export function exampleText(name: string): string {
   const words = examples[name] ?? [];
   const { stdout } = spawnSync(process.execPath, [fileURLToPath(new URL('gateway/cli.ts', root)), ...words], {
@@ -120,12 +120,12 @@ export function exampleText(name: string): string {
 
 const EXAMPLE = /<!-- example: ([a-z-]+) -->\n([\s\S]*?)<!-- end -->/g;
 
-/** The examples that stand in a document, by name. */
+/** The examples in a document, by name. */
 export function shownExamples(text: string): ReadonlyMap<string, string> {
   return new Map([...text.matchAll(EXAMPLE)].map(([, name = '', body = '']) => [name, body.trim()]));
 }
 
-/** The tables that stand in a document, by name. */
+/** The tables in a document, by name. */
 export function markedTables(text: string): ReadonlyMap<string, string> {
   return new Map([...text.matchAll(MARKED)].map(([, name = '', body = '']) => [name, body.trim()]));
 }

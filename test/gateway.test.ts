@@ -1,4 +1,4 @@
-/** The gateway as a whole: what a reload touches and what it does not. */
+/** The gateway as a whole: what a reload changes and what it leaves alone. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -25,13 +25,13 @@ t.test(
     while (!node.received[0]?.endsWith('begin ')) await sleep(5);
     const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
     const text = await readFile(file, 'utf8');
-    // The stream's node is gone, and its route takes nothing but streams like it.
+    // The node of the stream is gone, and its route now takes only requests like it.
     await writeFile(
       file,
       text.replace('[GET, HEAD, PUT, POST, DELETE]', '[PUT]').replace(node.address, '127.0.0.1:1'),
     );
     t.match(await stage.gateway.reload(), { successful: true, policy: { generation: 2 } });
-    // Long enough for running streams to be decided again.
+    // This is long enough for running streams to be decided again.
     await sleep(100);
     socket.write('end');
     while (!isWhole(answer) || answer === '') await sleep(5);
@@ -52,7 +52,11 @@ t.test('a faulty reload leaves the policy as it was', async (t) => {
   const metrics = async (): Promise<string> => (await fetch(`${stage.admin}/metrics`)).text();
   const readWell = /\npatchgate_policy_last_reload_success_timestamp_seconds [0-9.]+\n/;
   const atStart = await metrics();
-  t.match(atStart, /\npatchgate_policy_last_reload_successful 1\n/, 'what it started with was read well');
+  t.match(
+    atStart,
+    /\npatchgate_policy_last_reload_successful 1\n/,
+    'the policy of the start was read successfully',
+  );
   const tenant = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
   const written = await readFile(tenant, 'utf8');
   await writeFile(tenant, 'tenant: [');

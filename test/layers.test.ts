@@ -1,4 +1,4 @@
-/** Imports go one way, floor by floor, so that a change below can be understood without what is above. */
+/** Imports go one way, floor by floor, so that a lower floor can be understood without those above it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +24,7 @@ const floors: readonly (readonly string[])[] = [
   ['commands', 'demo'],
   ['cli.ts'],
 ];
-/** `demo` is one of the commands, so this one arrow crosses its floor. */
+/** `demo` is one of the commands, so this import crosses its floor. */
 const crossings: ReadonlySet<string> = new Set(['commands -> demo']);
 
 const floorOf = new Map(floors.flatMap((parts, floor) => parts.map((part) => [part, floor] as const)));
@@ -42,12 +42,12 @@ function importsOf(file: string): string[] {
   return found.map(([, path = '']) => relative(root, normalize(join(root, dirname(file), path))));
 }
 
-t.test('every file stands on a floor', async (t) => {
+t.test('every file belongs to a floor', async (t) => {
   const lost = sources().filter((file) => !floorOf.has(partOf(file)));
   t.same(lost, []);
 });
 
-t.test('a file imports its own part and lower floors only', async (t) => {
+t.test('a file imports only its own part and lower floors', async (t) => {
   const wrong: string[] = [];
   for (const file of sources()) {
     const from = partOf(file);
@@ -60,7 +60,7 @@ t.test('a file imports its own part and lower floors only', async (t) => {
   t.same(wrong, []);
 });
 
-t.test('core is pure: it imports nothing that reads, writes or waits', async (t) => {
+t.test('core is pure and imports nothing that reads, writes or waits', async (t) => {
   const allowed = new Set(['ipaddr.js', 'node:net']);
   const wrong = sources()
     .filter((file) => partOf(file) === 'core')

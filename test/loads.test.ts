@@ -1,9 +1,9 @@
-/** What processes load: every module costs memory as long as they live, most of all those that nothing asks for. */
+/** What processes load: every module costs memory for as long as they live, even if nothing uses it. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 
-/** What this import brings along: modules of Node by their ids, packages by their names. */
+/** What this import loads: modules of Node by their ids, packages by their names. */
 function loadsOf(file: string): { readonly ofNode: readonly string[]; readonly packages: readonly string[] } {
   const module = new URL(`../gateway/${file}`, import.meta.url).href;
   const script = `
@@ -33,20 +33,14 @@ const LOG = [
   'thread-stream',
 ];
 
-t.test(
-  'a worker loads its log, its breaker and its verifier of signatures, and no reader of a policy',
-  async (t) => {
-    const { packages, ofNode } = loadsOf('workers/worker.ts');
-    t.same(packages, [...LOG, 'jose', 'opossum'].sort());
-    t.notOk(ofNode.includes(NODES_UNDICI));
-  },
-);
+t.test('a worker loads its log, its breaker and its signature verifier, but no policy reader', async (t) => {
+  const { packages, ofNode } = loadsOf('workers/worker.ts');
+  t.same(packages, [...LOG, 'jose', 'opossum'].sort());
+  t.notOk(ofNode.includes(NODES_UNDICI));
+});
 
-t.test(
-  'a gateway loads the readers of its policy beside that, and no client of what it may not have',
-  async (t) => {
-    const { packages, ofNode } = loadsOf('gateway.ts');
-    t.same(packages, [...LOG, 'jose', 'opossum', 'yaml', 'zod'].sort());
-    t.notOk(ofNode.includes(NODES_UNDICI));
-  },
-);
+t.test('a gateway also loads its policy readers, but no client it may not need', async (t) => {
+  const { packages, ofNode } = loadsOf('gateway.ts');
+  t.same(packages, [...LOG, 'jose', 'opossum', 'yaml', 'zod'].sort());
+  t.notOk(ofNode.includes(NODES_UNDICI));
+});

@@ -8,7 +8,7 @@ const context = { requestId: 'id-1', realm: 'tenant-a' };
 const answer = (denial: Denial) => refusal(denial, context);
 const field = (denial: Denial, name: string) => fieldValues(answer(denial).fields, name);
 
-t.test('the body is problem details', async (t) => {
+t.test('the body of a refusal is problem details', async (t) => {
   const { status, body, fields } = answer(deny('token', 'token-expired', 'The token has expired.'));
   t.equal(status, 401);
   t.same(fieldValues(fields, 'content-type'), ['application/problem+json']);
@@ -23,14 +23,17 @@ t.test('the body is problem details', async (t) => {
   });
 });
 
-t.test('an extension adds members, a status of its own is the status of both', async (t) => {
-  const denial = deny('stream', 'patch-invalid', 'x', {
-    status: 409,
-    extension: { frame: 3, rule: 'version' },
-  });
-  t.equal(answer(denial).status, 409);
-  t.match(JSON.parse(answer(denial).body.toString()), { status: 409, frame: 3, rule: 'version' });
-});
+t.test(
+  'an extension adds members to the body, and a status of its own replaces that of the code',
+  async (t) => {
+    const denial = deny('stream', 'patch-invalid', 'x', {
+      status: 409,
+      extension: { frame: 3, rule: 'version' },
+    });
+    t.equal(answer(denial).status, 409);
+    t.match(JSON.parse(answer(denial).body.toString()), { status: 409, frame: 3, rule: 'version' });
+  },
+);
 
 t.test('an extension cannot change what the denial says', async (t) => {
   const extension = { status: 200, code: 'ok', type: 'x', title: 'x', detail: 'x', instance: 'x' };
@@ -42,13 +45,13 @@ t.test('an extension cannot change what the denial says', async (t) => {
   });
 });
 
-t.test('the cause stays in the log', async (t) => {
+t.test('the cause of a denial stays in the log', async (t) => {
   const denial = deny('allowlist', 'address-denied', 'No.', { cause: '10.0.0.0/8 of secret-list' });
   const { body, fields } = answer(denial);
   t.notMatch(body.toString() + fields.join(), /secret|10\.0/);
 });
 
-t.test('a challenge tells what to bring', async (t) => {
+t.test('a challenge says what to bring', async (t) => {
   const challenge = (denial: Denial) => field(denial, 'www-authenticate');
   t.same(challenge(deny('token', 'token-missing', 'x')), ['Bearer realm="tenant-a"']);
   t.same(challenge(deny('token', 'token-invalid', 'It is "bad"\\.')), [
@@ -61,12 +64,12 @@ t.test('a challenge tells what to bring', async (t) => {
   t.same(
     challenge(deny('allowlist', 'address-denied', 'x')),
     ['Bearer realm="tenant-a"'],
-    'no token would help',
+    'a denial that no token would cure names no error',
   );
   t.match(refusal(deny('token', 'token-missing', 'x'), { requestId: 'i' }).fields, ['Content-Type']);
 });
 
-t.test('each status has the fields it needs', async (t) => {
+t.test('each status comes with the fields it requires', async (t) => {
   t.same(field(deny('route', 'method-not-allowed', 'x', { allow: ['GET', 'PUT'] }), 'allow'), ['GET, PUT']);
   t.same(field(deny('limits', 'rate-limited', 'x', { retryAfterS: 7 }), 'retry-after'), ['7']);
   for (const code of Object.keys(denials) as DenialCode[]) {
@@ -84,7 +87,7 @@ t.test('each status has the fields it needs', async (t) => {
   }
 });
 
-t.test('no text of a request can begin a field of its own', async (t) => {
+t.test('no text of a request can begin a header field of its own', async (t) => {
   const detail = 'Connection may not name x"\r\nSet-Cookie: a=b\u00e9\u2028.';
   for (const code of ['token-invalid', 'claim-denied'] as const) {
     for (const text of answer(deny('token', code, detail)).fields) t.match(text, /^[ -~]*$/);

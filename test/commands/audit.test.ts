@@ -15,7 +15,7 @@ const ROUTES = `  - name: publish
 `;
 
 t.test(
-  'killed at any moment, every request that was answered or reached the node is in the log',
+  'after a kill at any moment, every request that was answered or reached the node is in the log',
   async (t) => {
     const reached = new Set<string>();
     const node = await rawNode(t, (socket, text) => {
@@ -59,7 +59,7 @@ t.test(
     const head = /"sequence":(\d+),"hash":"([0-9a-f]{64})","message":"the head of the audit log"/.exec(
       last.output.err,
     );
-    t.ok(head, 'the ordinary log has the head of the chain');
+    t.ok(head, 'the ordinary log names the head of the chain');
     const names = (await readdir(folder)).filter(
       (name) => name.startsWith('audit.jsonl') && !name.includes('.torn.'),
     );
@@ -71,7 +71,7 @@ t.test(
     t.same(
       [...reached].filter((id) => !recorded.has(id)),
       [],
-      'nothing reached the node that is not in it',
+      'everything that reached the node is in the log',
     );
     t.same(
       [...answered].filter((id) => !recorded.has(id)),
@@ -81,7 +81,7 @@ t.test(
     t.equal(
       texts.join('').match(/"event":"stopped"/g)?.length,
       1,
-      'and that four ends were not meant is seen',
+      'only the last of five gateways recorded an intended end',
     );
     t.comment(
       `${answered.size} answered, ${reached.size} reached the node, ${recorded.size} in ${paths.length} files`,
@@ -90,7 +90,7 @@ t.test(
   },
 );
 
-t.test('audit verify says what is wrong and where, and what the ends are', async (t) => {
+t.test('audit verify says what is wrong and where, and where each chain ends', async (t) => {
   const path = await writtenLog(t, 5);
   const text = await readFile(path, 'utf8');
   const last = (JSON.parse(text.trimEnd().split('\n').at(-1) ?? '') as { readonly hash: string }).hash;

@@ -1,4 +1,4 @@
-/** The command line as a process: exit statuses, words, signals. */
+/** The command line as a process: exit statuses, arguments and signals. */
 import { spawn } from 'node:child_process';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { connect as dial } from 'node:net';
@@ -10,13 +10,17 @@ import { rawNode, secure, sleep, writeCertificates } from '../path/stage.ts';
 import { runHere } from './here.ts';
 import { cli, ports, run, start, writePolicy } from './process.ts';
 
-t.test('words it cannot use exit 2 with the usage, help exits 0', async (t) => {
+t.test('unusable arguments exit with 2 and print the usage, and help exits with 0', async (t) => {
   for (const args of [[], ['nonsense'], ['check', '--nope'], ['push'], ['schema', '--of', 'x'], ['node']]) {
     const { status, err, out } = await run(t, ...args);
     t.equal(status, 2, args.join(' '));
     const [name = ''] = args.filter((each) => each !== 'nonsense');
     t.match(err + out, name === '' ? /Usage: patchgate <command>/ : `Usage: patchgate ${name} `);
-    t.equal(err.includes('\n  demo '), args[0] === 'nonsense', 'other commands only where none is known');
+    t.equal(
+      err.includes('\n  demo '),
+      args[0] === 'nonsense',
+      'other commands are listed only if the command is unknown',
+    );
   }
   const help = await run(t, '--help');
   t.equal(help.status, 0);
@@ -28,7 +32,7 @@ t.test('words it cannot use exit 2 with the usage, help exits 0', async (t) => {
   t.match(await run(t, '--version'), { status: 0, out: /^patchgate \d+\.\d+\.\d+\n$/ });
 });
 
-t.test('check prints every fault with its place and exits 1', async (t) => {
+t.test('check prints every fault with its place and exits with 1', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');
   t.match(await run(t, 'check', '--config', policies), {
@@ -47,33 +51,36 @@ t.test('check prints every fault with its place and exits 1', async (t) => {
   t.match(none, { status: 1, err: /gateway\.yaml:1:1: cannot be read: ENOENT/ });
 });
 
-t.test('certs lists what each server name has, check its faults too, and neither shows a key', async (t) => {
-  const { folder } = await writePolicy(t, '127.0.0.1:1');
-  const config = ['--config', join(folder, 'policies')];
-  const listed = await run(t, 'certs', ...config);
-  t.equal(listed.status, 0);
-  t.match(
-    listed.out,
-    /^a\.test {2}\(tenant-a, no gateway runs\)\n {2}chain {4}CN=a\.test, by CN=servers, ec, ends in 1\d days/,
-  );
-  t.match(listed.out, /\n {2}clients {2}CN=clients, ends in 2\d days/);
-  await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), 'nothing');
-  const fault = join(
-    folder,
-    'certs',
-    'a.test',
-    'clients.crl:1:1: holds something else than whole revocation lists',
-  );
-  const faulty = await run(t, 'certs', ...config);
-  const checked = await runHere('check', ...config);
-  t.equal(faulty.status, 1);
-  t.equal(checked.status, 1);
-  t.match(faulty.out, fault);
-  t.match(checked.err, fault);
-  for (const { out, err } of [listed, faulty, checked]) t.notMatch(out + err, /PRIVATE/);
-});
+t.test(
+  'certs lists the certificates of each server name, check reports their faults, and neither shows a key',
+  async (t) => {
+    const { folder } = await writePolicy(t, '127.0.0.1:1');
+    const config = ['--config', join(folder, 'policies')];
+    const listed = await run(t, 'certs', ...config);
+    t.equal(listed.status, 0);
+    t.match(
+      listed.out,
+      /^a\.test {2}\(tenant-a, no gateway runs\)\n {2}chain {4}CN=a\.test, by CN=servers, ec, ends in 1\d days/,
+    );
+    t.match(listed.out, /\n {2}clients {2}CN=clients, ends in 2\d days/);
+    await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), 'nothing');
+    const fault = join(
+      folder,
+      'certs',
+      'a.test',
+      'clients.crl:1:1: holds something else than whole revocation lists',
+    );
+    const faulty = await run(t, 'certs', ...config);
+    const checked = await runHere('check', ...config);
+    t.equal(faulty.status, 1);
+    t.equal(checked.status, 1);
+    t.match(faulty.out, fault);
+    t.match(checked.err, fault);
+    for (const { out, err } of [listed, faulty, checked]) t.notMatch(out + err, /PRIVATE/);
+  },
+);
 
-t.test('check doubts lists: twice, within another, allowed in vain, used by nobody', async (t) => {
+t.test('check warns of list entries that are duplicate, nested, allowed in vain or unused', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const file = join(folder, 'policies', 'tenants', 'tenant-a.yaml');
   const list = join(folder, 'policies', 'tenants', 'offices.cidr');
@@ -91,7 +98,7 @@ t.test('check doubts lists: twice, within another, allowed in vain, used by nobo
   ];
   await writeFile(file, text.replace(/addresses:[\s\S]*?allow: \[local\]/, lists.join('\n')));
   const { status, err } = await runHere('check', '--config', join(folder, 'policies'));
-  t.equal(status, 0, 'doubts are no faults');
+  t.equal(status, 0, 'warnings are not faults');
   t.same(
     err
       .trim()
@@ -109,7 +116,7 @@ t.test('check doubts lists: twice, within another, allowed in vain, used by nobo
   );
 });
 
-t.test('certs and check know the certificates towards nodes', async (t) => {
+t.test('certs and check cover the certificates shown to nodes', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const tenants = join(folder, 'policies', 'tenants');
   const file = join(tenants, 'tenant-a.yaml');
@@ -140,7 +147,7 @@ t.test('certs and check know the certificates towards nodes', async (t) => {
   });
 });
 
-t.test('serve refuses a faulty policy and a port in use, and says which', async (t) => {
+t.test('serve refuses a faulty policy and a port in use, and names it', async (t) => {
   const taken = await rawNode(t, () => undefined);
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const file = join(folder, 'policies', 'gateway.yaml');
@@ -157,7 +164,7 @@ t.test('serve refuses a faulty policy and a port in use, and says which', async 
   });
 });
 
-t.test('SIGHUP reloads, and a fault then changes nothing', async (t) => {
+t.test('SIGHUP reloads the policy, and a faulty one changes nothing', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const running = start(t, ['serve', '--config', join(folder, 'policies')]);
   const { admin } = await ports(running);
@@ -193,7 +200,7 @@ function isTaken(port: number): Promise<boolean> {
   });
 }
 
-t.test('SIGTERM lets a running stream end and then exits; a second one stops at once', async (t) => {
+t.test('SIGTERM lets a running stream end before the exit, and a second one stops at once', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     if (text.endsWith('the end')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
   });
@@ -213,19 +220,19 @@ t.test('SIGTERM lets a running stream end and then exits; a second one stops at 
     while (!node.received[heard]?.endsWith('half ')) await sleep(5);
     running.child.kill('SIGTERM');
     while (!running.output.err.includes('draining')) await sleep(5);
-    // The line is there a moment before the listener is closed.
+    // The line is logged a moment before the listener closes.
     while (await isTaken(edge)) await sleep(5);
-    t.pass('no new connection is taken');
+    t.pass('no new connection is accepted');
     if (signals === 2) running.child.kill('SIGTERM');
     else socket.write('the end');
     await closed;
-    if (signals === 2) t.equal(answer, '', 'cut');
-    else t.match(answer, /^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*\r\nok$/, 'answered');
+    if (signals === 2) t.equal(answer, '', 'the second signal cuts the stream');
+    else t.match(answer, /^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*\r\nok$/, 'the stream is answered');
     t.equal(await running.ended, 0);
   }
 });
 
-t.test('a reader that goes away ends the command quietly', async (t) => {
+t.test('a command ends quietly when its reader goes away', async (t) => {
   const child = spawn('sh', ['-c', `"${process.execPath}" "${cli}" schema --of tenant | true`]);
   let err = '';
   child.stderr.on('data', (piece: Buffer) => {
@@ -236,7 +243,7 @@ t.test('a reader that goes away ends the command quietly', async (t) => {
   t.equal(err, '');
 });
 
-t.test('the sample policies pass their own check once they have certificates', async (t) => {
+t.test('the sample policies pass check once they have certificates', async (t) => {
   const folder = t.testdir({});
   await cp(fileURLToPath(new URL('../../policies', import.meta.url)), join(folder, 'policies'), {
     recursive: true,

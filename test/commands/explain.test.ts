@@ -1,4 +1,4 @@
-/** `explain` shows what the gateway does and why: the address alone, a request, or one that is in the log. */
+/** `explain` shows what the gateway does and why: for an address alone, a request, or a line of the log. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -59,7 +59,7 @@ t.test('explain walks hop by hop to the prefix that decides', async (t) => {
   t.match(await explain('--client-ip', '1.1.1.1', '--tenant', 'x'), { status: 2 });
 });
 
-t.test('a request is explained step by step, and what would let it pass is tried', async (t) => {
+t.test('a request is explained step by step, with what would let it pass', async (t) => {
   const { folder, tokens, worker, clients } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');
   const tenant = join(policies, 'tenants', 'tenant-a.yaml');
@@ -130,7 +130,7 @@ t.test('a request is explained step by step, and what would let it pass is tried
 });
 
 t.test(
-  'a certificate no handshake asks for is not shown, and characters arrive as their bytes',
+  'a certificate no handshake asks for is not shown, and characters are sent as their bytes',
   async (t) => {
     const { folder, worker } = await writePolicy(t, '127.0.0.1:1');
     const policies = join(folder, 'policies');
@@ -154,7 +154,7 @@ t.test(
   },
 );
 
-t.test('on a route in shadow a limit refuses, and what would have is told all the same', async (t) => {
+t.test('on a route in shadow a limit still refuses, and the shadowed denial is still reported', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');
   const tenant = join(policies, 'tenants', 'tenant-a.yaml');
@@ -174,7 +174,7 @@ t.test('on a route in shadow a limit refuses, and what would have is told all th
   t.same((await verdicts(...patch, '99999999999999')).slice(3), [...met, 'limits refused']);
 });
 
-t.test('what a patch will be held against is said, with the line of each rule', async (t) => {
+t.test('explain says what a patch will be checked against, with the line of each rule', async (t) => {
   const { folder, tokens, worker } = await writePolicy(t, '127.0.0.1:1');
   const policies = join(folder, 'policies');
   const tenant = join(policies, 'tenants', 'tenant-a.yaml');
@@ -211,7 +211,7 @@ t.test('what a patch will be held against is said, with the line of each rule', 
   );
 });
 
-t.test('a token is verified, one that is only told of is not', async (t) => {
+t.test('a token file is verified, but claims are taken as given', async (t) => {
   const { folder, worker } = await writePolicy(t, '127.0.0.1:1');
   await writeFile(join(folder, 'damaged.pem'), damaged(worker.certificatePem));
   const policies = join(folder, 'policies');
@@ -258,7 +258,7 @@ t.test('a token is verified, one that is only told of is not', async (t) => {
     );
 });
 
-t.test('the limits of a route are told, and what a tunnel asks for is tried', async (t) => {
+t.test('explain reports the limits of a route and tries its tunnel handshake', async (t) => {
   const { folder, worker } = await writePolicy(t, '127.0.0.1:1');
   await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
   const policies = join(folder, 'policies');

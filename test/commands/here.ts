@@ -1,8 +1,8 @@
-/** The command line without a process of its own: what is printed and the exit status, at a fraction of the cost. */
+/** The command line without a process of its own: output and exit status at a fraction of the cost. */
 
 import { runCommandLine } from '../../gateway/commands/command-line.ts';
 
-/** Each command has tests as a process beside these, for what only a process shows: that it ends, and how. */
+/** Each command also has tests as a process, for what only a process shows: that it ends, and how. */
 export async function runHere(...words: readonly string[]) {
   const output = { out: '', err: '' };
   const status = await runCommandLine(words, {

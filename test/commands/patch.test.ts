@@ -1,4 +1,4 @@
-/** `patch inspect` tells what is in a patch, and where it is faulty, to people and to programs. */
+/** `patch inspect` shows people and programs what a patch holds and where it is faulty. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -13,7 +13,7 @@ async function inspect(t: Test, bytes: Buffer, ...words: string[]) {
   return { status, err, out: out.replaceAll(path, 'update.wpf') };
 }
 
-t.test('a good patch is told frame by frame, tensor by tensor and in sum', async (t) => {
+t.test('a good patch is described frame by frame, tensor by tensor and in total', async (t) => {
   const { bytes } = goodStream();
   t.match(await inspect(t, bytes, '--frames'), {
     status: 0,
@@ -38,7 +38,7 @@ t.test('a good patch is told frame by frame, tensor by tensor and in sum', async
   });
 });
 
-t.test('the field that is wrong is underlined in the bytes of its frame', async (t) => {
+t.test('the faulty field is underlined in the bytes of its frame', async (t) => {
   const overlapping = new CraftedStream()
     .open()
     .tensor()
@@ -48,7 +48,11 @@ t.test('the field that is wrong is underlined in the bytes of its frame', async 
   const { status, out } = await inspect(t, overlapping);
   t.equal(status, 1);
   t.match(out, 'update.wpf: 512 bytes, 3 good frames\n');
-  t.match(out, 'tensor  0 layer.0.w F32 [10, 10]: 1 of 100 changed (1.00 %)', 'what came before is told');
+  t.match(
+    out,
+    'tensor  0 layer.0.w F32 [10, 10]: 1 of 100 changed (1.00 %)',
+    'frames before the fault are described',
+  );
   t.match(out, 'fault   overlap (422) in frame 3 at byte 312: the patch begins at 5, the last ended at 5\n');
   t.match(
     out,
@@ -64,7 +68,7 @@ const bent: readonly (readonly [title: string, bytes: Buffer, rule: string, fiel
   ['no END', goodStream().bytes.subarray(0, -120), 'truncated', undefined],
   ['half a payload', goodStream().bytes.subarray(0, 310), 'truncated', undefined],
   ['a byte behind END', Buffer.concat([goodStream().bytes, Buffer.from('x')]), 'trailing', undefined],
-  ['a sum', Buffer.from(goodStream().bytes).fill(1, 28, 29), 'header-crc', 'header_crc'],
+  ['a checksum', Buffer.from(goodStream().bytes).fill(1, 28, 29), 'header-crc', 'header_crc'],
   [
     'a reserved byte',
     new CraftedStream().open({}, (header) => header.writeUInt8(1, 133)).end().bytes,
@@ -99,7 +103,7 @@ const bent: readonly (readonly [title: string, bytes: Buffer, rule: string, fiel
 ];
 
 for (const [title, bytes, rule, field] of bent) {
-  t.test(`a patch that is wrong in ${title} is told to programs with its rule and field`, async (t) => {
+  t.test(`the JSON of a patch that is wrong in ${title} names its rule and field`, async (t) => {
     const { status, out } = await inspect(t, bytes, '--json');
     t.equal(status, 1);
     const { fault } = JSON.parse(out);
@@ -109,7 +113,7 @@ for (const [title, bytes, rule, field] of bent) {
 }
 
 t.test(
-  'a NaN is found when values are asked about, and control characters of names are not acted on',
+  'inspect finds a NaN when it checks values, and never prints control characters of names',
   async (t) => {
     const { bytes } = new CraftedStream()
       .open()
@@ -137,7 +141,7 @@ t.test('the exit status of the process tells whether a patch is good', async (t)
   t.match(await run(t, 'patch', 'inspect', join(folder, 'cut.wpf')), { status: 1, out: /truncated/ });
 });
 
-t.test('words that cannot be used are said', async (t) => {
+t.test('unusable arguments are reported', async (t) => {
   for (const words of [
     [],
     ['look', 'x'],

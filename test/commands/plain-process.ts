@@ -1,4 +1,4 @@
-/** Programs as a user runs them: the runner of tests gives every process its own options for Node, which these have not. */
+/** Programs as a user runs them, without the Node options that the test runner gives to every process. */
 
 import {
   type ChildProcess,
@@ -8,10 +8,10 @@ import {
   spawn,
 } from 'node:child_process';
 
-/** Words before the program's. */
+/** Arguments before those of the program. */
 export const PLAIN = ['env', '-u', 'NODE_OPTIONS'] as const;
 
-/** What it printed. Throws, with all of it, where it fails. */
+/** Returns what it printed; throws with all of it on failure. */
 export function runPlainly(words: readonly string[], options: ExecFileSyncOptions = {}): string {
   const [env, ...rest] = [...PLAIN, ...words];
   return execFileSync(env, rest, { stdio: 'pipe', maxBuffer: 2 ** 26, ...options }).toString();

@@ -1,4 +1,4 @@
-/** `test`, `diff` and `token`: a policy is tried before it is in force. */
+/** `test`, `diff` and `token` try a policy before it is in force. */
 import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,14 +27,14 @@ cases:
     expect: insufficient-scope
 `;
 
-t.test('the sample policies have tests, which cover what there is', async (t) => {
+t.test('the sample policies have tests that cover their routes and rules', async (t) => {
   const files = ['a', 'b'].map((tenant) => join(sample, `tenant-${tenant}.test.yaml`));
   const { status, out } = await run(t, 'test', ...files, '--fail-under', '95');
   t.equal(status, 0, out);
   t.match(out, /30 of 31 routes and rules covered/);
 });
 
-t.test('a case that comes out otherwise fails, and says by which line', async (t) => {
+t.test('a case with another outcome fails and names the line that decided', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const file = join(folder, 'policies', 'x.test.yaml');
   await writeFile(file, CASES);
@@ -58,7 +58,7 @@ t.test('a case that comes out otherwise fails, and says by which line', async (t
   });
 });
 
-t.test('the policy of a test file may be elsewhere, beside it or from the root on', async (t) => {
+t.test('the policy of a test file may be given relative to it or absolute', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const file = join(folder, 'x.test.yaml');
   for (const policy of ['policies', join(folder, 'policies')]) {
@@ -86,7 +86,7 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   t.match(await runHere('test', join(folder, 'none.yaml')), { status: 2, err: /cannot be read/ });
 });
 
-/** As the gateway would have written it. */
+/** A line as the gateway would have written it. */
 const line = (more: Readonly<Record<string, unknown>> = {}): string =>
   JSON.stringify({
     time: '2026-12-01T12:00:00.000Z',
@@ -118,64 +118,67 @@ const line = (more: Readonly<Record<string, unknown>> = {}): string =>
     ...more,
   });
 
-t.test('diff replays a log: the same policy changes nothing, another says what and why', async (t) => {
-  const { folder } = await writePolicy(t, '127.0.0.1:1');
-  const [old, next, log] = [join(folder, 'policies'), join(folder, 'next'), join(folder, 'access.jsonl')];
-  await cp(old, next, { recursive: true });
-  const missing = { 'token.sub': undefined, 'token.claims': undefined };
-  const lines = [
-    line(),
-    line(),
-    line({
-      ...missing,
-      'http.response.status_code': 401,
-      'denial.code': 'token-expired',
-      'decision.step': 'token',
-    }),
-    line({
-      ...missing,
-      'http.request.method': undefined,
-      'url.path': undefined,
-      'denial.code': 'bad-request',
-      'decision.step': 'head',
-    }),
-    line({
-      ...missing,
-      'client.address': '198.51.100.7',
-      'network.peer.address': '198.51.100.7',
-      'denial.code': 'address-denied',
-      'decision.step': 'allowlist',
-    }),
-    line({
-      'http.request.method': 'PUT',
-      'url.path': '/v1/models/vision/patches/s1',
-      bytes_in: 700,
-      'denial.code': 'patch-invalid',
-      'decision.step': 'stream',
-    }),
-  ];
-  await writeFile(log, `${lines.join('\n')}\n`);
-  const diff = () => runHere('diff', '--old', old, '--new', next, '--replay', log);
-  const same = await diff();
-  t.equal(same.status, 0, same.out + same.err);
-  t.match(same.out, /^5 requests replayed, 0 decided otherwise\n {2}1 without a head/);
-  const tenant = join(next, 'tenants', 'tenant-a.yaml');
-  const text = await readFile(tenant, 'utf8');
-  await writeFile(tenant, text.replace('require: { scope: read }', 'require: { scope: publish }'));
-  t.match(await diff(), {
-    status: 1,
-    out: /5 requests replayed, 2 decided otherwise[\s\S]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
-  });
-  await writeFile(tenant, text.replace('127.0.0.0/8', '0.0.0.0/0'));
-  t.match(await diff(), { status: 1, out: /1 × address-denied by weights → asked for a token by weights/ });
-  await writeFile(log, `${lines[0]}\nnonsense\n`);
-  t.match(await diff(), { status: 1, err: /access\.jsonl:2 is no line of the access log/ });
-  await writeFile(tenant, 'tenant: [');
-  t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
-  t.match(await runHere('diff', '--old', old), { status: 2, err: /--new is missing/ });
-});
+t.test(
+  'diff replays a log and reports which requests a changed policy decides otherwise, and why',
+  async (t) => {
+    const { folder } = await writePolicy(t, '127.0.0.1:1');
+    const [old, next, log] = [join(folder, 'policies'), join(folder, 'next'), join(folder, 'access.jsonl')];
+    await cp(old, next, { recursive: true });
+    const missing = { 'token.sub': undefined, 'token.claims': undefined };
+    const lines = [
+      line(),
+      line(),
+      line({
+        ...missing,
+        'http.response.status_code': 401,
+        'denial.code': 'token-expired',
+        'decision.step': 'token',
+      }),
+      line({
+        ...missing,
+        'http.request.method': undefined,
+        'url.path': undefined,
+        'denial.code': 'bad-request',
+        'decision.step': 'head',
+      }),
+      line({
+        ...missing,
+        'client.address': '198.51.100.7',
+        'network.peer.address': '198.51.100.7',
+        'denial.code': 'address-denied',
+        'decision.step': 'allowlist',
+      }),
+      line({
+        'http.request.method': 'PUT',
+        'url.path': '/v1/models/vision/patches/s1',
+        bytes_in: 700,
+        'denial.code': 'patch-invalid',
+        'decision.step': 'stream',
+      }),
+    ];
+    await writeFile(log, `${lines.join('\n')}\n`);
+    const diff = () => runHere('diff', '--old', old, '--new', next, '--replay', log);
+    const same = await diff();
+    t.equal(same.status, 0, same.out + same.err);
+    t.match(same.out, /^5 requests replayed, 0 decided otherwise\n {2}1 without a head/);
+    const tenant = join(next, 'tenants', 'tenant-a.yaml');
+    const text = await readFile(tenant, 'utf8');
+    await writeFile(tenant, text.replace('require: { scope: read }', 'require: { scope: publish }'));
+    t.match(await diff(), {
+      status: 1,
+      out: /5 requests replayed, 2 decided otherwise[\s\S]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
+    });
+    await writeFile(tenant, text.replace('127.0.0.0/8', '0.0.0.0/0'));
+    t.match(await diff(), { status: 1, out: /1 × address-denied by weights → asked for a token by weights/ });
+    await writeFile(log, `${lines[0]}\nnonsense\n`);
+    t.match(await diff(), { status: 1, err: /access\.jsonl:2 is no line of the access log/ });
+    await writeFile(tenant, 'tenant: [');
+    t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
+    t.match(await runHere('diff', '--old', old), { status: 2, err: /--new is missing/ });
+  },
+);
 
-t.test('check says what is in etcd and was not asked for', async (t) => {
+t.test('check warns about everything in etcd that it did not read', async (t) => {
   const place = '/patchgate/tenants';
   const etcd = (tenants: string) => `  etcd: { endpoints: ['http://127.0.0.1:1'], tenants: ${tenants} }`;
   const { folder } = await writePolicy(t, '127.0.0.1:1', etcd(`${place}/`));
@@ -194,7 +197,7 @@ t.test('check says what is in etcd and was not asked for', async (t) => {
 });
 
 t.test(
-  'test takes the lists of other servers for empty, and says so; diff asks for them',
+  'test treats lists on other servers as empty and says so, while diff reads them',
   { skip },
   async (t) => {
     const redis = await startRedis(t);
@@ -233,7 +236,7 @@ t.test(
   },
 );
 
-t.test('explain takes a line of the log', async (t) => {
+t.test('explain accepts a line of the access log', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const explain = (text: string) =>
     runHere('explain', '--config', join(folder, 'policies'), '--access-line', text);
@@ -253,7 +256,7 @@ t.test('explain takes a line of the log', async (t) => {
   t.match(await explain('{"a":1}'), { status: 2, err: /no line of the access log/ });
 });
 
-t.test('a new key is written over nothing, and what is refused leaves nothing', async (t) => {
+t.test('a new key overwrites nothing, and a refused command leaves no file behind', async (t) => {
   const folder = await newFolder(t);
   const at = (name: string): string => join(folder, name);
   const make = (key: string) =>
@@ -267,7 +270,7 @@ t.test('a new key is written over nothing, and what is refused leaves nothing', 
   t.equal(await readFile(at('dev.jwk'), 'utf8'), 'the key of another');
 });
 
-t.test('token makes a key that is for it alone, and signs what the policy accepts', async (t) => {
+t.test('token makes a key readable by its owner only and signs tokens that the policy accepts', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
   const key = join(folder, 'dev.jwk');
   const words = ['token', '--key', key, '--iss', 'https://auth.test', '--aud', 'weights'];
@@ -283,7 +286,7 @@ t.test('token makes a key that is for it alone, and signs what the policy accept
   );
   t.equal(status, 0, err);
   t.equal((await stat(key)).mode & 0o777, 0o600);
-  t.match(await runHere(...words, '--new-key'), { status: 2, err: /EEXIST/ }, 'no key is written over');
+  t.match(await runHere(...words, '--new-key'), { status: 2, err: /EEXIST/ }, 'no key is overwritten');
   await cp(join(folder, 'dev.jwks.json'), join(folder, 'policies', 'tenants', 'keys.json'));
   t.notMatch(await readFile(join(folder, 'dev.jwks.json'), 'utf8'), '"d"');
   await writeFile(join(folder, 'dev.jwt'), out);

@@ -47,7 +47,7 @@ export async function run(t: Test, ...args: readonly string[]) {
   return { status: await ended, ...output };
 }
 
-/** A policy that starts, in a folder of its own. */
+/** Writes a policy that starts, into a folder of its own. */
 export async function writePolicy(
   t: Test,
   node: string,
@@ -75,7 +75,7 @@ export async function writePolicy(
   return { folder, caller, tokens, servers, clients, worker };
 }
 
-/** The ports of a gateway that says it is up. */
+/** The ports of a gateway, once it says that it is up. */
 export async function ports({ output, child }: Running): Promise<{ edge: number; admin: number }> {
   for (let waits = 0; waits < 3000 && child.exitCode === null; waits += 1) {
     const line = output.err.split('\n').find((each) => each.includes('the gateway is up'));

@@ -1,14 +1,14 @@
-/** The start of a gateway that goes wrong, or is disturbed. */
+/** A start of the gateway that fails or is disturbed. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { sleep } from '../path/stage.ts';
 import { ports, run, start, writePolicy } from './process.ts';
 
-/** An etcd that is not there: it is followed all the same. */
+/** An etcd that does not answer; the gateway follows it nevertheless. */
 const AWAY = "  etcd: { endpoints: ['http://127.0.0.1:1'], tenants: /tenants/ }";
 
-t.test('a start that fails ends the process, whatever is followed already', async (t) => {
+t.test('a failed start ends the process even if lists are already being followed', async (t) => {
   for (const log of ['audit', 'accessLog']) {
     const { folder } = await writePolicy(
       t,
@@ -21,7 +21,7 @@ t.test('a start that fails ends the process, whatever is followed already', asyn
   }
 });
 
-t.test('SIGHUP amid the start is a reload after it', async (t) => {
+t.test('a SIGHUP during the start causes a reload after it', async (t) => {
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1', AWAY);
   const running = start(t, ['serve', '--config', join(folder, 'policies')]);
   while (!running.output.err.includes('a list was read')) await sleep(5);
@@ -32,7 +32,7 @@ t.test('SIGHUP amid the start is a reload after it', async (t) => {
   t.equal(await running.ended, 0);
 });
 
-t.test('a start with a fault in the file of any tenant is none, and lists all of them', async (t) => {
+t.test('a fault in the file of any tenant prevents the start and is listed', async (t) => {
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
   await writeFile(join(folder, 'policies', 'tenants', 'tenant-b.yaml'), 'tenant: tenant-b\ncolour: red\n');
   const { status, err } = await run(t, 'serve', '--config', join(folder, 'policies'));

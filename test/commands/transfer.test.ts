@@ -1,4 +1,4 @@
-/** `push` and `pull` as processes: what they say of what they do, and of words they cannot use. */
+/** `push` and `pull` as processes: what they report of their work and of unusable arguments. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { run } from './process.ts';
 
 const token = ['--token', 'of-nobody'];
 
-t.test('what was to be sent is told, sent, and brought back', async (t) => {
+t.test('a push is announced by a dry run, sent, and pulled back', async (t) => {
   const { url, training, root } = await setNode(t);
   await training.train();
   const at = (name: string): string => join(root, '..', name);
@@ -22,7 +22,7 @@ t.test('what was to be sent is told, sent, and brought back', async (t) => {
     planned.out,
     /^would send version 1, from 0: \d+ of 1302 weights \(\d+\.\d %\) in 3 tensors, (\d+) bytes/,
   );
-  t.equal((await ask(url, 'GET', `/v1/models/${MODEL}`)).json['version'], 0, 'nothing was sent');
+  t.equal((await ask(url, 'GET', `/v1/models/${MODEL}`)).json['version'], 0, 'a dry run sends nothing');
   const pushed = await run(t, 'push', ...there, '--shadow', at('shadow'));
   const [, bytes] = /, (\d+) bytes/.exec(planned.out) ?? [];
   t.match(pushed.out, /100% .* of the model\n/);
@@ -75,7 +75,7 @@ const usages: readonly (readonly [readonly string[], RegExp])[] = [
   [['node', '--root', 'r', '--keep', '0'], /--keep takes a number of versions from 1 on/],
 ];
 
-t.test('words that cannot be used are told, and the status is 2', async (t) => {
+t.test('unusable arguments are reported with status 2', async (t) => {
   for (const [words, said] of usages) {
     const { status, err } = await runHere(...words);
     t.equal(status, 2, words.join(' '));

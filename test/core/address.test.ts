@@ -1,4 +1,4 @@
-/** One strict spelling of IPv4, all of IPv6, and nothing that two parsers could read as two addresses. */
+/** Exactly one spelling of IPv4, all of IPv6, and nothing that two parsers could read as different addresses. */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import t from 'tap';
@@ -82,16 +82,16 @@ t.test('every spelling of an address has one canonical text', async (t) => {
     t.same(
       parseAddress(expected)?.words,
       parseAddress(text)?.words,
-      `${text} and its canonical text are one`,
+      `${text} and its canonical text are the same address`,
     );
   }
 });
 
-t.test('what is not exactly an address is none', async (t) => {
+t.test('anything that is not exactly an address is refused', async (t) => {
   for (const text of refused) t.equal(parseAddress(text), undefined, JSON.stringify(text));
 });
 
-t.test('words hold the bits, most significant first', async (t) => {
+t.test('words hold the bits of an address, most significant first', async (t) => {
   t.match(parseAddress('192.0.2.1'), { family: 4, words: [0xc0000201], text: '192.0.2.1' });
   t.same(parseAddress('2001:db8::8000:1')?.words, [0x20010db8, 0, 0, 0x80000001]);
 });
@@ -103,7 +103,7 @@ function randomSpelling(random: SeededRandom): string {
   return start + Array.from({ length }, () => alphabet[random.below(alphabet.length)]).join('');
 }
 
-/** Zone ids are the one form the system knows and we refuse. */
+/** Zone ids are the one form that the system accepts and we refuse. */
 const oracle = (text: string): boolean => isIP(text) !== 0 && !text.includes('%');
 
 t.test('random spellings are accepted exactly where the system accepts them', async (t) => {
@@ -115,13 +115,13 @@ t.test('random spellings are accepted exactly where the system accepts them', as
     if ((address !== undefined) !== oracle(text)) t.fail(`${JSON.stringify(text)} is judged differently`);
     if (address === undefined) continue;
     accepted += 1;
-    // The one that ipaddr.js takes for IPv4-mapped; the table above has it.
+    // ipaddr.js takes this form for IPv4-mapped; the table above covers it.
     if (/^::[0-9.]*$/.test(text)) continue;
     const other = ipaddr.process(text);
     if (address.text !== (other instanceof ipaddr.IPv6 ? other.toRFC5952String() : other.toString()))
       t.fail(`${text} is read as ${address.text}`);
   }
-  t.ok(accepted > 1000, `${accepted} of them were addresses`);
+  t.ok(accepted > 1000, `enough random spellings were addresses: ${accepted}`);
 });
 
 /** All texts of one to `most` characters of an alphabet. */
@@ -133,7 +133,7 @@ function* textsOf(alphabet: string, most: number): Iterable<string> {
   }
 }
 
-t.test('whatever stands in the place of an octet or a group is judged as the system does', async (t) => {
+t.test('any text in place of an octet or a group is judged as the system does', async (t) => {
   const octets = [...textsOf('0125689./:a', 4)];
   const groups = [...textsOf('0:.9fFg', 5)];
   const places = [
@@ -160,7 +160,7 @@ t.test('whatever stands in the place of an octet or a group is judged as the sys
       if (isAddress) accepted += 1;
     }
   }
-  t.ok(accepted > 1000, `${accepted} of them were addresses`);
+  t.ok(accepted > 1000, `enough texts were addresses: ${accepted}`);
 });
 
 t.test('random IPv6 groups survive writing and reading', async (t) => {
@@ -177,17 +177,21 @@ t.test('random IPv6 groups survive writing and reading', async (t) => {
   }
 });
 
-t.test('a prefix is read in canonical form', async (t) => {
+t.test('a prefix is read into canonical form', async (t) => {
   t.match(parsePrefix('10.0.0.0/8'), { bits: 8, text: '10.0.0.0/8', address: { words: [0x0a000000] } });
   t.match(parsePrefix('0.0.0.0/0'), { bits: 0, text: '0.0.0.0/0' });
   t.match(parsePrefix('2001:DB8::/32'), { bits: 32, text: '2001:db8::/32' });
   t.match(parsePrefix('::/0'), { bits: 0, address: { family: 6 } });
-  t.match(parsePrefix('198.51.100.7'), { bits: 32, text: '198.51.100.7/32' }, 'an address stands for itself');
+  t.match(
+    parsePrefix('198.51.100.7'),
+    { bits: 32, text: '198.51.100.7/32' },
+    'an address is a prefix that holds only itself',
+  );
   t.match(parsePrefix('::1'), { bits: 128, text: '::1/128' });
   t.match(parsePrefix('::ffff:10.0.0.0/104'), { bits: 8, text: '10.0.0.0/8', address: { family: 4 } });
 });
 
-t.test('a prefix that two readers could read differently is refused, and the right one named', async (t) => {
+t.test('an ambiguous prefix is refused, and the message names the right one', async (t) => {
   t.match(parsePrefix('10.1.2.3/8'), /host bits set: the prefix is 10\.0\.0\.0\/8$/);
   t.match(parsePrefix('2001:db8::1/33'), /the prefix is 2001:db8::\/33$/);
   t.match(parsePrefix('255.255.255.255/0'), /the prefix is 0\.0\.0\.0\/0$/);

@@ -1,4 +1,4 @@
-/** Nodes get what their weights say, and a node that comes or goes moves its own keys alone. */
+/** Nodes get requests by their weights, and a node that comes or goes moves only its own keys. */
 import t, { type Test } from 'tap';
 import {
   type Choice,
@@ -22,7 +22,7 @@ function nodes(...weights: readonly number[]): Node[] {
   });
 }
 
-/** How often each was chosen, in the order of the nodes. */
+/** How often each node was chosen, in the order of the nodes. */
 function counts(among: readonly Node[], times: number, choose: (turn: number) => Node | undefined): number[] {
   const chosen = new Map<Node | undefined, number>();
   for (let turn = 0; turn < times; turn++) {
@@ -34,7 +34,7 @@ function counts(among: readonly Node[], times: number, choose: (turn: number) =>
 
 const keys = Array.from({ length: 20_000 }, (_, index) => hashOf(`model_${index}`));
 
-/** The node of each key while nobody is busy. */
+/** The node of each key while no node is busy. */
 function owners(among: readonly Node[]): readonly (string | undefined)[] {
   return keys.map((key) => firstForKey(among, key)?.name);
 }
@@ -43,7 +43,7 @@ function isNear(t: Test, found: number, expected: number, share: number): void {
   t.ok(Math.abs(found - expected) <= expected * share, `${found} is near ${expected}`);
 }
 
-t.test('of no node none is chosen, of one that one', async (t) => {
+t.test('no nodes give no choice, and a single node is always chosen', async (t) => {
   const [alone] = nodes(3);
   if (alone === undefined) throw new Error('there is no node');
   const random = (): number => 0.999_999;
@@ -57,13 +57,13 @@ t.test('of no node none is chosen, of one that one', async (t) => {
   }
 });
 
-t.test('round robin gives each its weight in every round, the heavy one not in one go', async (t) => {
+t.test('round robin gives each node its weight in every round and spreads out the heavy one', async (t) => {
   const some = nodes(5, 1, 1);
   const names = Array.from({ length: 14 }, () => 'abc'[some.indexOf(nextInTurn(some) as Node)]).join('');
   t.equal(names, 'aabacaaaabacaa');
 });
 
-t.test('round robin goes on evenly when a node is left out for a while', async (t) => {
+t.test('round robin goes on evenly after a node was left out for a while', async (t) => {
   const some = nodes(1, 1, 1);
   const [first, second] = some;
   for (let turn = 0; turn < 100; turn++) nextInTurn([first, second] as Node[]);
@@ -80,7 +80,7 @@ t.test('idle nodes are drawn by their weights', async (t) => {
   for (const [index, count] of found.entries()) isNear(t, count, 10_000 * (some[index]?.weight ?? 0), 0.05);
 });
 
-t.test('the busier of two, for its weight, is passed by', async (t) => {
+t.test('of two nodes the one that is busier for its weight is passed over', async (t) => {
   const random = new SeededRandom(2);
   const some = nodes(1, 1);
   const [busy, free] = some as [Node, Node];
@@ -99,7 +99,7 @@ t.test('the busier of two, for its weight, is passed by', async (t) => {
   free.active = 0;
 });
 
-t.test('requests that stay make loads in the ratio of the weights', async (t) => {
+t.test('requests that stay open lead to loads in the ratio of the weights', async (t) => {
   const random = new SeededRandom(3);
   const some = nodes(1, 2, 3, 4);
   for (let turn = 0; turn < 10_000; turn++) {
@@ -115,17 +115,17 @@ t.test('keys are spread by weight', async (t) => {
   for (const [index, count] of found.entries()) isNear(t, count, 2500 * (some[index]?.weight ?? 0), 0.06);
 });
 
-t.test('a node that leaves moves its own keys and no other', async (t) => {
+t.test('a node that leaves moves its own keys and no others', async (t) => {
   const some = nodes(1, 1, 1, 1, 1);
   const before = owners(some);
   const gone = some[2]?.name;
   const after = owners(some.filter(({ name }) => name !== gone));
   const moved = before.filter((owner, index) => owner !== after[index]);
   t.ok(moved.every((owner) => owner === gone));
-  t.equal(moved.length, before.filter((owner) => owner === gone).length, 'all of them');
+  t.equal(moved.length, before.filter((owner) => owner === gone).length, 'all keys of the node move');
 });
 
-t.test('a node that comes takes its share, and keys move to it alone', async (t) => {
+t.test('a node that joins takes its share, and keys move only to it', async (t) => {
   const some = nodes(1, 1, 1, 1, 1);
   const before = owners(some.slice(0, 4));
   const after = owners(some);
@@ -134,7 +134,7 @@ t.test('a node that comes takes its share, and keys move to it alone', async (t)
   isNear(t, moved.length, keys.length / 5, 0.06);
 });
 
-t.test('a weight that grows moves keys to that node alone', async (t) => {
+t.test('a growing weight moves keys only to its node', async (t) => {
   const before = owners(nodes(1, 1, 1));
   const grown = nodes(1, 1, 2);
   const after = owners(grown);
@@ -142,7 +142,7 @@ t.test('a weight that grows moves keys to that node alone', async (t) => {
   t.ok(moved.length > 0 && moved.every((owner) => owner === grown[2]?.name));
 });
 
-t.test('one key for all: no node has more than 1.25 times its share', async (t) => {
+t.test('if all requests have one key no node has more than 1.25 times its share', async (t) => {
   const some = nodes(1, 2, 1, 1, 3);
   const key = hashOf('the one model everybody wants');
   for (let active = 1; active <= 2000; active++) {
@@ -155,7 +155,7 @@ t.test('one key for all: no node has more than 1.25 times its share', async (t) 
   t.ok(some.every(({ active }) => active > 0));
 });
 
-t.test('a key that is passed over goes to the node it would have without the first', async (t) => {
+t.test('a key passed over by its node goes to the node it would have without it', async (t) => {
   const some = nodes(1, 1, 1);
   for (const key of keys.slice(0, 200)) {
     const first = firstForKey(some, key) as Node;

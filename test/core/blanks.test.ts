@@ -1,8 +1,8 @@
-/** Blanks at the ends of a field value go, whatever stands between them, in the time it takes to look at the ends. */
+/** Blanks at both ends of a field value are removed at a cost that depends on the ends alone. */
 import t from 'tap';
 import { trimBlanks } from '../../gateway/core/blanks.ts';
 
-t.test('spaces and tabs go from both ends, and nothing else does', async (t) => {
+t.test('only spaces and tabs are removed from both ends', async (t) => {
   for (const [text, wanted] of [
     ['', ''],
     [' ', ''],
@@ -17,7 +17,7 @@ t.test('spaces and tabs go from both ends, and nothing else does', async (t) => 
     t.equal(trimBlanks(text), wanted, JSON.stringify(text));
 });
 
-t.test('eight million blanks amid a value are not looked at again and again', async (t) => {
+t.test('eight million blanks inside a value are not scanned again and again', async (t) => {
   const inner = `a${' '.repeat(8_000_000)}b`;
   t.ok(trimBlanks(` ${inner} `) === inner);
 });

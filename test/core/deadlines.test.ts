@@ -1,4 +1,4 @@
-/** Something expires once, in the first sweep at or after its deadline, and not when it was disarmed. */
+/** An item expires once, in the first sweep at or after its deadline, unless it was disarmed. */
 import t from 'tap';
 import { Deadlines, Expiring } from '../../gateway/core/deadlines.ts';
 
@@ -17,7 +17,7 @@ class Item extends Expiring {
   }
 }
 
-t.test('an item expires in the first sweep at or after its deadline, once', async (t) => {
+t.test('an item expires once, in the first sweep at or after its deadline', async (t) => {
   const deadlines = new Deadlines(1000);
   const item = new Item();
   deadlines.arm(item, 50);
@@ -31,7 +31,7 @@ t.test('an item expires in the first sweep at or after its deadline, once', asyn
   t.equal(item.expired, 1);
 });
 
-t.test('arming again moves the one deadline, counted from the last sweep', async (t) => {
+t.test('arming again moves the deadline, counted from the last sweep', async (t) => {
   const deadlines = new Deadlines(0);
   const item = new Item();
   deadlines.arm(item, 10);
@@ -44,7 +44,7 @@ t.test('arming again moves the one deadline, counted from the last sweep', async
   t.equal(item.expired, 1);
 });
 
-t.test('a disarmed item does not expire, not even in the sweep that runs', async (t) => {
+t.test('a disarmed item does not expire, even if the sweep is already running', async (t) => {
   const deadlines = new Deadlines(0);
   const second = new Item();
   const first = new Item(() => deadlines.disarm(second));
@@ -56,7 +56,7 @@ t.test('a disarmed item does not expire, not even in the sweep that runs', async
   t.equal(second.expired, 0);
 });
 
-t.test('an item armed by the sweep waits for a later one', async (t) => {
+t.test('an item armed during a sweep waits for a later one', async (t) => {
   const deadlines = new Deadlines(0);
   const later = new Item();
   const again = new Item(() => {
@@ -72,7 +72,7 @@ t.test('an item armed by the sweep waits for a later one', async (t) => {
   t.equal(again.expired, 2);
 });
 
-t.test('the time in which nobody swept is not held against anybody', async (t) => {
+t.test('time in which nobody swept counts against no item', async (t) => {
   const deadlines = new Deadlines(0, 20);
   const waiting = new Item();
   deadlines.arm(waiting, 30);
@@ -85,7 +85,7 @@ t.test('the time in which nobody swept is not held against anybody', async (t) =
   t.equal(waiting.expired, 1);
 });
 
-t.test('nothing is looked at before something can be due', async (t) => {
+t.test('no item is looked at before one can be due', async (t) => {
   const deadlines = new Deadlines(0);
   const far = new Item();
   const near = new Item();
@@ -117,7 +117,7 @@ t.test('nothing is looked at before something can be due', async (t) => {
   t.equal(deadlines.size, 0);
 });
 
-t.test('between two sweeps time goes on, and no further than the longest step', async (t) => {
+t.test('time goes on between two sweeps, but no further than the longest step', async (t) => {
   const deadlines = new Deadlines(100, 20);
   t.equal(deadlines.timeAt(105), 105);
   t.equal(deadlines.timeAt(60_000), 120);

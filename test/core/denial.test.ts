@@ -1,18 +1,18 @@
-/** One table says what every refusal is called and what status it has. */
+/** One table gives every refusal its name and status. */
 import t from 'tap';
 import { type DenialCode, denials, deny, isDenial, statusOf } from '../../gateway/core/denial.ts';
 
-t.test('the table has the codes that are promised, with statuses of the right class', async (t) => {
+t.test('the table has the promised codes with statuses of the right class', async (t) => {
   for (const [code, { status, fault, title }] of Object.entries(denials)) {
     t.match(code, /^[a-z]+(-[a-z]+)*$/);
     t.ok(fault === 'caller' ? status >= 400 && status < 500 : status >= 500 && status < 600, code);
     t.match(title, /^[A-Z].*[^.]$/, 'a title is a phrase');
   }
   const titles = Object.values(denials).map((row) => row.title);
-  t.equal(new Set(titles).size, titles.length, 'no title stands for two codes');
+  t.equal(new Set(titles).size, titles.length, 'no two codes share a title');
 });
 
-t.test('a denial has the status of its code unless it brings one', async (t) => {
+t.test('a denial has the status of its code unless it brings its own', async (t) => {
   t.equal(statusOf(deny('token', 'token-expired', 'x')), 401);
   t.equal(statusOf(deny('stream', 'patch-invalid', 'x', { status: 409 })), 409);
   for (const code of Object.keys(denials) as DenialCode[]) {
@@ -20,7 +20,7 @@ t.test('a denial has the status of its code unless it brings one', async (t) => 
   }
 });
 
-t.test('a denial is told from everything else', async (t) => {
+t.test('a denial is distinguished from any other value', async (t) => {
   t.ok(isDenial(deny('head', 'bad-request', 'x', { cause: 'y' })));
   for (const value of [undefined, null, 'denial', {}, { kind: 'admission' }, [], 0]) t.notOk(isDenial(value));
 });

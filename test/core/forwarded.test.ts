@@ -1,4 +1,4 @@
-/** The client is the first hop from the right that is no trusted proxy; nothing a client writes can move it. */
+/** The client is the first hop from the right that is not a trusted proxy; nothing a client writes can change that. */
 import { existsSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { type Address, parseAddress, parsePrefix } from '../../gateway/core/address.ts';
@@ -26,7 +26,7 @@ function trust(cidrs: readonly string[]): PrefixTree {
 
 const trusted = trust(['10.0.0.0/8']);
 
-/** The client's address, or nothing for a fault. */
+/** Returns the address of the client, or undefined for a fault. */
 function client(
   lines: readonly string[],
   peer = '10.0.0.5',
@@ -39,14 +39,18 @@ function client(
 t.test('X-Forwarded-For is read from the right as far as trusted proxies go', async (t) => {
   t.equal(client(['6.6.6.6, 203.0.113.5']), '203.0.113.5');
   t.equal(client(['203.0.113.5, 10.0.0.9']), '203.0.113.5');
-  t.equal(client(['anything', '7.7.7.7'], '198.51.100.1'), '198.51.100.1', 'a stranger is not believed');
-  t.equal(client(['10.0.0.1, 10.0.0.2']), '10.0.0.1', 'all trusted: the left-most');
+  t.equal(
+    client(['anything', '7.7.7.7'], '198.51.100.1'),
+    '198.51.100.1',
+    'an untrusted peer is not believed',
+  );
+  t.equal(client(['10.0.0.1, 10.0.0.2']), '10.0.0.1', 'if all hops are trusted the left-most is the client');
   t.equal(client(['::ffff:203.0.113.5'], '::ffff:10.0.0.5'), '203.0.113.5');
   t.equal(client([]), '10.0.0.5');
-  t.equal(client(['1.1.1.1', '2.2.2.2,10.1.1.1', '10.2.2.2']), '2.2.2.2', 'several lines are one list');
+  t.equal(client(['1.1.1.1', '2.2.2.2,10.1.1.1', '10.2.2.2']), '2.2.2.2', 'several lines form one list');
 });
 
-t.test('entries are addresses, perhaps with port and brackets', async (t) => {
+t.test('entries are addresses, optionally with port and brackets', async (t) => {
   t.equal(client(['\t 203.0.113.5:4711 ']), '203.0.113.5');
   t.equal(client(['[2001:db8::1]:4711']), '2001:db8::1');
   t.equal(client(['[2001:db8::1]']), '2001:db8::1');
@@ -73,12 +77,12 @@ t.test('entries are addresses, perhaps with port and brackets', async (t) => {
     '[::1]:',
     '1.2.3.4/32',
   ]) {
-    t.equal(client([`203.0.113.5, ${entry}`]), undefined, `${JSON.stringify(entry)} must not be passed by`);
-    t.equal(client([`${entry}, 203.0.113.5`]), '203.0.113.5', 'and is not looked at left of the client');
+    t.equal(client([`203.0.113.5, ${entry}`]), undefined, `${JSON.stringify(entry)} must not be skipped`);
+    t.equal(client([`${entry}, 203.0.113.5`]), '203.0.113.5', 'entries left of the client are not looked at');
   }
 });
 
-t.test('the hops are those that were believed, the peer first', async (t) => {
+t.test('the hops are those that were believed, with the peer first', async (t) => {
   const lines = ['6.6.6.6, 203.0.113.5, 10.0.0.8', '10.0.0.9'];
   const found = resolveClient({ peer: address('10.0.0.5'), trusted, header: 'x-forwarded-for', lines });
   t.match(found, { hops: [{ text: '10.0.0.5' }, { text: '10.0.0.9' }, { text: '10.0.0.8' }] });
@@ -88,11 +92,11 @@ t.test('the hops are those that were believed, the peer first', async (t) => {
   });
 });
 
-t.test('sixty-four proxies are believed, one more is refused', async (t) => {
+t.test('sixty-four proxies are believed, and one more is refused', async (t) => {
   const proxies = (count: number) => new Array<string>(count).fill('10.0.0.1').join(',');
   t.equal(client([`203.0.113.5,${proxies(63)}`]), '203.0.113.5');
   t.equal(client([`203.0.113.5,${proxies(64)}`]), undefined);
-  t.equal(client([`${proxies(5000)},203.0.113.5`]), '203.0.113.5', 'what a client writes is not counted');
+  t.equal(client([`${proxies(5000)},203.0.113.5`]), '203.0.113.5', 'entries a client writes are not counted');
 });
 
 const forwarded = (...lines: string[]) => client(lines, '10.0.0.5', 'forwarded');
@@ -102,11 +106,15 @@ t.test('Forwarded is read by its whole grammar', async (t) => {
   t.equal(forwarded('for="[2001:db8::1]:4711"'), '2001:db8::1');
   t.equal(forwarded('For="203.0.113.5:80";Proto=https;by=_edge , for=10.0.0.9'), '203.0.113.5');
   t.equal(forwarded('for=6.6.6.6', 'for=203.0.113.5, for=10.0.0.9;host="a, b; c"'), '203.0.113.5');
-  t.equal(forwarded(String.raw`for="203.0.113\.5"`), '203.0.113.5', 'a quoted pair is its character');
-  t.equal(forwarded('for=unknown, for=203.0.113.5'), '203.0.113.5', 'left of the client it may be unknown');
+  t.equal(forwarded(String.raw`for="203.0.113\.5"`), '203.0.113.5', 'a quoted pair stands for its character');
+  t.equal(
+    forwarded('for=unknown, for=203.0.113.5'),
+    '203.0.113.5',
+    'a node left of the client may be unknown',
+  );
 });
 
-t.test('a Forwarded field that breaks its grammar, or hides the hop, is refused', async (t) => {
+t.test('a Forwarded field that breaks the grammar or hides the hop is refused', async (t) => {
   const broken = [
     '',
     'for',
@@ -148,19 +156,22 @@ t.test('a Forwarded field that breaks its grammar, or hides the hop, is refused'
 t.test('an open quote cannot swallow what a proxy appends', async (t) => {
   for (const bait of ['for="', 'for="x', 'for="\\', 'by="', 'for=203.0.113.66;x="']) {
     const found = forwarded(`${bait}, for="203.0.113.5"`);
-    t.ok(found === undefined || found === '203.0.113.5', `${bait} gives ${found}`);
+    t.ok(
+      found === undefined || found === '203.0.113.5',
+      `${bait} gives ${found}, which is the fault or the client of the proxy`,
+    );
     const other = forwarded(bait, 'for=203.0.113.5');
     t.ok(other === undefined || other === '203.0.113.5', `${bait} in a line of its own gives ${other}`);
   }
 });
 
-t.test('a hostile line costs no more than its length', async (t) => {
+t.test('the cost of a hostile line is bounded by its length', async (t) => {
   t.equal(client([`${' '.repeat(200_000)}x`]), undefined);
   t.equal(forwarded(`for="${'\\a'.repeat(100_000)}`), undefined);
   t.equal(forwarded(`${'for=a;'.repeat(20_000)}`), undefined);
 });
 
-/** The rule in its plainest words, for addresses only. */
+/** The rule in its plainest form, for addresses only. */
 function oracle(peer: string, entries: readonly string[], isTrusted: (text: string) => boolean): string {
   const chain = [...entries, peer];
   let at = chain.length - 1;
@@ -203,14 +214,14 @@ interface TokenVector {
 }
 
 t.test(
-  'the cases of other gateways',
+  'the test cases of other gateways give the expected client',
   { skip: existsSync(vectors) ? false : 'no outside vectors here' },
   async (t) => {
     const { cases, tokens }: { cases: Vector[]; tokens: TokenVector[] } = JSON.parse(
       readFileSync(vectors, 'utf8'),
     );
     for (const { id, remote, xff, trusted: cidrs, expect_client: expected, strict } of cases) {
-      // Without a peer there is no connection, and a count of hops is no rule of ours.
+      // Without a peer there is no connection, and we have no rule that counts hops.
       if (remote === null || cidrs === null) continue;
       const facts = {
         peer: address(remote),
@@ -223,7 +234,7 @@ t.test(
       else t.type(found, 'string', `case ${id}: ${expected} is no address`);
     }
     for (const { token, parse } of tokens) {
-      // Zone ids, which some take off, and empty members, which some skip, are refused here.
+      // We refuse zone ids, which some strip, and empty members, which some skip.
       const expected = token.includes('%') ? undefined : (parse ?? undefined);
       if (token.trim() === token) t.equal(client([token]), expected, JSON.stringify(token));
     }

@@ -1,4 +1,4 @@
-/** What goes on is what the other side may see: no hop's own fields, no identity that the gateway did not make. */
+/** Only fields the other side may see are passed on: no hop-by-hop fields and no identity that others claim. */
 import t from 'tap';
 import type { RequestHead } from '../../gateway/core/facts.ts';
 import {
@@ -35,7 +35,7 @@ const head = (fields: readonly string[]): RequestHead => ({
 
 /** Field lines as name and value, names in lower case. */
 function linesOf(text: string): string[] {
-  t.match(text, /^(?:[A-Za-z0-9-]+: [^\r\n]*\r\n)*$/, 'whole lines only');
+  t.match(text, /^(?:[A-Za-z0-9-]+: [^\r\n]*\r\n)*$/, 'the text consists of whole lines');
   return text
     .split('\r\n')
     .slice(0, -1)
@@ -47,7 +47,7 @@ function upstream(fields: readonly string[], more: Partial<Provenance> = {}): st
   return linesOf(upstreamFields(head(fields), dropped, { ...known, ...more }));
 }
 
-t.test('values of a field are found whatever its case, in order', async (t) => {
+t.test('all values of a field are found in order, whatever its case', async (t) => {
   const fields = ['Accept', 'a', 'X-Accept', 'b', 'ACCEPT', 'c', 'accept', ''];
   t.same(fieldValues(fields, 'accept'), ['a', 'c', '']);
   t.same(fieldValues(fields, 'host'), []);
@@ -59,7 +59,7 @@ t.test('values of a field are found whatever its case, in order', async (t) => {
   t.same(listMembers(fields, 'host'), []);
 });
 
-t.test('the fields of a caller go upstream as they are, Host included', async (t) => {
+t.test('the fields of a caller go upstream unchanged, Host included', async (t) => {
   const lines = upstream([
     'Host',
     'A.test:8443',
@@ -81,7 +81,7 @@ t.test('the fields of a caller go upstream as they are, Host included', async (t
   ]);
 });
 
-t.test('ours are added once, and say where the request came from', async (t) => {
+t.test('the fields of the gateway are added once and say where the request came from', async (t) => {
   const certificate = {
     status: 'verified',
     subject: 'CN=w',
@@ -161,7 +161,7 @@ const owned = [
   ],
 ];
 
-t.test('hop-by-hop fields and every claim of identity end here', async (t) => {
+t.test('hop-by-hop fields and all identity claims of a caller are dropped', async (t) => {
   for (const name of [...stripped, ...owned]) {
     const lines = upstream([name, 'hearsay', 'X-Other', 'kept']);
     t.notOk(
@@ -173,7 +173,7 @@ t.test('hop-by-hop fields and every claim of identity end here', async (t) => {
 });
 
 t.test(
-  'what Connection names ends here, except that it may not name what the gateway relies on',
+  'fields named in Connection are dropped, but it may not name those the gateway relies on',
   async (t) => {
     t.notOk(upstream(['Connection', 'x-hop, close', 'X-Hop', '1']).includes('x-hop: 1'));
     for (const name of [
@@ -193,7 +193,7 @@ t.test(
   },
 );
 
-t.test('Authorization goes on only where the route says so', async (t) => {
+t.test('Authorization is passed on only where the route says so', async (t) => {
   t.ok(
     upstream(['Authorization', 'Bearer x'], { forwardAuthorization: true }).includes(
       'authorization: Bearer x',
@@ -218,11 +218,11 @@ t.test('no subject can begin a line of its own or look like another', async (t) 
     upstream([], { subject }).filter((line) => line.startsWith('patchgate-subject')),
   );
   for (const lines of texts) t.equal(lines.length, 1);
-  t.equal(new Set(texts.flat()).size, subjects.length, 'each is told from the others');
+  t.equal(new Set(texts.flat()).size, subjects.length, 'each subject is distinguished from the others');
   t.ok(upstream([], { subject: 'spiffe://a/b?c@d' }).includes('patchgate-subject: spiffe://a/b?c@d'));
 });
 
-t.test('a response goes back without the fields of its hop and of its framing', async (t) => {
+t.test('a response is passed back without its hop-by-hop and framing fields', async (t) => {
   const fields = [
     'ETag',
     '"a"',

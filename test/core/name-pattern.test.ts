@@ -1,4 +1,4 @@
-/** Patterns of names against a slow oracle, and in a time that a hostile pattern does not stretch. */
+/** Name patterns agree with a slow oracle, and a hostile pattern takes no longer. */
 import t from 'tap';
 import { matchesName, namePattern } from '../../gateway/core/name-pattern.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
@@ -26,12 +26,12 @@ const rows: readonly (readonly [pattern: string, name: string, fits: boolean])[]
 ];
 
 for (const [pattern, name, fits] of rows) {
-  t.test(`${pattern} ${fits ? 'takes' : 'does not take'} ${name}`, async (t) => {
+  t.test(`the pattern "${pattern}" ${fits ? 'matches' : 'does not match'} "${name}"`, async (t) => {
     t.equal(matchesName(namePattern(pattern), name), fits);
   });
 }
 
-/** Every way of splitting the name. */
+/** Tries every way of splitting the name. */
 function fitsSlowly(pattern: string, name: string): boolean {
   if (pattern === '') return name === '';
   const [head, rest] = [pattern[0], pattern.slice(1)];
@@ -41,7 +41,7 @@ function fitsSlowly(pattern: string, name: string): boolean {
   );
 }
 
-t.test('seeded patterns and names fit when the slow oracle says so', async (t) => {
+t.test('seeded patterns match seeded names exactly where the slow oracle does', async (t) => {
   const random = new SeededRandom(70);
   const text = (letters: string, length: number) =>
     Array.from({ length }, () => letters[random.below(letters.length)]).join('');
@@ -54,5 +54,5 @@ t.test('seeded patterns and names fit when the slow oracle says so', async (t) =
     if (fits !== fitsSlowly(pattern, name)) wrong.push(`${pattern} ${name}`);
   }
   t.same(wrong, []);
-  t.ok(fitting > 500, `${fitting} of 5000 fit`);
+  t.ok(fitting > 500, `enough of the 5000 names match: ${fitting}`);
 });

@@ -4,13 +4,13 @@ import { ABSENT, NameTable, NameTableBuilder } from '../../gateway/core/name-tab
 import { finish } from '../../gateway/core/prefix-tree.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
-/** Short names of few letters, so that they repeat, and now and then one that takes more than a byte a letter. */
+/** Short names of few letters, so that they repeat, with a rare one of letters wider than a byte. */
 function randomName(random: SeededRandom): string {
   const letters = random.next() < 0.001 ? 'äß€𝄞' : 'ab01:';
   return Array.from({ length: random.below(9) }, () => letters[random.below(letters.length)]).join('');
 }
 
-t.test('seeded random names against a Map', async (t) => {
+t.test('a table of seeded random names answers as a Map does', async (t) => {
   const random = new SeededRandom(11);
   for (const count of [0, 1, 2, 3, 100, 5000]) {
     const map = new Map<string, number>();
@@ -21,7 +21,7 @@ t.test('seeded random names against a Map', async (t) => {
       builder.add(name, number);
     }
     const table = finish(builder.build());
-    t.equal(table.size, map.size, `${count} entries`);
+    t.equal(table.size, map.size, `the table has the size of the Map after ${count} names`);
     const again = new NameTable(structuredClone(table.tables));
     const wrong = Array.from({ length: 5000 }, () => randomName(random)).filter((name) => {
       const expected = map.get(name) ?? ABSENT;
@@ -35,7 +35,7 @@ t.test('seeded random names against a Map', async (t) => {
   }
 });
 
-t.test('names that fit bytes are kept in bytes', async (t) => {
+t.test('names that fit in bytes are kept in bytes', async (t) => {
   const of = (name: string): NameTable => {
     const builder = new NameTableBuilder(1);
     builder.add(name, 0);
@@ -44,5 +44,5 @@ t.test('names that fit bytes are kept in bytes', async (t) => {
   t.ok(of('jti:é').tables.units instanceof Uint8Array);
   t.ok(of('jti:€').tables.units instanceof Uint16Array);
   t.ok(of('jti:€').has('jti:€'));
-  t.notOk(of('jti:\u00ac').has('jti:\u20ac'), 'the lower half of a letter is not the letter');
+  t.notOk(of('jti:\u00ac').has('jti:\u20ac'), 'a letter is not found by its lower half');
 });

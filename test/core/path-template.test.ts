@@ -2,7 +2,7 @@
 import t from 'tap';
 import { fillTemplate, paramsOf, parseTemplate } from '../../gateway/core/path-template.ts';
 
-t.test('what a template says of a path', async (t) => {
+t.test('a template names its parameters and is filled from those of a path', async (t) => {
   for (const [text, params, filled] of [
     ['{model_id}', ['model_id'], 'vision'],
     ['{model_id}/{stream_id}', ['model_id', 'stream_id'], 'vision/s1'],
@@ -16,7 +16,7 @@ t.test('what a template says of a path', async (t) => {
   }
 });
 
-t.test('what is none', async (t) => {
+t.test('text with unbalanced braces, bad names or no parameter is not a template', async (t) => {
   for (const text of [
     '',
     'model_id',

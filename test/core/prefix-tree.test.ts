@@ -1,4 +1,4 @@
-/** The longest prefix wins, whatever was inserted before or after it: held against looking at every prefix. */
+/** The longest prefix wins in whatever order prefixes were inserted, as a search through all of them confirms. */
 import ipaddr from 'ipaddr.js';
 import t, { type Test } from 'tap';
 import {
@@ -23,13 +23,13 @@ function address(text: string): Address {
   return read;
 }
 
-/** Answers with the text of the prefix. */
+/** Finds the text of the prefix. */
 function treeOf(...texts: string[]) {
   const tree = buildPrefixTree(texts.map(prefix));
   return { tree, find: (text: string) => texts[tree.lookup(address(text))?.number ?? -1] };
 }
 
-t.test('the longest prefix that holds the address answers', async (t) => {
+t.test('the longest prefix that holds the address is found', async (t) => {
   const { tree, find } = treeOf(
     '10.1.0.0/16',
     '10.0.0.0/8',
@@ -50,7 +50,7 @@ t.test('the longest prefix that holds the address answers', async (t) => {
   t.ok(tree.contains(address('::ffff:10.9.9.9')), 'an IPv4-mapped address is an IPv4 address');
 });
 
-t.test('an empty tree holds nothing, and the whole of one family nothing of the other', async (t) => {
+t.test('an empty tree holds nothing, and all of one family hold nothing of the other', async (t) => {
   t.notOk(treeOf().tree.contains(address('0.0.0.0')));
   t.notOk(treeOf().tree.contains(address('::')));
   t.ok(treeOf('0.0.0.0/0').tree.contains(address('255.255.255.255')));
@@ -60,7 +60,7 @@ t.test('an empty tree holds nothing, and the whole of one family nothing of the 
   t.ok(treeOf('::/0').tree.contains(address('ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff')));
 });
 
-t.test('of two entries with one prefix the first counts', async (t) => {
+t.test('of two entries with the same prefix the first counts', async (t) => {
   const tree = buildPrefixTree([prefix('10.0.0.0/8'), prefix('10.0.0.0/8')]);
   t.equal(tree.size, 1);
   t.same(tree.lookup(address('10.0.0.1')), { number: 0, bits: 8 });
@@ -73,7 +73,7 @@ function parsedOf({ family, words }: Address): Parsed {
   return family === 4 ? new ipaddr.IPv4(bytes) : new ipaddr.IPv6(bytes);
 }
 
-/** The number of the longest of all prefixes that hold the address, by another's code. */
+/** The number of the longest of all prefixes that hold the address, found with another library. */
 function slowLookup(ranges: readonly (readonly [Parsed, number])[], other: Parsed): number | undefined {
   let best: number | undefined;
   for (const [number, [range, bits]] of ranges.entries()) {
@@ -83,7 +83,7 @@ function slowLookup(ranges: readonly (readonly [Parsed, number])[], other: Parse
   return best;
 }
 
-/** Few distinct bytes, so that prefixes nest, touch and repeat. */
+/** Words of few distinct bytes, so that prefixes nest, touch and repeat. */
 function randomWords(random: SeededRandom, count: number): number[] {
   const bytes = [0, 0, 1, 127, 128, 254, 255, 255];
   const byte = () => bytes[random.below(bytes.length)] ?? 0;
@@ -134,7 +134,7 @@ interface Held {
   readonly found: number;
 }
 
-/** Holds a tree of so many prefixes, or one over a copy of its tables, against looking at each prefix, at and near the edges of some. */
+/** Compares a tree of so many prefixes, or one over a copy of its tables, with a search, at and near some edges. */
 function holdAgainstAll(t: Test, random: SeededRandom, count: number, lookups: number): Held {
   const prefixes = Array.from({ length: count }, () => randomPrefix(random));
   const ranges = prefixes.map(({ address: each, bits }) => [parsedOf(each), bits] as const);
@@ -153,7 +153,7 @@ function holdAgainstAll(t: Test, random: SeededRandom, count: number, lookups: n
   return { lookups, found };
 }
 
-t.test('a million lookups answer as ipaddr.js does that looks at every prefix', async (t) => {
+t.test('a million lookups give what ipaddr.js finds by looking at every prefix', async (t) => {
   const random = new SeededRandom(7);
   let lookups = 0;
   let found = 0;
@@ -166,7 +166,7 @@ t.test('a million lookups answer as ipaddr.js does that looks at every prefix', 
   t.ok(lookups === 1_000_000 && found > 200_000 && found < lookups);
 });
 
-t.test('so does a list long enough to be sorted digit by digit', async (t) => {
+t.test('a list long enough to be sorted digit by digit gives what ipaddr.js finds', async (t) => {
   const random = new SeededRandom(8);
   for (const count of [1024, 1025, 5000]) {
     const { found } = holdAgainstAll(t, random, count, 1000);
@@ -174,7 +174,7 @@ t.test('so does a list long enough to be sorted digit by digit', async (t) => {
   }
 });
 
-t.test('a list of every length there is, and of neighbours', async (t) => {
+t.test('nested prefixes of every length and long runs of neighbours are all found', async (t) => {
   const nested = [
     ...Array.from({ length: 33 }, (_, bits) => `0.0.0.0/${bits}`),
     ...Array.from({ length: 129 }, (_, bits) => `::/${bits}`),
@@ -191,7 +191,7 @@ t.test('a list of every length there is, and of neighbours', async (t) => {
     (_, n) => `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}/32`,
   );
   const { tree } = treeOf(...neighbours);
-  t.equal(tree.size, 70_000, 'more than a step of the sort takes');
+  t.equal(tree.size, 70_000, 'the neighbours are more than one step of the sort takes');
   t.ok(tree.contains(address('10.1.17.111')));
   t.notOk(tree.contains(address('10.1.17.112')));
   t.equal(tree.lookup(address('10.0.255.255'))?.number, 65_535);

@@ -1,4 +1,4 @@
-/** A path that passes reads the same to a server that normalises it, one that decodes it, and one that does neither. */
+/** A path that passes reads the same to servers that normalise it, decode it, or do neither. */
 import { existsSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { checkPath, decodePath } from '../../gateway/core/request-target.ts';
@@ -76,7 +76,7 @@ t.test('paths with more than one reading are refused', async (t) => {
   for (const path of refused) t.type(checkPath(path), 'string', JSON.stringify(path));
 });
 
-t.test('an encoded slash is reported, for the route to judge', async (t) => {
+t.test('an encoded slash is reported for the route to judge', async (t) => {
   for (const path of ['/a%2Fb', '/a%2fb/c', '/%2F']) t.same(checkPath(path), { encodedSlash: true }, path);
   t.type(checkPath('/a%2F%5c'), 'string');
   for (const path of ['/a/..%2Fb', '/a%2f..', '/a%2F%2e%2fb', '/..;x%2Fb', '/a%2f..%2fb', '/.%2F']) {
@@ -92,7 +92,7 @@ t.test('decoding leaves encoded slashes alone', async (t) => {
   t.equal(decodePath('/%ff'), undefined);
 });
 
-/** What the laxest of servers makes of a path: slashes and backslashes merged, dots resolved, parameters cut off. */
+/** What the laxest server makes of a path: it merges slashes and backslashes, resolves dots and cuts off parameters. */
 function normalised(path: string): string {
   const kept: string[] = [];
   for (const segment of path.replaceAll('\\', '/').split('/')) {
@@ -103,11 +103,11 @@ function normalised(path: string): string {
   return `/${kept.join('/')}`;
 }
 
-/** Escapes of a byte each, as a server without UTF-8 decodes them. */
+/** Decodes each escape to one byte, as a server without UTF-8 does. */
 const lax = (path: string) =>
   path.replace(/%([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 16)));
 
-t.test('what passes keeps its segments through decoding and normalising', async (t) => {
+t.test('a path that passes keeps its segments through decoding and normalising', async (t) => {
   const random = new SeededRandom(11);
   const pieces = [
     '/',
@@ -142,7 +142,7 @@ t.test('what passes keeps its segments through decoding and normalising', async 
     if (decoded.split('/').length !== path.split('/').length) t.fail(`${path} decodes to other segments`);
     if (/[?#\\%\0]/.test(decoded)) t.fail(`${path} decodes to structure`);
   }
-  t.ok(passed > 5000, `${passed} passed`);
+  t.ok(passed > 5000, `enough paths passed: ${passed}`);
 });
 
 interface Vector {
@@ -155,7 +155,7 @@ interface Vector {
 const OTHER_OPS = /percent|sort_query/;
 
 t.test(
-  'no path that others rewrite passes',
+  'no path that other servers rewrite passes',
   { skip: existsSync(vectors) ? false : 'no outside vectors here' },
   async (t) => {
     const cases: Vector[] = JSON.parse(readFileSync(vectors, 'utf8'));
@@ -170,6 +170,6 @@ t.test(
       const shape = checkPath(path);
       t.ok(typeof shape === 'string' || shape.encodedSlash, `${op}: ${JSON.stringify(path)} is refused`);
     }
-    t.ok(rewritten > 50, `${rewritten} paths are rewritten somewhere`);
+    t.ok(rewritten > 50, `enough paths are rewritten somewhere: ${rewritten}`);
   },
 );

@@ -1,4 +1,4 @@
-/** The first route written that fits path and method is taken, by the bytes as they came. */
+/** The first route in the file that matches path and method is taken, comparing the bytes as they came. */
 import t from 'tap';
 import {
   buildRouteTable,
@@ -45,8 +45,8 @@ t.test('literal segments are compared as they are', async (t) => {
   t.equal(one('/')('/a'), undefined);
 });
 
-t.test('{name} is one segment, {name=*/*} two, and ** the rest', async (t) => {
-  t.same(one('/m/{id}/w')('/m/a%20b/w'), { id: 'a%20b' }, 'never decoded');
+t.test('{name} matches one segment, {name=*/*} two, and ** the rest', async (t) => {
+  t.same(one('/m/{id}/w')('/m/a%20b/w'), { id: 'a%20b' }, 'a parameter is never decoded');
   t.equal(one('/m/{id}/w')('/m/w'), undefined);
   t.equal(one('/m/{id}')('/m/a/b'), undefined);
   t.same(one('/m/{id=*}')('/m/a'), { id: 'a' });
@@ -54,7 +54,7 @@ t.test('{name} is one segment, {name=*/*} two, and ** the rest', async (t) => {
   t.equal(one('/{repo=*/*}/raw')('/name/raw'), undefined);
   t.same(one('/m/{id}/**')('/m/a/b'), { id: 'a' });
   t.same(one('/m/{id}/**')('/m/a/b/c/d'), { id: 'a' });
-  t.same(one('/m/{id}/**')('/m/a'), { id: 'a' }, 'the rest may be nothing');
+  t.same(one('/m/{id}/**')('/m/a'), { id: 'a' }, 'the rest may be empty');
   t.equal(one('/m/{id}/**')('/m'), undefined);
   t.same(one('/**')('/a'), {});
   t.same(one('/**')('/'), {});
@@ -72,20 +72,20 @@ t.test('the route written first is taken', async (t) => {
   t.match(
     table.match('PUT', '/m/latest'),
     { kind: 'found', route: '/m/{id}' },
-    'a later route with the method',
+    'a later route is taken if the first lacks the method',
   );
   t.match(table.match('DELETE', '/m/latest'), { kind: 'found', route: '/**' });
 });
 
-t.test('a known path without the method says which methods it takes', async (t) => {
+t.test('a known path with another method is answered with the methods it takes', async (t) => {
   const table = tableOf(['GET', '/m/{id}'], ['PUT GET', '/m/{id}'], ['POST', '/n']);
   t.same(table.match('HEAD', '/m/1'), { kind: 'method', allow: ['GET', 'PUT'] }, 'GET does not imply HEAD');
-  t.same(table.match('get', '/n'), { kind: 'method', allow: ['POST'] }, 'methods have a case');
+  t.same(table.match('get', '/n'), { kind: 'method', allow: ['POST'] }, 'methods are case-sensitive');
   t.same(table.match('GET', '/o'), { kind: 'none' });
   t.same(tableOf().match('GET', '/'), { kind: 'none' });
 });
 
-t.test('parameters are values and nothing else', async (t) => {
+t.test('parameters are plain values without a prototype', async (t) => {
   const match = tableOf(['GET', '/{__proto__}/{constructor}']).match('GET', '/a/b');
   if (match.kind !== 'found') throw new Error('no match');
   t.equal(Object.getPrototypeOf(match.params), null);
@@ -96,7 +96,7 @@ t.test('parameters are values and nothing else', async (t) => {
   t.equal(match.params['toString'], undefined);
 });
 
-t.test('a pattern that means nothing, or two things, is refused', async (t) => {
+t.test('a pattern with no meaning or two meanings is refused', async (t) => {
   const wrong = [
     '',
     'v1',
@@ -134,7 +134,7 @@ t.test('a pattern that means nothing, or two things, is refused', async (t) => {
   });
 });
 
-/** The same by a regular expression made from a pattern known to be harmless. */
+/** Matches by a regular expression made from a pattern known to be harmless. */
 function slowMatch(path: string, text: string): boolean {
   const source = text
     .replaceAll('/{x=*/*}', '/[^/]+/[^/]+')
@@ -143,7 +143,7 @@ function slowMatch(path: string, text: string): boolean {
   return new RegExp(`^${source}$`).test(path);
 }
 
-t.test('random patterns match as the same regular expressions do', async (t) => {
+t.test('random patterns match as the equivalent regular expressions do', async (t) => {
   const random = new SeededRandom(5);
   const words = ['a', 'b', 'c'];
   const word = () => words[random.below(3)] ?? '';
@@ -159,12 +159,12 @@ t.test('random patterns match as the same regular expressions do', async (t) => 
     const path = `/${Array.from({ length: 1 + random.below(5) }, word).join('/')}`;
     const found = one(text)(path) !== undefined;
     if (found) matched += 1;
-    if (found !== slowMatch(path, text)) t.fail(`${text} and ${path}`);
+    if (found !== slowMatch(path, text)) t.fail(`${text} matches ${path} as the regular expression does`);
   }
-  t.ok(matched > 1000, `${matched} matched`);
+  t.ok(matched > 1000, `enough paths matched: ${matched}`);
 });
 
-/** The rule in one line: tried in the order they are written. */
+/** The rule in one line: routes are tried in the order they are written. */
 function firstThatFits(
   entries: readonly RouteEntry<string>[],
   method: string,
@@ -186,7 +186,7 @@ function firstThatFits(
   return entries.find((each) => fits(each.pattern.text) && each.methods.includes(method))?.route;
 }
 
-t.test('a tree of routes finds what trying them in order would', async (t) => {
+t.test('a tree of routes finds the route that trying them in order would', async (t) => {
   const seeded = new SeededRandom(7);
   const random = (end: number): number => seeded.below(end);
   const pick = <T>(values: readonly T[]): T => values[random(values.length)] as T;
@@ -218,5 +218,5 @@ t.test('a tree of routes finds what trying them in order would', async (t) => {
         );
     }
   }
-  t.ok(found > 3000, `${found} were found`);
+  t.ok(found > 3000, `enough routes were found: ${found}`);
 });

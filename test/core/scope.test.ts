@@ -9,7 +9,7 @@ const inclusions = new Map<ScopeName, ReadonlySet<ScopeName>>([
 const may = (claim: unknown, scope: ScopeName, model?: string) =>
   grants(parseScopes(claim), inclusions, scope, model);
 
-t.test('a claim is words separated by one space, or an array of words', async (t) => {
+t.test('a scope claim is words separated by one space, or an array of words', async (t) => {
   t.same(parseScopes('read publish:m1 train:m2'), [
     { scope: 'read' },
     { scope: 'publish', model: 'm1' },
@@ -59,10 +59,10 @@ t.test('words that are not in the grammar grant nothing', async (t) => {
   ]) {
     t.same(parseScopes(claim), [], JSON.stringify(claim));
   }
-  t.same(parseScopes('  read  '), [{ scope: 'read' }], 'empty words are no words');
+  t.same(parseScopes('  read  '), [{ scope: 'read' }], 'empty words are ignored');
 });
 
-t.test('a scope grants itself and what it includes', async (t) => {
+t.test('a scope grants itself and the scopes it includes', async (t) => {
   t.ok(may('finetune', 'finetune', 'm1'));
   t.ok(may('finetune', 'read', 'm1'));
   t.ok(may('publish', 'read'));
@@ -72,7 +72,7 @@ t.test('a scope grants itself and what it includes', async (t) => {
   t.notOk(may('', 'read'));
 });
 
-t.test('a scope for one model grants nothing for another, or for none', async (t) => {
+t.test('a scope for one model grants nothing for another model or for none', async (t) => {
   t.ok(may('finetune:m1', 'finetune', 'm1'));
   t.ok(may('train:m1', 'read', 'm1'));
   for (const model of ['m2', 'm', 'm11', 'M1', '', undefined]) {
@@ -82,7 +82,7 @@ t.test('a scope for one model grants nothing for another, or for none', async (t
   t.ok(may('read:*', 'read', '*'));
 });
 
-t.test('what is included is not followed further', async (t) => {
+t.test('the inclusions of an included scope are not followed', async (t) => {
   const chain = new Map<ScopeName, ReadonlySet<ScopeName>>([
     ['publish', new Set(['finetune'] as const)],
     ['finetune', new Set(['read'] as const)],

@@ -1,4 +1,4 @@
-/** A collection whose members say where they are holds just what a set would. */
+/** A collection whose members know their own places holds exactly what a set would. */
 import t from 'tap';
 import { Slots, type Slotted } from '../../gateway/core/slots.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
@@ -7,7 +7,7 @@ interface Item extends Slotted {
   readonly name: number;
 }
 
-t.test('adding twice and removing what is not there change nothing', async (t) => {
+t.test('adding twice and removing an absent item change nothing', async (t) => {
   const slots = new Slots<Item>();
   const item: Item = { name: 1, slot: -1 };
   slots.remove(item);
@@ -21,7 +21,7 @@ t.test('adding twice and removing what is not there change nothing', async (t) =
   t.equal(item.slot, -1);
 });
 
-t.test('it holds what a set holds, in whatever order things come and go', async (t) => {
+t.test('slots hold what a set would, in whatever order items come and go', async (t) => {
   const random = new SeededRandom(3);
   const items = Array.from({ length: 50 }, (_, name): Item => ({ name, slot: -1 }));
   const slots = new Slots<Item>();
@@ -36,9 +36,9 @@ t.test('it holds what a set holds, in whatever order things come and go', async 
       oracle.delete(item);
     }
     if (slots.size !== oracle.size || !slots.snapshot().every((each) => oracle.has(each))) {
-      t.fail(`step ${step}`);
+      t.fail(`the slots agree with the set at step ${step}`);
       return;
     }
   }
-  t.pass('20,000 steps');
+  t.pass('the slots agreed with the set for 20,000 steps');
 });

@@ -1,18 +1,18 @@
-/** Durations, sizes, rates and shares have one form each; what could be read as another number is no number. */
+/** Durations, sizes, rates and shares have one form each; ambiguous numbers are refused. */
 import t from 'tap';
 import { parseByteRate, parseDuration, parseRate, parseShare, parseSize } from '../../gateway/core/units.ts';
 
-t.test('durations', async (t) => {
+t.test('a duration is a whole number with its unit', async (t) => {
   const rows = { '0s': 0, '800ms': 800, '30s': 30_000, '5m': 300_000, '1h': 3_600_000, '1d': 86_400_000 };
   for (const [text, ms] of Object.entries(rows)) t.equal(parseDuration(text), ms, text);
 });
 
-t.test('sizes', async (t) => {
+t.test('a size is a whole number with its binary unit', async (t) => {
   const rows = { '0B': 0, '512B': 512, '64KiB': 65_536, '1MiB': 1 << 20, '2GiB': 2 ** 31, '1TiB': 2 ** 40 };
   for (const [text, bytes] of Object.entries(rows)) t.equal(parseSize(text), bytes, text);
 });
 
-t.test('rates', async (t) => {
+t.test('a rate is a positive whole number per unit of time', async (t) => {
   t.same(parseRate('100/s'), { count: 100, perMs: 1000 });
   t.same(parseRate('60/m'), { count: 60, perMs: 60_000 });
   t.same(parseRate('1/d'), { count: 1, perMs: 86_400_000 });
@@ -20,7 +20,7 @@ t.test('rates', async (t) => {
     t.equal(parseRate(text), undefined, text);
 });
 
-t.test('shares', async (t) => {
+t.test('a share is a percentage above 0 and up to 100 %', async (t) => {
   const rows = { '100%': 1, '10%': 0.1, '0.5%': 0.005, '12.25%': 0.1225 };
   for (const [text, share] of Object.entries(rows)) t.equal(parseShare(text), share, text);
   for (const text of [
@@ -42,14 +42,14 @@ t.test('shares', async (t) => {
     t.equal(parseShare(text), undefined, text);
 });
 
-t.test('rates of bytes', async (t) => {
+t.test('a byte rate is a positive size per unit of time', async (t) => {
   t.same(parseByteRate('10KiB/s'), { count: 10_240, perMs: 1000 });
   t.same(parseByteRate('20GiB/d'), { count: 20 * 2 ** 30, perMs: 86_400_000 });
   for (const text of ['', '0B/s', '10/s', '10KiB', '10KiB/ms', '10KiB/s/s', '1.5KiB/s', '-1B/s', ' 1B/s'])
     t.equal(parseByteRate(text), undefined, text);
 });
 
-t.test('anything else is nothing', async (t) => {
+t.test('other spellings of durations and sizes are refused', async (t) => {
   const neither = [
     '',
     '5',
