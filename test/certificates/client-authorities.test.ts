@@ -18,57 +18,54 @@ function read(pem: string) {
 }
 
 for (const kind of ['ec', 'rsa'] as const) {
-  t.test(
-    `a certificate of an ${kind.toUpperCase()} authority is refused once it is on the revocation list`,
-    async (t) => {
-      const pki = new OpensslFolder(t.testdir({}));
-      pki.issue('root', { kind });
-      pki.issue('middle', { kind, by: 'root' });
-      pki.issue('good', { kind, by: 'middle', extensions: LEAF });
-      pki.issue('bad', { kind, by: 'middle', extensions: LEAF });
-      const certificate = (name: string) => new X509Certificate(pki.certificate(name));
-      const authorities = [certificate('root'), certificate('middle')];
-      const [good, bad] = [certificate('good'), certificate('bad')];
-      pki.revoke('middle', 'bad');
-      const both = read(pki.list('middle') + pki.list('root'));
-      const now = Date.now() + 1000;
-      const whole = ClientAuthorities.of(authorities, both);
-      t.equal(whole.objection(good, strict, now), undefined);
-      t.equal(whole.objection(bad, strict, now), 'it was revoked');
-      t.equal(whole.revoked, 1);
-      const late = (whole.nextUpdateMs ?? 0) + 1;
-      t.equal(whole.objection(good, strict, late), 'the revocation list is past its time');
-      t.equal(whole.objection(good, { crl: 'chain', expiredCrl: 'accept' }, late), undefined);
-      t.equal(whole.objection(bad, { crl: 'chain', expiredCrl: 'accept' }, late), 'it was revoked');
+  t.test(`a revoked certificate of an ${kind.toUpperCase()} authority is refused`, async (t) => {
+    const pki = new OpensslFolder(t.testdir({}));
+    pki.issue('root', { kind });
+    pki.issue('middle', { kind, by: 'root' });
+    pki.issue('good', { kind, by: 'middle', extensions: LEAF });
+    pki.issue('bad', { kind, by: 'middle', extensions: LEAF });
+    const certificate = (name: string) => new X509Certificate(pki.certificate(name));
+    const authorities = [certificate('root'), certificate('middle')];
+    const [good, bad] = [certificate('good'), certificate('bad')];
+    pki.revoke('middle', 'bad');
+    const both = read(pki.list('middle') + pki.list('root'));
+    const now = Date.now() + 1000;
+    const whole = ClientAuthorities.of(authorities, both);
+    t.equal(whole.objection(good, strict, now), undefined);
+    t.equal(whole.objection(bad, strict, now), 'it was revoked');
+    t.equal(whole.revoked, 1);
+    const late = (whole.nextUpdateMs ?? 0) + 1;
+    t.equal(whole.objection(good, strict, late), 'the revocation list is past its time');
+    t.equal(whole.objection(good, { crl: 'chain', expiredCrl: 'accept' }, late), undefined);
+    t.equal(whole.objection(bad, { crl: 'chain', expiredCrl: 'accept' }, late), 'it was revoked');
 
-      const leafOnly = ClientAuthorities.of(authorities, both.slice(0, 1));
-      t.equal(
-        leafOnly.objection(good, strict, now),
-        'there is no revocation list of its issuer',
-        'a chain rule needs a list of the root too',
-      );
-      t.equal(leafOnly.objection(good, { crl: 'leaf', expiredCrl: 'refuse' }, now), undefined);
-      t.equal(leafOnly.objection(bad, { crl: 'leaf', expiredCrl: 'refuse' }, now), 'it was revoked');
+    const leafOnly = ClientAuthorities.of(authorities, both.slice(0, 1));
+    t.equal(
+      leafOnly.objection(good, strict, now),
+      'there is no revocation list of its issuer',
+      'a chain rule needs a list of the root too',
+    );
+    t.equal(leafOnly.objection(good, { crl: 'leaf', expiredCrl: 'refuse' }, now), undefined);
+    t.equal(leafOnly.objection(bad, { crl: 'leaf', expiredCrl: 'refuse' }, now), 'it was revoked');
 
-      pki.revoke('root', 'middle');
-      const fallen = ClientAuthorities.of(authorities, [...both.slice(0, 1), ...read(pki.list('root'))]);
-      t.equal(
-        fallen.objection(good, strict, now),
-        'it was revoked',
-        'a leaf falls with the authority that issued it',
-      );
-      t.equal(
-        ClientAuthorities.of(authorities, undefined).objection(bad, strict, now),
-        undefined,
-        'without a file nothing is revoked',
-      );
-      t.ok(both[0]?.isSignedBy(authorities[1]?.publicKey ?? good.publicKey));
-      t.notOk(
-        both[0]?.isSignedBy(authorities[0]?.publicKey ?? good.publicKey),
-        'a list is not signed by another authority',
-      );
-    },
-  );
+    pki.revoke('root', 'middle');
+    const fallen = ClientAuthorities.of(authorities, [...both.slice(0, 1), ...read(pki.list('root'))]);
+    t.equal(
+      fallen.objection(good, strict, now),
+      'it was revoked',
+      'a leaf falls with the authority that issued it',
+    );
+    t.equal(
+      ClientAuthorities.of(authorities, undefined).objection(bad, strict, now),
+      undefined,
+      'without a file nothing is revoked',
+    );
+    t.ok(both[0]?.isSignedBy(authorities[1]?.publicKey ?? good.publicKey));
+    t.notOk(
+      both[0]?.isSignedBy(authorities[0]?.publicKey ?? good.publicKey),
+      'a list is not signed by another authority',
+    );
+  });
 }
 
 t.test('text that is cut, changed or of another kind is not read as a valid revocation list', async (t) => {

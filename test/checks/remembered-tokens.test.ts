@@ -75,9 +75,7 @@ t.test('a token that fails is not remembered', async (t) => {
   t.equal(circumstances.tenant?.tokens.size, 0);
 });
 
-t.test(
-  'a revoked token is refused even if remembered, and a list that was never read revokes all',
-  async (t) => {
+t.test('a revoked token is refused even if remembered, and an unread list revokes all', async (t) => {
   const revoking = (names: readonly string[] | undefined): Tenant => {
     const part = { place: 'x.txt', contents: names && revokedNames(names, 'x.txt', 3), isCurrent: true };
     const { revocation } = tenant([]);
@@ -106,5 +104,4 @@ t.test(
       'token-revoked',
       'a remembered token is refused once it is on the list',
     );
-  },
-);
+});

@@ -51,34 +51,31 @@ t.test('check prints every fault with its place and exits with 1', async (t) => 
   t.match(none, { status: 1, err: /gateway\.yaml:1:1: cannot be read: ENOENT/ });
 });
 
-t.test(
-  'certs lists the certificates of each server name, check reports their faults, and neither shows a key',
-  async (t) => {
-    const { folder } = await writePolicy(t, '127.0.0.1:1');
-    const config = ['--config', join(folder, 'policies')];
-    const listed = await run(t, 'certs', ...config);
-    t.equal(listed.status, 0);
-    t.match(
-      listed.out,
-      /^a\.test {2}\(tenant-a, no gateway runs\)\n {2}chain {4}CN=a\.test, by CN=servers, ec, ends in 1\d days/,
-    );
-    t.match(listed.out, /\n {2}clients {2}CN=clients, ends in 2\d days/);
-    await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), 'nothing');
-    const fault = join(
-      folder,
-      'certs',
-      'a.test',
-      'clients.crl:1:1: holds something else than whole revocation lists',
-    );
-    const faulty = await run(t, 'certs', ...config);
-    const checked = await runHere('check', ...config);
-    t.equal(faulty.status, 1);
-    t.equal(checked.status, 1);
-    t.match(faulty.out, fault);
-    t.match(checked.err, fault);
-    for (const { out, err } of [listed, faulty, checked]) t.notMatch(out + err, /PRIVATE/);
-  },
-);
+t.test('certs lists certificates, check reports their faults, and neither shows a key', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const config = ['--config', join(folder, 'policies')];
+  const listed = await run(t, 'certs', ...config);
+  t.equal(listed.status, 0);
+  t.match(
+    listed.out,
+    /^a\.test {2}\(tenant-a, no gateway runs\)\n {2}chain {4}CN=a\.test, by CN=servers, ec, ends in 1\d days/,
+  );
+  t.match(listed.out, /\n {2}clients {2}CN=clients, ends in 2\d days/);
+  await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), 'nothing');
+  const fault = join(
+    folder,
+    'certs',
+    'a.test',
+    'clients.crl:1:1: holds something else than whole revocation lists',
+  );
+  const faulty = await run(t, 'certs', ...config);
+  const checked = await runHere('check', ...config);
+  t.equal(faulty.status, 1);
+  t.equal(checked.status, 1);
+  t.match(faulty.out, fault);
+  t.match(checked.err, fault);
+  for (const { out, err } of [listed, faulty, checked]) t.notMatch(out + err, /PRIVATE/);
+});
 
 t.test('check warns of list entries that are duplicate, nested, allowed in vain or unused', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');

@@ -118,65 +118,62 @@ const line = (more: Readonly<Record<string, unknown>> = {}): string =>
     ...more,
   });
 
-t.test(
-  'diff replays a log and reports which requests a changed policy decides otherwise, and why',
-  async (t) => {
-    const { folder } = await writePolicy(t, '127.0.0.1:1');
-    const [old, next, log] = [join(folder, 'policies'), join(folder, 'next'), join(folder, 'access.jsonl')];
-    await cp(old, next, { recursive: true });
-    const missing = { 'token.sub': undefined, 'token.claims': undefined };
-    const lines = [
-      line(),
-      line(),
-      line({
-        ...missing,
-        'http.response.status_code': 401,
-        'denial.code': 'token-expired',
-        'decision.step': 'token',
-      }),
-      line({
-        ...missing,
-        'http.request.method': undefined,
-        'url.path': undefined,
-        'denial.code': 'bad-request',
-        'decision.step': 'head',
-      }),
-      line({
-        ...missing,
-        'client.address': '198.51.100.7',
-        'network.peer.address': '198.51.100.7',
-        'denial.code': 'address-denied',
-        'decision.step': 'allowlist',
-      }),
-      line({
-        'http.request.method': 'PUT',
-        'url.path': '/v1/models/vision/patches/s1',
-        bytes_in: 700,
-        'denial.code': 'patch-invalid',
-        'decision.step': 'stream',
-      }),
-    ];
-    await writeFile(log, `${lines.join('\n')}\n`);
-    const diff = () => runHere('diff', '--old', old, '--new', next, '--replay', log);
-    const same = await diff();
-    t.equal(same.status, 0, same.out + same.err);
-    t.match(same.out, /^5 requests replayed, 0 decided otherwise\n {2}1 without a head/);
-    const tenant = join(next, 'tenants', 'tenant-a.yaml');
-    const text = await readFile(tenant, 'utf8');
-    await writeFile(tenant, text.replace('require: { scope: read }', 'require: { scope: publish }'));
-    t.match(await diff(), {
-      status: 1,
-      out: /5 requests replayed, 2 decided otherwise[\s\S]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
-    });
-    await writeFile(tenant, text.replace('127.0.0.0/8', '0.0.0.0/0'));
-    t.match(await diff(), { status: 1, out: /1 × address-denied by weights → asked for a token by weights/ });
-    await writeFile(log, `${lines[0]}\nnonsense\n`);
-    t.match(await diff(), { status: 1, err: /access\.jsonl:2 is no line of the access log/ });
-    await writeFile(tenant, 'tenant: [');
-    t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
-    t.match(await runHere('diff', '--old', old), { status: 2, err: /--new is missing/ });
-  },
-);
+t.test('diff replays a log and reports what a changed policy decides otherwise, and why', async (t) => {
+  const { folder } = await writePolicy(t, '127.0.0.1:1');
+  const [old, next, log] = [join(folder, 'policies'), join(folder, 'next'), join(folder, 'access.jsonl')];
+  await cp(old, next, { recursive: true });
+  const missing = { 'token.sub': undefined, 'token.claims': undefined };
+  const lines = [
+    line(),
+    line(),
+    line({
+      ...missing,
+      'http.response.status_code': 401,
+      'denial.code': 'token-expired',
+      'decision.step': 'token',
+    }),
+    line({
+      ...missing,
+      'http.request.method': undefined,
+      'url.path': undefined,
+      'denial.code': 'bad-request',
+      'decision.step': 'head',
+    }),
+    line({
+      ...missing,
+      'client.address': '198.51.100.7',
+      'network.peer.address': '198.51.100.7',
+      'denial.code': 'address-denied',
+      'decision.step': 'allowlist',
+    }),
+    line({
+      'http.request.method': 'PUT',
+      'url.path': '/v1/models/vision/patches/s1',
+      bytes_in: 700,
+      'denial.code': 'patch-invalid',
+      'decision.step': 'stream',
+    }),
+  ];
+  await writeFile(log, `${lines.join('\n')}\n`);
+  const diff = () => runHere('diff', '--old', old, '--new', next, '--replay', log);
+  const same = await diff();
+  t.equal(same.status, 0, same.out + same.err);
+  t.match(same.out, /^5 requests replayed, 0 decided otherwise\n {2}1 without a head/);
+  const tenant = join(next, 'tenants', 'tenant-a.yaml');
+  const text = await readFile(tenant, 'utf8');
+  await writeFile(tenant, text.replace('require: { scope: read }', 'require: { scope: publish }'));
+  t.match(await diff(), {
+    status: 1,
+    out: /5 requests replayed, 2 decided otherwise[\s\S]* 2 × admitted by weights → insufficient-scope by weights\n +GET \/v1\/models\/vision\/weights of 127\.0\.0\.1 \(.*access\.jsonl:1\)\n +The token does not grant the scope publish here\. \(.*next.*tenant-a\.yaml:27\)/,
+  });
+  await writeFile(tenant, text.replace('127.0.0.0/8', '0.0.0.0/0'));
+  t.match(await diff(), { status: 1, out: /1 × address-denied by weights → asked for a token by weights/ });
+  await writeFile(log, `${lines[0]}\nnonsense\n`);
+  t.match(await diff(), { status: 1, err: /access\.jsonl:2 is no line of the access log/ });
+  await writeFile(tenant, 'tenant: [');
+  t.match(await diff(), { status: 1, err: /tenant-a\.yaml:1/ });
+  t.match(await runHere('diff', '--old', old), { status: 2, err: /--new is missing/ });
+});
 
 t.test('check warns about everything in etcd that it did not read', async (t) => {
   const place = '/patchgate/tenants';

@@ -1,4 +1,4 @@
-/** The development PKI: two tenants that share nothing but the authority of the gateway's own certificates. */
+/** The development PKI: two tenants that share only the authority behind the certificates of the gateway. */
 import { X509Certificate } from 'node:crypto';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { serverNameOf, writeDevelopmentPki } from '../../gateway/demo/developmen
 
 const certificate = async (...path: string[]) => new X509Certificate(await readFile(join(...path)));
 
-t.test('each worker is known to its own tenant alone', async (t) => {
+t.test('each worker is accepted only by its own tenant', async (t) => {
   const folder = t.testdir({});
   const { workers, caPath } = await writeDevelopmentPki(folder);
   const clients = {
@@ -26,11 +26,11 @@ t.test('each worker is known to its own tenant alone', async (t) => {
     t.ok(chain.verify((await certificate(caPath)).publicKey));
     t.equal(chain.checkHost(serverNameOf(own)), serverNameOf(own));
     t.equal(chain.checkHost(serverNameOf(other)), undefined);
-    t.equal((await stat(workers[own].keyPath)).mode & 0o777, 0o600, 'a key is for its owner alone');
+    t.equal((await stat(workers[own].keyPath)).mode & 0o777, 0o600, 'a key is readable only by its owner');
   }
 });
 
-t.test('a PKI that is there is kept, one with a part missing is made anew', async (t) => {
+t.test('an existing PKI is kept, and one with a missing part is made anew', async (t) => {
   const folder = t.testdir({});
   const first = await writeDevelopmentPki(folder);
   const again = await writeDevelopmentPki(folder);

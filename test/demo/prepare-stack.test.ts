@@ -1,4 +1,4 @@
-/** What the stack needs on disk is made once; tokens are made anew, and go with the certificates that stay. */
+/** What the stack needs on disk is made once; only the tokens, bound to the kept certificates, are made every time. */
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeJwt } from 'jose';
@@ -6,7 +6,7 @@ import t from 'tap';
 import { prepareStack } from '../../gateway/demo/prepare-stack.ts';
 import { run } from '../commands/process.ts';
 
-t.test('a second time keeps certificates, models and passwords, and makes new tokens', async (t) => {
+t.test('a second run keeps certificates, models and passwords, and makes new tokens', async (t) => {
   const folder = t.testdir({});
   const read = (...names: readonly string[]): Promise<string> => readFile(join(folder, ...names), 'latin1');
   const kept = [
@@ -28,7 +28,7 @@ t.test('a second time keeps certificates, models and passwords, and makes new to
   t.equal(await read('nodes', 'sync-1', 'topics', '0.safetensors'), 'trained on');
 });
 
-t.test('tokens and passwords are for their owner alone, and no key of an issuer is left', async (t) => {
+t.test('only the owner can read tokens and passwords, and no issuer key is left behind', async (t) => {
   const folder = t.testdir({});
   await prepareStack(folder);
   for (const name of ['callers/tenant-a.token', 'grafana-password'])
@@ -42,7 +42,7 @@ t.test('tokens and passwords are for their owner alone, and no key of an issuer 
   t.match(token, { sub: 'worker-1.tenant-b', cnf: { 'x5t#S256': /^[\w-]{43}$/ } });
 });
 
-t.test('the command line takes a folder, and no story beside it', async (t) => {
+t.test('the command line accepts --prepare only with a folder and without --once', async (t) => {
   t.match(await run(t, 'demo', '--prepare', t.testdir({})), { status: 0, out: /docker compose up/ });
   t.match(await run(t, 'demo', '--once', '--prepare', 'x'), { status: 2, err: /--prepare takes a folder/ });
   t.match(await run(t, 'demo', '--prepare='), { status: 2, err: /--prepare takes a folder/ });

@@ -1,4 +1,4 @@
-/** The demo tells a true story, and its lines for a shell do what it says. */
+/** The demo tells a true story, and the shell lines it prints work. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -23,7 +23,7 @@ function stage(certificatesFolder: string, once: boolean) {
   return { output, worked, stop: () => stop.abort() };
 }
 
-t.test('it trains, pushes, proves and is refused', async (t) => {
+t.test('the demo trains, pushes, proves that weights arrived, and is refused in turn', async (t) => {
   const { output, worked } = stage(t.testdir({}), true);
   t.equal(await worked, true, output.text);
   const epochs = [...output.text.matchAll(/^ +([0-9]) +([0-9.]+) +([0-9.]+) %/gm)];
@@ -41,7 +41,7 @@ t.test('it trains, pushes, proves and is refused', async (t) => {
   t.notMatch(output.text, /✗/);
 });
 
-t.test('the lines for a shell work as they are', async (t) => {
+t.test('the shell lines of the demo work as printed', async (t) => {
   const { output, worked, stop } = stage(t.testdir({}), false);
   t.teardown(stop);
   while (!output.text.includes('/policy\n')) await new Promise((resolve) => setTimeout(resolve, 50));

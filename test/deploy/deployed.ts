@@ -1,4 +1,4 @@
-/** The files an operator starts from, read as the programs they are for would read them. */
+/** The files an operator starts from, read as their programs would read them. */
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -6,20 +6,20 @@ import { parseArgs } from 'node:util';
 import { parse, parseAllDocuments } from 'yaml';
 import { commands } from '../../gateway/commands/table.ts';
 
-/** A file or folder of the repository. */
+/** The path of a file or folder of the repository. */
 export const repositoryPath = (name: string): string =>
   fileURLToPath(new URL(`../../${name}`, import.meta.url));
 
 export const readText = (name: string): string => readFileSync(repositoryPath(name), 'utf8');
 
-/** What a YAML file of the repository holds; the caller says what that looks like. */
+/** The contents of a YAML file of the repository, in the shape the caller names. */
 export const readYaml = <T>(name: string): T => parse(readText(name), { merge: true }) as T;
 
-/** Each document of a YAML file; the caller says what they look like. */
+/** Each document of a YAML file, in the shape the caller names. */
 export const readDocuments = <T>(name: string): readonly T[] =>
   parseAllDocuments(readText(name)).map((each) => each.toJS() as T);
 
-/** Why the command line cannot use these words; nothing where it can. */
+/** Why the command line rejects these arguments, or undefined if it accepts them. */
 export function misuse([name, ...args]: readonly string[]): string | undefined {
   const command = commands.find((each) => each.name === name);
   if (command === undefined) return `there is no command ${name}`;
@@ -81,6 +81,6 @@ export function readDockerfile(): readonly Instruction[] {
     });
 }
 
-/** The words of an instruction in its exec form, the array of JSON at its end. */
+/** The words of an instruction in exec form, the JSON array at its end. */
 export const execWords = (text: string): readonly string[] =>
   JSON.parse(text.slice(text.indexOf('['))) as readonly string[];

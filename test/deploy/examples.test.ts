@@ -1,4 +1,4 @@
-/** The unit of systemd and the example for Kubernetes: what they run and what they load is sound. */
+/** The systemd unit and the Kubernetes example run valid command lines and load a sound policy. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -45,7 +45,7 @@ const resources = readDocuments<Resource>('deploy/kubernetes.yaml');
 const policyTexts = resources.find(({ kind }) => kind === 'ConfigMap')?.data ?? {};
 const pod = resources.find(({ kind }) => kind === 'Deployment')?.spec?.template?.spec;
 
-/** The policy of the ConfigMap, where the pod has it; its folders of certificates and keys are those of the stack. */
+/** The policy of the ConfigMap, laid out as the pod sees it, with the certificates and keys of the stack. */
 async function loadConfigMap(folder: string) {
   await prepareStack(folder);
   await mkdir(join(folder, 'policies', 'tenants'), { recursive: true });
@@ -56,7 +56,7 @@ async function loadConfigMap(folder: string) {
   return loadPolicy(join(folder, 'policies'), Date.now());
 }
 
-t.test('the unit runs command lines of patchgate and gives the drain its time', async (t) => {
+t.test('the systemd unit runs valid command lines and gives the drain enough time', async (t) => {
   for (const line of unitValues('ExecStart')) {
     const [program, ...words] = line.split(' ');
     t.equal(program, '/usr/bin/patchgate');
@@ -64,8 +64,11 @@ t.test('the unit runs command lines of patchgate and gives the drain its time', 
   }
   const [, drain = ''] = /drain: (\w+)/.exec(readText('deploy/policies/gateway.yaml')) ?? [];
   const [stop = ''] = unitValues('TimeoutStopSec');
-  t.ok((parseDuration(stop) ?? 0) > (parseDuration(drain) ?? Number.POSITIVE_INFINITY), `${stop} > ${drain}`);
-  t.same(unitValues('KillMode'), ['mixed'], 'SIGTERM goes to the gateway, which ends its own');
+  t.ok(
+    (parseDuration(stop) ?? 0) > (parseDuration(drain) ?? Number.POSITIVE_INFINITY),
+    `the stop timeout ${stop} exceeds the drain of ${drain}`,
+  );
+  t.same(unitValues('KillMode'), ['mixed'], 'SIGTERM goes to the gateway, which ends its own workers');
 });
 
 t.test('the policy in the ConfigMap has no fault', async (t) => {
@@ -74,7 +77,7 @@ t.test('the policy in the ConfigMap has no fault', async (t) => {
   t.same([...(policy?.tenants.keys() ?? [])], ['tenant-a']);
 });
 
-t.test('pods are asked at the admin listener, and drain within their grace', async (t) => {
+t.test('pods are probed at the admin listener and drain within their grace period', async (t) => {
   const { policy } = await loadConfigMap(t.testdir({}));
   if (pod === undefined || policy === undefined) throw new Error('a part is missing');
   const [container] = pod.containers;
@@ -91,7 +94,7 @@ t.test('pods are asked at the admin listener, and drain within their grace', asy
   t.equal(misuse(container.args), undefined);
 });
 
-t.test('pods have no rights', async (t) => {
+t.test('pods run without privileges', async (t) => {
   t.match(pod?.securityContext, { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
   t.match(pod?.containers[0].securityContext, {
     allowPrivilegeEscalation: false,

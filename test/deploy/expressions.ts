@@ -1,4 +1,4 @@
-/** The expressions of rules and dashboard, and what they ask for: metrics, and labels of them. */
+/** The expressions of rules and dashboard, and the metrics and labels they ask for. */
 
 import { metricTable } from '../../gateway/observe/metric-table.ts';
 import { readText, readYaml } from './deployed.ts';
@@ -18,7 +18,7 @@ export interface RuleFile {
 export const ruleFile = readYaml<RuleFile>('deploy/alerts.yml');
 export const rules: readonly Rule[] = ruleFile.groups.flatMap((group) => group.rules);
 
-/** A query of the dashboard, and the template its series are named by. */
+/** A query of the dashboard, and the template that names its series. */
 export interface Query {
   readonly panel: string;
   readonly expr: string;
@@ -40,7 +40,7 @@ export const queries: readonly Query[] = (
 export const filledIn = (expr: string, rateInterval: string): string =>
   expr.replaceAll('$__rate_interval', rateInterval).replaceAll('$instance', '.*').replaceAll('$tenant', '.*');
 
-/** What Prometheus itself knows beside what the gateway exposes. */
+/** The series of Prometheus itself, beside those of the gateway. */
 const OWN: ReadonlyMap<string, readonly string[]> = new Map([
   ['up', []],
   ['ALERTS', ['alertstate', 'alertname']],
@@ -71,7 +71,7 @@ export const seriesOf = (expr: string): readonly string[] =>
 export const groupedBy = (expr: string): readonly string[] =>
   [...expr.matchAll(/\b(?:by|without|on)\s*\(([^)]*)\)/g)].flatMap(([, list = '']) => split(list));
 
-/** Everything in an expression, and in the names `told` by it, that nobody exposes. */
+/** Everything in an expression, and in the label names `told` with it, that nobody exposes. */
 export function unknownIn(expr: string, told: readonly string[]): readonly string[] {
   const unknown: string[] = [];
   const all = new Set(SCRAPED);

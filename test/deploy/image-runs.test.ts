@@ -1,4 +1,4 @@
-/** What the Dockerfile makes runs: as nobody in particular, where nothing can be written. */
+/** The image of the Dockerfile runs as an unprivileged user with nothing to write to. */
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, copyFile, readdir } from 'node:fs/promises';
@@ -16,7 +16,7 @@ const skip =
   skipWithout('setpriv', 'util-linux') ||
   (process.getuid?.() !== 0 && 'another user can be taken by root alone');
 
-t.test('the image serves, is asked how it is, and drains', { skip }, async (t) => {
+t.test('the image serves, reports its health and drains', { skip }, async (t) => {
   const folder = await newFolder(t);
   await chmod(folder, 0o755);
   const image = await buildByHand(folder);
@@ -24,7 +24,7 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
   const node = join(folder, 'node');
   await copyFile(process.execPath, node);
 
-  await t.test('it holds production dependencies and what they serve, and no source', async (t) => {
+  await t.test('the image holds production dependencies and built files, but no source', async (t) => {
     const manifest = JSON.parse(readText('package.json')) as {
       readonly dependencies: Readonly<Record<string, string>>;
       readonly devDependencies: Readonly<Record<string, string>>;
@@ -71,7 +71,7 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
   const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
   const { edge, admin } = await ports({ child, output, ended: ended.then((status) => status ?? '') });
 
-  await t.test('its process is the user of the Dockerfile, without a capability', async (t) => {
+  await t.test('the process runs as the user of the Dockerfile without capabilities', async (t) => {
     const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
     t.match(status, new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s+${uid}\\s`, 'm'));
     t.match(status, /^CapEff:\s+0+$/m);
@@ -80,7 +80,7 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
     );
   });
 
-  await t.test('it answers', async (t) => {
+  await t.test('the image answers a request', async (t) => {
     const socket = await secure({ host: '127.0.0.1', port: edge, ...caller });
     t.match(
       await exchange(socket, `GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, isWhole),
@@ -100,7 +100,7 @@ t.test('the image serves, is asked how it is, and drains', { skip }, async (t) =
     }
   };
 
-  await t.test('its health check says that it is well, and once it has stopped that it is not', async (t) => {
+  await t.test('the health check succeeds while the gateway runs and fails afterwards', async (t) => {
     t.equal(health(), 0);
     child.kill('SIGTERM');
     t.equal(await ended, 0, output.err);

@@ -1,11 +1,11 @@
-/** The steps of the Dockerfile done by hand, in folders: what the image will hold, without anything that runs containers. */
+/** The steps of the Dockerfile done by hand in folders: what the image will hold, without a container engine. */
 
 import { cp, mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { runPlainly } from '../commands/plain-process.ts';
 import { execWords, readDockerfile, repositoryPath } from './deployed.ts';
 
-/** A stage that is done. Paths in the image start at `root`. */
+/** A finished stage. Paths in the image start at `root`. */
 export interface Stage {
   readonly root: string;
   readonly environment: Readonly<Record<string, string>>;
@@ -21,7 +21,7 @@ interface Building extends Stage {
 
 const EMPTY = { environment: {}, user: 'root', entrypoint: [], command: [], healthcheck: [] };
 
-/** Does every stage below `folder`, and gives back the last. Packages come as npm is set up, from its cache where they are there. */
+/** Builds every stage below `folder` and returns the last; npm installs as configured, from its cache if it can. */
 export async function buildByHand(folder: string): Promise<Stage> {
   const stages = new Map<string, Building>();
   let current: Building | undefined;
@@ -39,7 +39,7 @@ export async function buildByHand(folder: string): Promise<Stage> {
   return current;
 }
 
-/** The stage after one more instruction; throws for one that is not known here. */
+/** The stage after one more instruction; throws if the instruction is not known here. */
 async function stepped(
   stage: Building,
   name: string,
@@ -76,7 +76,7 @@ async function stepped(
   }
 }
 
-/** A folder's content goes into the destination; a file keeps its name where that ends with a slash. */
+/** Copies the content of a folder into the destination; a file keeps its name if that ends with a slash. */
 async function copy(
   { root, workingFolder }: Building,
   text: string,

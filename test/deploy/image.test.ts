@@ -1,4 +1,4 @@
-/** The Dockerfile builds what is in the repository, and what runs has nobody's rights. */
+/** The Dockerfile builds from the repository, and its result runs without privileges. */
 import { existsSync } from 'node:fs';
 import t from 'tap';
 import { execWords, misuse, readDockerfile, readText, repositoryPath } from './deployed.ts';
@@ -10,7 +10,7 @@ const lastStage = instructions.slice(instructions.findLastIndex(({ name }) => na
 const inLast = (name: string): readonly string[] =>
   lastStage.filter((each) => each.name === name).map(({ text }) => text);
 
-t.test('what the build copies is in the repository, and nothing else is sent to it', async (t) => {
+t.test('the build copies only files of the repository and is sent nothing else', async (t) => {
   const copied = all('COPY')
     .filter((text) => !text.startsWith('--from='))
     .flatMap((text) => text.split(/\s+/).slice(0, -1));
@@ -21,7 +21,7 @@ t.test('what the build copies is in the repository, and nothing else is sent to 
   t.same(sent.toSorted(), [...new Set(copied)].toSorted());
 });
 
-t.test('the image has the Node of the lock file, in every stage', async (t) => {
+t.test('every stage of the image has the Node of the lock file', async (t) => {
   const lock = JSON.parse(readText('package-lock.json')) as {
     readonly packages: Readonly<Record<string, { readonly version: string }>>;
   };
@@ -29,8 +29,8 @@ t.test('the image has the Node of the lock file, in every stage', async (t) => {
   for (const text of all('FROM')) t.match(text, `node:${version}-bookworm-slim`);
 });
 
-t.test('only the last stage is shipped: production dependencies, dist/, no root', async (t) => {
-  t.same(inLast('RUN'), [], 'nothing is installed there');
+t.test('only the last stage is shipped, with dist/ and production dependencies', async (t) => {
+  t.same(inLast('RUN'), [], 'nothing is installed in the last stage');
   const stages = new Map(all('FROM').map((text, index) => [/ AS (\w+)$/.exec(text)?.[1] ?? '', index]));
   for (const text of inLast('COPY')) {
     const [, from] = /^--from=(\w+)/.exec(text) ?? [];
@@ -43,12 +43,12 @@ t.test('only the last stage is shipped: production dependencies, dist/, no root'
   t.same(inLast('STOPSIGNAL'), ['SIGTERM']);
 });
 
-t.test('what it runs is a command line of patchgate, its scripts are in package.json', async (t) => {
+t.test('the image runs a valid command line, and its build scripts are in package.json', async (t) => {
   const [entry = '[]'] = inLast('ENTRYPOINT');
   const [command = '[]'] = inLast('CMD');
   t.same(execWords(entry), ['node', '/opt/patchgate/dist/cli.js']);
   t.equal(misuse(execWords(command)), undefined);
-  t.match(misuse(['serve', '--nonsense']), /nonsense/, 'and one that is none is told');
+  t.match(misuse(['serve', '--nonsense']), /nonsense/, 'an invalid command line is detected');
   const { scripts } = JSON.parse(readText('package.json')) as { readonly scripts: Record<string, string> };
   for (const [, script = ''] of all('RUN').flatMap((text) => [...text.matchAll(/npm run (\w+)/g)]))
     t.ok(scripts[script], script);

@@ -1,4 +1,4 @@
-/** The stack of docker-compose.yml: its files say the same of names, addresses and ports, and nothing has more rights than it needs. */
+/** The stack of docker-compose.yml: its files agree on names, addresses and ports, and no service has spare rights. */
 import { cpSync, existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
@@ -12,7 +12,7 @@ const MADE = './deploy/made';
 const services = Object.entries(compose.services);
 const gateways = services.filter(([name]) => name.startsWith('gateway-')).map(([, service]) => service);
 
-/** The policy of the folder the containers see as /etc/patchgate; throws its faults. */
+/** The policy in the folder that the containers see as /etc/patchgate; throws its faults. */
 async function layOut(folder: string): Promise<Policy> {
   await prepareStack(folder);
   cpSync(repositoryPath('deploy/policies'), join(folder, 'policies'), { recursive: true });
@@ -27,12 +27,12 @@ function addressOf({ networks }: Service, network: string): string {
     : ((networks as Record<string, { ipv4_address?: string }>)[network]?.ipv4_address ?? '');
 }
 
-/** The address a name has in the container, by its extra hosts. */
+/** The address a name has in the container according to its extra hosts. */
 function resolved({ extra_hosts = [] }: Service, host: string): string | undefined {
   return extra_hosts.find((each) => each.startsWith(`${host}:`))?.slice(host.length + 1);
 }
 
-t.test('every service is confined: nothing to write on, no capability, no root, bounds', async (t) => {
+t.test('every service is confined: read-only, without capabilities or root, and bounded', async (t) => {
   for (const [name, service] of services) {
     t.equal(service.read_only, true, name);
     t.same(service.cap_drop, ['ALL'], name);
@@ -40,11 +40,11 @@ t.test('every service is confined: nothing to write on, no capability, no root, 
     t.match(service.user, /^(?:[1-9]\d*:[1-9]\d*|\$\{PATCHGATE_USER:-1000:1000\})$/, name);
     t.match(service.deploy?.resources.limits, { cpus: /^\d$/, memory: /^\d+[mg]$/ }, name);
     t.ok(service.pids_limit, name);
-    t.ok(service.healthcheck !== undefined || service.build === '.', `${name} is asked whether it is well`);
+    t.ok(service.healthcheck !== undefined || service.build === '.', `${name} has a health check`);
   }
 });
 
-t.test('images are pinned by version, ours by the one of package.json', async (t) => {
+t.test('images are pinned by version, and ours has that of package.json', async (t) => {
   const { version } = JSON.parse(readText('package.json')) as { readonly version: string };
   for (const [name, { image, build }] of services) {
     if (build === undefined) t.match(image, /:v?\d+\.\d+\.\d+(?:-[a-z]+)?$/, name);
@@ -52,16 +52,16 @@ t.test('images are pinned by version, ours by the one of package.json', async (t
   }
 });
 
-t.test('who waits for a service waits for one that can say it is well', async (t) => {
+t.test('a service is waited for only until its health check succeeds', async (t) => {
   for (const [name, { depends_on = {} }] of services) {
     for (const [needed, { condition }] of Object.entries(depends_on)) {
-      t.ok(compose.services[needed], `${name} needs ${needed}`);
+      t.ok(compose.services[needed], `${name} depends on ${needed}, which exists`);
       t.equal(condition, 'service_healthy');
     }
   }
 });
 
-t.test('what is mounted is in the repository, or made by npm run stack', async (t) => {
+t.test('everything mounted is in the repository or made by npm run stack', async (t) => {
   const folder = t.testdir({});
   await prepareStack(folder);
   const { scripts } = JSON.parse(readText('package.json')) as { readonly scripts: Record<string, string> };
@@ -75,16 +75,16 @@ t.test('what is mounted is in the repository, or made by npm run stack', async (
   const writable = mounted.filter((each) => !each.endsWith(':ro'));
   t.ok(
     writable.every((each) => each.startsWith(MADE)),
-    'the repository is mounted for reading alone',
+    'the repository is mounted read-only',
   );
   const keys = mounted.filter((each) => each.includes('/certs'));
   t.notOk(
     keys.some((each) => /certs(?:\/dev)?:/.test(each)),
-    "no gateway has a caller's key",
+    'no gateway has the key of a caller',
   );
 });
 
-t.test('commands of our own image are ones it has', async (t) => {
+t.test('the commands of our own image exist', async (t) => {
   for (const [name, { build, command = [] }] of services)
     if (build !== undefined) t.equal(misuse(command), undefined, name);
 });
@@ -118,24 +118,27 @@ t.test('gateways, balancer and Prometheus agree on names, addresses and ports', 
   t.equal(listener.proxyProtocol, 'require');
 });
 
-t.test('tenants name nodes that listen there, the policy a Redis and an etcd in their network', async (t) => {
-  const policy = await layOut(t.testdir({}));
-  const nodes = [...policy.tenants.values()].flatMap(({ upstreams }) =>
-    [...upstreams.values()].flatMap((upstream) => upstream.nodes.map(({ url }) => url)),
-  );
-  t.same(nodes.toSorted(), ['http://sync-1:7001', 'http://sync-2:7001']);
-  for (const url of nodes) {
-    const { hostname, port } = new URL(url);
-    t.equal(compose.services[hostname]?.command?.at(-1), `0.0.0.0:${port}`);
-  }
-  const text = readText('deploy/policies/gateway.yaml');
-  for (const url of ['redis://redis:6379', 'http://etcd:2379']) {
-    t.match(text, url);
-    t.same(compose.services[new URL(url).hostname]?.networks, ['state']);
-  }
-});
+t.test(
+  'tenants name nodes that listen there, and the policy names the Redis and etcd of the stack',
+  async (t) => {
+    const policy = await layOut(t.testdir({}));
+    const nodes = [...policy.tenants.values()].flatMap(({ upstreams }) =>
+      [...upstreams.values()].flatMap((upstream) => upstream.nodes.map(({ url }) => url)),
+    );
+    t.same(nodes.toSorted(), ['http://sync-1:7001', 'http://sync-2:7001']);
+    for (const url of nodes) {
+      const { hostname, port } = new URL(url);
+      t.equal(compose.services[hostname]?.command?.at(-1), `0.0.0.0:${port}`);
+    }
+    const text = readText('deploy/policies/gateway.yaml');
+    for (const url of ['redis://redis:6379', 'http://etcd:2379']) {
+      t.match(text, url);
+      t.same(compose.services[new URL(url).hostname]?.networks, ['state']);
+    }
+  },
+);
 
-t.test('each gateway has a folder of its own for its audit log', async (t) => {
+t.test('each gateway has its own folder for the audit log', async (t) => {
   const { gateway } = await layOut(t.testdir({}));
   const target = dirname(gateway.audit?.file ?? '');
   const sources = gateways.flatMap(({ volumes = [] }) =>
@@ -144,7 +147,7 @@ t.test('each gateway has a folder of its own for its audit log', async (t) => {
   t.equal(new Set(sources).size, gateways.length);
 });
 
-t.test('a gateway has a worker for each CPU, and shares limits in a Redis that evicts nothing', async (t) => {
+t.test('a gateway has a worker for each CPU and shares limits in a Redis that evicts nothing', async (t) => {
   const { gateway } = await layOut(t.testdir({}));
   for (const { deploy } of gateways) t.equal(deploy?.resources.limits.cpus, String(gateway.workers));
   t.ok(gateway.state, 'limits are shared');
@@ -152,14 +155,11 @@ t.test('a gateway has a worker for each CPU, and shares limits in a Redis that e
   t.equal(command[command.indexOf('--maxmemory-policy') + 1], 'noeviction');
 });
 
-t.test(
-  'only the balancer is open to others; state, nodes and admin listeners are in networks that lead nowhere',
-  async (t) => {
-    for (const [name, { ports = [] }] of services)
-      for (const port of ports)
-        if (name === 'balancer') t.equal(port, '8443:8443');
-        else t.match(port, /^127\.0\.0\.1:/, name);
-    for (const name of ['edge', 'nodes', 'state', 'watch'])
-      t.equal(compose.networks[name]?.internal, true, name);
-  },
-);
+t.test('only the balancer is reachable from outside, and all other networks are internal', async (t) => {
+  for (const [name, { ports = [] }] of services)
+    for (const port of ports)
+      if (name === 'balancer') t.equal(port, '8443:8443');
+      else t.match(port, /^127\.0\.0\.1:/, name);
+  for (const name of ['edge', 'nodes', 'state', 'watch'])
+    t.equal(compose.networks[name]?.internal, true, name);
+});

@@ -1,4 +1,4 @@
-/** Alerts and dashboard ask for what the gateway exposes, and for all of it. */
+/** Alerts and dashboard use only metrics that the gateway exposes, and the dashboard uses all of them. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
@@ -15,7 +15,7 @@ function promtool(...args: readonly string[]): { readonly status: number | null;
   return { status, output: `${stdout}${stderr}` };
 }
 
-t.test('what nobody exposes is found', async (t) => {
+t.test('expressions with unknown metrics or labels are detected', async (t) => {
   t.same(unknownIn('sum by (route) (rate(patchgate_requests_total{code="200"}[5m]))', ['route']), []);
   t.same(unknownIn('patchgate_nonsense', []), ['patchgate_nonsense']);
   t.same(unknownIn('patchgate_node_up{tenant="a"} == 0', []), ['patchgate_node_up{tenant}']);
@@ -24,7 +24,7 @@ t.test('what nobody exposes is found', async (t) => {
   t.same(unknownIn('patchgate_request_duration_seconds', []), ['patchgate_request_duration_seconds']);
 });
 
-t.test('rules ask for metrics and labels of the code, and tell of no others', async (t) => {
+t.test('rules use only metrics and labels of the code, also in their annotations', async (t) => {
   for (const { alert, expr, annotations } of rules) {
     const told = labelsTold(`${annotations.summary} ${annotations.description}`);
     t.same(unknownIn(expr, told), [], alert);
@@ -38,11 +38,11 @@ t.test('rules ask for metrics and labels of the code, and tell of no others', as
   }
 });
 
-t.test('the dashboard asks for metrics and labels of the code', async (t) => {
+t.test('the dashboard uses only metrics and labels of the code', async (t) => {
   for (const { panel, expr, legend } of queries) t.same(unknownIn(expr, labelsTold(legend)), [], panel);
 });
 
-t.test('the dashboard shows every metric there is', async (t) => {
+t.test('the dashboard shows every metric', async (t) => {
   const shown = new Set(queries.flatMap(({ expr }) => seriesOf(expr)));
   const hidden = Object.values(metricTable)
     .map(({ name, type }) => (type === 'histogram' ? `${name}_bucket` : name))
@@ -50,7 +50,7 @@ t.test('the dashboard shows every metric there is', async (t) => {
   t.same(hidden, []);
 });
 
-t.test('every rule says how bad it is, what is the matter, and has a test in which it fires', async (t) => {
+t.test('every rule has a severity, a description and a test in which it fires', async (t) => {
   const tests = readText('deploy/alerts.test.yml');
   for (const { alert, labels, annotations } of rules) {
     t.match(labels, { severity: /^(?:critical|warning)$/ }, alert);
@@ -68,7 +68,7 @@ t.test('promtool finds no fault in the rules, and their tests pass', { skip }, a
 });
 
 t.test(
-  'promtool takes the configuration of Prometheus, and every query of the dashboard',
+  'promtool accepts the configuration of Prometheus and every query of the dashboard',
   { skip },
   async (t) => {
     const config = promtool('check', 'config', repositoryPath('deploy/prometheus.yml'));

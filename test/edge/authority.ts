@@ -1,6 +1,6 @@
 /** Certificates for the tests of the edge: an authority with leaves and revocation lists of every wrong kind. */
 
-// The container inside @peculiar/x509 asks for this when it loads.
+// The container inside @peculiar/x509 needs this when it loads.
 import 'reflect-metadata';
 import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto';
 import {
@@ -38,7 +38,7 @@ export interface LeafOptions {
 
 export const purposes = { clientAuth: CLIENT_AUTH, serverAuth: SERVER_AUTH } as const;
 
-/** Serial numbers are positive: the first bit is clear. */
+/** Serial numbers are positive: their first bit is clear. */
 const serialNumber = (): string => `01${randomBytes(8).toString('hex')}`;
 
 function algorithmOf(rsaBits: number | undefined) {
@@ -112,7 +112,7 @@ export async function createTestAuthority(commonName: string): Promise<TestAutho
           reason: X509CrlReason.keyCompromise,
         })),
       });
-      // The library names the block otherwise than OpenSSL does (RFC 7468 §6).
+      // The library names the block differently from OpenSSL (RFC 7468 §6).
       return list.toString('pem').replaceAll(/(BEGIN|END) CRL/g, '$1 X509 CRL');
     },
   };

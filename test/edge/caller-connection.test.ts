@@ -5,7 +5,7 @@ import { MIB } from '../../gateway/core/units.ts';
 import type { CallerConnection } from '../../gateway/edge/caller-connection.ts';
 import { type Handle, ignore, serve, settled } from './caller-stage.ts';
 
-/** Everything the server sends until it closes, or until `done` says it is enough. */
+/** Everything the server sends until it closes, or until `done` says that it is enough. */
 function talk(
   port: number,
   send: (socket: Socket) => void,
@@ -60,12 +60,16 @@ t.test(
       'PUT /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n' +
       'GET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n';
     const expected = answer('/1:') + answer('/2:abc') + answer('/3:de') + answer('/4:');
-    t.equal(await talk(port, (socket) => socket.write(requests)), expected, 'in one piece');
+    t.equal(
+      await talk(port, (socket) => socket.write(requests)),
+      expected,
+      'requests in one piece are answered in order',
+    );
     const cut = await talk(port, (socket) => {
       socket.setNoDelay(true);
       for (const byte of requests) socket.write(byte);
     });
-    t.equal(cut, expected, 'byte by byte');
+    t.equal(cut, expected, 'requests sent byte by byte are answered in order');
   },
 );
 
@@ -84,13 +88,13 @@ t.test('answers given later keep the order of the requests', async (t) => {
   t.same(text.match(/\/\w+:/g), ['/slow:', '/quick:', '/slow:', '/last:']);
 });
 
-t.test('a head that cannot be one is answered and the connection closed', async (t) => {
+t.test('a malformed head is answered, and the connection is closed', async (t) => {
   const { port } = await serve(t, echo);
   const text = await talk(port, (socket) => socket.write('GET / HTTP/1.1\r\nBad Name: x\r\n\r\nGET /never'));
   t.equal(text, 'HTTP/1.1 400 No\r\n\r\n');
 });
 
-t.test('a head that stops half-way is answered 408, one that never begins is closed', async (t) => {
+t.test('an unfinished head is answered with 408, and a silent connection is closed', async (t) => {
   const { port } = await serve(t, (caller, head) => {
     if (!isDenial(head)) throw new Error('no head was whole');
     caller.write(`${head.code}`);
@@ -107,7 +111,7 @@ t.test('a kept connection is closed when nothing more comes', async (t) => {
   t.equal(await settled(closed), 1);
 });
 
-t.test('a body nobody reads stops flowing, and flows on when it is read', async (t) => {
+t.test('a body nobody reads stops flowing until it is read', async (t) => {
   let caller: CallerConnection | undefined;
   let bytes = 0;
   const { port } = await serve(t, (connection) => {
@@ -153,7 +157,7 @@ t.test(
   },
 );
 
-t.test('small pieces of an answer are one write, and stand before its end', async (t) => {
+t.test('small pieces of an answer become one write and come before its end', async (t) => {
   const pieces = Array.from({ length: 2000 }, (_, index) => `${index};`);
   const { port } = await serve(t, (caller) => {
     for (const [index, piece] of pieces.entries())
@@ -168,7 +172,7 @@ t.test('small pieces of an answer are one write, and stand before its end', asyn
     socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
   });
   t.equal(text, pieces.join(''));
-  t.ok(reads < 20, `${reads} reads`);
+  t.ok(reads < 20, `the answer arrived in ${reads} reads`);
 });
 
 t.test('answers to requests that arrive together are one write, and wait for no later answer', async (t) => {
@@ -186,7 +190,7 @@ t.test('answers to requests that arrive together are one write, and wait for no 
   t.equal(writes(), 1);
 });
 
-t.test('broken framing and a caller that leaves are told apart', async (t) => {
+t.test('broken framing and a caller that leaves are distinguished', async (t) => {
   const told: string[] = [];
   const { port } = await serve(t, (caller) => {
     caller.attach({
@@ -202,7 +206,11 @@ t.test('broken framing and a caller that leaves are told apart', async (t) => {
   });
   const head = 'PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
   t.equal(await talk(port, (socket) => socket.write(`${head}xyz`)), 'bad');
-  t.equal(await talk(port, (socket) => socket.write(`${head}zzzzzzzz`)), 'bad', 'and not reused');
+  t.equal(
+    await talk(port, (socket) => socket.write(`${head}zzzzzzzz`)),
+    'bad',
+    'a connection with broken framing is not reused',
+  );
   await talk(port, (socket) => {
     socket.write(`${head}5\r\nhe`);
     setTimeout(() => socket.destroy(), 30);
@@ -211,7 +219,7 @@ t.test('broken framing and a caller that leaves are told apart', async (t) => {
   t.same(told, ['a chunk size is missing', 'a chunk size is missing', 'gone']);
 });
 
-t.test('a connection that is closing can be broken off, and is closed then', async (t) => {
+t.test('a closing connection can still be broken off', async (t) => {
   const { port, closed } = await serve(t, (caller) => {
     caller.write(answer('whole'));
     caller.finish(false);

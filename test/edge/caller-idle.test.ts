@@ -1,4 +1,4 @@
-/** When a caller is idle: once it has its answer, and not while it takes it. */
+/** A caller counts as idle once it has taken its answer, and not before. */
 
 import { once } from 'node:events';
 import net from 'node:net';
@@ -10,7 +10,7 @@ import { ignore, serveBy, settled, timeouts } from './caller-stage.ts';
 
 const LARGE_BYTES = 64 * MIB;
 
-/** A caller that has been given a large answer, and takes none of it for now. */
+/** A caller that was given a large answer and takes none of it yet. */
 async function giveMuch(t: Test, deadlines: Deadlines) {
   const given = Promise.withResolvers<CallerConnection>();
   const { port, closed } = await serveBy(t, deadlines, (caller) => {
@@ -31,7 +31,7 @@ async function untilTaken(caller: CallerConnection): Promise<void> {
   while (caller.unsentBytes > 0) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-t.test('a caller is idle from when it has taken its answer', async (t) => {
+t.test('a caller is idle from the moment it has taken its answer', async (t) => {
   const deadlines = new Deadlines(0);
   const { caller, socket, closed } = await giveMuch(t, deadlines);
   deadlines.sweep(timeouts.keepAliveIdleMs);
@@ -49,7 +49,7 @@ t.test('a caller is idle from when it has taken its answer', async (t) => {
   t.equal(bytes, LARGE_BYTES);
 });
 
-t.test('one that takes nothing more of its answer is waited for as in any stream', async (t) => {
+t.test('a caller that stops taking its answer is given the idle time of a stream', async (t) => {
   const deadlines = new Deadlines(0);
   const { caller, closed } = await giveMuch(t, deadlines);
   t.ok(caller.unsentBytes > 0);

@@ -1,4 +1,4 @@
-/** Callers' connections on a plain server: what they ask is handled as the test says. */
+/** Connections of callers to a plain server, whose requests are handled as the test says. */
 import net, { type AddressInfo } from 'node:net';
 import type { Test } from 'tap';
 import { addressOf } from '../../gateway/core/address.ts';
@@ -28,7 +28,7 @@ export interface Harness {
   readonly writes: () => number;
 }
 
-/** On a clock that runs. */
+/** Serves on a running clock. */
 export async function serve(t: Test, handle: Handle): Promise<Harness> {
   const deadlines = new Deadlines(performance.now());
   const sweep = setInterval(() => deadlines.sweep(performance.now()), 20);
@@ -73,7 +73,7 @@ export async function serveBy(t: Test, deadlines: Deadlines, handle: Handle): Pr
   };
 }
 
-/** The server hears of a closed connection a little after its peer does. */
+/** The server hears of a closed connection a little later than its peer. */
 export async function settled(closed: () => number): Promise<number> {
   for (let turns = 0; closed() === 0 && turns < 200; turns += 1)
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -1,4 +1,4 @@
-/** Client certificates of every wrong kind: each is refused after its handshake, counted once, and touches nobody else. */
+/** Client certificates of every wrong kind: each is refused after its handshake, counted once, and affects nobody else. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ async function stageWith(t: Test, options: Partial<StageOptions> = {}): Promise<
   return { ...(await setStage(t, { nodes: [node.address], ...options })), received: node.received };
 }
 
-/** A gateway whose tenant accepts clients of `authority`, and good callers still. */
+/** A gateway whose tenant accepts clients of `authority` beside the good callers. */
 async function stageTrusting(
   t: Test,
   authority: string,
@@ -47,7 +47,7 @@ async function stageTrusting(
   return stage;
 }
 
-/** The answer to one request, empty when the connection was refused. */
+/** The answer to one request, empty if the connection was refused. */
 async function answerTo(stage: Stage, cert: string, key: string): Promise<string> {
   const socket = await stage.connect({ cert, key }).catch(() => undefined);
   if (socket === undefined) return '';
@@ -67,7 +67,7 @@ async function outcomes(stage: Stage): Promise<Record<string, number>> {
   return counts;
 }
 
-/** Refused and counted as such, once; then a good caller is served. */
+/** Expects one refusal, counted once; after it a good caller is served. */
 async function refusedOnce(t: Test, stage: Scene, cert: string, key: string, title: string): Promise<void> {
   const before = await outcomes(stage);
   t.equal(await answerTo(stage, cert, key), '', title);
@@ -77,22 +77,22 @@ async function refusedOnce(t: Test, stage: Scene, cert: string, key: string, tit
   t.match(await answerTo(stage, worker.certificatePem, worker.privateKeyPem), /^HTTP\/1\.1 200 /);
 }
 
-t.test('expired, not valid yet, of an authority with the right name and another key', async (t) => {
+t.test('a certificate that is expired, not yet valid or of an impostor is refused', async (t) => {
   const stage = await stageWith(t);
   const { clients } = stage;
   const [yesterday, tomorrow] = [new Date(Date.now() - DAY_MS), new Date(Date.now() + DAY_MS)];
   const past = await clients.issueClient({ commonName: 'past', notAfter: yesterday, notBefore: new Date(0) });
-  await refusedOnce(t, stage, past.certificatePem, past.privateKeyPem, 'expired');
+  await refusedOnce(t, stage, past.certificatePem, past.privateKeyPem, 'an expired certificate is refused');
   const early = await clients.issueClient({ commonName: 'early', notBefore: tomorrow });
-  await refusedOnce(t, stage, early.certificatePem, early.privateKeyPem, 'not valid yet');
+  await refusedOnce(t, stage, early.certificatePem, early.privateKeyPem, 'an early certificate is refused');
   const impostor = await createAuthority('clients');
   const forged = await impostor.issueClient({ commonName: 'worker' });
   const chain = forged.certificatePem + impostor.certificatePem;
-  await refusedOnce(t, stage, forged.certificatePem, forged.privateKeyPem, 'of an impostor');
-  await refusedOnce(t, stage, chain, forged.privateKeyPem, 'with the impostor beside it');
+  await refusedOnce(t, stage, forged.certificatePem, forged.privateKeyPem, 'an impostor is refused');
+  await refusedOnce(t, stage, chain, forged.privateKeyPem, 'an impostor with its chain is refused');
 });
 
-t.test('a chain of 20, and one that is short enough', async (t) => {
+t.test('a chain with up to eight intermediates is accepted, and a longer one is refused', async (t) => {
   const pki = new OpensslFolder(t.testdir({}));
   pki.issue('ca-0');
   const chains: string[] = [''];
@@ -105,26 +105,26 @@ t.test('a chain of 20, and one that is short enough', async (t) => {
     return [pki.certificate(`leaf-${depth}`) + chains[depth], pki.key(`leaf-${depth}`)];
   };
   const stage = await stageTrusting(t, pki.certificate('ca-0'));
-  t.match(await answerTo(stage, ...leafBelow(0)), /^HTTP\/1\.1 200 /, 'none between');
-  t.match(await answerTo(stage, ...leafBelow(8)), /^HTTP\/1\.1 200 /, 'eight between');
-  await refusedOnce(t, stage, ...leafBelow(9), 'nine between');
-  await refusedOnce(t, stage, ...leafBelow(19), 'nineteen between');
+  t.match(await answerTo(stage, ...leafBelow(0)), /^HTTP\/1\.1 200 /, 'a direct leaf is accepted');
+  t.match(await answerTo(stage, ...leafBelow(8)), /^HTTP\/1\.1 200 /, 'eight intermediates are accepted');
+  await refusedOnce(t, stage, ...leafBelow(9), 'a chain of nine intermediates is refused');
+  await refusedOnce(t, stage, ...leafBelow(19), 'a chain of nineteen intermediates is refused');
 });
 
-t.test('17 KiB of certificates', async (t) => {
+t.test('certificates of more than 17 KiB are refused', async (t) => {
   const pki = new OpensslFolder(t.testdir({}));
   pki.issue('ca');
   const names = Array.from({ length: 1000 }, (_, index) => `DNS:w${index}.example.test`).join(',');
   pki.issue('wide', { by: 'ca', extensions: `${CLIENT}subjectAltName=${names}\n` });
   const stage = await stageTrusting(t, pki.certificate('ca'));
   t.ok(pki.certificate('wide').length > 17 * 1024);
-  await refusedOnce(t, stage, pki.certificate('wide'), pki.key('wide'), 'one certificate of that size');
+  await refusedOnce(t, stage, pki.certificate('wide'), pki.key('wide'), 'a large leaf is refused');
   pki.issue('good', { by: 'ca', extensions: CLIENT });
   const stuffed = pki.certificate('good') + pki.certificate('wide');
-  await refusedOnce(t, stage, stuffed, pki.key('good'), 'beside a good one');
+  await refusedOnce(t, stage, stuffed, pki.key('good'), 'a good leaf beside it is refused');
 });
 
-t.test('what the nodes get of a certificate, and that callers cannot write it', async (t) => {
+t.test('nodes get the certificate of the caller, and callers cannot forge the fields for it', async (t) => {
   const pki = new OpensslFolder(t.testdir({}));
   pki.issue('ca');
   pki.issue('middle', { by: 'ca' });
@@ -174,7 +174,7 @@ t.test('renegotiation is refused, and only its own connection ends', async (t) =
   t.match(await answerTo(stage, worker.certificatePem, worker.privateKeyPem), /^HTTP\/1\.1 200 /);
 });
 
-/** What a client sends first. */
+/** The first bytes of a client. */
 function helloFor(servername: string): Promise<Buffer> {
   return new Promise((resolve) => {
     const wire = new Duplex({ read: () => undefined, write: (chunk: Buffer) => resolve(chunk) });
@@ -182,7 +182,7 @@ function helloFor(servername: string): Promise<Buffer> {
   });
 }
 
-t.test('a handshake that stops behind its hello is closed in time', async (t) => {
+t.test('a handshake that stops after its hello is closed in time', async (t) => {
   const stage = await stageWith(t, { gateway: '  timeouts: { handshake: 300ms }' });
   const socket = dial(stage.port, '127.0.0.1');
   socket.on('error', () => undefined);
@@ -194,7 +194,7 @@ t.test('a handshake that stops behind its hello is closed in time', async (t) =>
   t.match(await answerTo(stage, worker.certificatePem, worker.privateKeyPem), /^HTTP\/1\.1 200 /);
 });
 
-t.test('each tenant says for itself who shows a certificate', async (t) => {
+t.test('each tenant decides whether callers show a certificate', async (t) => {
   for (const [listener, tenant, expected] of [
     ['require', 'none', 'HTTP/1.1 200'],
     ['require', 'optional', 'HTTP/1.1 200'],
@@ -205,15 +205,19 @@ t.test('each tenant says for itself who shows a certificate', async (t) => {
       listener: `      clientCertificates: ${listener}`,
       addresses: `clientCertificates: ${tenant}`,
     });
-    t.equal((await answerTo(stage, '', '')).slice(0, 12), expected, `${listener}, the tenant: ${tenant}`);
+    t.equal(
+      (await answerTo(stage, '', '')).slice(0, 12),
+      expected,
+      `the listener says ${listener}, the tenant ${tenant}`,
+    );
   }
   const old = await stageWith(t, { addresses: 'minTlsVersion: TLSv1.2' });
   const socket = await old.connect({ maxVersion: 'TLSv1.2' });
-  t.match(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 /, 'the oldest version is the tenant’s too');
+  t.match(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 /, 'the tenant decides on the oldest TLS');
   socket.destroy();
 });
 
-t.test('RSA beside ECDSA: a caller gets what it can verify', async (t) => {
+t.test('with RSA beside ECDSA a caller gets the certificate it can verify', async (t) => {
   const listener = '      minTlsVersion: TLSv1.2\n      clientCertificates: none';
   const stage = await stageWith(t, { listener });
   const pki = new OpensslFolder(t.testdir({}));
@@ -237,7 +241,7 @@ t.test('RSA beside ECDSA: a caller gets what it can verify', async (t) => {
   }
 });
 
-t.test('a wildcard folder serves names of one label more, and an exact folder goes first', async (t) => {
+t.test('a wildcard folder serves names one label longer, and an exact folder takes precedence', async (t) => {
   const stage = await stageWith(t);
   const servers = await createAuthority('wild');
   const certs = join(stage.folder, 'certs');

@@ -1,4 +1,4 @@
-/** The server name is read from hellos of every shape, and from hostile ones nothing but a fault. */
+/** The server name is read from hellos of every shape, and hostile ones give a fault and nothing else. */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { connect } from 'node:tls';
@@ -17,7 +17,7 @@ interface Parts {
   readonly sessionId?: Buffer;
   readonly suites?: Buffer;
   readonly compression?: Buffer;
-  /** Absent: a hello that ends before its extensions. */
+  /** Absent for a hello that ends before its extensions. */
   readonly extensions?: readonly Buffer[];
   readonly tail?: Buffer;
 }
@@ -51,7 +51,7 @@ const ordinary = hello({
   extensions: [extension(10, Buffer.alloc(8)), serverName(entry(0, 'A.example.com'))],
 });
 
-/** A small seeded generator (mulberry32), so that a failure can be had again. */
+/** A small seeded generator (mulberry32), so that a failure can be reproduced. */
 function seeded(seed: number): () => number {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -61,16 +61,20 @@ function seeded(seed: number): () => number {
   };
 }
 
-t.test('the name is given as it was sent', async (t) => {
+t.test('the name is returned as it was sent', async (t) => {
   t.same(readServerName(records(ordinary)), { kind: 'name', name: 'A.example.com' });
 });
 
 t.test('the name is found however the hello is cut into records', async (t) => {
   for (let size = Math.ceil(ordinary.length / 64); size <= ordinary.length; size += 1)
-    t.same(readServerName(records(ordinary, size)), { kind: 'name', name: 'A.example.com' }, `size ${size}`);
+    t.same(
+      readServerName(records(ordinary, size)),
+      { kind: 'name', name: 'A.example.com' },
+      `the name is found in records of ${size} bytes`,
+    );
 });
 
-t.test('one that 64 records do not hold is refused with the last of them', async (t) => {
+t.test('a hello that does not fit in 64 records is refused with the last of them', async (t) => {
   t.match(readServerName(records(ordinary.subarray(0, 63), 1)), { kind: 'more' });
   t.match(readServerName(records(ordinary.subarray(0, 64), 1)), {
     kind: 'fault',
@@ -78,12 +82,16 @@ t.test('one that 64 records do not hold is refused with the last of them', async
   });
 });
 
-t.test('every beginning of a hello asks for more, and for no more than there is to come', async (t) => {
+t.test('every beginning of a hello asks for more bytes, and never for more than are to come', async (t) => {
   const bytes = records(ordinary, 50);
   for (let length = 0; length < bytes.length; length += 1) {
     const progress = readServerName(bytes.subarray(0, length));
-    if (progress.kind !== 'more') t.fail(`${length} bytes: ${progress.kind}`);
-    else t.ok(progress.neededBytes > length && progress.neededBytes <= bytes.length, `${length} bytes`);
+    if (progress.kind !== 'more') t.fail(`${length} bytes must ask for more, but give: ${progress.kind}`);
+    else
+      t.ok(
+        progress.neededBytes > length && progress.neededBytes <= bytes.length,
+        `${length} bytes ask for no more than are to come`,
+      );
   }
 });
 
@@ -94,9 +102,17 @@ t.test('bytes behind the hello are left alone', async (t) => {
 
 t.test('a hello without a server name has none', async (t) => {
   const none = { kind: 'name', name: undefined };
-  t.same(readServerName(records(hello({}))), none, 'no extensions');
-  t.same(readServerName(records(hello({ extensions: [] }))), none, 'an empty list');
-  t.same(readServerName(records(hello({ extensions: [extension(10, Buffer.alloc(4))] }))), none, 'others');
+  t.same(readServerName(records(hello({}))), none, 'a hello without extensions has no name');
+  t.same(
+    readServerName(records(hello({ extensions: [] }))),
+    none,
+    'a hello with an empty list of extensions has no name',
+  );
+  t.same(
+    readServerName(records(hello({ extensions: [extension(10, Buffer.alloc(4))] }))),
+    none,
+    'a hello with other extensions has no name',
+  );
 });
 
 const name = serverName(entry(0, 'a.example.com'));
@@ -116,9 +132,12 @@ const faults: readonly (readonly [string, Buffer])[] = [
   ['a hello announced at 16 MiB', records(Buffer.from([1, 255, 255, 255]))],
   ['a hello of no bytes', records(Buffer.from([1, 0, 0, 0]))],
   ['a session id over 32 bytes', records(hello({ sessionId: Buffer.alloc(33), extensions: [name] }))],
-  ['no cipher suites', records(hello({ suites: Buffer.alloc(0), extensions: [name] }))],
+  ['an empty list of cipher suites', records(hello({ suites: Buffer.alloc(0), extensions: [name] }))],
   ['half a cipher suite', records(hello({ suites: Buffer.alloc(3), extensions: [name] }))],
-  ['no compression methods', records(hello({ compression: Buffer.alloc(0), extensions: [name] }))],
+  [
+    'an empty list of compression methods',
+    records(hello({ compression: Buffer.alloc(0), extensions: [name] })),
+  ],
   ['bytes behind the extensions', records(hello({ extensions: [name], tail: Buffer.from([0]) }))],
   ['one byte in place of extensions', records(hello({ tail: Buffer.from([0]) }))],
   ['an extension longer than its list', records(hello({ extensions: [Buffer.from([0, 10, 0, 9, 0])] }))],
@@ -150,12 +169,12 @@ const faults: readonly (readonly [string, Buffer])[] = [
 ];
 
 for (const [what, bytes] of faults) {
-  t.test(`refused: ${what}`, async (t) => {
+  t.test(`the reader refuses ${what}`, async (t) => {
     t.equal(readServerName(bytes).kind, 'fault');
   });
 }
 
-t.test('a hello may fill the limit and not a byte more, records counted', async (t) => {
+t.test('a hello may fill the limit, counting its records, but not exceed it', async (t) => {
   const padded = (bytes: number): Buffer => {
     const bare = records(hello({ extensions: [name, extension(21, Buffer.alloc(0))] })).length;
     return records(hello({ extensions: [name, extension(21, Buffer.alloc(bytes - bare))] }));
@@ -178,7 +197,7 @@ t.test('flipped bits and lying lengths never throw and never ask for more than t
     if (progress.kind === 'more' && progress.neededBytes > MAX_HELLO_BYTES) t.fail(bytes.toString('hex'));
     if (progress.kind === 'name' && (progress.name?.length ?? 1) === 0) t.fail(bytes.toString('hex'));
   }
-  t.pass('40,000 hellos');
+  t.pass('40,000 mutated hellos were read');
 });
 
 async function realHello(options: { servername?: string; ALPNProtocols?: string[] }): Promise<Buffer> {
@@ -196,7 +215,7 @@ async function realHello(options: { servername?: string; ALPNProtocols?: string[
   return bytes;
 }
 
-t.test('the hello of a real client says its name', async (t) => {
+t.test('the name is read from the hello of a real client', async (t) => {
   const bytes = await realHello({ servername: 'tenant-a.example.com', ALPNProtocols: ['h2', 'http/1.1'] });
   t.same(readServerName(bytes), { kind: 'name', name: 'tenant-a.example.com' });
   t.same(readServerName(await realHello({})), { kind: 'name', name: undefined });
@@ -238,6 +257,6 @@ const canonical: readonly (readonly [string, string | undefined])[] = [
   ['[::1]', undefined],
 ];
 
-t.test('a server name has one spelling, and what is no host name has none', async (t) => {
+t.test('a server name has one spelling, and text that is not a host name is refused', async (t) => {
   for (const [raw, expected] of canonical) t.equal(canonicalServerName(raw), expected, JSON.stringify(raw));
 });

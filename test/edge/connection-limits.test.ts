@@ -1,4 +1,4 @@
-/** Connections are counted in all and per address, and a place given back can be taken again. */
+/** Connections are counted in total and per address, and a released place can be taken again. */
 import t from 'tap';
 import { type Address, parseAddress } from '../../gateway/core/address.ts';
 import { ConnectionLimits } from '../../gateway/edge/connection-limits.ts';
@@ -9,7 +9,7 @@ function address(text: string): Address {
   return parsed;
 }
 
-t.test('one address has its cap, and another is not touched by it', async (t) => {
+t.test('each address has a cap of its own', async (t) => {
   const limits = new ConnectionLimits();
   const caps = { connections: 10, connectionsPerAddress: 2 };
   t.equal(limits.hold(address('192.0.2.1'), caps), true);
@@ -20,7 +20,7 @@ t.test('one address has its cap, and another is not touched by it', async (t) =>
   t.equal(limits.hold(address('192.0.2.1'), caps), true);
 });
 
-t.test('the cap on all connections holds whoever comes', async (t) => {
+t.test('the cap on all connections holds whoever connects', async (t) => {
   const limits = new ConnectionLimits();
   const caps = { connections: 2, connectionsPerAddress: 2 };
   t.equal(limits.admit(caps), true);
@@ -29,7 +29,11 @@ t.test('the cap on all connections holds whoever comes', async (t) => {
   t.equal(limits.total, 2, 'a refused connection takes no place');
   limits.release();
   t.equal(limits.admit(caps), true);
-  t.equal(limits.admit({ connections: 1, connectionsPerAddress: 5 }), false, 'a lower cap after a reload');
+  t.equal(
+    limits.admit({ connections: 1, connectionsPerAddress: 5 }),
+    false,
+    'a lower cap after a reload is enforced',
+  );
 });
 
 t.test('addresses of one IPv6 subnet count as one', async (t) => {
@@ -39,5 +43,9 @@ t.test('addresses of one IPv6 subnet count as one', async (t) => {
   t.equal(limits.hold(address('2001:db8:1:2:ffff::9'), caps), false);
   t.equal(limits.hold(address('2001:db8:1:3::1'), caps), true);
   t.equal(limits.hold(address('::ffff:192.0.2.1'), caps), true);
-  t.equal(limits.hold(address('192.0.2.1'), caps), false, 'IPv4-mapped is IPv4');
+  t.equal(
+    limits.hold(address('192.0.2.1'), caps),
+    false,
+    'an IPv4-mapped address counts as its IPv4 address',
+  );
 });

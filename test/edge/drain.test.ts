@@ -1,4 +1,4 @@
-/** How connections of a gateway that ends are looked at. */
+/** How the connections of a draining gateway are inspected. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t from 'tap';
@@ -6,7 +6,7 @@ import { drainConnections } from '../../gateway/edge/drain.ts';
 
 const STANDSTILL_MS = 200;
 
-t.test('what came while the process stood still is read before a connection counts as quiet', async (t) => {
+t.test('bytes that arrived during a standstill are read before a connection is quiet', async (t) => {
   const server = createServer().listen(0, '127.0.0.1');
   t.teardown(() => server.close());
   await once(server, 'listening');

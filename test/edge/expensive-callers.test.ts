@@ -1,4 +1,4 @@
-/** Who shows a chain that is far too large, and that nobody has signed, begins no handshake for a while. */
+/** A caller that shows a far too large chain signed by nobody may begin no handshake for a while. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial } from 'node:net';
 import { type ConnectionOptions, connect } from 'node:tls';
@@ -25,7 +25,7 @@ class Handshake {
   }
 }
 
-t.test('an address that is shut out begins nothing for a minute, and what it has begun ends', async (t) => {
+t.test('an address that is shut out has no handshakes for a minute', async (t) => {
   const callers = new ExpensiveCallers();
   const [done, running, apart] = [new Handshake(), new Handshake(), new Handshake()];
   t.ok(callers.begin(one, done, 0) && callers.begin(one, running, 0) && callers.begin(other, apart, 0));
@@ -37,7 +37,7 @@ t.test('an address that is shut out begins nothing for a minute, and what it has
   t.ok(callers.begin(one, new Handshake(), 61_000));
 });
 
-t.test('a handshake that ends by it may say so itself', async (t) => {
+t.test('a handshake may report its own end while it is being shut out', async (t) => {
   const callers = new ExpensiveCallers();
   const handshakes = Array.from({ length: 3 }, (): Handshake => {
     const each: Handshake = new Handshake(() => callers.end(one, each));
@@ -51,7 +51,7 @@ t.test('a handshake that ends by it may say so itself', async (t) => {
   );
 });
 
-/** More than 16 KiB that nobody has signed: the leaf and certificates that are none of its issuers. */
+/** More than 16 KiB signed by nobody: the leaf and certificates that are not its issuers. */
 async function largeChain(): Promise<{ readonly cert: string; readonly key: string }> {
   const stranger = await createTestAuthority('stranger');
   const names = [{ type: 'dns', value: `${'a'.repeat(60)}.`.repeat(4).slice(0, -1) }] as const;
@@ -64,7 +64,7 @@ async function largeChain(): Promise<{ readonly cert: string; readonly key: stri
   return { cert, key: leaves[0]?.keyPem ?? '' };
 }
 
-async function yard(t: Test, listener = '') {
+async function setLargeStage(t: Test, listener = '') {
   const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
   const stage = await setStage(t, { nodes: [node.address], listener });
   const served = async (localAddress: string): Promise<boolean> => {
@@ -82,8 +82,8 @@ async function yard(t: Test, listener = '') {
   return { stage, served, showLarge };
 }
 
-t.test('over sockets: its connections that are there go on, and those of other addresses', async (t) => {
-  const { stage, served, showLarge } = await yard(t);
+t.test('an address that is shut out keeps its connections, and others are not affected', async (t) => {
+  const { stage, served, showLarge } = await setLargeStage(t);
   const before = await stage.connect();
   t.ok(await served('127.0.0.1'));
   await showLarge();
@@ -96,14 +96,14 @@ t.test('over sockets: its connections that are there go on, and those of other a
   t.match(metrics, /outcome="over-limit"\} 1\n/);
 });
 
-t.test('a proxy that names no caller is not shut out for one of them', async (t) => {
-  const { served, showLarge } = await yard(t, '      trustedProxies: [127.0.0.1/32]\n');
+t.test('a proxy that names no caller is not shut out for one of its callers', async (t) => {
+  const { served, showLarge } = await setLargeStage(t, '      trustedProxies: [127.0.0.1/32]\n');
   await showLarge();
   t.ok(await served('127.0.0.1'));
 });
 
-t.test('a handshake that is never finished has cost as much', async (t) => {
-  const { stage, served } = await yard(t);
+t.test('an unfinished handshake with a large chain is shut out too', async (t) => {
+  const { stage, served } = await setLargeStage(t);
   const { cert, key } = await largeChain();
   const line = await cutLine(t, stage.port);
   const socket = connect({ host: '127.0.0.1', port: line, servername: HOST, ca: stage.ca, cert, key });
@@ -114,7 +114,7 @@ t.test('a handshake that is never finished has cost as much', async (t) => {
   t.notOk(await served('127.0.0.1'));
 });
 
-/** The port of a line to the gateway that spoils the last bytes of the caller's second flight. */
+/** The port of a line to the gateway that spoils the last bytes of the second flight of the caller. */
 async function cutLine(t: Test, port: number): Promise<number> {
   const server = createServer((caller) => {
     const gateway = dial(port, '127.0.0.1');
@@ -124,7 +124,7 @@ async function cutLine(t: Test, port: number): Promise<number> {
     gateway.pipe(caller);
     caller.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      // Somewhere in it, far behind the hello: no record from there on can be decrypted.
+      // This is far behind the hello; no record from here on can be decrypted.
       if (bytes > 20_000) chunk.fill(0, chunk.length - 8);
       gateway.write(chunk);
     });

@@ -1,4 +1,4 @@
-/** What reaches a listener and is no accepted handshake: each kind is counted under its name, and touches nobody else. */
+/** Everything that reaches a listener without an accepted handshake is counted by kind and affects nobody else. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect as dial, type Socket } from 'node:net';
@@ -26,7 +26,7 @@ async function stageWith(t: Test, options: Partial<StageOptions> = {}): Promise<
   return setStage(t, { nodes: [node.address], ...options });
 }
 
-/** How often handshakes ended so, over all tenants and versions. */
+/** How often handshakes had this outcome, over all tenants and versions. */
 async function counted(stage: Stage, outcome: string): Promise<number> {
   const text = await (await fetch(`${stage.admin}/metrics`)).text();
   const lines = text.split('\n').filter((line) => line.includes(`outcome="${outcome}"`));
@@ -49,7 +49,7 @@ function received(socket: Socket): Promise<Buffer> {
 }
 
 async function refused(t: Test, attempt: Promise<Socket>, why: string): Promise<void> {
-  // In TLS 1.3 the client may believe the handshake done before the server has looked at its certificate.
+  // In TLS 1.3 the client may consider the handshake done before the server has checked its certificate.
   const socket = await attempt.catch(() => undefined);
   const answer = socket === undefined ? '' : (await received(socket)).toString('latin1');
   t.equal(answer, '', why);
@@ -61,7 +61,7 @@ async function stillServes(t: Test, stage: Stage): Promise<void> {
   socket.destroy();
 }
 
-t.test('a name no tenant has is refused with unrecognized_name, and so is none', async (t) => {
+t.test('a handshake for an unknown server name or none is refused with unrecognized_name', async (t) => {
   const stage = await stageWith(t);
   await t.rejects(stage.connect({ servername: 'nobody.test' }), { message: /unrecognized name/ });
   await t.rejects(stage.connect({ servername: '' }), { message: /unrecognized name/ });
@@ -70,14 +70,14 @@ t.test('a name no tenant has is refused with unrecognized_name, and so is none',
   await stillServes(t, stage);
 });
 
-t.test('a name is found whatever its case', async (t) => {
+t.test('a server name is found whatever its case', async (t) => {
   const stage = await stageWith(t);
   const socket = await stage.connect({ servername: 'A.TEST', checkServerIdentity: () => undefined });
   t.match(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 /);
   socket.destroy();
 });
 
-t.test('what is no ClientHello is closed without an answer', async (t) => {
+t.test('bytes that are no ClientHello are answered by closing the connection', async (t) => {
   const stage = await stageWith(t);
   const oversized = Buffer.concat([
     Buffer.from([0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff]),
@@ -100,7 +100,7 @@ t.test('what is no ClientHello is closed without an answer', async (t) => {
   await stillServes(t, stage);
 });
 
-t.test('a hello that comes byte by byte is read; one that stops is closed in time', async (t) => {
+t.test('a hello that comes byte by byte is read, and one that stops is closed in time', async (t) => {
   const stage = await stageWith(t, { gateway: '  timeouts: { handshake: 1s }' });
   const slow = await plain(stage);
   slow.setNoDelay(true);
@@ -109,7 +109,7 @@ t.test('a hello that comes byte by byte is read; one that stops is closed in tim
     slow.write(Buffer.from([byte]));
     await new Promise((resolve) => setImmediate(resolve));
   }
-  // The captured hello asks for a name this gateway does not have.
+  // The captured hello asks for a name that this gateway does not have.
   t.same([...(await answer)], [0x15, 3, 3, 0, 2, 2, 0x70]);
   const stopped = await plain(stage);
   const silence = received(stopped);
@@ -118,32 +118,32 @@ t.test('a hello that comes byte by byte is read; one that stops is closed in tim
   t.equal(await counted(stage, 'timeout'), 1);
 });
 
-t.test('certificates that do not count', async (t) => {
+t.test('a certificate that is missing, of another CA or for servers only is refused', async (t) => {
   const stage = await stageWith(t);
   const strangers = await createAuthority('strangers');
   const stranger = await strangers.issueClient({ commonName: 'worker' });
-  await refused(t, stage.connect({ cert: '', key: '' }), 'none');
+  await refused(t, stage.connect({ cert: '', key: '' }), 'a caller without a certificate is refused');
   await refused(
     t,
     stage.connect({ cert: stranger.certificatePem, key: stranger.privateKeyPem }),
-    'of another CA',
+    'a certificate of another CA is refused',
   );
   const servers = await stage.clients.issueServer({ dnsNames: ['worker'] });
   await refused(
     t,
     stage.connect({ cert: servers.certificatePem, key: servers.privateKeyPem }),
-    'for servers only',
+    'a certificate for servers only is refused',
   );
   t.equal(await counted(stage, 'certificate-required'), 1);
   t.equal(await counted(stage, 'certificate-denied'), 2);
-  await refused(t, stage.connect({ maxVersion: 'TLSv1.2' }), 'a version below the minimum');
+  await refused(t, stage.connect({ maxVersion: 'TLSv1.2' }), 'a version below the minimum is refused');
   await stillServes(t, stage);
 });
 
-t.test('with optional certificates the route decides, and a bad one opens nothing', async (t) => {
+t.test('with optional certificates the route decides, but a bad certificate is always refused', async (t) => {
   const stage = await stageWith(t, { listener: '      clientCertificates: optional' });
   const none = await stage.connect({ cert: '', key: '' });
-  t.match(await exchange(none, GET, isWhole), /^HTTP\/1\.1 200 /, 'an open route takes anyone');
+  t.match(await exchange(none, GET, isWhole), /^HTTP\/1\.1 200 /, 'an open route accepts anyone');
   none.destroy();
   const [line] = await stage.log(1);
   t.equal(line?.['tls.client.subject'], undefined);
@@ -153,12 +153,12 @@ t.test('with optional certificates the route decides, and a bad one opens nothin
   t.match(
     await exchange(bad, GET, isWhole),
     /^HTTP\/1\.1 403 .*"code":"certificate-denied"/s,
-    'not even there',
+    'a bad certificate is refused even on an open route',
   );
   bad.destroy();
 });
 
-t.test('the limits on connections hold, and a place is free again afterwards', async (t) => {
+t.test('the limits on connections hold, and a released place can be taken again', async (t) => {
   const stage = await stageWith(t, { gateway: '  limits: { connections: 10, connectionsPerAddress: 3 }' });
   const held = [await stage.connect(), await stage.connect(), await stage.connect()];
   const fourth = await plain(stage);
@@ -170,7 +170,7 @@ t.test('the limits on connections hold, and a place is free again afterwards', a
   for (const socket of held) socket.destroy();
 });
 
-t.test('a probe of the port is no handshake', async (t) => {
+t.test('a probe of the port does not count as a handshake', async (t) => {
   const stage = await stageWith(t);
   const probe = await plain(stage);
   probe.end();

@@ -1,4 +1,4 @@
-/** Certificates change under a running gateway: the next handshake sees it, open connections and other names do not. */
+/** Certificates change under a running gateway: the next handshake uses them, open connections and other names do not. */
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, connect as dial, type Server } from 'node:net';
@@ -41,7 +41,7 @@ async function until(isSo: () => Promise<boolean>): Promise<boolean> {
   return false;
 }
 
-t.test('a new chain serves the next handshake; the connection of before goes on', async (t) => {
+t.test('a new chain serves the next handshake, and the old connection goes on', async (t) => {
   const stage = await stageWith(t);
   const open = await stage.connect();
   t.match(await exchange(open, GET, isWhole), /^HTTP\/1\.1 200 /);
@@ -61,7 +61,7 @@ t.test('a new chain serves the next handshake; the connection of before goes on'
   open.destroy();
 });
 
-t.test('a certificate on a new revocation list meets a refusal, resumed or not', async (t) => {
+t.test('a certificate on a new revocation list is refused, resumed or not', async (t) => {
   const stage = await stageWith(t);
   t.ok(await served(stage));
   const list = await stage.clients.revocationList([stage.worker]);
@@ -75,7 +75,7 @@ t.test('a certificate on a new revocation list meets a refusal, resumed or not',
   t.ok(Number(seconds) > Date.now() / 1000);
 });
 
-/** A handshake with the gateway of which the caller's second flight is held until `goOn`. */
+/** A handshake with the gateway in which the second flight of the caller is held back until `goOn`. */
 interface HeldHandshake {
   readonly socket: TLSSocket;
   goOn(): void;
@@ -115,7 +115,7 @@ async function holdHandshake(t: Test, stage: Stage): Promise<HeldHandshake> {
   return { socket, goOn: going.resolve };
 }
 
-t.test('a certificate that is revoked while its handshake goes on meets a refusal', async (t) => {
+t.test('a certificate that is revoked during its handshake is refused', async (t) => {
   const stage = await stageWith(t);
   const { socket, goOn } = await holdHandshake(t, stage);
   const list = await stage.clients.revocationList([stage.worker]);
@@ -125,7 +125,7 @@ t.test('a certificate that is revoked while its handshake goes on meets a refusa
   t.notMatch(await exchange(socket, GET, isWhole), /^HTTP\/1\.1 200 /);
 });
 
-t.test('a faulty folder is told of and changes nothing', async (t) => {
+t.test('a faulty folder is reported and changes nothing', async (t) => {
   const stage = await stageWith(t);
   t.ok(await served(stage));
   await writeFile(join(stage.folder, 'certs', HOST, 'clients.pem'), 'nothing');
@@ -148,7 +148,7 @@ t.test('a certificate revoked by its serial number is refused on its open connec
 });
 
 t.test(
-  'over the cap on handshakes a connection is closed and counted, and a slot is free again after',
+  'a connection over the cap on handshakes is closed and counted, and a slot is free again afterwards',
   async (t) => {
     const stage = await stageWith(t, { gateway: '  limits: { handshakes: 1 }' });
     const outcomes = await Promise.all(Array.from({ length: 6 }, () => served(stage)));

@@ -1,4 +1,4 @@
-/** What a client certificate says is read exactly, and what it must not be is refused. */
+/** A client certificate is read exactly, and an unsuitable one is refused. */
 import { X509Certificate } from 'node:crypto';
 import t from 'tap';
 import { readAlternativeNames, readPeerCertificate } from '../../gateway/edge/peer-certificate.ts';
@@ -13,7 +13,7 @@ async function read(options: LeafOptions, nowMs = Date.now()) {
   return { certificate, facts: readPeerCertificate(certificate, nowMs) };
 }
 
-t.test('the names of a certificate are told apart by their kind', async (t) => {
+t.test('the names of a certificate are sorted by their kind', async (t) => {
   const { facts, certificate } = await read({
     usages: [purposes.clientAuth],
     names: [
@@ -44,7 +44,7 @@ t.test('a certificate without names or usages has none', async (t) => {
   t.match(facts, { status: 'verified', dnsNames: [], uris: [], emails: [] });
 });
 
-t.test('a value with a comma or a quote cannot pass for a further name', async (t) => {
+t.test('a value with a comma or a quote cannot pass for another name', async (t) => {
   for (const value of [
     'spiffe://x/a,DNS:admin.example.com',
     'spiffe://x/a, DNS:admin.example.com',
@@ -57,21 +57,21 @@ t.test('a value with a comma or a quote cannot pass for a further name', async (
 });
 
 const refused: readonly (readonly [string, LeafOptions, number, string])[] = [
-  ['an authority', { isAuthority: true }, 0, 'it is the certificate of an authority'],
+  ['of an authority', { isAuthority: true }, 0, 'it is the certificate of an authority'],
   ['for servers only', { usages: [purposes.serverAuth] }, 0, 'it is not for client authentication'],
-  ['a short RSA key', { rsaBits: 1024 }, 0, 'its key is too short'],
-  ['expired since', {}, 2 * DAY_MS, 'it has expired'],
-  ['not valid yet', {}, -2 * DAY_MS, 'it is not valid yet'],
+  ['with a short RSA key', { rsaBits: 1024 }, 0, 'its key is too short'],
+  ['that has expired', {}, 2 * DAY_MS, 'it has expired'],
+  ['that is not valid yet', {}, -2 * DAY_MS, 'it is not valid yet'],
 ];
 
 for (const [what, options, laterMs, reason] of refused) {
-  t.test(`refused: ${what}`, async (t) => {
+  t.test(`a certificate ${what} is refused`, async (t) => {
     const { facts } = await read(options, Date.now() + laterMs);
     t.same(facts, { status: 'refused', reason });
   });
 }
 
-t.test('an RSA key of 2048 bits, and one usage among others, are accepted', async (t) => {
+t.test('an RSA key of 2048 bits and a usage among others are accepted', async (t) => {
   const { facts } = await read({ rsaBits: 2048, usages: [purposes.serverAuth, purposes.clientAuth] });
   t.equal(facts.status, 'verified');
 });
@@ -111,7 +111,7 @@ const texts: readonly (readonly [string, readonly (readonly [string, string])[] 
   ['URI:"a", b', undefined],
 ];
 
-t.test('alternative names are read whole or not at all', async (t) => {
+t.test('alternative names are read completely or not at all', async (t) => {
   for (const [text, expected] of texts)
     t.same(
       readAlternativeNames(text)?.map(({ type, value }) => [type, value]),

@@ -10,15 +10,15 @@ export function v1(source: string, port = 4711): Buffer {
 }
 
 export interface V2Options {
-  /** 0x20 LOCAL, 0x21 PROXY. */
+  /** 0x20 for LOCAL, 0x21 for PROXY. */
   readonly command?: number;
   readonly family?: number;
   readonly extensions?: Buffer;
-  /** In place of the right one. */
+  /** The length to write instead of the right one. */
   readonly length?: number;
 }
 
-/** A checksum among the extensions is set when it is four zeros. */
+/** A checksum among the extensions is filled in if it is four zeros. */
 export function v2(source: string, options: V2Options = {}): Buffer {
   const four = isIPv4(source);
   const { command = 0x21, family = four ? 0x11 : 0x21, extensions = Buffer.alloc(0) } = options;
@@ -37,7 +37,7 @@ export function extension(type: number, value: Buffer): Buffer {
   return Buffer.concat([head, value]);
 }
 
-/** The header with its checksum, which stands last, filled in. */
+/** The header with the checksum at its end filled in. */
 export function checksummed(source: string): Buffer {
   const header = v2(source, { extensions: extension(3, Buffer.alloc(4)) });
   header.writeUInt32BE(crc32c(header), header.length - 4);

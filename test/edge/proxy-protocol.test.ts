@@ -1,4 +1,4 @@
-/** A PROXY header before the handshake says who calls, if a trusted proxy wrote it; everybody else's is no handshake. */
+/** A PROXY header before the handshake names the client if a trusted proxy wrote it; any other is no handshake. */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as dial, type Socket } from 'node:net';
@@ -28,7 +28,7 @@ async function tcp(stage: Stage): Promise<Socket> {
   return socket;
 }
 
-/** The answer to a request behind a header, empty when the connection was refused. */
+/** The answer to a request behind a header, empty if the connection was refused. */
 async function ask(stage: Stage, header: Buffer, request = GET): Promise<string> {
   const socket = await tcp(stage);
   socket.write(header);
@@ -46,17 +46,17 @@ async function counted(stage: Stage, outcome: string): Promise<number> {
   return Number(new RegExp(`handshakes_total\\{[^}]*outcome="${outcome}"\\} (\\d+)`).exec(text)?.[1] ?? 0);
 }
 
-t.test('the client is the one of the header, in the log, at the node and on the allowlist', async (t) => {
+t.test('the client of the header is the one in the log, at the node and for the allowlist', async (t) => {
   const stage = await stageWith(t, 'accept');
   for (const header of [v1('203.0.113.7'), v2('203.0.113.7'), checksummed('203.0.113.7')]) {
     t.match(await ask(stage, header), /^HTTP\/1\.1 200 /);
   }
   t.match(await ask(stage, v2('198.51.100.1')), /^HTTP\/1\.1 403 .*"code":"address-denied"/s);
-  t.match(await ask(stage, Buffer.alloc(0)), /^HTTP\/1\.1 200 /, 'without one the peer is the client');
+  t.match(await ask(stage, Buffer.alloc(0)), /^HTTP\/1\.1 200 /, 'without a header the peer is the client');
   t.match(
     await ask(stage, v2('198.51.100.1', { command: 0x20 })),
     /^HTTP\/1\.1 200 /,
-    'nor with one of its own',
+    'a header of the proxy itself leaves the peer as the client',
   );
   const lines = await stage.log(6);
   t.same(
@@ -67,22 +67,19 @@ t.test('the client is the one of the header, in the log, at the node and on the 
   t.match(stage.received.join(''), /X-Forwarded-For: 203\.0\.113\.7/i);
 });
 
-t.test(
-  'behind a header the walk goes on where that hop is trusted too, and ends where it is not',
-  async (t) => {
-    const stage = await stageWith(t, 'accept');
-    const forwarded = `${GET.trimEnd()}\r\nX-Forwarded-For: 203.0.113.9, 10.0.0.3\r\n\r\n`;
-    t.match(await ask(stage, v2('10.0.0.5'), forwarded), /^HTTP\/1\.1 200 /);
-    t.match(await ask(stage, v2('203.0.113.7'), forwarded), /^HTTP\/1\.1 200 /);
-    const lines = await stage.log(2);
-    t.same(
-      lines.map((line) => line['client.address']),
-      ['203.0.113.9', '203.0.113.7'],
-    );
-  },
-);
+t.test('behind a header X-Forwarded-For is followed only if that hop is trusted too', async (t) => {
+  const stage = await stageWith(t, 'accept');
+  const forwarded = `${GET.trimEnd()}\r\nX-Forwarded-For: 203.0.113.9, 10.0.0.3\r\n\r\n`;
+  t.match(await ask(stage, v2('10.0.0.5'), forwarded), /^HTTP\/1\.1 200 /);
+  t.match(await ask(stage, v2('203.0.113.7'), forwarded), /^HTTP\/1\.1 200 /);
+  const lines = await stage.log(2);
+  t.same(
+    lines.map((line) => line['client.address']),
+    ['203.0.113.9', '203.0.113.7'],
+  );
+});
 
-t.test('require: no header, a peer that is not trusted, a bad header', async (t) => {
+t.test('where a header is required, a missing, untrusted or faulty one is refused', async (t) => {
   const stage = await stageWith(t, 'require');
   t.match(await ask(stage, v1('203.0.113.7')), /^HTTP\/1\.1 200 /);
   t.equal(await ask(stage, Buffer.alloc(0)), '');
@@ -93,7 +90,7 @@ t.test('require: no header, a peer that is not trusted, a bad header', async (t)
   t.equal(await counted(strict, 'bad-proxy-header'), 1);
 });
 
-t.test('nobody else is believed: a header is then no ClientHello', async (t) => {
+t.test('a header from an untrusted peer is not believed and counts as a bad ClientHello', async (t) => {
   const untrusted = await stageWith(t, 'accept', '      trustedProxies: [10.0.0.0/8]');
   const off = await stageWith(t, 'off');
   for (const stage of [untrusted, off]) {
@@ -104,7 +101,7 @@ t.test('nobody else is believed: a header is then no ClientHello', async (t) => 
   }
 });
 
-t.test('header and hello may come byte by byte, and what stops is closed in time', async (t) => {
+t.test('header and hello may come byte by byte, and a sender that stops is closed in time', async (t) => {
   const stage = await stageWith(t, 'require', TRUSTED, '  timeouts: { handshake: 500ms }');
   const slow = await tcp(stage);
   slow.setNoDelay(true);
@@ -124,7 +121,7 @@ t.test('header and hello may come byte by byte, and what stops is closed in time
   t.equal(await counted(stage, 'timeout'), 1);
 });
 
-t.test('the limit on connections of one address is that of the client, not of its proxy', async (t) => {
+t.test('the connection limit of one address is that of the client, not of its proxy', async (t) => {
   const stage = await stageWith(t, 'require', TRUSTED, '  limits: { connectionsPerAddress: 2 }');
   const held: Socket[] = [];
   for (const source of ['203.0.113.1', '203.0.113.1', '203.0.113.2', '203.0.113.2']) {
@@ -133,14 +130,14 @@ t.test('the limit on connections of one address is that of the client, not of it
     held.push(socket);
   }
   await sleep(50);
-  t.equal(await ask(stage, v2('203.0.113.1')), '', 'its third');
+  t.equal(await ask(stage, v2('203.0.113.1')), '', 'the third connection of the client is refused');
   t.match(await ask(stage, v2('203.0.113.3')), /^HTTP\/1\.1 200 /);
   for (const socket of held) socket.destroy();
   await sleep(50);
   t.match(await ask(stage, v2('203.0.113.1')), /^HTTP\/1\.1 200 /, 'places are given back');
 });
 
-t.test('curl writes one too', async (t) => {
+t.test('a header that curl writes is accepted', async (t) => {
   const stage = await stageWith(t, 'require');
   const { worker } = stage;
   const folder = t.testdir({

@@ -1,4 +1,4 @@
-/** Hellos of real clients, cut and mutated: OpenSSL and the reader never see two different names in one. */
+/** In hellos of real clients, cut and mutated, OpenSSL and the reader never see two different names. */
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, connect } from 'node:net';
@@ -18,13 +18,13 @@ const hellos = new Map(
   }),
 );
 
-t.test('every client is understood, GREASE and post-quantum key shares included', async (t) => {
+t.test('the hello of every client is read, including GREASE and post-quantum key shares', async (t) => {
   t.same([...hellos.keys()].sort(), ['chromium', 'curl', 'node', 'openssl-tls12', 'openssl-tls13', 'python']);
   for (const [client, hello] of hellos) t.same(readServerName(hello), { kind: 'name', name: NAME }, client);
 });
 
 t.test(
-  'at every split point the reader waits for the rest, and cut into two records the name is the same',
+  'a hello cut at any byte waits for the rest, and one cut into two records gives the same name',
   async (t) => {
     for (const [client, hello] of hellos) {
       const wrong: number[] = [];
@@ -39,7 +39,7 @@ t.test(
   },
 );
 
-/** The one record of a hello as two, the first ending before `at`. */
+/** The single record of a hello as two, the first ending before `at`. */
 function inTwoRecords(hello: Buffer, at: number): Buffer {
   const record = (body: Buffer): Buffer => {
     const header = Buffer.from(hello.subarray(0, 5));
@@ -53,7 +53,7 @@ function nameIn(progress: HelloProgress): string | undefined {
   return progress.kind === 'name' ? progress.name : undefined;
 }
 
-/** What OpenSSL does with the same bytes: the name it found, or nothing when it asked for none. */
+/** What OpenSSL makes of the same bytes: the name it found, or undefined if it asked for none. */
 async function openTeller(t: Test): Promise<(hello: Buffer) => Promise<string | undefined>> {
   let told: string | undefined;
   const server: Server = createServer({
@@ -78,7 +78,7 @@ async function openTeller(t: Test): Promise<(hello: Buffer) => Promise<string | 
   };
 }
 
-t.test('of a mutated hello OpenSSL reads the same name, or the reader refuses it', async (t) => {
+t.test('if OpenSSL finds a name in a mutated hello, the reader finds the same or refuses it', async (t) => {
   const tell = await openTeller(t);
   const random = new SeededRandom(3);
   const seen = { same: 0, refused: 0, none: 0 };
@@ -95,7 +95,7 @@ t.test('of a mutated hello OpenSSL reads the same name, or the reader refuses it
   t.ok(seen.same > 100, JSON.stringify(seen));
 });
 
-/** One to three changes of a byte, half of them near the server name, sometimes with a piece cut out or doubled. */
+/** Changes one to three bytes, half of them near the server name, and sometimes cuts or doubles a piece. */
 function mutated(original: Buffer, random: SeededRandom): Buffer {
   let bytes = Buffer.from(original);
   const nameAt = bytes.indexOf(NAME);

@@ -1,15 +1,15 @@
-/** Records lie side by side in a slab, which is used again when nobody needs what is in it. */
+/** Records lie side by side in a slab, which is reused when nobody needs its contents. */
 
 import { Socket } from 'node:net';
 import t from 'tap';
 import { ownReadsWork, readIntoOwn } from '../../gateway/edge/own-reads.ts';
 import { RECORD_BYTES, RecordMemory } from '../../gateway/edge/record-memory.ts';
 
-t.test('this Node reads into memory of ours, and says so itself', async (t) => {
+t.test('this Node can read into our memory, and the check says so', async (t) => {
   t.equal(await ownReadsWork(), true);
 });
 
-t.test('a socket without the machinery is left alone', async (t) => {
+t.test('a socket without the needed internals is left alone', async (t) => {
   const socket = new Socket();
   t.equal(
     readIntoOwn(socket, { first: Buffer.alloc(1), onRead: () => undefined, next: () => Buffer.alloc(1) }),
@@ -18,7 +18,7 @@ t.test('a socket without the machinery is left alone', async (t) => {
   socket.destroy();
 });
 
-t.test('records lie side by side until there is no room', async (t) => {
+t.test('records lie side by side until the slab is full', async (t) => {
   const slab = new RecordMemory().take();
   slab.hold();
   for (let at = 0; at + RECORD_BYTES <= 131_072; at += 10_000) {
@@ -30,7 +30,7 @@ t.test('records lie side by side until there is no room', async (t) => {
   t.equal(slab.next(), undefined);
 });
 
-t.test('a slab nobody holds begins anew', async (t) => {
+t.test('a slab nobody holds is filled from the start again', async (t) => {
   const slab = new RecordMemory().take();
   slab.take(1000);
   const release = slab.hold();
@@ -39,13 +39,13 @@ t.test('a slab nobody holds begins anew', async (t) => {
   t.equal(slab.next()?.byteOffset, 0);
 });
 
-t.test('a slab that was left comes back once nobody needs it, and is given out once', async (t) => {
+t.test('an abandoned slab is reused once nobody needs it, and only once', async (t) => {
   const memory = new RecordMemory();
   const slab = memory.take();
   const [one, two] = [slab.hold(), slab.hold()];
   slab.leave();
   one();
-  t.not(memory.take(), slab, 'somebody still needs it');
+  t.not(memory.take(), slab, 'the slab is still needed');
   two();
   t.equal(memory.take(), slab);
   t.not(memory.take(), slab);

@@ -1,6 +1,6 @@
 /**
- * A session belongs to the server name it was made under and to all that was in force there: offered under another name,
- * or after a change, it is not resumed, and the caller meets the full handshake with its demands.
+ * A session belongs to the server name and all the settings it was made under. Offered under another name or after a
+ * change it is not resumed, and the caller meets the full handshake with its demands.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -26,7 +26,7 @@ import {
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const OTHER = 'b.test';
 
-/** Tenant a at `a.test` and tenant b at `b.test`, each with a client CA of its own, and one caller. */
+/** Tenant a at `a.test` and tenant b at `b.test`, each with its own client CA, and one caller. */
 class Setting {
   readonly stage: Stage;
   readonly workerB: IssuedPair;
@@ -62,11 +62,15 @@ class Setting {
     return new Setting(t, visitor, version, stage, workerB);
   }
 
-  /** A full handshake under tenant a whose session is kept under a name. */
+  /** Makes a full handshake under tenant a and keeps its session under a name. */
   async begin(session: string): Promise<void> {
     const { worker } = this.stage;
     const visited = await this.#visit({ name: HOST, worker, keep: session });
-    this.#t.same(visited, { resumed: false, answer: '200' }, `a session ${session}`);
+    this.#t.same(
+      visited,
+      { resumed: false, answer: '200' },
+      `the session ${session} begins with a full handshake`,
+    );
   }
 
   /** One row of the matrix. */
@@ -82,17 +86,17 @@ class Setting {
     const { resumed, answer } = await this.#visit({ name, offer, ...more });
     const found = answer === '' ? 'refused' : `${resumed ? 'resumed' : 'full'} ${answer}`;
     this.#t.comment(`${this.#version}  ${this.#visitor.client.padEnd(8)} ${title.padEnd(52)} ${found}`);
-    this.#t.equal(found, expected, title);
-    if (answer === '') this.#t.notOk(resumed, `${title}: refused by the full handshake`);
+    this.#t.equal(found, expected, `the row "${title}" gives ${expected}`);
+    if (answer === '') this.#t.notOk(resumed, `the row "${title}" is refused by the full handshake`);
   }
 
-  /** Writes a file of tenant a's folder and waits until it is read. */
+  /** Writes a file into the folder of tenant a and waits until it is read. */
   async change(file: string, text: string): Promise<void> {
     await writeFile(join(this.stage.folder, 'certs', HOST, file), text);
     this.#t.same((await this.stage.gateway.reload()).faults, []);
   }
 
-  /** Another process in place of the first: nothing is kept but the files. */
+  /** Replaces the process by another one: nothing is kept but the files. */
   async restart(): Promise<void> {
     this.stage.gateway.stopNow();
     const { gateway } = await startGateway({
@@ -122,7 +126,7 @@ class Setting {
 
 for (const visitor of sessionVisitors()) {
   for (const version of ['TLSv1.3', 'TLSv1.2'] as const) {
-    t.test(`the matrix: ${visitor.client}, ${version}`, async (t) => {
+    t.test(`a session is resumed only where it began: ${visitor.client}, ${version}`, async (t) => {
       const setting = await Setting.create(t, visitor, version);
       const { stage, workerB } = setting;
       const { worker, clients } = stage;
@@ -160,7 +164,7 @@ for (const visitor of sessionVisitors()) {
       await setting.row('after a restart, no certificate', 'd', HOST, undefined, 'refused');
     });
 
-    t.test(`the matrix of trust withdrawn: ${visitor.client}, ${version}`, async (t) => {
+    t.test(`a session ends with the trust in its client: ${visitor.client}, ${version}`, async (t) => {
       const setting = await Setting.create(t, visitor, version);
       const { stage } = setting;
       const { worker, clients } = stage;
@@ -178,7 +182,7 @@ for (const visitor of sessionVisitors()) {
       await setting.row('client CA replaced since, no certificate', 'b', HOST, undefined, 'refused');
     });
 
-    t.test(`sessionResumption: off gives no session: ${visitor.client}, ${version}`, async (t) => {
+    t.test(`sessionResumption: off gives out no session: ${visitor.client}, ${version}`, async (t) => {
       const node = await rawNode(t, (socket) => socket.write(OK));
       const listener = `      minTlsVersion: ${version}\n      sessionResumption: off`;
       const { port, worker } = await setStage(t, { nodes: [node.address], listener });
@@ -192,7 +196,7 @@ for (const visitor of sessionVisitors()) {
   }
 }
 
-t.test('processes that share the secret of tickets resume the sessions of each other', async (t) => {
+t.test("processes that share the ticket secret resume each other's sessions", async (t) => {
   const authority = await createAuthority('servers');
   const certificates = t.testdir({ [HOST]: {} });
   const server = await authority.issueServer({ dnsNames: [HOST] });

@@ -1,4 +1,4 @@
-/** Clients that are other people's and keep and offer any session: openssl s_client, and a Node before 22 if there is one. */
+/** Clients of others that keep and offer any session: openssl s_client, and a Node before 22 if there is one. */
 
 import { execFileSync, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -13,14 +13,14 @@ export interface Visit {
   readonly version: SessionVersion;
   readonly name: string;
   readonly worker?: IssuedPair;
-  /** Files of sessions: one to offer, one to write the session of this visit to. */
+  /** Session files: one to offer, and one to write the session of this visit to. */
   readonly offer?: string;
   readonly keep?: string;
 }
 
 export interface Visited {
   readonly resumed: boolean;
-  /** The status of one request; empty when the connection was refused. */
+  /** The status of one request, empty if the connection was refused. */
   readonly answer: string;
 }
 
@@ -52,13 +52,13 @@ const openssl: Visitor = {
   },
 };
 
-/** Every visitor there is on this machine; openssl always is. */
+/** Every visitor available on this machine; openssl always is. */
 export function sessionVisitors(): readonly Visitor[] {
   const old = oldNode();
   return old === undefined ? [openssl] : [openssl, old];
 }
 
-/** The first Node of the path that offers a session under another name. */
+/** The first Node on the path that offers a session under another name. */
 function oldNode(): Visitor | undefined {
   const script = fileURLToPath(new URL('session-client.cjs', import.meta.url));
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
@@ -88,7 +88,7 @@ function oldNode(): Visitor | undefined {
   return undefined;
 }
 
-/** The major version; nothing when it cannot be run. */
+/** The major version, or undefined if it cannot be run. */
 function versionOf(executable: string): number | undefined {
   try {
     return Number(/^v(\d+)/.exec(execFileSync(executable, ['--version'], { encoding: 'utf8' }))?.[1]);
@@ -110,7 +110,7 @@ async function run(executable: string, args: readonly string[], input: string): 
   return output;
 }
 
-/** Whether a session was given out at all. */
+/** Whether any session was given out. */
 export async function wasKept(file: string): Promise<boolean> {
   const texts = await Promise.all(
     [file, `${file}.node`].map((each) => readFile(each).catch(() => undefined)),

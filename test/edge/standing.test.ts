@@ -1,4 +1,4 @@
-/** What a handshake found is judged again by the authorities there are now, and only where they are others. */
+/** The certificate found in a handshake is judged again when the accepted authorities change, and only then. */
 import { X509Certificate } from 'node:crypto';
 import t from 'tap';
 import { ClientAuthorities } from '../../gateway/certificates/client-authorities.ts';
@@ -16,7 +16,7 @@ function named(digest: string, authorityPem: string): NamedContext {
   return { identity: { digest, clients }, tenant } as unknown as NamedContext;
 }
 
-/** Facts of a resumed session: its certificate came without the issuer that links it to the authority. */
+/** Facts of a resumed session, whose certificate came without the issuer that links it to the authority. */
 async function resumed(authorityPem: string): Promise<{ standing: Standing; turn(to: NamedContext): void }> {
   const between = await createTestAuthority('between');
   const leaf = new X509Certificate((await between.leaf('worker')).certPem);
@@ -40,14 +40,14 @@ async function resumed(authorityPem: string): Promise<{ standing: Standing; turn
   return { standing, turn };
 }
 
-t.test('a renewed certificate of the server says nothing about the callers', async (t) => {
+t.test('a renewed server certificate does not affect the callers', async (t) => {
   const { certPem } = await createTestAuthority('root');
   const { standing, turn } = await resumed(certPem);
   turn(named('after', certPem));
   t.equal(standing.under(policy).certificate.status, 'verified');
 });
 
-t.test('other authorities do, and the old ones once they are back', async (t) => {
+t.test('a server with other client authorities refuses the caller until the old ones are back', async (t) => {
   const { certPem } = await createTestAuthority('root');
   const { standing, turn } = await resumed(certPem);
   turn(named('after', (await createTestAuthority('other')).certPem));
@@ -59,7 +59,7 @@ t.test('other authorities do, and the old ones once they are back', async (t) =>
   t.equal(standing.under(policy).certificate.status, 'verified');
 });
 
-t.test('what has changed since the handshake began is judged at the first look', async (t) => {
+t.test('changes since the handshake began are judged at the first look', async (t) => {
   const { certPem } = await createTestAuthority('root');
   const { standing, turn } = await resumed(certPem);
   turn(named('meanwhile', (await createTestAuthority('other')).certPem));
