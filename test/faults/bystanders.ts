@@ -1,4 +1,4 @@
-/** Streams beside a fault: one down and one up, from before it until after it, whose every byte is held by a digest. */
+/** Streams beside a fault: a download and an upload that outlast it and whose every byte is checked by a digest. */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -34,7 +34,7 @@ export class WellNode {
     return node;
   }
 
-  /** The digests of what was sent down so far, ended by this. */
+  /** Ends the downloads and returns the digests of what was sent. */
   endDownloads(): readonly string[] {
     return this.#downloads.splice(0).map((flow) => flow.end());
   }
@@ -48,7 +48,7 @@ export class WellNode {
   }
 }
 
-/** Random pieces, one after the other, into whatever takes them. */
+/** Writes random pieces, one after the other, into whatever takes them. */
 class Flow {
   readonly #to: Writable;
   readonly #hash = createHash('sha256');
@@ -61,7 +61,7 @@ class Flow {
     this.#send();
   }
 
-  /** The digest of all that was sent. */
+  /** The digest of everything sent. */
   end(): string {
     clearInterval(this.#timer);
     this.#to.end();
@@ -83,11 +83,11 @@ async function digestOf(stream: AsyncIterable<Buffer>): Promise<string> {
 }
 
 export interface Bystanders {
-  /** Ends both streams; rejects where one broke, and answers whether both arrived bit for bit. */
+  /** Ends both streams and resolves to whether both arrived bit for bit; rejects if one broke. */
   finish(): Promise<boolean>;
 }
 
-/** Both streams flow when this resolves. */
+/** Resolves once both streams flow. */
 export async function startBystanders(door: Door, node: WellNode): Promise<Bystanders> {
   const [down, up] = [begin(door, 'GET'), begin(door, 'PUT')];
   down.end();

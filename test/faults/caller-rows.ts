@@ -1,4 +1,4 @@
-/** The matrix of faults, second part: where a caller can vanish, by an end of its connection and by a reset. */
+/** The matrix of faults, second part: where a caller can vanish, by ending its connection and by resetting it. */
 
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -17,7 +17,7 @@ const LEFT = {
   cause: /^the caller closed the connection$/,
 } as const;
 
-/** Leaves once the request got so far. */
+/** Leaves once the request has got so far. */
 function leaves(
   where: string,
   row: Pick<FaultRow, 'manner' | 'node' | 'account' | 'cause'>,
@@ -39,7 +39,7 @@ function leaves(
   }));
 }
 
-/** Sends some of its first flight, and leaves without a handshake. */
+/** Sends some of its first flight and leaves without a handshake. */
 function turnsBack(
   where: string,
   sent: (hello: Buffer) => Buffer,

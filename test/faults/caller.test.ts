@@ -1,4 +1,4 @@
-/** A caller that vanishes, wherever and however, takes its request with it and nothing else. */
+/** A caller that vanishes, wherever and however, takes only its own request with it. */
 import t from 'tap';
 import { callerRows } from './caller-rows.ts';
 import { playFault } from './fault-stage.ts';

@@ -1,4 +1,4 @@
-/** What a gateway told of a fault and what it still holds, from its access log and its admin listener. */
+/** What a gateway reported of a fault and what it still holds, from its access log and its admin listener. */
 
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -11,12 +11,12 @@ interface Sample {
   readonly value: number;
 }
 
-/** What is asked beside the fault has its lines too. */
+/** Requests made beside the fault have lines too. */
 const BESIDE = /^\/(?:well|open)\//;
 
 /**
  * `ended_by` and the code or status of the requests that met the fault: one line of the log and one observation each,
- * which say the same. Without a request: what became of the handshakes.
+ * which must agree. Without a request: the outcomes of the handshakes.
  */
 export async function accountOf({ log, admin }: Told): Promise<{ text: string; cause: unknown }> {
   const scraped = await page(admin, '/metrics');
@@ -48,7 +48,7 @@ function handshakes(scraped: string): string {
   return `: ${times}handshake ${labelOf(failed.labels, 'outcome')}`;
 }
 
-/** What the gateway tells it holds: streams, connections of callers, bytes, requests at nodes. */
+/** What the gateway says it holds: streams, connections of callers, bytes, requests at nodes. */
 export async function held({ admin }: Told): Promise<string> {
   const scraped = await page(admin, '/metrics');
   const sums = ['patchgate_streams_active', 'patchgate_open_connections', 'patchgate_buffered_bytes'].map(

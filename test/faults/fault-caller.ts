@@ -1,4 +1,4 @@
-/** A caller that says what it got, and can leave in both ways there are: by an end and by a reset. */
+/** A caller that reports what it got and can leave in two ways: by an end and by a reset. */
 
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
@@ -6,7 +6,7 @@ import { HOST, isWhole, type Stage } from '../path/stage.ts';
 
 export type Leave = 'FIN' | 'RST';
 
-/** What of a stage a caller needs. */
+/** The part of a stage that a caller needs. */
 export type Door = Pick<Stage, 'port' | 'ca' | 'worker'>;
 
 export class FaultCaller {
@@ -40,7 +40,7 @@ export class FaultCaller {
     return caller;
   }
 
-  /** All that came. */
+  /** Everything received. */
   get text(): string {
     return this.#text;
   }
@@ -49,12 +49,12 @@ export class FaultCaller {
     return this.#closed;
   }
 
-  /** Written and not taken by the system yet. */
+  /** Bytes written and not yet taken by the system. */
   get unsentBytes(): number {
     return this.#tls.writableLength;
   }
 
-  /** One that others may go on with. */
+  /** The TLS session, which others may resume. */
   get session(): Promise<Buffer> {
     return new Promise((resolve) => this.#tls.once('session', resolve));
   }
@@ -73,7 +73,7 @@ export class FaultCaller {
     else this.#tcp.resetAndDestroy();
   }
 
-  /** What came of its request so far, in the words of the matrix; nothing while that is open. */
+  /** The outcome of its request so far, in the words of the matrix; undefined while that is open. */
   get got(): string | undefined {
     const [, status] = /^HTTP\/1\.1 (\d{3}) /.exec(this.#text) ?? [];
     if (status === undefined) return this.#closed ? 'nothing, closed' : undefined;
@@ -87,7 +87,7 @@ export class FaultCaller {
   }
 }
 
-/** A request head for the route that faults are tried on. */
+/** A request head for the route on which faults are tried. */
 export const get = (path = '/fault/x'): string => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
 
 export const put = (framing: string, path = '/fault/x'): string =>

@@ -1,4 +1,4 @@
-/** A node that fails: in this process, or, run as a program, in one of its own that can be killed and stopped. */
+/** A node that fails: in this process or, run as a program, in one of its own that can be killed and stopped. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ const LENGTH_HEAD = 'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n';
 const CHUNKED_HEAD = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
 const WHOLE = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole';
 
-/** What it does once a request head has come; what comes after the head it reads and forgets. */
+/** What it does once a request head has come; it reads and drops everything after the head. */
 const manners = {
   'says nothing': () => undefined,
   answers: (socket: Socket) => socket.write(WHOLE),
@@ -39,7 +39,7 @@ const LATEST_CHARACTERS = 65_536;
 
 export type Manner = keyof typeof manners;
 
-/** What a connection has come to, seen from the node: a reset is never taken for an end. */
+/** The state of a connection as the node sees it: a reset is never mistaken for an end. */
 export type Sight = 'connection' | 'request' | 'end' | 'reset';
 
 export interface FaultNode {
@@ -50,9 +50,9 @@ export interface FaultNode {
 
 /** A node in a process of its own. */
 export interface NodeProcess extends FaultNode {
-  /** SIGKILL, and gone. */
+  /** Sends SIGKILL and waits for its end. */
   kill(): Promise<void>;
-  /** SIGSTOP: the system goes on to take connections and bytes for it, as many as it has room for. */
+  /** Sends SIGSTOP: the system still takes connections and bytes for it, as far as it has room. */
   stop(): void;
   /** SIGCONT. */
   goOn(): void;
@@ -95,7 +95,7 @@ export async function startNodeProcess(t: Test, manner: Manner): Promise<NodePro
   };
 }
 
-/** The address comes first, then sight after sight. */
+/** Prints the address first, then one line per observation. */
 function readLines(child: ChildProcess, sights: Sight[]): Promise<string> {
   let text = '';
   return new Promise((resolve) => {
@@ -112,14 +112,14 @@ function serve(socket: Socket, manner: Manner, see: (sight: Sight) => void): voi
   let text = '';
   see('connection');
   socket.on('data', (chunk: Buffer) => {
-    // One request after the other comes on a connection that is kept; of a body nothing is.
+    // Requests come one after the other on a kept connection; of a body nothing is kept.
     text = (text + chunk.toString('latin1')).slice(-LATEST_CHARACTERS);
     if (!text.includes('\r\n\r\n')) return;
     text = '';
     see('request');
     manners[manner](socket);
   });
-  // Its own end is answered by one.
+  // It answers an end with its own.
   socket.prependListener('end', () => {
     if (!socket.writableEnded) see('end');
   });
@@ -144,7 +144,7 @@ function addressOf(address: AddressInfo | string | null): string {
 function run(manner: Manner): void {
   const tell = (line: string): void => void process.stdout.write(`${line}\n`);
   const server = createServer((socket) => serve(socket, manner, tell));
-  // A backlog of one: it is soon full while the process stands.
+  // With a backlog of one it is soon full while the process is stopped.
   server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => tell(addressOf(server.address())));
 }
 

@@ -1,6 +1,6 @@
 /**
- * One fault on a stage of its own, beside streams that must not notice: what the caller gets, what the node sees, what
- * the account says, and that nothing is left behind. The rows that are played here are the matrix of the README.
+ * One fault on its own stage, beside streams that must not notice: what the caller gets, what the node sees, what the
+ * account says, and that nothing is left behind. The rows played here are the matrix of the README.
  */
 
 import { readdirSync } from 'node:fs';
@@ -18,11 +18,11 @@ import { type FaultNode, type Manner, type NodeProcess, startNode, startNodeProc
 export interface FaultText {
   /** What breaks. */
   readonly fault: string;
-  /** One of several ways in which it does, all with the same outcome. */
+  /** One of several ways in which it breaks, all with the same outcome. */
   readonly way?: string;
-  /** Status and code of the problem; `broken` has no end that could be taken for one; `—` where it has gone. */
+  /** Status and code of the problem; `broken` if no end could be mistaken for one; `—` where the caller has gone. */
   readonly caller: string;
-  /** How its connection ended for it; `—` where it is the one that ended it. */
+  /** How the connection ended for the caller; `—` where the caller ended it. */
   readonly node: 'nothing' | 'a reset' | 'an end' | '—';
   /** `ended_by`, and `denial.code` or else the status; or why there was no request to account for. */
   readonly account: string;
@@ -31,16 +31,16 @@ export interface FaultText {
 interface FaultSettings extends FaultText {
   /** `cause` of the line. */
   readonly cause?: RegExp;
-  /** What the one node does that may fail. */
+  /** What the node that may fail does. */
   readonly manner: Manner;
   readonly settings?: Partial<StageOptions>;
-  /** The next request to the same node is served. */
+  /** Whether the next request to the same node is served. */
   readonly recovers?: true;
 }
 
 export interface FaultRow extends FaultSettings {
   readonly apart?: never;
-  /** Does it, and answers what the caller got. */
+  /** Causes the fault and resolves to what the caller got. */
   play(scene: Scene): Promise<string>;
 }
 
@@ -63,11 +63,11 @@ type Front = Pick<Stage, 'port' | 'admin' | 'ca' | 'worker' | 'log'>;
 export interface Scene<Node extends FaultNode = FaultNode> extends Front {
   readonly node: Node;
   arrive(session?: Buffer): Promise<FaultCaller>;
-  /** Sends so much and waits for what comes of it. */
+  /** Sends so much and waits for the outcome. */
   ask(bytes: string | Buffer): Promise<string>;
 }
 
-/** The route of faults with these further keys, the one to ask on at other times, and the one of the streams beside. */
+/** The route of faults with these further keys, one to use at other times, and one for the streams beside it. */
 export function routes(faultKeys = ''): string {
   const route = (name: string, upstream: string, keys = ''): string => `  - name: ${name}
     match: { methods: [GET, PUT], path: '/${name}/**' }
@@ -77,7 +77,7 @@ ${keys}`;
   return route('fault', 'sync', faultKeys) + route('open', 'sync') + route('well', 'well');
 }
 
-/** Nothing is kept for later: what is left after a fault was left by it. */
+/** Nothing is kept for later, so whatever remains after a fault was left by it. */
 const KEEPS_NOTHING = '    connections: { max: 64, idle: 100ms }\n';
 
 export async function playFault(t: Test, row: AnyFaultRow): Promise<void> {
@@ -142,7 +142,7 @@ function sceneAt<Node extends FaultNode>(t: Test, node: Node, front: Front): Sce
   return { ...front, node, arrive, ask };
 }
 
-/** What comes of the request of a caller, which leaves then. */
+/** The outcome of the request of a caller, which then leaves. */
 export async function finallyGot(caller: FaultCaller): Promise<string> {
   await until(() => caller.got !== undefined);
   caller.leave('FIN');
@@ -159,8 +159,8 @@ async function hold(
 ): Promise<void> {
   const before = open();
   const bystanders = await startBystanders(scene, well);
-  t.equal(await play(), row.caller, 'the caller gets');
-  t.ok(await bystanders.finish(), 'the streams beside it arrive bit for bit');
+  t.equal(await play(), row.caller, 'the caller gets what the row says');
+  t.ok(await bystanders.finish(), 'the streams beside the fault arrive bit for bit');
   await t.resolves(
     until(async () => (await held(scene)) === '0 0 0 0'),
     'no stream, connection, byte or place at a node is held',
@@ -169,11 +169,12 @@ async function hold(
     until(() => open() <= before),
     'no socket is left open',
   );
-  t.equal(ending(scene.node), row.node, 'the node sees');
+  t.equal(ending(scene.node), row.node, 'the node sees what the row says');
   const account = await accountOf(scene);
-  t.equal(account.text, row.account, 'the account says');
+  t.equal(account.text, row.account, 'the account says what the row says');
   if (row.cause !== undefined) t.match(account.cause, row.cause);
-  if (row.recovers) t.equal(await scene.ask(get('/open/x')), '200, whole', 'the next one gets');
+  if (row.recovers)
+    t.equal(await scene.ask(get('/open/x')), '200, whole', 'the next request to the node is served');
 }
 
 function ending({ sights }: FaultNode): FaultText['node'] {
@@ -182,7 +183,7 @@ function ending({ sights }: FaultNode): FaultText['node'] {
   return sights.includes('end') ? 'an end' : '—';
 }
 
-/** Sockets of this process, the gateway's, the node's and the caller's; all descriptors of another. */
+/** The sockets of this process for gateway, node and caller, or all descriptors of another process. */
 export function descriptors(pid?: number): number {
   if (pid !== undefined) return readdirSync(`/proc/${pid}/fd`).length;
   return process.getActiveResourcesInfo().filter((kind) => /^(?:TCP|TLS)/.test(kind)).length;

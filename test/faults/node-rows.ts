@@ -19,10 +19,10 @@ const HURRIED = { upstream: '    timeouts: { firstByte: 500ms }\n' };
 const BROKEN = { caller: '200, broken', account: 'upstream, 200' } as const;
 const FAILED = { caller: '502 node-failed', account: 'gateway, node-failed' } as const;
 
-/** A request that comes to the end of what its node does by itself. */
+/** A request that reaches the end of what its node does by itself. */
 const askOnce = ({ ask }: Scene): Promise<string> => ask(get());
 
-/** The node is a process that is killed once the caller's request got so far. */
+/** The node is a process that is killed once the request of the caller has got so far. */
 function killed(
   fault: string,
   row: Pick<NodeProcessRow, 'manner' | 'caller' | 'account'>,
@@ -259,7 +259,7 @@ const wrong: readonly FaultRow[] = [
 
 export const nodeRows: readonly AnyFaultRow[] = [...gone, ...still, ...wrong];
 
-/** Connects until the system takes no more connections for the node, which stands. */
+/** Connects until the system takes no more connections for the stopped node. */
 async function fillBacklog(address: string): Promise<readonly Socket[]> {
   const [host = '', port = ''] = address.split(':');
   const plugs: Socket[] = [];

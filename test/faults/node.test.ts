@@ -1,4 +1,4 @@
-/** What a node does wrong is never taken for a good answer, and costs nobody else anything. */
+/** A failure of a node is never mistaken for a good answer and costs nobody else anything. */
 import t from 'tap';
 import { playFault } from './fault-stage.ts';
 import { nodeRows } from './node-rows.ts';

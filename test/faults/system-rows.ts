@@ -1,4 +1,4 @@
-/** The matrix of faults, third part: what is around the gateway fails it, or there is more of it than it can take. */
+/** The matrix of faults, third part: the surroundings fail the gateway, or send it more than it can take. */
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,14 +25,14 @@ const QUEUE = 1024;
 /** Connections made at once. */
 const WAVE = 50;
 const SURPLUS = 100;
-/** What the node can answer, at its best, while a request may wait. */
+/** How long the node takes at its best, while a request may wait. */
 const TAKEN_IN_TIME = 100;
 const BUSY = /^http:\/\/127\.0\.0\.1:\d+: busy$/;
 const UNAVAILABLE = { caller: '503 node-unavailable', account: 'gateway, node-unavailable' } as const;
 
 const askOnce = ({ ask }: Scene): Promise<string> => ask(get());
 
-/** A byte a second, until it is answered. */
+/** Sends a byte a second until it is answered. */
 async function trickle({ arrive }: Scene, head: string, text: string): Promise<string> {
   const caller = await arrive();
   caller.send(head);
@@ -167,10 +167,10 @@ const many: readonly AnyFaultRow[] = [
   },
 ];
 
-/** Beside what is open: room for a few connections. */
+/** Room for a few connections beside those already open. */
 const SPARE = 20;
 
-/** Leaves the gateway no descriptor while `what` is done, by connections that say nothing. */
+/** Leaves the gateway no descriptor while `what` runs, by means of silent connections. */
 async function starve<T>(
   { pid, port }: { readonly pid: number; readonly port: number },
   what: () => Promise<T>,
@@ -222,7 +222,7 @@ const starved: readonly GatewayProcessRow[] = [
 
 export const systemRows: readonly AnyFaultRow[] = [...names, ...slow, ...many, ...starved];
 
-/** So many callers, each with its request sent; all but the first go on with its session, which costs less. */
+/** So many callers, each with its request sent; all but the first resume its session, which costs less. */
 async function manyAsk(arrive: Scene['arrive'], count: number): Promise<readonly FaultCaller[]> {
   const first = await arrive();
   const session = await first.session;
@@ -236,7 +236,7 @@ async function manyAsk(arrive: Scene['arrive'], count: number): Promise<readonly
   return callers;
 }
 
-/** So many, made a few at a time: what listens takes them in as fast. */
+/** Makes so many, a few at a time, so that the listener can keep up. */
 async function connections(port: number, count: number): Promise<readonly Socket[]> {
   const sockets: Socket[] = [];
   while (sockets.length < count) {

@@ -1,4 +1,4 @@
-/** What is around the gateway may fail or flood it: it says so, serves who can be served, and recovers. */
+/** When its surroundings fail or flood it, the gateway says so, serves whom it can, and recovers. */
 import t from 'tap';
 import { playFault } from './fault-stage.ts';
 import { systemRows } from './system-rows.ts';

@@ -1,13 +1,13 @@
-/** The way to one data plane, by itself. */
+/** The link to a single data plane. */
 import t from 'tap';
 import { ControlLink, type ControlLinkOptions } from '../../gateway/handoff/control-link.ts';
 
 const SETS = 600;
 
-/** Stands in for what no question for keys comes to. */
+/** Stands in for parts that questions about keys never use. */
 const UNUSED = {} as ControlLinkOptions['forms'];
 
-t.test('whoever asks for keys is answered, however many sets there are', async (t) => {
+t.test('every question about keys is answered, however many sets there are', async (t) => {
   const fetched = Promise.withResolvers<void>();
   const set = {
     settings: { refreshMs: 1, keepMs: 1 },
@@ -25,7 +25,7 @@ t.test('whoever asks for keys is answered, however many sets there are', async (
         setImmediate(() => link.receive({ kind: 'taken' }));
       },
     },
-    policy: () => t.fail('nobody looks') as never,
+    policy: () => t.fail('nobody looks at the policy') as never,
     forms: UNUSED,
     sources: { keys: { sets } } as unknown as ControlLinkOptions['sources'],
     ticketSecret: Buffer.alloc(32),

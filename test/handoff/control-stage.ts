@@ -1,4 +1,4 @@
-/** A control plane on a policy folder, and data planes it hands everything to, over channels that copy as processes do. */
+/** A control plane on a policy folder, with data planes connected over channels that copy as processes do. */
 
 import { deserialize, serialize } from 'node:v8';
 import type { Test } from 'tap';
@@ -19,11 +19,11 @@ export interface ControlStage {
   readonly keeper: CertificateKeeper;
   readonly control: ControlEnd;
   readonly forms: CompiledForms;
-  /** Another data plane; it has the policy. */
+  /** Attaches another data plane, which has the policy. */
   attach(): Promise<DataPlane>;
-  /** Another data plane, that was told nothing yet. */
+  /** Attaches another data plane that was told nothing yet. */
   begin(): DataPlane;
-  /** Reads the folder again; throws for faults. */
+  /** Reads the folder again; throws its faults. */
   reload(): Promise<void>;
 }
 
@@ -31,18 +31,18 @@ export interface DataPlane {
   readonly end: DataEnd;
   readonly link: ControlLink;
   readonly faults: string[];
-  /** Policies that came into force: their generations. */
+  /** The generations of the policies that came into force. */
   readonly generations: number[];
   changes(): number;
-  /** Messages sent to it that it has not received. */
+  /** Number of messages sent to it that it has not received. */
   waiting(): number;
-  /** Identities sent to it so far. */
+  /** Number of identities sent to it so far. */
   identities(): number;
   /** How often it asked for other keys. */
   questions(): number;
-  /** Messages sent to it so far. */
+  /** Number of messages sent to it so far. */
   sent(): number;
-  /** It receives nothing until it goes on. */
+  /** Makes it receive nothing until `goOn`. */
   hold(): void;
   goOn(): void;
   close(): void;
@@ -165,7 +165,7 @@ function isIdentity(message: unknown): boolean {
   return (message as { readonly about?: { readonly kind: string } }).about?.kind === 'identity';
 }
 
-/** Whether it comes true within a few seconds. */
+/** Whether it becomes true within a few seconds. */
 export async function until(isSo: () => boolean | undefined): Promise<boolean> {
   for (let waits = 0; waits < 1000 && isSo() !== true; waits++)
     await new Promise((resolve) => setTimeout(resolve, 5));

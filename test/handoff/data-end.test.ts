@@ -1,4 +1,4 @@
-/** What a data plane decides by is what the control plane has: the same policy, lists and keys, the newest, and never half of them. */
+/** A data plane decides by the newest policy, lists and keys of the control plane, and never by half of them. */
 import t from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
 import { isDenial } from '../../gateway/core/denial.ts';
@@ -14,7 +14,7 @@ import { folderWith, signToken } from './signed-folder.ts';
 
 const PATCH = 'application/vnd.patchgate.weight-patch';
 
-/** A request of every kind a rule could refuse, and some that all let pass. */
+/** Requests of every kind that a rule could refuse, and some that all rules admit. */
 async function corpus(random: SeededRandom, count: number): Promise<readonly Facts[]> {
   const tokens = [
     await signToken({}),
@@ -77,11 +77,11 @@ t.test('a data plane decides as the control plane would', async (t) => {
     t.same(await outcomeOf(end.policy(), each), here);
     found.add(String((here as unknown[])[4]));
   }
-  t.ok(found.size > 6, `${found.size} kinds of outcomes`);
+  t.ok(found.size > 6, `the corpus had ${found.size} kinds of outcomes`);
   t.same(plane.faults, []);
 });
 
-t.test('a changed tenant is another object, the others stay what they are', async (t) => {
+t.test('a changed tenant is a new object, and the others stay the same', async (t) => {
   const folder = await folderWith(t);
   await folder.addTenant('tenant-b', 'b.example.com');
   const stage = await setControl(t, folder.path);
@@ -91,7 +91,7 @@ t.test('a changed tenant is another object, the others stay what they are', asyn
   await folder.edit('tenants/tenant-b.yaml', '10.1.0.1', '10.1.0.2');
   await stage.reload();
   t.ok(await until(() => end.policy().generation === 2));
-  t.equal(sent() - sentBefore, 2, 'one tenant and the policy');
+  t.equal(sent() - sentBefore, 2, 'one tenant and the policy are sent');
   t.equal(end.policy().tenants.get('tenant-a'), before.tenants.get('tenant-a'));
   const upstream = end.policy().tenants.get('tenant-b')?.upstreams.get('sync');
   t.equal(upstream?.nodes[0]?.host, '10.1.0.2');
@@ -103,7 +103,7 @@ t.test('a changed tenant is another object, the others stay what they are', asyn
   t.equal(end.policy().digest, stage.live.current.digest);
 });
 
-t.test('settings of the gateway go along', async (t) => {
+t.test('the settings of the gateway are handed over too', async (t) => {
   const folder = await folderWith(t, {
     'gateway.yaml': `${GATEWAY_YAML.trimEnd().replace('  admin', '      trustedProxies: [10.0.0.0/8]\n  admin')}\n`,
   });
@@ -114,7 +114,7 @@ t.test('settings of the gateway go along', async (t) => {
   t.same(
     { ...end.policy().gateway, listeners: [] },
     { ...stage.live.current.gateway, listeners: [] },
-    'all but trees of prefixes',
+    'all settings but the prefix trees are equal',
   );
   await folder.edit('gateway.yaml', '10.0.0.0/8', '192.168.0.0/16');
   await stage.reload();
@@ -122,7 +122,7 @@ t.test('settings of the gateway go along', async (t) => {
   t.notOk(end.policy().gateway.listeners[0]?.trustedProxies.contains(address('10.2.3.4')));
 });
 
-t.test('a list that changes is another one at once, its places with it', async (t) => {
+t.test('a changed list takes effect at once in an unchanged tenant', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const planes = [await stage.attach(), await stage.attach()];
@@ -135,8 +135,8 @@ t.test('a list that changes is another one at once, its places with it', async (
     t.ok(await until(() => has(end, 'partners', '100.64.1.1')));
     t.notOk(has(end, 'partners', '198.51.100.9'));
     const tenant = end.policy().tenants.get('tenant-a');
-    t.equal(tenant, tenants[index], 'the tenant is the same');
-    t.ok(plane.changes() > (changes[index] ?? 0), 'running streams are looked at again');
+    t.equal(tenant, tenants[index], 'the tenant is the same object');
+    t.ok(plane.changes() > (changes[index] ?? 0), 'running streams are decided again');
     const contents = tenant?.lists.get('partners')?.parts[0]?.contents;
     t.match(contents?.placeOf(contents.tree.lookup(address('100.64.1.1'))?.number ?? -1), /partners.cidr:3$/);
   }
@@ -144,10 +144,10 @@ t.test('a list that changes is another one at once, its places with it', async (
   await stage.sources.refresh();
   const part = () => planes[0]?.end.policy().tenants.get('tenant-a')?.lists.get('partners')?.parts[0];
   t.ok(await until(() => part()?.isCurrent === false));
-  t.ok(part()?.contents?.tree.contains(address('100.64.1.1')), 'the last good one holds');
+  t.ok(part()?.contents?.tree.contains(address('100.64.1.1')), 'the last good list stays');
 });
 
-t.test('a slow data plane gets the newest of everything, and little waits for it', async (t) => {
+t.test('a slow data plane gets the newest of everything, and few messages wait for it', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const plane = await stage.attach();
@@ -156,17 +156,17 @@ t.test('a slow data plane gets the newest of everything, and little waits for it
     await folder.write('tenants/lists/partners.cidr', `10.9.${round}.0/24\n`);
     await folder.edit('tenants/tenant-a.yaml', `10.1.0.${round + 1}:`, `10.1.0.${round + 2}:`);
     await stage.reload();
-    t.ok(plane.waiting() <= 8, `${plane.waiting()} messages wait`);
+    t.ok(plane.waiting() <= 8, `no more than eight messages wait: ${plane.waiting()}`);
   }
   plane.goOn();
   t.ok(await until(() => plane.end.policy().digest === stage.live.current.digest));
   t.ok(has(plane.end, 'partners', '10.9.11.1'));
   t.notOk(has(plane.end, 'partners', '10.9.10.1'));
-  t.ok(plane.generations.length < 6, `${plane.generations.length} policies of 13 were needed`);
+  t.ok(plane.generations.length < 6, `only ${plane.generations.length} policies of 13 were needed`);
   t.same(plane.faults, []);
 });
 
-t.test('policy and lists that change together: never a policy without its lists', async (t) => {
+t.test('a policy never comes into force without the lists that changed with it', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const plane = stage.begin();
@@ -187,7 +187,7 @@ t.test('policy and lists that change together: never a policy without its lists'
   t.equal(bare, 0);
 });
 
-t.test('a list that goes and comes back while policies are still being compiled is there', async (t) => {
+t.test('a list that goes and comes back while policies are compiled is there at the end', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const plane = await stage.attach();
@@ -206,10 +206,10 @@ t.test('a list that goes and comes back while policies are still being compiled 
   t.ok(has(plane.end, 'partners', '198.51.100.9'));
   await folder.write('tenants/lists/partners.cidr', '10.9.9.0/24\n');
   await stage.sources.refresh();
-  t.ok(await until(() => has(plane.end, 'partners', '10.9.9.1')), 'and is followed');
+  t.ok(await until(() => has(plane.end, 'partners', '10.9.9.1')), 'the list is followed');
 });
 
-t.test('one that begins in the middle of changes ends where the others are', async (t) => {
+t.test('a data plane that starts amid changes ends in the same state as the others', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const first = stage.begin();
@@ -226,7 +226,7 @@ t.test('one that begins in the middle of changes ends where the others are', asy
   t.equal(third.link.generation ?? 1, 1);
 });
 
-t.test('messages that are none are faults, and nothing else comes of them', async (t) => {
+t.test('invalid messages are reported as faults and have no other effect', async (t) => {
   const folder = await folderWith(t);
   const stage = await setControl(t, folder.path);
   const { end, link, faults } = await stage.attach();
@@ -253,5 +253,5 @@ t.test('messages that are none are faults, and nothing else comes of them', asyn
   t.equal(end.policy(), policy);
   await folder.write('tenants/lists/partners.cidr', '10.9.9.0/24\n');
   await stage.sources.refresh();
-  t.ok(await until(() => has(end, 'partners', '10.9.9.1')), 'it goes on');
+  t.ok(await until(() => has(end, 'partners', '10.9.9.1')), 'later changes still arrive');
 });

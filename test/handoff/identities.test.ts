@@ -1,4 +1,4 @@
-/** Certificates reach a data plane when it asks, change there when they change on disk, and a session goes on at another one. */
+/** Data planes get certificates on request and changes by themselves, and share their sessions. */
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
@@ -27,7 +27,7 @@ const identityOf = async (plane: DataPlane, serverName?: string): Promise<Server
   plane.end.servers.get(sourceOf(plane, serverName));
 
 t.test(
-  'an identity is the one of the control plane, read once for all, and the same object afterwards',
+  'an identity is that of the control plane, read once for all, and later the same object',
   async (t) => {
     const folder = await writePolicyFolder(t, authorities);
     const stage = await setControl(t, folder.path);
@@ -49,7 +49,7 @@ t.test(
   },
 );
 
-t.test('a name of nobody, and a folder that cannot be used, are answered with nothing', async (t) => {
+t.test('an unknown name and a folder that cannot be used are answered with nothing', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   await folder.addTenant('tenant-b', 'b.example.com');
   await folder.write('../certs/b.example.com/key.pem', 'rubbish');
@@ -60,7 +60,7 @@ t.test('a name of nobody, and a folder that cannot be used, are answered with no
   t.equal(
     await plane.end.servers.get(sourceOf(plane, SERVER_NAME, false)),
     undefined,
-    'not as the policy has it',
+    'settings other than those of the policy are refused',
   );
   t.equal(await identityOf(plane, 'b.example.com'), undefined);
   t.same(stage.keeper.servers.loaded, []);
@@ -69,7 +69,7 @@ t.test('a name of nobody, and a folder that cannot be used, are answered with no
   t.ok(await until(() => 'digest' in (plane.end.servers.get(sourceOf(plane, 'b.example.com')) ?? {})));
 });
 
-t.test('changed certificates come by themselves, to those that have them', async (t) => {
+t.test('changed certificates are sent to the data planes that have them', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const stage = await setControl(t, folder.path);
   const [first, second] = [await stage.attach(), await stage.attach()];
@@ -80,11 +80,11 @@ t.test('changed certificates come by themselves, to those that have them', async
   await stage.keeper.refresh();
   t.ok(await until(() => first.end.servers.get(sourceOf(first)) !== before));
   t.equal(first.end.servers.version, 2);
-  t.ok(first.changes() > changes, 'running streams are looked at again');
-  t.equal(second.sent(), sent, 'the other has not asked');
+  t.ok(first.changes() > changes, 'running streams are decided again');
+  t.equal(second.sent(), sent, 'the other data plane has not asked and gets nothing');
 });
 
-t.test('what is revoked is revoked in every data plane, by the same list', async (t) => {
+t.test('a revocation applies in every data plane, by the same list', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const bad = await folder.clients.issueClient({ commonName: 'bad' });
   const good = await folder.clients.issueClient({ commonName: 'good' });
@@ -108,7 +108,7 @@ t.test('what is revoked is revoked in every data plane, by the same list', async
   }
 });
 
-t.test('what no data plane has any more is not kept in the control plane either', async (t) => {
+t.test('the control plane keeps only identities that some data plane has', async (t) => {
   const names = Array.from({ length: 12 }, (_, n) => `n${n}.example.com`);
   const folder = await writePolicyFolder(t, authorities, {
     'gateway.yaml': `${GATEWAY_YAML}  limits: { serverNames: 3 }\n`,
@@ -128,7 +128,7 @@ t.test('what no data plane has any more is not kept in the control plane either'
   t.same(kept(), []);
 });
 
-t.test('the last good one outlives the data planes that had it, for as long as it is named', async (t) => {
+t.test('the last good identity outlives the data planes that had it, while it is named', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const stage = await setControl(t, folder.path);
   const { servers } = stage.keeper;
@@ -144,12 +144,12 @@ t.test('the last good one outlives the data planes that had it, for as long as i
   t.equal((await identityOf(third))?.digest, good?.digest);
   await folder.addCertificates(SERVER_NAME);
   await stage.keeper.refresh();
-  t.ok(await until(() => third.end.servers.version === 2), 'one that is good again takes its place');
+  t.ok(await until(() => third.end.servers.version === 2), 'a repaired identity replaces it');
   third.close();
   t.same(servers.loaded, []);
 });
 
-t.test('a last good one that nobody has goes when its files are mended, or its name is gone', async (t) => {
+t.test('an unused last good identity goes when its files are mended or its name is gone', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   await folder.addTenant('tenant-b', 'b.example.com');
   const stage = await setControl(t, folder.path);
@@ -173,7 +173,7 @@ t.test('a last good one that nobody has goes when its files are mended, or its n
   t.same(servers.faults, []);
 });
 
-t.test('one whose control plane is gone keeps what it has, and waits for nothing', async (t) => {
+t.test('a data plane without its control plane keeps what it has and waits for nothing', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const stage = await setControl(t, folder.path);
   const plane = await stage.attach();
@@ -185,7 +185,7 @@ t.test('one whose control plane is gone keeps what it has, and waits for nothing
   t.equal(plane.end.policy().generation, 1);
 });
 
-t.test('what upstreams show to their nodes', async (t) => {
+t.test('a data plane gets the certificates an upstream shows to its nodes, and their changes', async (t) => {
   const nodes = await createAuthority('nodes');
   const shown = await nodes.issueClient({ commonName: 'gateway' });
   const tls = 'tls: { ca: node-ca.pem, cert: shown.pem, key: shown.key }';
@@ -214,14 +214,14 @@ t.test('what upstreams show to their nodes', async (t) => {
   await stage.keeper.refresh();
   t.ok(await until(() => (identity() as { key?: { keyPem: string } }).key?.keyPem === renewed.privateKeyPem));
   plane.close();
-  t.equal(stage.keeper.nodes.loaded.length, 1, 'the control plane goes on to follow them');
+  t.equal(stage.keeper.nodes.loaded.length, 1, 'the control plane goes on following them');
 });
 
 function x509({ certificatePem }: IssuedPair): X509Certificate {
   return new X509Certificate(certificatePem);
 }
 
-/** A data plane that answers every handshake. */
+/** A data plane that completes every handshake. */
 async function listen(t: Test, plane: DataPlane): Promise<number> {
   const names = new ServerNames(plane.end.servers, plane.end.ticketSecret);
   const server = createServer(async (socket) => {
@@ -261,27 +261,24 @@ async function visit(folder: PolicyFolder, worker: IssuedPair, port: number, ses
   return { made, resumed };
 }
 
-t.test(
-  'a session begun at one data plane is resumed at another, until its certificates change',
-  async (t) => {
-    const folder = await writePolicyFolder(t, authorities);
-    const worker = await folder.clients.issueClient({ commonName: 'worker' });
-    const stage = await setControl(t, folder.path);
-    const planes = [await stage.attach(), await stage.attach()];
-    const [first = 0, second = 0] = await Promise.all(planes.map((plane) => listen(t, plane)));
-    const begun = await visit(folder, worker, first);
-    t.equal(begun.resumed, false);
-    t.equal((await visit(folder, worker, second, begun.made)).resumed, true);
-    t.equal((await visit(folder, worker, first, begun.made)).resumed, true);
-    const third = await stage.attach();
-    t.equal(
-      (await visit(folder, worker, await listen(t, third), begun.made)).resumed,
-      true,
-      'one begun since',
-    );
-    await folder.write(`../certs/${SERVER_NAME}/clients.crl`, await folder.clients.revocationList([]));
-    await stage.keeper.refresh();
-    for (const plane of planes) t.ok(await until(() => plane.end.servers.version === 2));
-    t.equal((await visit(folder, worker, second, begun.made)).resumed, false);
-  },
-);
+t.test('a session begun at one data plane is resumed at another until its certificates change', async (t) => {
+  const folder = await writePolicyFolder(t, authorities);
+  const worker = await folder.clients.issueClient({ commonName: 'worker' });
+  const stage = await setControl(t, folder.path);
+  const planes = [await stage.attach(), await stage.attach()];
+  const [first = 0, second = 0] = await Promise.all(planes.map((plane) => listen(t, plane)));
+  const begun = await visit(folder, worker, first);
+  t.equal(begun.resumed, false);
+  t.equal((await visit(folder, worker, second, begun.made)).resumed, true);
+  t.equal((await visit(folder, worker, first, begun.made)).resumed, true);
+  const third = await stage.attach();
+  t.equal(
+    (await visit(folder, worker, await listen(t, third), begun.made)).resumed,
+    true,
+    'a data plane started since then resumes it too',
+  );
+  await folder.write(`../certs/${SERVER_NAME}/clients.crl`, await folder.clients.revocationList([]));
+  await stage.keeper.refresh();
+  for (const plane of planes) t.ok(await until(() => plane.end.servers.version === 2));
+  t.equal((await visit(folder, worker, second, begun.made)).resumed, false);
+});

@@ -1,4 +1,4 @@
-/** What a data plane is told: what it lacks, in an order in which nothing comes before what it stands on. */
+/** A data plane is told what it lacks, in an order in which everything comes after what it depends on. */
 import t, { type Test } from 'tap';
 import type { PolicyHead } from '../../gateway/handoff/data-end.ts';
 import type { Outgoing } from '../../gateway/handoff/identity-desk.ts';
@@ -9,7 +9,7 @@ import { setControl } from './control-stage.ts';
 const authorities = await createAuthorities();
 const LISTS = 5;
 
-/** A tenant whose lists are in files of their own for each version. */
+/** A tenant whose lists are in separate files for each version. */
 function versionYaml(version: number): string {
   const lists = Array.from({ length: LISTS }, (_, n) => `  l${n}: { file: lists/v${version}-${n}.cidr }\n`);
   return TENANT_YAML.replace('addresses:\n', `addresses:\n${lists.join('')}`);
@@ -36,7 +36,7 @@ const generationsOf = (told: readonly Outgoing[]): readonly number[] =>
     about.kind === 'policy' ? (parcel.head as PolicyHead).generation : [],
   );
 
-t.test('lists and keys, tenants, the policy, and then what is gone; and nothing twice', async (t) => {
+t.test('lists and keys come first, then tenants, the policy and removals, each once', async (t) => {
   const { ledger, put } = await setLedger(t);
   t.same(kindsOf([...ledger.differences()]), ['list', 'list', 'tenant', 'policy']);
   t.same([...ledger.differences()], []);
@@ -50,7 +50,7 @@ t.test('lists and keys, tenants, the policy, and then what is gone; and nothing 
   t.same([...ledger.differences()], []);
 });
 
-t.test('a policy that is replaced while its lists are being told is passed over', async (t) => {
+t.test('a policy that is replaced while its lists are being sent is skipped', async (t) => {
   const { ledger, live, put } = await setLedger(t);
   t.same(generationsOf([...ledger.differences()]), [1]);
   await put(1);
@@ -63,7 +63,7 @@ t.test('a policy that is replaced while its lists are being told is passed over'
   t.same(generationsOf([...ledger.differences()]), [3]);
 });
 
-t.test('a list whose source is lost is told so without its contents', async (t) => {
+t.test('the loss of a source is reported without the contents of its list', async (t) => {
   const { ledger, live } = await setLedger(t);
   Array.from(ledger.differences());
   const [part] = live.current.tenants.get('tenant-a')?.lists.get('partners')?.parts ?? [];

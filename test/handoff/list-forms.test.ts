@@ -1,4 +1,4 @@
-/** Lists and tables come out of a parcel as they went in, whatever the sizes of its pieces and the order of parcels. */
+/** Lists and tables leave a parcel as they entered it, whatever the sizes of pieces and the order of parcels. */
 import { deserialize, serialize } from 'node:v8';
 import t from 'tap';
 import { addressOf, parseAddress } from '../../gateway/core/address.ts';
@@ -11,7 +11,7 @@ import { runSliced } from '../../gateway/lists/run-sliced.ts';
 import { listText } from '../bench/address-texts.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
-/** By way of messages that were copied, as between processes; and how many there were. */
+/** Carries the parcel in copied messages, as between processes, and counts them. */
 function carried(parcel: Parcel): { readonly parcel: Parcel; readonly messages: number } {
   const receiver = new ParcelReceiver();
   const messages = [...messagesOf(1, { kind: 'x' }, parcel)];
@@ -34,7 +34,7 @@ async function built<C extends LiveContents>(reader: ListReader<C>, text: string
   return contents;
 }
 
-t.test('random lists of prefixes', async (t) => {
+t.test('random lists of prefixes answer the same after the handoff', async (t) => {
   const random = new SeededRandom(5);
   for (const count of [0, 1, 2, 50, 1000, 30_000]) {
     const nested = Array.from({ length: Math.min(count, 60) }, (_, n) => `10.0.0.0/${8 + (n % 25)}`);
@@ -57,11 +57,11 @@ t.test('random lists of prefixes', async (t) => {
       return !same || (match !== undefined && there.placeOf(match.number) !== here.placeOf(match.number));
     });
     t.same(wrong, []);
-    t.ok(count < 50 || found > 300, `${found} found of ${count}`);
+    t.ok(count < 50 || found > 300, `enough lookups in ${count} prefixes found one: ${found}`);
   }
 });
 
-t.test('a list of a hundred thousand keys travels as two tables, and each key is there', async (t) => {
+t.test('a list of a hundred thousand keys travels as two tables, and each key is found', async (t) => {
   const entries = new Map(
     Array.from({ length: 100_000 }, (_, n) => [`kühl/${n}`, `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}/32`]),
   );
@@ -76,7 +76,7 @@ t.test('a list of a hundred thousand keys travels as two tables, and each key is
   t.same(wrong, []);
 });
 
-t.test('lists of what is revoked, with when their next entry ends', async (t) => {
+t.test('lists of revoked names keep their entries and when the next one ends', async (t) => {
   const names = Array.from({ length: 5000 }, (_, n) => `jti:${n}-é`);
   for (const [reader, text] of [
     [revokedTokens, `# x\n${names.join('\n')}\nsub:w until=2030-01-01T00:00:00Z\n`],
@@ -94,9 +94,7 @@ t.test('lists of what is revoked, with when their next entry ends', async (t) =>
   }
 });
 
-t.test(
-  'tables of any size arrive byte by byte as they were, also of parcels that overtake each other',
-  async (t) => {
+t.test('tables of any size arrive byte for byte, even if parcels overtake each other', async (t) => {
     const random = new SeededRandom(6);
     const piece = 128 * 1024;
     const sizes = [0, 1, 3, piece - 1, piece, piece + 1, 3 * piece + 5];
@@ -121,5 +119,4 @@ t.test(
       message === undefined ? [] : (receiver.take(message)?.about ?? []),
     );
     t.same(abouts, ['small', 'large']);
-  },
-);
+});

@@ -1,4 +1,4 @@
-/** A policy folder, and tokens that its issuer has signed. */
+/** A policy folder, and tokens signed by its issuer. */
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import type { Test } from 'tap';
 import { createAuthorities, type PolicyFolder, writePolicyFolder } from '../policy/policy-folder.ts';

@@ -1,4 +1,4 @@
-/** Bodies are counted exactly: the same bytes out however they are cut, and not one byte of doubt between chunks. */
+/** Bodies are counted exactly: the same bytes come out however they are cut, and no doubt between chunks is tolerated. */
 import t from 'tap';
 import type { Framing } from '../../gateway/core/facts.ts';
 import { bodyReader } from '../../gateway/http1/body-reader.ts';
@@ -35,11 +35,15 @@ function readAll(framing: Framing, text: string, pieceBytes: number): Outcome {
 t.test('a counted body ends at its length and leaves the rest alone', async (t) => {
   for (const pieceBytes of [1, 3, 100]) {
     const outcome = readAll({ kind: 'length', length: 5 }, 'helloGET /', pieceBytes);
-    t.same(outcome, { body: 'hello', ended: 1, rest: 'GET /' }, `in pieces of ${pieceBytes}`);
+    t.same(
+      outcome,
+      { body: 'hello', ended: 1, rest: 'GET /' },
+      `the body is the same in pieces of ${pieceBytes}`,
+    );
   }
 });
 
-t.test('no body is done before it begins', async (t) => {
+t.test('an absent body is done before it begins', async (t) => {
   t.equal(bodyReader({ kind: 'none' }).done, true);
 });
 
@@ -47,18 +51,18 @@ t.test('a body without framing never ends by itself', async (t) => {
   t.same(readAll({ kind: 'close' }, 'abc', 2), { body: 'abc', ended: 0, rest: '' });
 });
 
-t.test('chunks are joined, extensions and trailers dropped', async (t) => {
+t.test('chunks are joined, and extensions and trailers are dropped', async (t) => {
   const text = '5\r\nhello\r\n1;a=b;c="d"\r\n \r\n05\r\nworld\r\n0\r\nTrailer-A: x\r\nB:\r\n\r\nGET /';
   for (let pieceBytes = 1; pieceBytes <= text.length; pieceBytes += 1) {
     t.same(
       readAll({ kind: 'chunked' }, text, pieceBytes),
       { body: 'hello world', ended: 1, rest: 'GET /' },
-      `in pieces of ${pieceBytes}`,
+      `the body is the same in pieces of ${pieceBytes}`,
     );
   }
 });
 
-t.test('a chunk that fills the buffer is the same buffer', async (t) => {
+t.test('a chunk that fills the buffer is passed on as the same buffer', async (t) => {
   const reader = bodyReader({ kind: 'chunked' });
   const seen: Buffer[] = [];
   const sink = { onBody: (view: Buffer) => void seen.push(view), onBodyEnd: () => undefined };
@@ -93,11 +97,11 @@ const broken: readonly (readonly [why: string, text: string])[] = [
   ['unbounded trailers', `0\r\n${'A: b\r\n'.repeat(5000)}\r\n`],
 ];
 
-t.test('every doubt between chunks is a fault, in one piece and byte by byte', async (t) => {
+t.test('any irregularity between chunks is a fault, in one piece and byte by byte', async (t) => {
   for (const [why, text] of broken) {
     for (const pieceBytes of [1, text.length]) {
       const outcome = readAll({ kind: 'chunked' }, text, pieceBytes);
-      t.type(outcome.fault, 'string', `${why}, in pieces of ${pieceBytes}`);
+      t.type(outcome.fault, 'string', `${why} is a fault in pieces of ${pieceBytes}`);
       t.equal(outcome.ended, 0, `${why} ends no body`);
     }
   }

@@ -1,4 +1,4 @@
-/** Heads are read the same however they are cut, within their limits, and nothing loose passes. */
+/** Heads are read the same however they are cut, within their limits, and no loose syntax passes. */
 
 import t from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
@@ -35,12 +35,12 @@ t.test('a head reads the same in one piece and byte by byte', async (t) => {
           fields: ['Host', 'x', 'Empty', '', 'Spaced', 'two  words', 'Obs', '\xe9'],
         },
       },
-      `in pieces of ${pieceBytes}`,
+      `the head is the same in pieces of ${pieceBytes}`,
     );
   }
 });
 
-t.test('blanks amid a value are looked at once, however many there are', async (t) => {
+t.test('blanks inside a value are scanned once, however many there are', async (t) => {
   const reader = new HeadReader(llhttp, 'request', { ...limits, headBytes: 5_000_000 });
   t.teardown(() => reader.close());
   const value = `a${' '.repeat(4_000_000)}b`;
@@ -59,13 +59,13 @@ t.test('a CR without its LF is found wherever the pieces are cut', async (t) => 
       t.match(
         readAll(text, pieceBytes),
         { kind: 'fault', rule: 'syntax' },
-        `${JSON.stringify(text)} by ${pieceBytes}`,
+        `${JSON.stringify(text)} is a fault in pieces of ${pieceBytes}`,
       );
   for (const pieceBytes of [1, 2, 3])
     t.match(readAll('\r\n\r\nGET / HTTP/1.1\r\n\r\n', pieceBytes), { kind: 'head' });
 });
 
-t.test('a head of line ends that comes by twos is looked at once', async (t) => {
+t.test('a head of line ends that arrive two bytes at a time is scanned once', async (t) => {
   const reader = new HeadReader(llhttp, 'request', { ...limits, headBytes: 4_000_000 });
   t.teardown(() => reader.close());
   const bytes = Buffer.from(`${'\r\n'.repeat(500_000)}GET / HTTP/1.1\r\n\r\n`);
@@ -74,7 +74,7 @@ t.test('a head of line ends that comes by twos is looked at once', async (t) => 
   t.equal(progress.kind, 'head');
 });
 
-t.test('the offset behind the head is where the next head begins', async (t) => {
+t.test('the offset behind a head is where the next head begins', async (t) => {
   const reader = new HeadReader(llhttp, 'request', limits);
   const bytes = Buffer.from('GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET');
   const first = reader.read(bytes, 0);
@@ -86,7 +86,7 @@ t.test('the offset behind the head is where the next head begins', async (t) => 
   reader.close();
 });
 
-t.test('the same bytes are the same head, and no others are', async (t) => {
+t.test('only the same bytes give the same head object', async (t) => {
   const reader = new HeadReader(llhttp, 'request', limits);
   t.teardown(() => reader.close());
   const text = 'GET /1 HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -98,11 +98,15 @@ t.test('the same bytes are the same head, and no others are', async (t) => {
   t.equal(again.end, text.length);
   t.match(read(text.replace('/1', '/2')), { kind: 'head', head: { target: '/2' }, end: text.length });
   t.match(read(text), { kind: 'head', head: { target: '/1', fields: ['Host', 'a'] } });
-  t.match(read(text.slice(0, -1)), { kind: 'more' }, 'a beginning of it is no head');
+  t.match(read(text.slice(0, -1)), { kind: 'more' }, 'a beginning of the same bytes is no head');
   t.match(read('\n'), { kind: 'head', head: { target: '/1' }, end: 1 });
   t.match(read(text.replace('Host: a', 'Host: \xe1')), { kind: 'head', head: { fields: ['Host', '\xe1'] } });
   t.match(read(text.slice(0, 10)), { kind: 'more' });
-  t.match(read(text), { kind: 'fault', rule: 'syntax' }, 'nor is it one in the middle of another');
+  t.match(
+    read(text),
+    { kind: 'fault', rule: 'syntax' },
+    'the same bytes in the middle of another head are no head',
+  );
 });
 
 t.test('after a long head the next one is read anew', async (t) => {
@@ -115,7 +119,7 @@ t.test('after a long head the next one is read anew', async (t) => {
   t.strictSame(again.head, first.head);
 });
 
-t.test('limits are named', async (t) => {
+t.test('each limit is named when it is exceeded', async (t) => {
   const long = 'x'.repeat(3000);
   t.match(readAll(`GET / HTTP/1.1\r\nA: ${long}\r\n\r\n`, 100), { kind: 'fault', rule: 'head-too-large' });
   t.match(readAll(`GET / HTTP/1.1\r\nA: ${long}`, 3100), { kind: 'fault', rule: 'head-too-large' });
@@ -124,7 +128,11 @@ t.test('limits are named', async (t) => {
     rule: 'too-many-fields',
   });
   t.match(readAll(`GET / HTTP/1.1\r\n${'A: b\r\n'.repeat(10)}\r\n`, 7), { kind: 'head' });
-  t.match(readAll('\r\n'.repeat(2000), 64), { kind: 'fault', rule: 'head-too-large' }, 'empty lines count');
+  t.match(
+    readAll('\r\n'.repeat(2000), 64),
+    { kind: 'fault', rule: 'head-too-large' },
+    'empty lines count towards the limit',
+  );
   const reader = new HeadReader(llhttp, 'request', { headBytes: MIB, headFields: 10 });
   t.match(reader.read(Buffer.from(`GET /${'a'.repeat(9000)}`), 0), {
     kind: 'fault',
@@ -159,12 +167,12 @@ const loose: readonly (readonly [why: string, text: string])[] = [
   ['TLS inside', '\x16\x03\x01\x02\x00\x01'],
 ];
 
-t.test('what is loose in syntax is a fault, in one piece and byte by byte', async (t) => {
+t.test('loose syntax is a fault, in one piece and byte by byte', async (t) => {
   for (const [why, text] of loose) {
     for (const pieceBytes of [text.length, 1]) {
       const progress = readAll(text, pieceBytes);
       const passed = progress.kind === 'head' && progress.head.major === 1;
-      t.equal(passed, false, `${why}, in pieces of ${pieceBytes}`);
+      t.equal(passed, false, `${why} is refused in pieces of ${pieceBytes}`);
       t.not(progress.kind, 'more', `${why} is not waited on, in pieces of ${pieceBytes}`);
     }
   }

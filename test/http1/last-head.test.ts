@@ -1,4 +1,4 @@
-/** A head that comes again is what it would be on a connection that has seen nothing: against readers without a past. */
+/** A repeated head means what it would on a fresh connection, compared with readers without a past. */
 import t from 'tap';
 import { isDenial } from '../../gateway/core/denial.ts';
 import { HeadReader, type RawHead } from '../../gateway/http1/head-reader.ts';
@@ -42,7 +42,7 @@ function read(reader: HeadReader, text: string, cut: number): RawHead {
   return progress.head;
 }
 
-/** Whoever changes what is remembered meets a TypeError. */
+/** Freezes the value, so that changing a remembered head throws a TypeError. */
 function frozen<T>(value: T): T {
   if (typeof value !== 'object' || value === null) return value;
   for (const each of Object.values(value)) frozen(each);
@@ -67,7 +67,7 @@ t.test('requests in any order, whole or cut, are judged as if each were the firs
     t.same(found, readRequest(expected), text);
     t.equal(isDenial(found), text.includes('gzip'));
   }
-  t.ok(again > 20, `${again} came again`);
+  t.ok(again > 20, `enough heads came again: ${again}`);
   reader.close();
 });
 

@@ -1,4 +1,4 @@
-/** A request head is either one thing to everybody or refused. */
+/** A request head either means the same to everybody or is refused. */
 import t from 'tap';
 import { isDenial, statusOf } from '../../gateway/core/denial.ts';
 import type { RequestHead } from '../../gateway/core/facts.ts';
@@ -20,8 +20,8 @@ function judge(text: string): RequestHead | number {
 const get = (fields: string, target = '/a') => `GET ${target} HTTP/1.1\r\n${fields}\r\n\r\n`;
 const put = (fields: string) => `PUT /a HTTP/1.1\r\nHost: a.test\r\n${fields}\r\n\r\n`;
 
-t.test('a plain request keeps its bytes and gains its meaning', async (t) => {
-  t.match(judge('PUT /a/B%20?q=%2e#x HTTP/1.1\r\nHost: a\r\n\r\n'), 400, 'a fragment');
+t.test('a plain request keeps its bytes and gets its meaning', async (t) => {
+  t.match(judge('PUT /a/B%20?q=%2e#x HTTP/1.1\r\nHost: a\r\n\r\n'), 400, 'a fragment is refused');
   t.match(judge('PUT /a/B%20?q=%2e HTTP/1.1\r\nHost: A.Test.:8443\r\nContent-Length: 7\r\n\r\n'), {
     method: 'PUT',
     target: '/a/B%20?q=%2e',
@@ -43,7 +43,7 @@ t.test('a plain request keeps its bytes and gains its meaning', async (t) => {
   t.match(judge(put('Content-Length: 1\r\nExpect: 100-Continue')), { expectsContinue: true });
 });
 
-t.test('persistence is the default of HTTP/1.1 and the exception of 1.0', async (t) => {
+t.test('persistence is the default in HTTP/1.1 and must be asked for in 1.0', async (t) => {
   const at = (minor: number, connection: string) =>
     judge(`GET / HTTP/1.${minor}\r\nHost: a\r\n${connection}\r\n`);
   t.match(at(1, ''), { keepAlive: true });
@@ -103,6 +103,6 @@ const refused: readonly (readonly [why: string, text: string, status: number])[]
   ['HTTP/0.9', 'GET / HTTP/0.9\r\nHost: a\r\n\r\n', 400],
 ];
 
-t.test('whatever can be read two ways is refused', async (t) => {
+t.test('whatever can be read in two ways is refused', async (t) => {
   for (const [why, text, status] of refused) t.equal(judge(text), status, why);
 });

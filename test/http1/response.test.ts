@@ -1,4 +1,4 @@
-/** A node's response head is held to the same rules as a caller's request. */
+/** The response head of a node is held to the same rules as the request of a caller. */
 import t from 'tap';
 import { HeadReader } from '../../gateway/http1/head-reader.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
@@ -47,6 +47,6 @@ const refused: readonly (readonly [why: string, text: string])[] = [
   ['no HTTP at all', 'SSH-2.0-x\r\n\r\n'],
 ];
 
-t.test('a head that can be read two ways is no response', async (t) => {
+t.test('a head that can be read in two ways is refused', async (t) => {
   for (const [why, text] of refused) t.equal(judge(text), 'refused', why);
 });

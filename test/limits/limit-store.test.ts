@@ -1,4 +1,4 @@
-/** Limits in a real Redis: all of a claim or nothing, on its clock, whatever stands in the keys. */
+/** Limits in a real Redis: a claim is all or nothing, on the clock of Redis, whatever is in the keys. */
 import t from 'tap';
 import { LEASE_MS } from '../../gateway/limits/limit-store.ts';
 import type { LimitsLeft } from '../../gateway/limits/limits-backend.ts';
@@ -10,7 +10,7 @@ import { claimOf, DAY_MS, granted, setRedisStage } from './redis-stage.ts';
 const skip = skipWithout('redis-server', 'redis-server');
 const perDay = (count: number) => ({ count, perMs: DAY_MS });
 
-t.test('what two gateways claim comes of one limit', { skip }, async (t) => {
+t.test('claims of two gateways count against one limit', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const [a, b] = [await stage.store({ patient: true }), await stage.store({ patient: true })];
   const limits: Quotas = { requests: perDay(3), concurrent: 10, bytes: perDay(1000) };
@@ -27,11 +27,14 @@ t.test('what two gateways claim comes of one limit', { skip }, async (t) => {
   const refused = await claimOf(b, limits);
   t.match(refused, { kind: 'refusal', limit: 'requests', left: 0 });
   const waitMs = refused?.kind === 'refusal' ? refused.waitMs : 0;
-  t.ok(waitMs > DAY_MS / 3 - 60_000 && waitMs <= DAY_MS / 3, 'until one has come back');
+  t.ok(
+    waitMs > DAY_MS / 3 - 60_000 && waitMs <= DAY_MS / 3,
+    'the wait lasts until one request has come back',
+  );
   t.match(await claimOf(b, limits, { holder: 'other' }), { kind: 'grant', left: { requests: 2 } });
 });
 
-t.test('a claim that one limit refuses takes nothing of the others', { skip }, async (t) => {
+t.test('a claim refused by one limit takes nothing from the others', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: perDay(10), concurrent: 2, bytes: perDay(100) };
@@ -45,7 +48,7 @@ t.test('a claim that one limit refuses takes nothing of the others', { skip }, a
   t.match(await claimOf(store, limits), { left: { requests: 7, concurrent: 0, bytes: 40 } });
 });
 
-/** Two hundred requests, five at once and ten thousand bytes, counted by hand. */
+/** Counts two hundred requests, five at once and ten thousand bytes by hand. */
 class Kept {
   requests = 0;
   readonly places: string[] = [];
@@ -63,11 +66,11 @@ class Kept {
   }
 }
 
-t.test('claims and what is given back agree with a count kept by hand', { skip }, async (t) => {
+t.test('claims and returns agree with a count kept by hand', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   const random = new SeededRandom(8);
-  // So slow that not one comes back while the test runs.
+  // The rate is so slow that nothing comes back while the test runs.
   const perMs = 10_000 * DAY_MS;
   const limits: Quotas = {
     requests: { count: 200, perMs },
@@ -91,17 +94,18 @@ t.test('claims and what is given back agree with a count kept by hand', { skip }
       wantedBytes: neededBytes + random.below(300),
     });
     const refused = answer?.kind === 'refusal' ? answer.limit : undefined;
-    if (refused !== kept.refusal(neededBytes)) t.fail(`turn ${turn}: ${refused}`);
+    if (refused !== kept.refusal(neededBytes)) t.fail(`turn ${turn} was not refused as counted: ${refused}`);
     if (answer?.kind !== 'grant') continue;
     kept.requests += 1;
     kept.places.push(answer.place);
     kept.bytes += answer.bytes;
-    if (!kept.agrees(answer.left)) t.fail(`turn ${turn}: ${JSON.stringify({ left: answer.left, kept })}`);
+    if (!kept.agrees(answer.left))
+      t.fail(`turn ${turn} left another rest: ${JSON.stringify({ left: answer.left, kept })}`);
   }
   t.equal(kept.requests, 200);
 });
 
-t.test('what was used comes back evenly', { skip }, async (t) => {
+t.test('used requests come back evenly', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: { count: 20, perMs: 1000 } };
@@ -115,10 +119,13 @@ t.test('what was used comes back evenly', { skip }, async (t) => {
     if (passed > 20 + ((performance.now() - beganMs) / 1000) * 20 + 1) tooEarly += 1;
   }
   t.equal(tooEarly, 0);
-  t.ok(longestWaitMs > 0 && longestWaitMs <= 50, `the next one is never further away: ${longestWaitMs} ms`);
+  t.ok(
+    longestWaitMs > 0 && longestWaitMs <= 50,
+    `the next request is never further away than 50 ms: ${longestWaitMs} ms`,
+  );
 });
 
-t.test('every rate lets through at once what it says', { skip }, async (t) => {
+t.test('every rate admits exactly its count at once', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   for (const count of [1, 3, 7, 11, 97]) {
@@ -130,7 +137,7 @@ t.test('every rate lets through at once what it says', { skip }, async (t) => {
   }
 });
 
-t.test('all keys expire, and none can be chosen by a caller', { skip }, async (t) => {
+t.test('all keys expire, and no caller can choose one', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
@@ -154,7 +161,7 @@ t.test('a gateway that was killed frees its places when its leases end', { skip 
   const key = `${store.keyOf('h')}:places`;
   const [seconds] = await stage.client.time();
   const endsS = Number(await stage.client.zscore(key, place)) / 1e6;
-  t.ok(Math.abs(endsS - Number(seconds) - LEASE_MS / 1000) < 2, 'a lease from now');
+  t.ok(Math.abs(endsS - Number(seconds) - LEASE_MS / 1000) < 2, 'the lease ends one lease time from now');
   const other = await stage.store({ patient: true });
   t.match(await claimOf(other, limits), { kind: 'refusal', limit: 'concurrent' });
   await stage.client.zadd(key, Number(seconds) * 1e6 - 1, place);
@@ -172,7 +179,7 @@ t.test('a place is held for as long as it is used', { skip }, async (t) => {
   t.ok(await until(async () => (await stage.client.exists(key)) === 0));
 });
 
-/** What may stand in a key that nobody of us wrote; each is followed by a claim that has to be let in. */
+/** Foreign contents of a key; each is followed by a claim that must be granted. */
 const rubbish: Readonly<Record<string, (name: string) => readonly string[]>> = {
   'a text': (name) => ['SET', name, 'rubbish'],
   'an empty text': (name) => ['SET', name, ''],
@@ -184,7 +191,7 @@ const rubbish: Readonly<Record<string, (name: string) => readonly string[]>> = {
   'a set': (name) => ['SADD', name, 'x'],
 };
 
-t.test('rubbish in a key counts as nothing, and is gone after it', { skip }, async (t) => {
+t.test('rubbish in a key counts as nothing and is gone afterwards', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: perDay(3), concurrent: 3, bytes: perDay(1000) };
@@ -204,7 +211,7 @@ t.test('rubbish in a key counts as nothing, and is gone after it', { skip }, asy
   t.ok(store.isUp && late.isUp);
 });
 
-t.test('a clock that is set back makes nobody wait for it', { skip }, async (t) => {
+t.test('nobody has to wait because a clock was set back', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   const limits: Quotas = { requests: { count: 10, perMs: 1000 }, concurrent: 2 };
@@ -215,10 +222,10 @@ t.test('a clock that is set back makes nobody wait for it', { skip }, async (t) 
   t.match(await claimOf(store, limits), { kind: 'refusal', limit: 'requests', waitMs: 100 });
   t.ok(await until(async () => (await claimOf(store, limits))?.kind === 'grant'));
   const endsS = Number(await stage.client.zscore(`${store.keyOf('h')}:places`, 'before')) / 1e6;
-  t.ok(endsS <= Number(seconds) + LEASE_MS / 1000 + 10, 'a place is held for a lease at most');
+  t.ok(endsS <= Number(seconds) + LEASE_MS / 1000 + 10, 'a place is held for at most one lease');
 });
 
-t.test('a Redis that has forgotten its scripts is told them again', { skip }, async (t) => {
+t.test('a Redis that has forgotten the scripts is given them again', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store({ patient: true });
   granted(await claimOf(store, { requests: perDay(3) }));
@@ -227,7 +234,7 @@ t.test('a Redis that has forgotten its scripts is told them again', { skip }, as
   t.equal(store.state.failures.refused, 0);
 });
 
-t.test('gateways know how many they are, also when one has left', { skip }, async (t) => {
+t.test('gateways know how many they are, even after one has left', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const [a, b, c] = [
     await stage.store({ patient: true }),

@@ -1,4 +1,4 @@
-/** Where limits are counted follows the policy, and what is told of it holds no password. */
+/** Where limits are counted follows the policy, and no message about it contains the password. */
 import t, { type Test } from 'tap';
 import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backend.ts';
 import { LiveLimits } from '../../gateway/limits/live-limits.ts';
@@ -29,7 +29,7 @@ async function scrape(limits: LiveLimits): Promise<string> {
 }
 
 t.test(
-  'a policy that names a Redis shares limits, another prefix is another limit, and none is none',
+  'limits are shared by Redis and prefix as the policy says, or counted locally',
   { skip },
   async (t) => {
     const { redis } = await setRedisStage(t);
@@ -56,7 +56,7 @@ t.test(
 );
 
 t.test(
-  'what a failure means follows the policy too, and is told once, without the password',
+  'onFailure follows the policy too, and a failure is logged once without the password',
   { skip },
   async (t) => {
     const { redis, client } = await setRedisStage(t);
@@ -73,7 +73,7 @@ t.test(
     await limits.follow({ ...state, onFailure: 'local' });
     t.match(await ask(limits), { backend: 'local' });
     await new Promise((resolve) => setTimeout(resolve, 2500));
-    t.equal(lines.length, 1, 'trials that fail are not told');
+    t.equal(lines.length, 1, 'failed trials are not logged');
     t.match(lines[0], /"onFailure":"deny","message":"limits are not shared: Redis cannot be asked"/);
     t.notMatch(lines.join(''), 'secret');
     await client.config('SET', 'requirepass', 'wr0ng-secret');
@@ -82,7 +82,7 @@ t.test(
   },
 );
 
-t.test('policies that follow each other quickly leave the last one', { skip }, async (t) => {
+t.test('of policies that follow each other quickly the last one applies', { skip }, async (t) => {
   const { redis, client } = await setRedisStage(t);
   const { limits } = liveLimits(t);
   const state: SharedState = { redis: `redis://127.0.0.1:${redis.port}`, prefix: 'a:', onFailure: 'local' };

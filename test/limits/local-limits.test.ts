@@ -1,4 +1,4 @@
-/** Requests, places and bytes of one holder: taken together or not at all, and each place given back. */
+/** Requests, places and bytes of one holder are taken together or not at all, and each place is given back. */
 import t from 'tap';
 import type { LimitLease, LimitRefusal } from '../../gateway/limits/limits-backend.ts';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
@@ -12,7 +12,7 @@ function lease(answer: LimitLease | LimitRefusal): LimitLease {
   return answer;
 }
 
-t.test('so many at once, and one more when one has ended', async (t) => {
+t.test('so many requests run at once, and one more when one has ended', async (t) => {
   const limits = new LocalLimits();
   const first = lease(ask(limits, { concurrent: 2 }));
   lease(ask(limits, { concurrent: 2 }));
@@ -23,7 +23,7 @@ t.test('so many at once, and one more when one has ended', async (t) => {
   t.equal(limits.taken, 2);
 });
 
-t.test('a reload that raises or lowers a limit counts what runs already', async (t) => {
+t.test('a reload that raises or lowers a limit counts what is already running', async (t) => {
   const limits = new LocalLimits();
   const leases = [1, 2, 3].map(() => lease(ask(limits, { concurrent: 3 })));
   t.match(ask(limits, { concurrent: 1 }), { limit: 'concurrent' });
@@ -47,15 +47,19 @@ t.test('a request that finds no place uses up no rate', async (t) => {
   only.release(0, 0);
   lease(ask(limits, rules)).release(0, 0);
   t.match(ask(limits, rules), { limit: 'requests', waitMs: 500 });
-  t.equal(limits.taken, 0, 'and one over its rate takes no place');
+  t.equal(limits.taken, 0, 'a request over its rate takes no place');
   lease(ask(limits, rules, 0, 500));
 });
 
-t.test('declared bytes are paid for at the start, others as they flow', async (t) => {
+t.test('declared bytes are paid for at the start, and others as they flow', async (t) => {
   const limits = new LocalLimits();
   const bytes = { count: 1000, perMs: 10_000 };
   const declared = lease(ask(limits, { bytes }, 700));
-  t.match(ask(limits, { bytes }, 400), { limit: 'bytes', waitMs: 1000 }, 'what is not left is not begun');
+  t.match(
+    ask(limits, { bytes }, 400),
+    { limit: 'bytes', waitMs: 1000 },
+    'a body larger than the rest does not begin',
+  );
   const open = lease(ask(limits, { bytes }));
   t.equal(declared.spend(700, 0), undefined);
   t.equal(open.spend(300, 0), undefined);
@@ -67,14 +71,14 @@ t.test('declared bytes are paid for at the start, others as they flow', async (t
   lease(ask(limits, { bytes }, 1000, 10_010));
 });
 
-t.test('what was declared and did not come is given back', async (t) => {
+t.test('declared bytes that did not come are given back', async (t) => {
   const limits = new LocalLimits();
   const bytes = { count: 1000, perMs: 10_000 };
   lease(ask(limits, { bytes }, 1000)).release(10, 0);
   t.match(ask(limits, { bytes }, 990), { kind: 'lease' });
 });
 
-t.test('a body that is larger than the whole budget never begins', async (t) => {
+t.test('a body larger than the whole budget never begins', async (t) => {
   const limits = new LocalLimits();
   t.match(ask(limits, { bytes: { count: 1000, perMs: 10_000 } }, 1001), { limit: 'bytes' });
 });

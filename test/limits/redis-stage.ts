@@ -1,4 +1,4 @@
-/** A real Redis for one test, stores that share it as gateways do, and a client that looks at its keys. */
+/** A real Redis for one test, stores that share it as gateways do, and a client that inspects its keys. */
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { LimitStore, type StoreAnswer, type StoreClaim } from '../../gateway/limits/limit-store.ts';
@@ -12,14 +12,14 @@ const PATIENCE_MS = 10_000;
 export interface RedisStage {
   readonly redis: RunningServer;
   readonly client: Redis;
-  /** One more gateway. Changes are told as `up` or `down: reason`. */
+  /** Opens one more gateway. Changes are reported as `up` or `down: reason`. */
   store(options?: StoreOptions): Promise<LimitStore>;
 }
 
 interface StoreOptions {
   readonly url?: string;
   readonly changes?: string[];
-  /** An answer is waited for, however busy the machine is. */
+  /** Waits for an answer however busy the machine is. */
   readonly patient?: boolean;
 }
 
@@ -46,7 +46,7 @@ async function openStore(
   return store;
 }
 
-/** A claim of the holder `h`, unless another is named. */
+/** A claim by the holder `h`, unless another is named. */
 export function claimOf(
   store: LimitStore,
   limits: Quotas,

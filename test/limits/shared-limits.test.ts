@@ -1,4 +1,4 @@
-/** One gateway's side of shared limits: bytes in chunks, and what it does for requests and streams while Redis is away. */
+/** Shared limits in one gateway: bytes in chunks, and requests and streams while Redis is away. */
 
 import t, { type Test } from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
@@ -40,7 +40,7 @@ function lease(answer: LimitLease | LimitRefusal): LimitLease {
   return answer;
 }
 
-/** Of the budget, as Redis sees it. */
+/** Used bytes of the budget, as Redis sees them. */
 async function usedBytes({ stage, store }: Sharing): Promise<number> {
   const text = await stage.client.get(`${store.keyOf('h')}:bytes`);
   return Math.round(Number(text?.split(' ')[1] ?? 0));
@@ -56,7 +56,7 @@ async function away(sharing: Sharing): Promise<void> {
   await until(() => !sharing.store.isUp);
 }
 
-t.test('Redis is asked once a chunk of bytes, and gets back what did not flow', { skip }, async (t) => {
+t.test('Redis is asked once per chunk of bytes and gets back what did not flow', { skip }, async (t) => {
   const sharing = await share(t);
   const quotas: Quotas = { bytes: { count: 20_000 * MIB, perMs: DAY_MS } };
   const before = await scriptsRun(sharing);
@@ -67,14 +67,17 @@ t.test('Redis is asked once a chunk of bytes, and gets back what did not flow', 
   }
   const asked = (await scriptsRun(sharing)) - before;
   // A heartbeat may be among them.
-  t.ok(asked <= 3, `${asked} scripts for 200 requests of 20 MB together`);
+  t.ok(asked <= 3, `200 requests of 20 MB together ran few scripts: ${asked}`);
   const used = await usedBytes(sharing);
-  t.ok(used >= 64 * MIB - 1000 && used <= 97 * MIB, `a chunk or two of 64 MiB: ${used}`);
+  t.ok(used >= 64 * MIB - 1000 && used <= 97 * MIB, `Redis counts a chunk or two of 64 MiB: ${used}`);
   t.ok(await until(async () => (await usedBytes(sharing)) < 20_100_000));
-  t.ok((await usedBytes(sharing)) > 15_000_000, 'what has flowed stays used, but for what has come back');
+  t.ok(
+    (await usedBytes(sharing)) > 15_000_000,
+    'the bytes that flowed stay used, apart from those that have come back',
+  );
 });
 
-t.test('chunks of a small budget are small: other gateways find the rest', { skip }, async (t) => {
+t.test('chunks of a small budget are small, so that other gateways find the rest', { skip }, async (t) => {
   const sharing = await share(t);
   const quotas: Quotas = { bytes: { count: 6400, perMs: DAY_MS } };
   lease(await ask(sharing, quotas));
@@ -83,7 +86,7 @@ t.test('chunks of a small budget are small: other gateways find the rest', { ski
   t.match(await claimOf(other, quotas, { neededBytes: 6000 }), { kind: 'grant' });
 });
 
-t.test('declared bytes are taken whole or not at all', { skip }, async (t) => {
+t.test('declared bytes are taken completely or not at all', { skip }, async (t) => {
   const sharing = await share(t);
   const quotas: Quotas = { requests: { count: 10, perMs: DAY_MS }, bytes: { count: 1000, perMs: DAY_MS } };
   const first = lease(await ask(sharing, quotas, 900));
@@ -92,21 +95,17 @@ t.test('declared bytes are taken whole or not at all', { skip }, async (t) => {
   t.match(await ask(sharing, quotas, 950), { kind: 'lease', left: { requests: 8 } });
 });
 
-t.test(
-  'a stream that has used its budget up is told so, and what was too much is owed',
-  { skip },
-  async (t) => {
-    const sharing = await share(t);
-    const quotas: Quotas = { bytes: { count: 1000, perMs: DAY_MS } };
-    const stream = lease(await ask(sharing, quotas));
-    t.equal(await stream.spend(600, now()), undefined);
-    t.match(await stream.spend(1100, now()), { kind: 'refusal', backend: 'redis', limit: 'bytes' });
-    stream.release(1100, now());
-    t.ok(await until(async () => (await usedBytes(sharing)) >= 1099));
-  },
-);
+t.test('a stream that has used up its budget is told, and owes what was too much', { skip }, async (t) => {
+  const sharing = await share(t);
+  const quotas: Quotas = { bytes: { count: 1000, perMs: DAY_MS } };
+  const stream = lease(await ask(sharing, quotas));
+  t.equal(await stream.spend(600, now()), undefined);
+  t.match(await stream.spend(1100, now()), { kind: 'refusal', backend: 'redis', limit: 'bytes' });
+  stream.release(1100, now());
+  t.ok(await until(async () => (await usedBytes(sharing)) >= 1099));
+});
 
-t.test('an upload that uses the budget up gets a little more for its answer', { skip }, async (t) => {
+t.test('an upload that uses up the budget gets a little more for its answer', { skip }, async (t) => {
   const sharing = await share(t);
   const quotas: Quotas = { bytes: { count: MIB, perMs: DAY_MS } };
   const upload = lease(await ask(sharing, quotas, MIB));
@@ -126,11 +125,11 @@ t.test('streams of one holder wait for one answer', { skip }, async (t) => {
   for (const each of leases) each.release(20_000, now());
   t.ok(
     await until(async () => Math.abs((await usedBytes(sharing)) - 60_000) < 10),
-    `${await usedBytes(sharing)}`,
+    `all bytes are counted: ${await usedBytes(sharing)}`,
   );
 });
 
-t.test('local: a gateway alone has its part, and what runs from before counts in it', { skip }, async (t) => {
+t.test('with local a gateway has its share, and running requests count in it', { skip }, async (t) => {
   const sharing = await share(t);
   const { stage, store, local } = sharing;
   await stage.store();
@@ -146,13 +145,13 @@ t.test('local: a gateway alone has its part, and what runs from before counts in
   t.match(
     await ask(sharing, quotas),
     { kind: 'refusal', backend: 'local', limit: 'requests' },
-    'two of four',
+    'the share is two of four',
   );
   alone.release(0, now());
   t.equal(local.taken, 0);
 });
 
-t.test('allow and deny say so themselves', { skip }, async (t) => {
+t.test('allow and deny name themselves as the source of the decision', { skip }, async (t) => {
   const sharing = await share(t, 'allow');
   const quotas: Quotas = {
     requests: { count: 1, perMs: DAY_MS },
@@ -182,7 +181,7 @@ t.test(
     await away(sharing);
     let total = 1000;
     while ((await stream.spend(total, now())) === undefined && total < 200_000) total += 1000;
-    t.ok(total > 60_000 && total < 70_000, `a local budget of ${total}`);
+    t.ok(total > 60_000 && total < 70_000, `the stream got a local budget of ${total}`);
     sharing.limits.onFailure = 'deny';
     t.match(await stream.spend(total + 1000, now()), { backend: 'none', limit: 'bytes' });
     sharing.limits.onFailure = 'allow';
@@ -191,7 +190,7 @@ t.test(
   },
 );
 
-t.test('the parts of all gateways are the limit, and no part is nothing', async (t) => {
+t.test('the shares of all gateways add up to the limit, and no share is zero', async (t) => {
   t.same(gatewayShare({ requests: { count: 100, perMs: 1000 }, concurrent: 10 }, 4), {
     requests: { count: 25, perMs: 1000 },
     concurrent: 2,

@@ -1,4 +1,4 @@
-/** A Redis that is away, slow, full or not meant for us: nobody waits for it, what it takes too late is given back, and it is used again when it is well. */
+/** A Redis that is away, slow, full or not ours: nobody waits, late work is undone, and it is used again when it is well. */
 import { Redis } from 'ioredis';
 import t from 'tap';
 import type { LimitStore } from '../../gateway/limits/limit-store.ts';
@@ -12,10 +12,10 @@ const LIMITS: Quotas = {
   concurrent: 100,
   bytes: { count: 1000, perMs: DAY_MS },
 };
-/** What "did not hang" means here; how long it is exactly the bench says. */
+/** How long a call may take that must not hang; the bench measures how long it takes. */
 const MAX_MS = 1000;
 
-/** Claims until the store is left alone, and how long the slowest of them took. */
+/** Claims until the store is given up, and how long the slowest of them took. */
 async function slowestUntilDown(store: LimitStore, limits = LIMITS): Promise<number> {
   let slowestMs = 0;
   for (let claims = 0; claims < 100 && store.isUp; claims++) {
@@ -26,7 +26,7 @@ async function slowestUntilDown(store: LimitStore, limits = LIMITS): Promise<num
   return slowestMs;
 }
 
-/** As the keys of the holder say. */
+/** What is used according to the keys of the holder. */
 async function usedIn({ client }: RedisStage, store: LimitStore): Promise<readonly number[]> {
   const key = store.keyOf('h');
   const used = async (part: string): Promise<number> =>
@@ -43,7 +43,7 @@ t.test('a Redis that stands still is left alone, and what it does late is undone
   const late = await Promise.all(
     Array.from({ length: 20 }, () => claimOf(store, LIMITS, { neededBytes: 5 })),
   );
-  t.same(new Set(late), new Set([undefined]), 'none has an answer');
+  t.same(new Set(late), new Set([undefined]), 'no claim has an answer');
   t.ok((await slowestUntilDown(store)) < MAX_MS);
   t.notOk(store.isUp);
   store.leave(store.keyOf('h'), kept.place);
@@ -51,7 +51,7 @@ t.test('a Redis that stands still is left alone, and what it does late is undone
   t.ok(await until(() => store.isUp));
   t.ok(
     await until(async () => String(await usedIn(stage, store)) === '1,0,10'),
-    'also the place that was left meanwhile',
+    'the place released meanwhile is given back too',
   );
   t.match(changes, [/^down: no answer within/, 'up']);
 });
@@ -73,13 +73,13 @@ t.test(
     t.ok(await until(() => store.isUp));
     t.ok(
       await until(async () => String(await usedIn(stage, store)) === '0,1,0'),
-      'a place is known again, though Redis forgot',
+      'the place is known again, though Redis forgot it',
     );
     t.match(changes, [/^down: /, 'up']);
   },
 );
 
-t.test('a connection that is lost amid a hundred claims answers each of them', { skip }, async (t) => {
+t.test('when a connection is lost amid a hundred claims each of them is answered', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store();
   stage.redis.pause();
@@ -88,7 +88,7 @@ t.test('a connection that is lost amid a hundred claims answers each of them', {
   t.same(new Set(await claims), new Set([undefined]));
 });
 
-t.test('a Redis that is not there at the start is used when it comes', { skip }, async (t) => {
+t.test('a Redis that is missing at the start is used when it comes', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   await stage.redis.kill();
   const store = await stage.store();
@@ -117,7 +117,7 @@ t.test('a Redis that takes no writes is left alone until it does', { skip }, asy
   t.match(changes, [/^down: OOM /, 'up', /^down: (?:READONLY|LOADING|MASTERDOWN)/, 'up']);
 });
 
-t.test('a wrong password is no connection, and told nowhere', { skip }, async (t) => {
+t.test('a wrong password is a failed connection and appears in no message', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   await stage.client.config('SET', 'requirepass', 'right');
   for (const user of [':wr0ng-secret@', 'someone:wr0ng-secret@', '']) {
@@ -149,7 +149,7 @@ t.test('a server that is no Redis is left alone', async (t) => {
   t.equal(await claimOf(store, LIMITS), undefined);
 });
 
-t.test('gateways come back to Redis one trial at a time', { skip }, async (t) => {
+t.test('gateways return to Redis one trial at a time', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const store = await stage.store();
   await stage.redis.kill();
@@ -157,10 +157,10 @@ t.test('gateways come back to Redis one trial at a time', { skip }, async (t) =>
   const before = store.state.failures.connection;
   await new Promise((resolve) => setTimeout(resolve, 3000));
   const trials = store.state.failures.connection - before;
-  t.ok(trials >= 1 && trials <= 3, `${trials} trials in three seconds`);
+  t.ok(trials >= 1 && trials <= 3, `there were ${trials} trials in three seconds`);
 });
 
-t.test('who leaves gives back its places and is no longer counted', { skip }, async (t) => {
+t.test('a gateway that leaves gives back its places and is no longer counted', { skip }, async (t) => {
   const stage = await setRedisStage(t);
   const [store, other] = [await stage.store(), await stage.store()];
   granted(await claimOf(store, LIMITS));

@@ -1,4 +1,4 @@
-/** Certificates and passwords towards etcd and Redis, in a folder, as an operator would put them there. */
+/** Certificates and passwords for etcd and Redis in a folder, as an operator would provide them. */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,22 +11,22 @@ import { newFolder } from '../new-folder.ts';
 import { type EtcdClient, etcdFor } from './etcd-client.ts';
 import { freePort, type RunningServer, startRedis } from './servers.ts';
 
-/** The only name in the certificate of the servers, beside no address. */
+/** The only name in the certificate of the servers, without any address. */
 export const NAME = 'servers.internal';
 
 /** Absolute paths. */
 export interface AccessFiles {
   readonly folder: string;
-  /** Of the servers' authority. */
+  /** The authority of the servers. */
   readonly ca: string;
   readonly serverCert: string;
   readonly serverKey: string;
   readonly cert: string;
   readonly key: string;
-  /** With the name of a user of etcd. */
+  /** A certificate with the name of a user of etcd. */
   readonly namedCert: string;
   readonly namedKey: string;
-  /** An authority the servers have nothing to do with. */
+  /** An authority unrelated to the servers. */
   readonly otherCa: string;
   readonly password: string;
 }
@@ -36,7 +36,7 @@ export async function accessFiles(t: Test, password = 's3cret'): Promise<AccessF
   const authority = await createAuthority('servers');
   const other = await createAuthority('others');
   const server = await authority.issueServer({ dnsNames: [NAME], alsoClient: true });
-  // The JSON interface of etcd takes none with a common name while it has users.
+  // The JSON interface of etcd rejects certificates with a common name while it has users.
   const client = await authority.issueClient({ commonName: '', dnsNames: ['gateway.internal'] });
   const named = await authority.issueClient({ commonName: 'gateway' });
   const write = async (name: string, text: string): Promise<string> => {
@@ -63,7 +63,7 @@ export function fullAccess(server: ServerAccess['server'], files: AccessFiles): 
   return { server, tls: { ca, cert, key, serverName: NAME, minTlsVersion: 'TLSv1.3' } };
 }
 
-/** An etcd that asks for certificates of its authority; `plain` writes to it beside that. */
+/** An etcd that asks for certificates of its authority; `plain` writes to it without one. */
 export async function secureEtcd(
   t: Test,
   files: AccessFiles,
@@ -75,7 +75,7 @@ export async function secureEtcd(
   return { url, plain: await etcdFor(t, [...tls, ...clients, ...options], [url]) };
 }
 
-/** A Redis that asks for certificates of its authority; `port` is for writing to it beside that. */
+/** A Redis that asks for certificates of its authority; `port` takes writes without one. */
 export async function secureRedis(
   t: Test,
   files: AccessFiles,
@@ -110,7 +110,7 @@ export const mayRead = (plain: EtcdClient): Promise<object> =>
 export const mayNotRead = (plain: EtcdClient): Promise<object> =>
   plain.ask('auth/role/revoke', { role: 'reader', key: READ.key, range_end: READ.range_end });
 
-/** What a gateway reads those files with. */
+/** The reader of those files, as in a gateway. */
 export function keeperFor(t: Test): AccessKeeper & { told(): readonly string[] } {
   const keeper = new AccessKeeper();
   t.teardown(() => keeper.close());

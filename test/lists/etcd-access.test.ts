@@ -1,4 +1,4 @@
-/** Lists in a real etcd that asks who is there: certificates, users, tokens that end, rights that are taken away. */
+/** Lists in a real etcd with access control: certificates, users, tokens that expire, rights that are withdrawn. */
 import { generateKeyPairSync } from 'node:crypto';
 import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ const asUser = (access: ServerAccess, { password }: AccessFiles): ServerAccess =
   passwordFile: password,
 });
 
-t.test('over TLS with certificates on both sides a list is read and followed', { skip }, async (t) => {
+t.test('a list is read and followed over TLS with certificates on both sides', { skip }, async (t) => {
   const files = await accessFiles(t);
   const { url, plain } = await secureEtcd(t, files);
   await plain.put(KEY, '203.0.113.0/24');
@@ -46,7 +46,7 @@ t.test('over TLS with certificates on both sides a list is read and followed', {
   t.ok(await until(() => has('10.0.0.1')));
 });
 
-t.test('what TLS finds wrong is told with the server, and nothing is read', { skip }, async (t) => {
+t.test('a TLS failure is reported with the server, and nothing is read', { skip }, async (t) => {
   const files = await accessFiles(t);
   const { url, plain } = await secureEtcd(t, files);
   await plain.put(KEY, '203.0.113.0/24');
@@ -70,7 +70,7 @@ t.test('what TLS finds wrong is told with the server, and nothing is read', { sk
   }
 });
 
-t.test('files that change are used from then on, and nothing is lost in between', { skip }, async (t) => {
+t.test('changed files are used from then on, and nothing is lost in between', { skip }, async (t) => {
   const files = await accessFiles(t);
   const { url, plain } = await secureEtcd(t, files);
   await plain.put(KEY, '203.0.113.0/24');
@@ -81,9 +81,9 @@ t.test('files that change are used from then on, and nothing is lost in between'
   const { list, has, faults } = followWith(t, url, access);
   t.ok(await until(() => faults().length > 0));
   await copyFile(files.ca, ca);
-  t.ok(await until(() => list.isCurrent && has('203.0.113.9')), 'the right authority');
+  t.ok(await until(() => list.isCurrent && has('203.0.113.9')), 'the right authority is used');
   await copyFile(files.otherCa, ca);
-  t.ok(await until(() => faults().length > 0), 'a connection that was made with another is not gone on with');
+  t.ok(await until(() => faults().length > 0), 'a connection made with another authority is not kept');
   t.ok(has('203.0.113.9'), 'the last good list stays');
   await copyFile(files.ca, ca);
   t.ok(await until(() => list.isCurrent, 20_000));
@@ -92,7 +92,7 @@ t.test('files that change are used from then on, and nothing is lost in between'
 });
 
 t.test(
-  'a wrong password is told without it, and the right one is used once it is there',
+  'a wrong password is reported without showing it, and the right one is used once it is there',
   { skip },
   async (t) => {
     const files = await accessFiles(t, 'wr0ng-s3cret');
@@ -107,7 +107,7 @@ t.test(
     await writeFile(files.password, 'right\n');
     t.ok(await until(() => list.isCurrent && has('203.0.113.9')));
     await etcd.plain.ask('auth/user/changepw', { name: 'gateway', password: 'another' });
-    t.ok(await until(() => faults().length > 0), 'its token is over as well');
+    t.ok(await until(() => faults().length > 0), 'the token of the old password is rejected too');
     t.ok(has('203.0.113.9'), 'the last good list stays');
     await writeFile(files.password, 'another');
     t.ok(await until(() => list.isCurrent, 20_000));
@@ -116,7 +116,7 @@ t.test(
   },
 );
 
-t.test('a token that has ended is got anew, and nobody hears of it', { skip }, async (t) => {
+t.test('an expired token is renewed without anybody noticing', { skip }, async (t) => {
   const files = await accessFiles(t);
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const [privateFile, publicFile] = [join(files.folder, 'jwt.pem'), join(files.folder, 'jwt.pub')];
@@ -139,7 +139,7 @@ t.test('a token that has ended is got anew, and nobody hears of it', { skip }, a
   t.ok(await until(() => has('10.0.0.1')));
 });
 
-t.test('users may be named before etcd asks for them, and are known once it does', { skip }, async (t) => {
+t.test('a user may be named before etcd has users, and is used once it has', { skip }, async (t) => {
   const files = await accessFiles(t);
   const etcd = await secureEtcd(t, files);
   await etcd.plain.put(KEY, '203.0.113.0/24');
@@ -154,7 +154,7 @@ t.test('users may be named before etcd asks for them, and are known once it does
   t.ok(list.isCurrent);
 });
 
-t.test('who may not read there is told so, and what was read before stays', { skip }, async (t) => {
+t.test('missing rights are reported, and what was read before stays', { skip }, async (t) => {
   const files = await accessFiles(t);
   const etcd = await secureEtcd(t, files);
   await etcd.plain.put(KEY, '203.0.113.0/24');
@@ -163,7 +163,7 @@ t.test('who may not read there is told so, and what was read before stays', { sk
   await list.settled();
   t.ok(has('203.0.113.9'));
   await mayNotRead(etcd.plain);
-  // The watch that runs may be canceled first, which is told as well.
+  // The running watch may be canceled first, which is reported as well.
   const told = `${etcd.url} cannot be read: it answered 403, etcdserver: permission denied (user gateway)`;
   t.ok(await until(() => faults().some((fault) => fault.includes(told)), 20_000));
   t.equal(faults().length, 1);
@@ -173,7 +173,7 @@ t.test('who may not read there is told so, and what was read before stays', { sk
 });
 
 t.test(
-  'a certificate is nobody: with a name etcd refuses it, without one it asks for a user',
+  'a certificate is no user: etcd refuses one with a name and asks for a user without',
   { skip },
   async (t) => {
     const files = await accessFiles(t);

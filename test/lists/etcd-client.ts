@@ -6,18 +6,18 @@ import { type RunningServer, startEtcd, until } from './servers.ts';
 export interface EtcdClient {
   readonly endpoint: string;
   readonly server: RunningServer;
-  /** The revision it made. */
+  /** The revision of the write. */
   put(key: string, value: string | Uint8Array): Promise<number>;
   remove(key: string): Promise<number>;
-  /** All of them in one revision. */
+  /** Writes all of them in one revision. */
   putTogether(values: Readonly<Record<string, string>>): Promise<number>;
   compact(revision: number): Promise<void>;
-  /** Anything else; the answer. From `as` on in the name of its user. */
+  /** Sends any other request and returns the answer; after `as` in the name of that user. */
   ask(path: string, body: object): Promise<object>;
   as(name: string, password: string): Promise<void>;
 }
 
-/** An etcd that takes writes, which a member does a moment after it listens. Options as for `startEtcd`. */
+/** An etcd that accepts writes, which it does a moment after it listens. Options as for `startEtcd`. */
 export async function etcdFor(
   t: Test,
   options: readonly string[] = [],

@@ -1,4 +1,4 @@
-/** Lists in a real etcd: whole, by single keys, after a compaction, killed, paused and brought back. */
+/** Lists in a real etcd: whole, by single keys, after a compaction, killed, paused and restarted. */
 import t from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
 import { EtcdFeed } from '../../gateway/lists/etcd-feed.ts';
@@ -13,7 +13,7 @@ const skip = skipWithout('etcd', 'etcd-server');
 const feedOf = (etcd: EtcdClient, key = KEY): EtcdFeed =>
   new EtcdFeed(new EtcdServer({ endpoints: [etcd.endpoint] }), key);
 
-t.test('a key with one prefix a line', { skip }, async (t) => {
+t.test('a key may hold a list with one prefix per line', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   await etcd.put(KEY, '203.0.113.0/24 # offices\n2001:db8::/32\n');
   const { list, has, size, faults } = follow(t, feedOf(etcd));
@@ -30,7 +30,7 @@ t.test('a key with one prefix a line', { skip }, async (t) => {
   t.ok(await until(() => has('10.1.1.1') && faults().length === 0));
 });
 
-t.test('one key an entry, changed one at a time', { skip }, async (t) => {
+t.test('a list may have one key per entry, and each entry changes by itself', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   await etcd.put(`${KEY}/203.0.113.0/24`, '');
   await etcd.put(`${KEY}/office`, '198.51.100.0/24 # in the value');
@@ -38,7 +38,7 @@ t.test('one key an entry, changed one at a time', { skip }, async (t) => {
   await etcd.put(`${KEY}.x`, '192.0.2.0/24');
   const { list, has, size } = follow(t, feedOf(etcd));
   await list.settled();
-  t.equal(size(), 2, 'keys that only begin alike are others');
+  t.equal(size(), 2, 'keys with only the same beginning do not belong to it');
   t.match(
     list.contents?.placeOf(list.contents.tree.lookup(address('198.51.100.1'))?.number ?? -1),
     /fleet office/,
@@ -47,10 +47,10 @@ t.test('one key an entry, changed one at a time', { skip }, async (t) => {
   t.ok(await until(() => has('10.1.1.1')));
   await etcd.remove(`${KEY}/203.0.113.0/24`);
   t.ok(await until(() => !has('203.0.113.9') && has('198.51.100.1')));
-  t.ok(await until(() => !has('10.1.1.1')), 'an entry ends by itself');
+  t.ok(await until(() => !has('10.1.1.1')), 'an entry expires by itself');
 });
 
-t.test('a key that is not there is an empty list', { skip }, async (t) => {
+t.test('a missing key is an empty list', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   const { list, size, has } = follow(t, feedOf(etcd, '/nothing/'));
   await list.settled();
@@ -60,7 +60,7 @@ t.test('a key that is not there is an empty list', { skip }, async (t) => {
 });
 
 t.test(
-  'killed and brought back: the last good list stays, and what changed meanwhile comes',
+  'while etcd is killed the last good list stays, and later changes are followed',
   { skip },
   async (t) => {
     const etcd = await etcdFor(t);
@@ -73,13 +73,13 @@ t.test(
     t.ok(has('203.0.113.9'));
     t.notOk(list.isCurrent);
     await etcd.server.restart();
-    t.ok(await until(() => list.isCurrent), 'it is read again');
+    t.ok(await until(() => list.isCurrent), 'the list is read again');
     t.ok(await until(async () => (await etcd.put(KEY, '10.0.0.0/8').catch(() => undefined)) !== undefined));
-    t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9')), 'and followed');
+    t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9')), 'the list is followed again');
   },
 );
 
-t.test('paused: told within seconds, and followed again afterwards', { skip }, async (t) => {
+t.test('a paused etcd is reported within seconds, and followed again afterwards', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   await etcd.put(KEY, '203.0.113.0/24');
   const { list, has, faults } = follow(t, feedOf(etcd));
@@ -106,11 +106,11 @@ t.test('a watch whose revision was compacted away begins anew', { skip }, async 
   t.ok(await until(() => has('10.19.0.1') && !has('203.0.113.9')));
 });
 
-t.test('a server that is not there, and one that is no etcd', async (t) => {
+t.test('a server that does not answer is a fault, and the list counts as never read', async (t) => {
   const nobody = follow(t, new EtcdFeed(new EtcdServer({ endpoints: ['http://127.0.0.1:1'] }), KEY));
   await nobody.list.settled();
   t.match(nobody.faults(), [/http:\/\/127\.0\.0\.1:1 cannot be read: ECONNREFUSED/]);
-  t.equal(nobody.size(), undefined, 'never read');
+  t.equal(nobody.size(), undefined, 'the list was never read');
 });
 
 function address(text: string) {

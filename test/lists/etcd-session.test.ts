@@ -1,4 +1,4 @@
-/** An answer of etcd that goes on and on is told line by line, however it was put into pieces. */
+/** A streamed answer of etcd is split into lines, however it was cut into pieces. */
 
 import t from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
@@ -14,14 +14,14 @@ async function* piecesOf(text: string, length: number): AsyncGenerator<string> {
   for (let start = 0; start < text.length; start += length) yield text.slice(start, start + length);
 }
 
-t.test('a line is what stands before a line end, wherever the pieces begin', async (t) => {
+t.test('a line is the text before a line end, wherever the pieces begin', async (t) => {
   for (const length of [1, 2, 3, 5, 11, 100]) {
     const lines = await told('one\n\ntwo\nthree\nwithout an end', length);
-    t.same(lines, ['one', 'two', 'three'], `in pieces of ${length}`);
+    t.same(lines, ['one', 'two', 'three'], `the lines are the same in pieces of ${length}`);
   }
 });
 
-t.test('a line of 15 MiB in 200,000 pieces is not looked through again and again', async (t) => {
+t.test('a line of 15 MiB in 200,000 pieces is not scanned again and again', async (t) => {
   const lines = await told(`${'x'.repeat(15 * MIB)}\nand\n`, 80);
   t.same(
     lines.map(({ length }) => length),

@@ -1,4 +1,4 @@
-/** Lists as text: entries, faults with their lines, ends, and a file that changes under way. */
+/** Lists as text: entries, faults with their lines, expiry, and a file that changes while it is used. */
 
 import { open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ function faultsOf(text: string): readonly string[] {
   return 'tree' in read ? [] : read.map(formatFault);
 }
 
-t.test('an entry is a prefix, perhaps until some time, perhaps with a comment', async (t) => {
+t.test('an entry is a prefix with an optional expiry and comment', async (t) => {
   t.match(readEntry('203.0.113.0/24'), { prefix: { text: '203.0.113.0/24' } });
   t.match(readEntry('  203.0.113.7 # why'), { prefix: { text: '203.0.113.7/32' } });
   t.match(readEntry('2001:db8::/32\tuntil=2026-12-01T00:00:00Z#why'), { untilMs: NOW_MS });
@@ -46,7 +46,7 @@ t.test('an entry is a prefix, perhaps until some time, perhaps with a comment', 
   }
 });
 
-t.test('one bad line among a hundred thousand is named', async (t) => {
+t.test('one bad line among a hundred thousand is reported with its place', async (t) => {
   const lines = Array.from({ length: 100_000 }, (_, index) => `10.${(index >> 8) & 255}.${index & 255}.0/24`);
   lines[77_776] = '  10.1.2.3/24  # a machine';
   t.same(faultsOf(lines.join('\n')), [
@@ -54,13 +54,13 @@ t.test('one bad line among a hundred thousand is named', async (t) => {
   ]);
 });
 
-t.test('rubbish has faults, and not as many as it has lines', async (t) => {
+t.test('rubbish gives faults, but not one for every line', async (t) => {
   const random = new SeededRandom(3);
   const faults = faultsOf(random.bytes(200_000).toString('latin1'));
   t.ok(faults.length > 0 && faults.length <= 20);
 });
 
-t.test('the place of a match is its line, whatever stands between', async (t) => {
+t.test('the place of a match is its line, whatever is in between', async (t) => {
   const read = finish(prefixReader.text('x.cidr', '# offices\r\n\r\n203.0.113.0/24\r\n10.0.0.0/8', NOW_MS));
   if (!('tree' in read)) throw new Error('faults');
   const place = (word: number) => {
@@ -78,7 +78,7 @@ function watchIn(t: Test): { readonly folder: string; readonly watch: FileWatch 
   return { folder: t.testdir({}), watch };
 }
 
-t.test('a file that changes, has faults, goes away and comes back', async (t) => {
+t.test('a file may change, become faulty, go away and come back', async (t) => {
   const { folder, watch } = watchIn(t);
   const file = join(folder, 'x.cidr');
   await writeFile(file, '203.0.113.0/24\n');
@@ -99,7 +99,7 @@ t.test('a file that changes, has faults, goes away and comes back', async (t) =>
   t.ok(await until(() => has('198.51.100.1') && list.isCurrent));
 });
 
-t.test('a file that is being written is waited for: half of a list is no list', async (t) => {
+t.test('a file that is still being written is not read, since half a list is no list', async (t) => {
   const { folder, watch } = watchIn(t);
   const file = join(folder, 'x.cidr');
   await writeFile(file, '203.0.113.0/24\n10.0.0.0/8\n');
@@ -122,12 +122,15 @@ t.test('a file that is being written is waited for: half of a list is no list', 
   }
   t.ok(await until(() => has('198.51.100.1') && !has('203.0.113.9')));
   clearInterval(looking);
-  // A writer that was held up for as long as a file has to rest is one that had finished, to anybody.
-  t.ok(lost === 0 || longestMs > 150, `${lost} looks found it gone, of a pause of ${longestMs} ms at most`);
+  // A writer that paused for as long as a file has to rest looks finished to anybody.
+  t.ok(
+    lost === 0 || longestMs > 150,
+    `the list was gone in ${lost} looks, with a longest pause of ${longestMs} ms`,
+  );
   t.ok(changes() >= 2);
 });
 
-t.test('a file that is emptied may be one that is only just being written, for a second', async (t) => {
+t.test('an emptied file is believed after a second, since it may still be written', async (t) => {
   const { folder, watch } = watchIn(t);
   const file = join(folder, 'x.cidr');
   await writeFile(file, '10.0.0.0/8\n');
@@ -136,12 +139,12 @@ t.test('a file that is emptied may be one that is only just being written, for a
   t.ok(has('10.0.0.1'));
   const emptiedMs = Date.now();
   await writeFile(file, '');
-  t.ok(await until(() => !has('10.0.0.1')), 'then it is believed');
-  // The time of a file is that of the system's last tick.
-  t.ok(Date.now() - emptiedMs >= 990, 'and not before');
+  t.ok(await until(() => !has('10.0.0.1')), 'the empty file is believed in the end');
+  // The time of a file is that of the last tick of the system.
+  t.ok(Date.now() - emptiedMs >= 990, 'the empty file is not believed earlier');
 });
 
-t.test('an entry ends by itself, to the moment, and others stay', async (t) => {
+t.test('an entry expires by itself at its time, and others stay', async (t) => {
   const { folder, watch } = watchIn(t);
   const file = join(folder, 'x.cidr');
   const soon = new Date(Date.now() + 400).toISOString();
@@ -152,11 +155,11 @@ t.test('an entry ends by itself, to the moment, and others stay', async (t) => {
   t.ok(has('10.0.0.1'));
   t.ok(await until(() => !has('10.0.0.1')));
   t.ok(Date.now() >= Date.parse(soon));
-  t.ok(has('203.0.113.7'), 'by the wider one');
+  t.ok(has('203.0.113.7'), 'the wider entry still covers it');
   t.equal(size(), 1);
 });
 
-t.test('what cannot be a list: a folder, a loop of links, too large', async (t) => {
+t.test('a folder, a loop of links and a file that is too large are faults', async (t) => {
   const { folder, watch } = watchIn(t);
   await symlink(join(folder, 'b'), join(folder, 'a'));
   await symlink(join(folder, 'a'), join(folder, 'b'));
@@ -174,7 +177,7 @@ t.test('what cannot be a list: a folder, a loop of links, too large', async (t) 
   }
 });
 
-t.test('a hundred thousand prefixes are built without holding anything up for long', async (t) => {
+t.test('a hundred thousand prefixes are built without blocking the event loop for long', async (t) => {
   const { folder } = watchIn(t);
   const file = join(folder, 'x.cidr');
   const lines = Array.from({ length: 100_000 }, (_, index) => `10.${(index >> 8) & 255}.${index & 255}.0/24`);
@@ -187,5 +190,5 @@ t.test('a hundred thousand prefixes are built without holding anything up for lo
   await list.settled();
   clearInterval(turn);
   t.equal(size(), 65_536);
-  t.ok(turns >= 5, `${turns} turns of the event loop meanwhile`);
+  t.ok(turns >= 5, `the event loop turned ${turns} times meanwhile`);
 });

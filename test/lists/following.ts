@@ -1,4 +1,4 @@
-/** A list that follows a source, as a test looks at it. */
+/** A list that follows a source, as a test sees it. */
 
 import type { Test } from 'tap';
 import { parseAddress } from '../../gateway/core/address.ts';
@@ -11,7 +11,7 @@ export interface Followed {
   has(address: string): boolean;
   size(): number | undefined;
   faults(): readonly string[];
-  /** How often the list in force, or what is wrong with it, was another. */
+  /** How often the list in force or its faults changed. */
   changes(): number;
 }
 

@@ -1,4 +1,4 @@
-/** Whatever is said, and whenever, the list ends with what was said last; and entries end in their time. */
+/** A list ends up with what its source said last, and entries expire at their time. */
 import t from 'tap';
 import { formatFault } from '../../gateway/core/fault.ts';
 import {
@@ -15,7 +15,7 @@ interface Said extends LiveContents {
   readonly text: string;
 }
 
-t.test('what is said while the end of a building goes round is built too', async (t) => {
+t.test('a snapshot that arrives while the end of a build is announced is built too', async (t) => {
   for (let depth = 1; depth < 20; depth++) {
     let listener: FeedListener | undefined;
     const feed: Feed = {
@@ -44,7 +44,11 @@ t.test('what is said while the end of a building goes round is built too', async
     listener?.onSnapshot({ kind: 'text', text: 'first' });
     await new Promise((resolve) => setImmediate(resolve));
     await list.settled();
-    t.equal(list.contents?.text, 'second', `${depth} turns later`);
+    t.equal(
+      list.contents?.text,
+      'second',
+      `the second snapshot is built when it arrives ${depth} turns later`,
+    );
     list.close();
   }
 });
@@ -74,7 +78,7 @@ class SaidFeed implements Feed {
 }
 
 for (const text of ['203.0.113.7/32\n', 'rubbish\n']) {
-  t.test(`a source that is lost while a list is built of ${JSON.stringify(text)} stays told`, async (t) => {
+  t.test(`a source lost while a list is built of ${JSON.stringify(text)} stays reported`, async (t) => {
     const feed = new SaidFeed();
     const { list, faults } = follow(t, feed);
     feed.say(text);
@@ -84,12 +88,12 @@ for (const text of ['203.0.113.7/32\n', 'rubbish\n']) {
     t.notOk(list.isCurrent);
     feed.say('198.51.100.7/32\n');
     await list.settled();
-    t.same(faults(), [], 'until the source is there again');
+    t.same(faults(), [], 'the fault is gone once the source is back');
     t.ok(list.isCurrent);
   });
 }
 
-t.test('what a reader throws is a fault, and the last good list stays', async (t) => {
+t.test('an exception of a reader is a fault, and the last good list stays', async (t) => {
   const feed = new SaidFeed();
   const read = function* (_: string, said: unknown): Generator<undefined, Said> {
     yield;
@@ -109,14 +113,14 @@ t.test('what a reader throws is a fault, and the last good list stays', async (t
   list.close();
 });
 
-/** An entry that ends while nothing good is heard of its source. */
+/** Ways in which nothing good is heard of a source while an entry expires. */
 const silences: ReadonlyMap<string, (feed: SaidFeed) => void> = new Map([
   ['has rubbish', (feed) => feed.say('rubbish')],
   ['cannot be read', (feed) => feed.fail('cannot be read: ECONNREFUSED')],
 ]);
 
 for (const [what, silence] of silences) {
-  t.test(`an entry ends in its time while its source ${what}, which stays said`, async (t) => {
+  t.test(`an entry expires in time while its source ${what}, which stays reported`, async (t) => {
     const feed = new SaidFeed();
     const { list, has, faults, changes } = follow(t, feed);
     const ends = new Date(Date.now() + 400).toISOString();
@@ -124,18 +128,18 @@ for (const [what, silence] of silences) {
     await list.settled();
     silence(feed);
     await list.settled();
-    t.ok(has('203.0.113.7') && faults().length === 1, 'the last good list holds, and what is wrong is said');
+    t.ok(has('203.0.113.7') && faults().length === 1, 'the last good list holds, and the fault is reported');
     const before = changes();
     while (has('203.0.113.7')) await new Promise((resolve) => setTimeout(resolve, 20));
     t.ok(has('198.51.100.7'), 'the other entry stays');
-    t.equal(faults().length, 1, 'the source is no better for it');
+    t.equal(faults().length, 1, 'the fault of the source stays');
     t.notOk(list.isCurrent);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    t.equal(changes(), before + 1, 'built once, and not again and again');
+    t.equal(changes(), before + 1, 'the list is rebuilt once and not again and again');
   });
 }
 
-t.test('what a list was built of is kept where an entry of it ends, and nowhere else', async (t) => {
+t.test('the source of a list is kept only if an entry of it expires', async (t) => {
   for (const ends of [false, true]) {
     const feed = new SaidFeed();
     const contents = { text: '', ...(ends && { nextEndMs: Date.now() + 60_000 }) };

@@ -1,4 +1,4 @@
-/** Lists in a real Redis: sets and strings, told of by the server or by the channel, killed, paused and brought back. */
+/** Lists in a real Redis: sets and strings, announced by the server or the channel, killed, paused and restarted. */
 import t from 'tap';
 import { prefixReader } from '../../gateway/lists/contents.ts';
 import { ListRegistry } from '../../gateway/lists/list-registry.ts';
@@ -16,7 +16,7 @@ const feedAt = (port: number, key = KEY): RedisFeed =>
   new RedisFeed(new RedisServer({ url: `redis://127.0.0.1:${port}` }), key);
 const feedOf = ({ port }: RunningServer): RedisFeed => feedAt(port);
 
-t.test('a set, by keyspace notifications', { skip }, async (t) => {
+t.test('a set is followed by keyspace notifications', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   await client.sadd(KEY, '203.0.113.0/24 # offices', '2001:db8::/32');
@@ -33,12 +33,12 @@ t.test('a set, by keyspace notifications', { skip }, async (t) => {
   t.same(faults(), [`redis ${KEY} rubbish:1:1: rubbish is not an address or a prefix`]);
   t.ok(has('10.0.0.1'), 'the last good list stays');
   await client.srem(KEY, 'rubbish');
-  t.ok(await until(() => faults().length === 0), 'even when it is the one it was before');
+  t.ok(await until(() => faults().length === 0), 'the fault goes away even if the set is what it was before');
   await client.del(KEY);
   t.ok(await until(() => size() === 0));
 });
 
-t.test('a set, one entry at a time by the channel, without reading it', { skip }, async (t) => {
+t.test('a set is followed entry by entry over the channel without reading all of it', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   await client.config('SET', 'notify-keyspace-events', '');
@@ -59,14 +59,14 @@ t.test('a set, one entry at a time by the channel, without reading it', { skip }
   await client.sadd(KEY, '10.0.0.0/8');
   await client.publish(`${KEY}:changes`, '+ 10.0.0.0/8');
   t.ok(await until(() => has('10.0.0.1')));
-  t.ok(has('198.51.100.1') && !has('192.0.2.1'), 'the set has the last word, not who publishes');
+  t.ok(has('198.51.100.1') && !has('192.0.2.1'), 'the set has the last word, not the publisher');
   t.notMatch(await client.info('commandstats'), /cmdstat_smembers/);
   await client.sadd(KEY, '203.0.113.0/24');
   await client.publish(`${KEY}:changes`, 'all');
   t.ok(await until(() => has('203.0.113.9')));
 });
 
-t.test('entries that change together are told together', { skip }, async (t) => {
+t.test('entries that change together are reported together', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   await client.config('SET', 'notify-keyspace-events', '');
@@ -94,10 +94,10 @@ t.test('entries that change together are told together', { skip }, async (t) => 
   );
   t.ok(await until(() => told.at(-1)?.length === 1));
   t.same(told.at(-1), prefixes.slice(0, 1));
-  t.ok(told.length < 100, `${told.length} times for 1999 messages`);
+  t.ok(told.length < 100, `1999 messages are reported in few snapshots: ${told.length}`);
 });
 
-t.test('what is added is found in time though nobody tells of it', { skip }, async (t) => {
+t.test('additions are found in time even if nobody announces them', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   await client.config('SET', 'notify-keyspace-events', '');
@@ -107,14 +107,14 @@ t.test('what is added is found in time though nobody tells of it', { skip }, asy
   await new Promise((resolve) => setTimeout(resolve, 200));
   const soon = (isSo: () => boolean): Promise<boolean> => until(isSo, 5000);
   await client.sadd(KEY, '10.0.0.0/8');
-  t.ok(await soon(() => has('10.0.0.1')), 'a member');
+  t.ok(await soon(() => has('10.0.0.1')), 'an added member is found');
   await client.set(KEY, '198.51.100.0/24\n');
-  t.ok(await soon(() => has('198.51.100.1') && !has('10.0.0.1')), 'a text in its place');
+  t.ok(await soon(() => has('198.51.100.1') && !has('10.0.0.1')), 'a text in its place is found');
   await client.append(KEY, '192.0.2.0/24\n');
-  t.ok(await soon(() => has('192.0.2.1')), 'a line');
+  t.ok(await soon(() => has('192.0.2.1')), 'an added line is found');
 });
 
-t.test('a string with one prefix a line, and a key of another kind', { skip }, async (t) => {
+t.test('a string may hold one prefix per line, and a key of another type is a fault', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   await client.set(KEY, '203.0.113.0/24\n');
@@ -130,7 +130,7 @@ t.test('a string with one prefix a line, and a key of another kind', { skip }, a
   t.match(faults(), [/it is a list, not a set or a string/]);
 });
 
-t.test('killed and brought back with other contents', { skip }, async (t) => {
+t.test('a Redis that was killed and restarted is read again with its new contents', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   await client.sadd(KEY, '203.0.113.0/24');
@@ -146,33 +146,29 @@ t.test('killed and brought back with other contents', { skip }, async (t) => {
   t.ok(await until(() => has('10.0.0.1') && !has('203.0.113.9') && list.isCurrent));
 });
 
-t.test(
-  'paused: nothing waits, the last good list stays, and changes come afterwards',
-  { skip },
-  async (t) => {
-    const redis = await startRedis(t);
-    const client = redisWriter(t, redis);
-    await client.sadd(KEY, '203.0.113.0/24');
-    const { list, has, faults } = follow(t, feedOf(redis));
-    await list.settled();
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    redis.pause();
-    t.ok(await until(() => faults().length > 0));
-    t.ok(has('203.0.113.9'));
-    redis.resume();
-    await client.sadd(KEY, '10.0.0.0/8');
-    t.ok(await until(() => has('10.0.0.1') && list.isCurrent));
-  },
-);
+t.test('while Redis is paused the last good list stays, and changes come afterwards', { skip }, async (t) => {
+  const redis = await startRedis(t);
+  const client = redisWriter(t, redis);
+  await client.sadd(KEY, '203.0.113.0/24');
+  const { list, has, faults } = follow(t, feedOf(redis));
+  await list.settled();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  redis.pause();
+  t.ok(await until(() => faults().length > 0));
+  t.ok(has('203.0.113.9'));
+  redis.resume();
+  await client.sadd(KEY, '10.0.0.0/8');
+  t.ok(await until(() => has('10.0.0.1') && list.isCurrent));
+});
 
-t.test('a server that is not there', async (t) => {
+t.test('a missing server is a fault, and the list counts as never read', async (t) => {
   const { list, faults, size } = follow(t, feedAt(1));
   await list.settled();
   t.match(faults(), [/redis tenant-a:fleet:1:1: redis:\/\/127\.0\.0\.1:1 cannot be read: /]);
-  t.equal(size(), undefined, 'never read');
+  t.equal(size(), undefined, 'the list was never read');
 });
 
-t.test('lists of one server share its connections, and each hears of its own', { skip }, async (t) => {
+t.test('lists of one server share its connections, and each gets its own changes', { skip }, async (t) => {
   const redis = await startRedis(t);
   const client = redisWriter(t, redis);
   const registry = new ListRegistry({ mode: 'follow' });
@@ -198,7 +194,7 @@ t.test('lists of one server share its connections, and each hears of its own', {
   registry.retain(new Set([lists[0]]));
   t.ok(await until(async () => (await client.pubsub('NUMSUB', 'b:changes'))[1] === 0));
   await client.sadd('a', '10.0.0.0/8');
-  t.ok(await until(async () => sizes()[0] === 1), 'the others leave it its own');
+  t.ok(await until(async () => sizes()[0] === 1), 'the removal of the others leaves this list its own');
   registry.close();
-  t.ok(await until(async () => (await connections()) === 0), 'the last one closes them');
+  t.ok(await until(async () => (await connections()) === 0), 'closing the last list closes the connections');
 });

@@ -1,4 +1,4 @@
-/** Lists of revoked certificates and tokens: what an entry may be, for how long, and where a bad one stands. */
+/** Lists of revoked certificates and tokens: what an entry may be, when it expires, and where a bad one is. */
 import t from 'tap';
 import { isFaults, type ListReader } from '../../gateway/lists/live-list.ts';
 import { type RevokedContents, revokedCertificates, revokedTokens } from '../../gateway/lists/revoked.ts';
@@ -15,7 +15,7 @@ async function read(reader: ListReader<RevokedContents>, text: string) {
   return { entries: entriesOf(contents), nextEndMs: contents.nextEndMs };
 }
 
-t.test('tokens by id, by subject, by certificate', async (t) => {
+t.test('tokens are revoked by id, by subject and by certificate', async (t) => {
   const text = `# lost laptops
 jti:4711
   sub:worker-7   # the whole machine
@@ -34,25 +34,25 @@ SHA256:${HEX.toUpperCase()}
   });
 });
 
-t.test('comments end with their lines, whatever ends those', async (t) => {
+t.test('comments end with their lines, whatever the line end', async (t) => {
   const text = '# lost\r\njti:a # why\r\njti:b\t#\r\n#\r\njti:c#d\r\n';
   const entries = { 'jti:a': 'x.txt:2', 'jti:b': 'x.txt:3', 'jti:c#d': 'x.txt:5' };
   t.match(await read(revokedTokens, text), { entries });
   t.same(
     await read(revokedTokens, 'jti:a # why\rjti:b\r\n'),
     ['1:1 # why\rjti:b is no option of an entry (until=…)'],
-    'what stands behind a comment is not lost in it',
+    'text after a comment is not lost in it',
   );
 });
 
-t.test('eight million characters that might begin a comment are not looked at again and again', async (t) => {
+t.test('eight million characters that might begin a comment are scanned only once', async (t) => {
   const faults = ['1:2 a line this long names no token'];
   t.same(await read(revokedTokens, `${' #'.repeat(4_000_000)}\r1`), faults);
   t.same(await read(revokedTokens, ` jti:a ${'b'.repeat(8_000_000)}`), faults);
   t.match(await read(revokedTokens, `jti:a${' #'.repeat(4_000_000)}`), { entries: { 'jti:a': 'x.txt:1' } });
 });
 
-t.test('an entry may end', async (t) => {
+t.test('an entry may expire', async (t) => {
   const text =
     'jti:a until=2026-12-01T00:00:00Z # then it has expired\njti:b until=2026-10-01T00:00:00Z\nserial:1';
   t.same(await read(revokedTokens, text.replace('serial:1', 'jti:c')), {
@@ -64,7 +64,7 @@ t.test('an entry may end', async (t) => {
   });
 });
 
-t.test('what is none is a fault with its place', async (t) => {
+t.test('an invalid entry is a fault with its place', async (t) => {
   const bad = ['4711', 'jti:', 'kid:1', 'serial:12', `sha256:${HEX.slice(2)}`, 'JTI:x'];
   for (const text of bad)
     t.same(await read(revokedTokens, `jti:ok\n  ${text}\n`), [`2:3 ${text} names no token`]);
@@ -74,10 +74,10 @@ t.test('what is none is a fault with its place', async (t) => {
   ]);
   t.same(await read(revokedCertificates, 'jti:a'), ['1:1 jti:a names no certificate']);
   const many = await read(revokedTokens, 'x\n'.repeat(100_000));
-  t.equal(Array.isArray(many) && many.length, 20, 'not as many as there are lines');
+  t.equal(Array.isArray(many) && many.length, 20, 'the number of faults is bounded');
 });
 
-t.test('entries under keys of their own', async (t) => {
+t.test('entries may have keys of their own', async (t) => {
   const entries = new Map([
     ['a', 'jti:1'],
     ['b', 'nobody'],

@@ -1,4 +1,4 @@
-/** Real etcd, Redis and others, each on free loopback ports in a folder of its own, to be killed, paused and brought back. */
+/** Real etcd, Redis and other servers on free loopback ports in their own folders, to be killed, paused and restarted. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,7 +6,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import type { Test } from 'tap';
 import { newFolder } from '../new-folder.ts';
 
-/** Why tests that need the program are left out here; false where it is, or where nothing may be left out. */
+/** Why tests that need the program are skipped; false if it is there, or if nothing may be skipped. */
 export function skipWithout(
   program: string,
   debianPackage: string,
@@ -22,16 +22,16 @@ export function skipWithout(
 
 export interface RunningServer {
   readonly port: number;
-  /** SIGKILL, and gone. */
+  /** Sends SIGKILL and waits for its end. */
   kill(): Promise<void>;
-  /** On the same port, with what it had on disk. */
+  /** Starts it again on the same port with what it had on disk. */
   restart(): Promise<void>;
-  /** SIGSTOP: the system still takes connections for it. */
+  /** Sends SIGSTOP: the system still accepts connections for it. */
   pause(): void;
   resume(): void;
 }
 
-/** `options`: further ones of its command line; `urls`: where it listens as well. */
+/** `options` go to its command line; it listens at `urls` as well. */
 export async function startEtcd(
   t: Test,
   options: readonly string[] = [],
@@ -47,7 +47,7 @@ export async function startEtcd(
   ]);
 }
 
-/** `options`: further ones of its command line. */
+/** `options` go to its command line. */
 export async function startRedis(t: Test, options: readonly string[] = []): Promise<RunningServer> {
   const port = await freePort();
   const files = ['--save', '', '--appendonly', 'no', '--dir', await newFolder(t)];
@@ -118,7 +118,7 @@ async function untilListening(port: number): Promise<void> {
   throw new Error(`nothing listens on ${port}`);
 }
 
-/** Asks until it is so, half a minute at most unless told otherwise. */
+/** Asks until it is so, for half a minute unless told otherwise. */
 export async function until(isSo: () => boolean | Promise<boolean>, mostMs = 30_000): Promise<boolean> {
   for (let waits = 0; waits < mostMs / 20; waits++) {
     if (await isSo()) return true;

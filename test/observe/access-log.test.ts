@@ -1,4 +1,4 @@
-/** One line a request, one object a line, whatever the values hold; and a disk that fails costs lines, not requests. */
+/** One request is one line and one object, whatever the values hold; a failing disk costs lines, not requests. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -40,7 +40,7 @@ const entry: AccessEntry = {
   bytesOut: 7,
 };
 
-t.test('a line has the keys of the contract in their order, and none for what is not known', async (t) => {
+t.test('a line has the keys of the contract in order and omits what is not known', async (t) => {
   const line = formatAccessLine({ ...entry, tenant: 'tenant-a', path: '/v1/x?token=secret' });
   t.equal(
     line,
@@ -50,7 +50,7 @@ t.test('a line has the keys of the contract in their order, and none for what is
   );
 });
 
-t.test('every key of the contract can stand in a line, in its order', async (t) => {
+t.test('every key of the contract can occur in a line, in order', async (t) => {
   const words = Object.fromEntries(
     ['tenant', 'route', 'clientAddress', 'method', 'path', 'modelId', 'node', 'decisionStep', 'denialCode']
       .concat('denialRule', 'shadowStep', 'shadowCode', 'cause', 'endedBy')
@@ -67,7 +67,7 @@ t.test('every key of the contract can stand in a line, in its order', async (t) 
   t.same(JSON.parse(full)['token.claims'], { scope: 'read' });
 });
 
-t.test('times are those of their entries, within a second and across', async (t) => {
+t.test('times are those of their entries, within a second and beyond', async (t) => {
   for (const timeMs of [0, 7, 999, 1000, 1_796_126_400_123, 1_796_126_400_009, 1_796_126_401_000]) {
     t.equal(JSON.parse(formatAccessLine({ ...entry, timeMs })).time, new Date(timeMs).toISOString());
   }
@@ -89,15 +89,18 @@ t.test('no value can break out of its line or reach a terminal', async (t) => {
   ];
   for (const [index, value] of values.entries()) {
     const line = formatAccessLine({ ...entry, token: { subject: value }, cause: value });
-    t.equal(line.indexOf('\n'), line.length - 1, `value ${index}`);
-    t.notOk(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(line.slice(0, -1)), `value ${index} is text`);
-    t.ok(JSON.parse(line)['token.sub'] === value, `value ${index} comes back`);
+    t.equal(line.indexOf('\n'), line.length - 1, `the line of value ${index} has one line end`);
+    t.notOk(
+      /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(line.slice(0, -1)),
+      `the line of value ${index} holds no control character`,
+    );
+    t.ok(JSON.parse(line)['token.sub'] === value, `value ${index} can be read back`);
   }
   const long = JSON.parse(formatAccessLine({ ...entry, path: `/${'a'.repeat(9000)}` }));
   t.equal(long['url.path'].length, 2048);
 });
 
-t.test('lines are appended, in order, and none is lost by closing', async (t) => {
+t.test('lines are appended in order, and none is lost by closing', async (t) => {
   const folder = t.testdir({ 'access.log': 'before\n' });
   const file = join(folder, 'access.log');
   const log = createAccessLog({ file });
@@ -110,10 +113,10 @@ t.test('lines are appended, in order, and none is lost by closing', async (t) =>
     lines.map((line) => Number(JSON.parse(line)['request.id'])),
     Array.from({ length: 5000 }, (_, count) => count),
   );
-  t.equal(log.dropped, 1, 'the one that came too late');
+  t.equal(log.dropped, 1, 'the line after closing is dropped');
 });
 
-t.test('a line longer than a batch is written whole, and so are those around it', async (t) => {
+t.test('a line longer than a batch is written completely, and so are its neighbours', async (t) => {
   const file = join(t.testdir({}), 'access.log');
   const log = createAccessLog({ file });
   const long = '\u0001'.repeat(2048);
@@ -129,7 +132,7 @@ t.test('a line longer than a batch is written whole, and so are those around it'
   );
 });
 
-t.test('a full disk is told once, and lines beyond the bound are counted', async (t) => {
+t.test('a full disk is reported once, and lines beyond the bound are counted', async (t) => {
   const faults: string[] = [];
   const log = createAccessLog({
     file: '/dev/full',
@@ -145,6 +148,6 @@ t.test('a full disk is told once, and lines beyond the bound are counted', async
   t.equal(log.dropped, 5000);
 });
 
-t.test('a file that cannot be opened is a broken start', async (t) => {
+t.test('a file that cannot be opened prevents the start', async (t) => {
   t.throws(() => createAccessLog({ file: join(t.testdir({}), 'none', 'access.log') }), { code: 'ENOENT' });
 });

@@ -1,4 +1,4 @@
-/** The admin listener answers operators and scrapers, and no page of a browser. */
+/** The admin listener serves operators and scrapers, but no pages of browsers. */
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
@@ -45,7 +45,7 @@ async function admin(t: Test, ready: () => boolean = () => true) {
   return { ask, reloads, drains, port };
 }
 
-t.test('the pages', async (t) => {
+t.test('each page answers with what its source tells', async (t) => {
   const { ask, reloads } = await admin(t);
   t.same(await ask('GET', '/metrics'), [200, 'patchgate_up 1\n']);
   t.same(await ask('GET', '/livez'), [200, '{"status":"live"}\n']);
@@ -74,26 +74,34 @@ t.test('a node is drained and resumed by its upstream and its URL', async (t) =>
   t.equal(drains.length, 3);
 });
 
-t.test('not ready while draining', async (t) => {
+t.test('a gateway that drains is live but not ready', async (t) => {
   const { ask } = await admin(t, () => false);
   t.same(await ask('GET', '/readyz'), [503, '{"status":"not ready"}\n']);
   t.same(await ask('GET', '/livez'), [200, '{"status":"live"}\n']);
 });
 
-t.test('what is refused', async (t) => {
+t.test('a wrong method, a foreign origin and a foreign host are refused', async (t) => {
   const { ask, reloads } = await admin(t);
   t.equal((await ask('GET', '/'))[0], 404);
   t.equal((await ask('GET', '/reload'))[0], 405, 'a link reloads nothing');
   t.equal((await ask('POST', '/metrics'))[0], 405);
-  t.equal((await ask('POST', '/reload', { Origin: 'https://evil.example' }))[0], 403, 'nor does a page');
-  t.equal((await ask('GET', '/policy', { Host: 'evil.example' }))[0], 403, 'nor a name that points here');
+  t.equal(
+    (await ask('POST', '/reload', { Origin: 'https://evil.example' }))[0],
+    403,
+    'a page of another origin reloads nothing',
+  );
+  t.equal(
+    (await ask('GET', '/policy', { Host: 'evil.example' }))[0],
+    403,
+    'a name that points here is refused',
+  );
   t.equal((await ask('GET', '/policy', { Host: '127.0.0.1.evil.example' }))[0], 403);
   t.equal((await ask('GET', '/policy', { Host: 'localhost:1' }))[0], 200);
   t.equal((await ask('GET', '/policy', { Host: '[::1]:1' }))[0], 200);
   t.equal(reloads.length, 0);
 });
 
-t.test('an address in use is an error of the start', async (t) => {
+t.test('an address in use prevents the start', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1');
   t.teardown(() => taken.close());
   await once(taken, 'listening');
@@ -101,20 +109,20 @@ t.test('an address in use is an error of the start', async (t) => {
   await t.rejects(pages(port).listen(), { code: 'EADDRINUSE' });
 });
 
-t.test('of two that have one address the one that yields it leaves it to the other', async (t) => {
+t.test('of two listeners on one address the one that yields leaves it to the other', async (t) => {
   const first = pages(0);
   const { port } = await first.listen();
   const other = pages(port);
   t.teardown(() => Promise.all([first.close(), other.close()]));
   await first.yield();
-  t.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200, 'alone it stays');
+  t.equal((await fetch(`http://127.0.0.1:${port}/livez`)).status, 200, 'a listener that is alone stays');
   await other.listen();
   await first.yield();
   await other.close();
-  await t.rejects(fetch(`http://127.0.0.1:${port}/livez`), 'nobody is left');
+  await t.rejects(fetch(`http://127.0.0.1:${port}/livez`), 'nobody listens any more');
 });
 
-/** An admin listener with nothing to tell. */
+/** An admin listener with nothing to report. */
 function pages(port: number): Admin {
   return createAdmin({
     address: { host: '127.0.0.1', port },

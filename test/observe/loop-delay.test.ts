@@ -1,8 +1,8 @@
-/** How late a timer came is kept long enough to be seen, and no longer. */
+/** The delay of a timer is kept long enough to be seen, and no longer. */
 import t from 'tap';
 import { LoopDelay } from '../../gateway/observe/loop-delay.ts';
 
-t.test('the longest delay stays for 30 to 60 seconds', async (t) => {
+t.test('the longest delay is kept for 30 to 60 seconds', async (t) => {
   const delay = new LoopDelay(50, 0);
   let nowMs = 0;
   const turns = (count: number, everyMs = 50): void => {
@@ -22,7 +22,7 @@ t.test('the longest delay stays for 30 to 60 seconds', async (t) => {
   t.equal(delay.longestSeconds, 0);
 });
 
-t.test('a timer that comes early is not late', async (t) => {
+t.test('a timer that fires early is not late', async (t) => {
   const delay = new LoopDelay(50, 0);
   delay.turn(49);
   t.equal(delay.longestSeconds, 0);

@@ -10,33 +10,30 @@ async function seriesOf(metrics: Metrics, series: string): Promise<number> {
   return Number(line?.split(' ').at(-1) ?? Number.NaN);
 }
 
-t.test(
-  'counters, gauges and histograms of two processes are summed, however often they are told',
-  async (t) => {
-    const whole = createMetrics({ version: 'x' });
-    const sources = [createMetrics({}), createMetrics({})];
-    const merges = sources.map((source) => ({ source, merged: whole.merge() }));
-    for (let turn = 1; turn <= 3; turn += 1) {
-      for (const { source, merged } of merges) {
-        source.connectionOpened('edge');
-        source.route('a', 'r').finished(finished);
-        merged.take(structuredClone(source.snapshot()));
-        merged.take(structuredClone(source.snapshot()));
-      }
-      t.equal(await seriesOf(whole, REQUESTS), 2 * turn);
-      t.equal(await seriesOf(whole, 'patchgate_open_connections{listener="edge"}'), 2 * turn);
-      t.equal(
-        await seriesOf(whole, 'patchgate_request_duration_seconds_bucket{le="0.025",route="r"}'),
-        2 * turn,
-      );
-      t.equal(await seriesOf(whole, 'patchgate_request_duration_seconds_bucket{le="0.01",route="r"}'), 0);
-      t.equal(await seriesOf(whole, 'patchgate_request_duration_seconds_count{route="r"}'), 2 * turn);
+t.test('counters, gauges and histograms of two processes are added up, however often reported', async (t) => {
+  const whole = createMetrics({ version: 'x' });
+  const sources = [createMetrics({}), createMetrics({})];
+  const merges = sources.map((source) => ({ source, merged: whole.merge() }));
+  for (let turn = 1; turn <= 3; turn += 1) {
+    for (const { source, merged } of merges) {
+      source.connectionOpened('edge');
+      source.route('a', 'r').finished(finished);
+      merged.take(structuredClone(source.snapshot()));
+      merged.take(structuredClone(source.snapshot()));
     }
-    t.equal(await seriesOf(whole, 'patchgate_build_info{version="x"}'), 1);
-  },
-);
+    t.equal(await seriesOf(whole, REQUESTS), 2 * turn);
+    t.equal(await seriesOf(whole, 'patchgate_open_connections{listener="edge"}'), 2 * turn);
+    t.equal(
+      await seriesOf(whole, 'patchgate_request_duration_seconds_bucket{le="0.025",route="r"}'),
+      2 * turn,
+    );
+    t.equal(await seriesOf(whole, 'patchgate_request_duration_seconds_bucket{le="0.01",route="r"}'), 0);
+    t.equal(await seriesOf(whole, 'patchgate_request_duration_seconds_count{route="r"}'), 2 * turn);
+  }
+  t.equal(await seriesOf(whole, 'patchgate_build_info{version="x"}'), 1);
+});
 
-t.test('a process that is gone leaves what it counted, and nothing of what it held', async (t) => {
+t.test('a process that is gone leaves its counts, but nothing that it held', async (t) => {
   const whole = createMetrics({ version: 'x' });
   for (let life = 1; life <= 2; life += 1) {
     const source = createMetrics({});
@@ -54,7 +51,7 @@ t.test('a process that is gone leaves what it counted, and nothing of what it he
   }
 });
 
-t.test('each series is named once, and from then on a number', async (t) => {
+t.test('each series is named once and is a number from then on', async (t) => {
   const source = createMetrics({});
   source.snapshot();
   source.route('a', 'r').finished(finished);

@@ -5,7 +5,7 @@ import { createMetrics } from '../../gateway/observe/metrics.ts';
 
 const finished = { listener: 'edge', method: 'PUT', status: 201, durationMs: 12, bytesIn: 500, bytesOut: 98 };
 
-t.test('each feed shows in its series', async (t) => {
+t.test('each event shows in its series', async (t) => {
   const metrics = createMetrics({ version: '1.2.3' });
   const route = metrics.route('tenant-a', 'push');
   route.streamStarted();
@@ -66,7 +66,7 @@ t.test('every row of the table is exposed under its name and type', async (t) =>
   }
 });
 
-t.test('what nobody has told of is in no state: it would alarm where it does not exist', async (t) => {
+t.test('a state that nobody reported has no series, so that no alert fires for it', async (t) => {
   const metrics = createMetrics({ version: 'x' });
   for (const type of ['', 'application/openmetrics-text; version=1.0.0'])
     t.notMatch(
@@ -80,7 +80,7 @@ t.test('what nobody has told of is in no state: it would alarm where it does not
   t.match(body, '\npatchgate_etcd_tenants_current 0\n');
 });
 
-t.test('OpenMetrics where it is asked for, again and again, beside the plain format', async (t) => {
+t.test('OpenMetrics is served on request, again and again, beside the plain format', async (t) => {
   const metrics = createMetrics({ version: 'x' });
   metrics.forwarded('passed', 5);
   for (let scrape = 0; scrape < 2; scrape += 1) {
@@ -103,7 +103,7 @@ t.test('a method nobody knows adds no series', async (t) => {
   ]);
 });
 
-t.test('what workers count is added to what their primary counts itself', async (t) => {
+t.test('counts of workers are added to those of the primary', async (t) => {
   const primary = createMetrics({ version: '1.2.3' });
   const worker = createMetrics({});
   primary.auditLines('written', 5);
