@@ -64,7 +64,7 @@ async function largeChain(): Promise<{ readonly cert: string; readonly key: stri
   return { cert, key: leaves[0]?.keyPem ?? '' };
 }
 
-async function setLargeStage(t: Test, listener = '') {
+async function yard(t: Test, listener = '') {
   const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
   const stage = await setStage(t, { nodes: [node.address], listener });
   const served = async (localAddress: string): Promise<boolean> => {
@@ -83,7 +83,7 @@ async function setLargeStage(t: Test, listener = '') {
 }
 
 t.test('an address that is shut out keeps its connections, and others are not affected', async (t) => {
-  const { stage, served, showLarge } = await setLargeStage(t);
+  const { stage, served, showLarge } = await yard(t);
   const before = await stage.connect();
   t.ok(await served('127.0.0.1'));
   await showLarge();
@@ -97,13 +97,13 @@ t.test('an address that is shut out keeps its connections, and others are not af
 });
 
 t.test('a proxy that names no caller is not shut out for one of its callers', async (t) => {
-  const { served, showLarge } = await setLargeStage(t, '      trustedProxies: [127.0.0.1/32]\n');
+  const { served, showLarge } = await yard(t, '      trustedProxies: [127.0.0.1/32]\n');
   await showLarge();
   t.ok(await served('127.0.0.1'));
 });
 
 t.test('an unfinished handshake with a large chain is shut out too', async (t) => {
-  const { stage, served } = await setLargeStage(t);
+  const { stage, served } = await yard(t);
   const { cert, key } = await largeChain();
   const line = await cutLine(t, stage.port);
   const socket = connect({ host: '127.0.0.1', port: line, servername: HOST, ca: stage.ca, cert, key });

@@ -1,4 +1,4 @@
-/** A model to patch, good patches of it, and the applying of any stream to it. */
+/** A model to patch, good patches of it, and a way to apply any stream to it. */
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -42,7 +42,7 @@ export async function goodPatch(
   return stream;
 }
 
-/** Applies a stream to the base; the fault, or nothing where it was applied. */
+/** Applies a stream to the base and returns the fault, or undefined if it was applied. */
 export async function apply(
   { folder, basePath }: Base,
   source: AsyncIterable<Buffer>,
@@ -60,11 +60,11 @@ export async function apply(
   }
 }
 
-/** Only what was there before is there now. */
+/** Expects that nothing was made and the base is unchanged. */
 export async function nothingMade(t: Test, { folder, basePath }: Base, before: Buffer): Promise<void> {
   t.same(
     (await readdir(folder)).filter((name) => name !== 'target'),
     ['base'],
   );
-  t.ok((await readFile(basePath)).equals(before), 'the base is as it was');
+  t.ok((await readFile(basePath)).equals(before), 'the base is unchanged');
 }

@@ -1,4 +1,4 @@
-/** A patch that lies with good CRCs makes no file, and the base is as it was. */
+/** A patch that lies with good CRCs makes no file and leaves the base unchanged. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ const lies: readonly (readonly [string, Lying, Partial<ApplyExpectation>, Partia
     { rule: 'base', frame: 0 },
   ],
   [
-    'a base whose digest is remembered otherwise',
+    'a base whose remembered digest differs',
     (d) => open(d).tensor().end(),
     { baseDigest: Buffer.alloc(digestLength) },
     { rule: 'base', frame: 0 },
@@ -130,7 +130,7 @@ for (const [title, lie, expectation, expected] of lies) {
   });
 }
 
-t.test('frames that no check has seen are held against the model all the same', async (t) => {
+t.test('frames that no check has seen are still checked against the model', async (t) => {
   const base = await setBase(t);
   const before = await readFile(base.basePath);
   const stream = open(base.digest).tensor().patch({ firstIndex: 5, lastIndex: 5 }).end().bytes;

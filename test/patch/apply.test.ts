@@ -1,4 +1,4 @@
-/** A patch is applied whole or not at all: cut off, spoiled or without END it makes no file and replaces none. */
+/** A patch is applied completely or not at all: cut off, spoiled or without END it makes no file and replaces none. */
 
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,13 +34,13 @@ t.test('a stream that is cut off anywhere makes no file', async (t) => {
   ];
   for (const length of [...edges, ...anywhere]) {
     const fault = await apply(base, arriving(stream.subarray(0, length), 100));
-    if (fault?.rule !== 'truncated') t.fail(`cut off at ${length}`, { fault });
+    if (fault?.rule !== 'truncated') t.fail(`a stream cut off at ${length} must be truncated`, { fault });
   }
   await nothingMade(t, base, before);
   t.equal(await apply(base, arriving(stream)), undefined, 'the whole stream is applied');
 });
 
-t.test('a source that fails makes no file, and its error comes out', async (t) => {
+t.test('a source that fails makes no file, and its error is passed on', async (t) => {
   const base = await setBase(t);
   const before = await readFile(base.basePath);
   const stream = await goodPatch(base);
@@ -61,12 +61,13 @@ t.test('a byte spoiled anywhere makes no file', async (t) => {
     const spoiled = Buffer.from(stream);
     const at = random.below(stream.length);
     spoiled[at] = (spoiled[at] ?? 0) ^ (1 << random.below(8));
-    if ((await apply(base, arriving(spoiled))) === undefined) t.fail(`spoiled at ${at}`);
+    if ((await apply(base, arriving(spoiled))) === undefined)
+      t.fail(`a byte spoiled at ${at} must be refused`);
   }
   await nothingMade(t, base, before);
 });
 
-t.test('a file that is there already is neither replaced nor removed', async (t) => {
+t.test('an existing file is neither replaced nor removed', async (t) => {
   const base = await setBase(t);
   const made = join(base.folder, 'made');
   await writeFile(made, 'mine');
@@ -75,23 +76,23 @@ t.test('a file that is there already is neither replaced nor removed', async (t)
   t.equal(await readFile(made, 'utf8'), 'mine');
 });
 
-t.test('of a base that may only be read a model is made that may be written', async (t) => {
+t.test('a read-only base gives a writable model', async (t) => {
   const base = await setBase(t);
   await chmod(base.basePath, 0o444);
   t.equal(await apply(base, arriving(await goodPatch(base))), undefined);
   t.ok(await isWritable(join(base.folder, 'made')));
   const copy = join(base.folder, 'copy');
   await copyAsOneFile(base.basePath, copy);
-  t.ok(await isWritable(copy), 'and a copy of it may be written too');
-  t.notOk(await isWritable(base.basePath), 'it stays as it is');
+  t.ok(await isWritable(copy), 'a copy of the base is writable too');
+  t.notOk(await isWritable(base.basePath), 'the base stays read-only');
 });
 
-/** By its owner; root may write what nobody may. */
+/** Whether the owner may write it; root may write anything. */
 async function isWritable(path: string): Promise<boolean> {
   return ((await stat(path)).mode & 0o200) !== 0;
 }
 
-t.test('without END nothing is made, however the frames end', async (t) => {
+t.test('nothing is made without END, however the frames end', async (t) => {
   const base = await setBase(t);
   const before = await readFile(base.basePath);
   const file = await openSafetensors(base.basePath);
@@ -105,7 +106,7 @@ t.test('without END nothing is made, however the frames end', async (t) => {
 t.test('a computed NaN has the same bits on every processor', async (t) => {
   const bits = (['f32', 'f16', 'bf16'] as const).map((kind) => {
     const bytes = Buffer.alloc(4, 0xff);
-    // Subtracted while the test runs: a constant would be folded by the compiler, not computed by the processor.
+    // Subtracted while the test runs: the compiler would fold a constant instead of letting the processor compute it.
     const infinity = Number(process.argv.length > 0 ? 'Infinity' : kind);
     valueFormats[kind].write(new DataView(bytes.buffer, bytes.byteOffset, 4), 0, infinity - infinity);
     return bytes.toString('hex', 0, kind === 'f32' ? 4 : 2);

@@ -1,4 +1,4 @@
-/** Faults of numbers: versions, sizes, counts and indices beyond what may be, and CRCs that are not the payload's. */
+/** Faults of numbers: versions, sizes, counts and indices out of bounds, and CRCs that do not match the payload. */
 
 import { CraftedStream } from './crafted-stream.ts';
 import { type FaultCase, lying, openFrame, patched, patchFrame } from './faulty-stream.ts';

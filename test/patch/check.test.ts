@@ -1,4 +1,4 @@
-/** The check in passing: what goes on, what is held back, and that nothing spoiled is ever committed. */
+/** The check in passing: what is forwarded, what is held back, and that nothing spoiled is ever committed. */
 
 import t from 'tap';
 import { createPatchCheck, type PatchCheckMode, type PatchExpectation } from '../../gateway/patch/check.ts';
@@ -15,7 +15,7 @@ interface Outcome {
   readonly forwarded: readonly Buffer[];
 }
 
-/** Sends a whole body through a check; bytes are copied as they are forwarded, as the chunk may be used again. */
+/** Sends a whole body through a check; forwarded bytes are copied, as the chunk may be reused. */
 function pass(
   body: Buffer,
   size: number,
@@ -33,18 +33,18 @@ function pass(
 }
 
 for (const mode of modes) {
-  t.test(`a good stream comes out of a ${mode} check as it went in, whatever the chunks`, async (t) => {
+  t.test(`a good stream leaves a ${mode} check as it came, whatever the chunks`, async (t) => {
     for (let size = 1; size <= stream.length; size++) {
       const { fault, forwarded } = pass(stream, size, mode);
       if (fault !== undefined || !Buffer.concat(forwarded).equals(stream)) {
-        t.fail(`chunks of ${size} bytes`, { fault, forwarded });
+        t.fail(`a good stream passes in chunks of ${size} bytes`, { fault, forwarded });
       }
     }
-    t.pass('every chunk size');
+    t.pass('a good stream passed in chunks of every size');
   });
 }
 
-t.test('a chunk without END goes on as the same Buffer, in one call', async (t) => {
+t.test('a chunk without END is forwarded as the same Buffer in one call', async (t) => {
   const check = createPatchCheck('deep', {});
   const forwarded: Buffer[] = [];
   const forward = (bytes: Buffer) => forwarded.push(bytes);
@@ -60,7 +60,7 @@ t.test('a chunk without END goes on as the same Buffer, in one call', async (t) 
   t.same(forwarded.at(-1), frames.at(-1));
 });
 
-t.test('a part of a chunk goes on as a view of its memory, never as a copy', async (t) => {
+t.test('a part of a chunk is forwarded as a view of its memory, never as a copy', async (t) => {
   const check = createPatchCheck('deep', {});
   const memory = Buffer.allocUnsafeSlow(stream.length);
   stream.copy(memory);
@@ -71,12 +71,12 @@ t.test('a part of a chunk goes on as a view of its memory, never as a copy', asy
   t.equal(forwarded.length, 1);
   t.equal(forwarded[0]?.buffer, memory.buffer);
   check.accept(second, (bytes) => forwarded.push(bytes));
-  t.equal(forwarded.length, 3, 'the split header by itself, the rest at once');
-  t.not(forwarded[1]?.buffer, memory.buffer, 'the split header is fresh');
+  t.equal(forwarded.length, 3, 'the split header is forwarded by itself, and the rest at once');
+  t.not(forwarded[1]?.buffer, memory.buffer, 'the split header is a new buffer');
   t.equal(forwarded[2]?.buffer, memory.buffer);
 });
 
-t.test('a check tells what it has seen', async (t) => {
+t.test('a check reports what it has seen', async (t) => {
   const check = createPatchCheck('deep', {});
   t.equal(check.open, undefined);
   check.accept(stream, () => {});
@@ -85,7 +85,7 @@ t.test('a check tells what it has seen', async (t) => {
   t.match(check.open, { modelId: 'bert_tiny', baseVersion: 4, targetVersion: 5, epoch: 3 });
 });
 
-t.test('chunks may be used again once they were accepted', async (t) => {
+t.test('chunks may be reused once they were accepted', async (t) => {
   const check = createPatchCheck('deep', {});
   const forwarded: Buffer[] = [];
   const slab = Buffer.alloc(50);
@@ -104,7 +104,7 @@ t.test('chunks may be used again once they were accepted', async (t) => {
   t.ok(Buffer.concat(forwarded).equals(stream));
 });
 
-/** Refused, and nothing of END went on: a node that waits for END commits nothing. */
+/** Whether it is refused with nothing of END forwarded: a node that waits for END commits nothing. */
 function isRefused(body: Buffer, size: number, mode: PatchCheckMode): boolean {
   const { fault, forwarded } = pass(body, size, mode);
   const bytes = forwarded.reduce((sum, part) => sum + part.length, 0);
@@ -112,7 +112,7 @@ function isRefused(body: Buffer, size: number, mode: PatchCheckMode): boolean {
 }
 
 for (const size of chunkSizes) {
-  t.test(`every flipped bit is refused before END goes on, in chunks of ${size}`, async (t) => {
+  t.test(`every flipped bit is refused before END is forwarded, in chunks of ${size}`, async (t) => {
     const survivors: number[] = [];
     for (let bit = 0; bit < stream.length * 8; bit++) {
       const spoiled = Buffer.from(stream);
@@ -122,7 +122,7 @@ for (const size of chunkSizes) {
     t.same(survivors, []);
   });
 
-  t.test(`every truncation is refused before END goes on, in chunks of ${size}`, async (t) => {
+  t.test(`every truncation is refused before END is forwarded, in chunks of ${size}`, async (t) => {
     const survivors = modes.flatMap((mode) =>
       Array.from({ length: stream.length }, (_, length) => length).filter(
         (length) => !isRefused(stream.subarray(0, length), size, mode),
@@ -131,7 +131,7 @@ for (const size of chunkSizes) {
     t.same(survivors, []);
   });
 
-  t.test(`a byte behind END is refused and END stays, in chunks of ${size}`, async (t) => {
+  t.test(`a byte behind END is refused and END is held back, in chunks of ${size}`, async (t) => {
     for (const tail of [Buffer.alloc(1), Buffer.from('WPF1'), stream]) {
       const { fault, forwarded } = pass(Buffer.concat([stream, tail]), size);
       t.match(fault, { rule: 'trailing', status: 422, frame: 8, offset: stream.length });
@@ -150,9 +150,9 @@ t.test('every flipped bit is refused by the header check too', async (t) => {
   t.same(survivors, []);
 });
 
-t.test('a check that found a fault says it again and forwards nothing more', async (t) => {
+t.test('a check that found a fault repeats it and forwards nothing more', async (t) => {
   const check = createPatchCheck('deep', {});
-  const never = () => t.fail('forwarded after a fault');
+  const never = () => t.fail('nothing is forwarded after a fault');
   const fault = check.accept(Buffer.from('GET / HTTP/1.1\r\n'), never);
   t.match(fault, { kind: 'patch-fault', rule: 'magic', status: 400, frame: 0, offset: 0 });
   t.equal(check.accept(stream, never), fault);
@@ -161,12 +161,12 @@ t.test('a check that found a fault says it again and forwards nothing more', asy
 
 t.test('a body without a single byte is truncated at frame 0', async (t) => {
   t.match(
-    createPatchCheck('deep', {}).finish(() => t.fail('forwarded')),
+    createPatchCheck('deep', {}).finish(() => t.fail('nothing is forwarded')),
     { rule: 'truncated', frame: 0, offset: 0 },
   );
 });
 
-t.test('what the request allows is held against OPEN before anything goes on', async (t) => {
+t.test('OPEN is checked against the request before anything is forwarded', async (t) => {
   const cases: readonly (readonly [PatchExpectation, Partial<PatchFault> | undefined])[] = [
     [{ modelId: 'bert_tiny', targetVersion: 5, maxEpoch: 3, maxBytes: stream.length }, undefined],
     [{ modelId: 'bert_large' }, { rule: 'model', status: 403 }],
@@ -186,7 +186,7 @@ t.test('what the request allows is held against OPEN before anything goes on', a
   }
 });
 
-t.test('the frame that would go over the byte limit does not go on', async (t) => {
+t.test('the frame that would exceed the byte limit is not forwarded', async (t) => {
   const { fault, forwarded } = pass(stream, stream.length, 'deep', { maxBytes: stream.length - 1 });
   t.match(fault, { rule: 'stream-size', status: 413, frame: 7, offset: stream.length - END_LENGTH });
   t.ok(Buffer.concat(forwarded).length <= stream.length - END_LENGTH);

@@ -1,9 +1,9 @@
-/** A body that goes through a check of its values in chunks. */
+/** Sends a body through a check of its values in chunks. */
 
 import { createPatchCheck } from '../../gateway/patch/check.ts';
 import type { PatchFault } from '../../gateway/patch/fault.ts';
 
-/** The fault of a body, and whether any byte of END went on. */
+/** The fault of a body, and whether any byte of END was forwarded. */
 export function check(body: Buffer, size: number): { fault: PatchFault | undefined; ended: boolean } {
   const patchCheck = createPatchCheck('values', {});
   const forwarded: Buffer[] = [];

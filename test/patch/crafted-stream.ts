@@ -1,4 +1,4 @@
-/** Builds weight-patch streams frame by frame with right CRCs, places and chains, and lets each of them lie. */
+/** Builds weight-patch streams frame by frame with right CRCs, positions and chains, and lets each of them lie. */
 
 import { HeaderChain } from '../../gateway/patch/chain.ts';
 import {
@@ -15,7 +15,7 @@ import {
 } from '../../gateway/patch/format.ts';
 import { padded } from '../../gateway/patch/layout.ts';
 
-/** Changes a header before it is sealed anew. */
+/** Changes a header before it is sealed again. */
 export type Lie = (header: Buffer) => void;
 
 export class CraftedStream {
@@ -65,7 +65,7 @@ export class CraftedStream {
     return this.#add(encodeTensor(tensor, this.place), lie);
   }
 
-  /** A patch of the given indices in the given bytes; values count up. */
+  /** A patch of the given indices in the given bytes, with rising values. */
   patch(
     fields: Partial<PatchFields>,
     index: readonly number[] = [],

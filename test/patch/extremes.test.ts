@@ -1,4 +1,4 @@
-/** What is extreme in a stream: taken where it is allowed, refused where it is not, and never a path. */
+/** Extremes of a stream are accepted where allowed and refused where not, and a name is never a path. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -99,26 +99,26 @@ const extremes: readonly (readonly [title: string, stream: CraftedStream, rule?:
 ];
 
 for (const [title, stream, rule] of extremes) {
-  t.test(`${title} is ${rule === undefined ? 'taken' : `refused by rule ${rule}`}`, async (t) => {
+  t.test(`${title} is ${rule === undefined ? 'accepted' : `refused by rule ${rule}`}`, async (t) => {
     for (const size of [1, 13, 4096]) {
       const { fault, ended } = check(stream.bytes, size);
-      t.equal(fault?.rule, rule, `chunks of ${size}`);
+      t.equal(fault?.rule, rule, `the outcome is the same in chunks of ${size}`);
       t.equal(ended, rule === undefined);
     }
   });
 }
 
-t.test('headers that claim 64 KiB are refused by their first 8 bytes', async (t) => {
+t.test('a header that claims 64 KiB is refused by its first 8 bytes', async (t) => {
   const patchCheck = createPatchCheck('deep', {});
   const start = Buffer.from(begun().bytes.subarray(0, 8));
   start.writeUInt16LE(0xfff8, 6);
   t.match(
-    patchCheck.accept(start, () => t.fail('forwarded')),
+    patchCheck.accept(start, () => t.fail('nothing is forwarded')),
     { rule: 'header-length', status: 400 },
   );
 });
 
-t.test('names are names, never paths, and a name twice changes nothing', async (t) => {
+t.test('a tensor name is never a path, and a repeated name is refused', async (t) => {
   const folder = t.testdir({ below: {} });
   const path = join(folder, 'below', 'base');
   const data = Buffer.alloc(elementCount * 4);
@@ -144,7 +144,7 @@ t.test('names are names, never paths, and a name twice changes nothing', async (
   t.equal(
     await apply(open(1).tensor({ name: '../w' }).patch({}).end()),
     'digest',
-    'found, and held against END',
+    'the tensor is found, but its digest differs from END',
   );
   t.same(await readdir(folder, { recursive: true }), ['below', 'below/base']);
   t.ok((await readFile(path)).equals(before));

@@ -1,4 +1,4 @@
-/** Streams that lie with valid CRCs: each rule of the fault table, its status, and the frame that is named. */
+/** Streams that lie with valid CRCs break each rule of the fault table, with its status and the frame at fault. */
 
 import t from 'tap';
 import { createPatchCheck } from '../../gateway/patch/check.ts';
@@ -12,7 +12,7 @@ import { orderCases, placeCases } from './order-faults.ts';
 
 const cases = [...headerCases, ...placeCases, ...boundsCases, ...orderCases, ...indexCases];
 
-/** Rules only someone who has the model or the request can break; tested there. */
+/** Rules that only someone with the model or the request can break; they are tested there. */
 const elsewhere: readonly PatchFaultRule[] = [
   'base',
   'tensor',
@@ -39,9 +39,9 @@ for (const { title, rule, frame, stream } of cases) {
       t.match(
         fault,
         { kind: 'patch-fault', rule, status: patchFaults[rule].status, frame },
-        `chunks of ${size}`,
+        `the fault is the same in chunks of ${size}`,
       );
-      t.notOk(hasEnd(Buffer.concat(forwarded)), 'END did not go on');
+      t.notOk(hasEnd(Buffer.concat(forwarded)), 'END is not forwarded');
     }
   });
 }
@@ -54,7 +54,7 @@ function hasEnd(bytes: Buffer): boolean {
   return false;
 }
 
-t.test('every rule a stream alone can break has a case above', async (t) => {
+t.test('every rule that a stream alone can break has a case above', async (t) => {
   const covered = new Set([...cases.map(({ rule }) => rule), ...elsewhere]);
   t.same([...covered].sort(), Object.keys(patchFaults).sort());
 });
@@ -70,7 +70,7 @@ t.test('the header check leaves the indices to those who decode them', async (t)
   }
 });
 
-t.test('statuses are those of the fault table', async (t) => {
+t.test('every rule has the status of its class', async (t) => {
   const statuses: Readonly<Record<number, readonly PatchFaultRule[]>> = {
     400: ['magic', 'type', 'header-length', 'header-crc', 'reserved', 'encoding'],
     403: ['model', 'epoch', 'version'],
@@ -81,12 +81,12 @@ t.test('statuses are those of the fault table', async (t) => {
   for (const rule of Object.keys(patchFaults) as PatchFaultRule[]) {
     const { status } = patchFaults[rule];
     if (status === 422) rest.push(rule);
-    else t.ok(statuses[status]?.includes(rule), `${rule} is ${status}`);
+    else t.ok(statuses[status]?.includes(rule), `${rule} has status ${status}, which is expected of it`);
   }
   t.equal(rest.length + Object.values(statuses).flat().length, Object.keys(patchFaults).length);
 });
 
-t.test('an error carries a fault whole', async (t) => {
+t.test('an error carries the whole fault', async (t) => {
   const fault = createPatchCheck('deep', {}).finish(() => {});
   if (fault === undefined) throw new Error('an empty stream has a fault');
   const error = new PatchFaultError(fault);

@@ -1,4 +1,4 @@
-/** A stream with one fault, the rule it breaks and the frame that is named; and what most of them are made of. */
+/** A stream with one fault, the rule it breaks and the frame at fault; and the parts most of them are made of. */
 
 import type { PatchFaultRule } from '../../gateway/patch/fault.ts';
 import { sealHeader } from '../../gateway/patch/format.ts';
@@ -7,7 +7,7 @@ import { begun, type CraftedStream, goodStream } from './crafted-stream.ts';
 export interface FaultCase {
   readonly title: string;
   readonly rule: PatchFaultRule;
-  /** The frame that is named. */
+  /** The frame at fault. */
   readonly frame: number;
   readonly stream: CraftedStream | Buffer;
 }
@@ -18,7 +18,7 @@ export const patched = (...patch: Parameters<CraftedStream['patch']>) =>
     .patch(...patch)
     .end();
 
-/** The good stream with the header of its first frame of a type changed and sealed anew. */
+/** The good stream with the header of its first frame of a type changed and sealed again. */
 export const lying = (type: number, lie: (header: Buffer) => void): Buffer => {
   const { frames } = goodStream();
   const frame = frames.find((candidate) => candidate[4] === type) ?? Buffer.alloc(0);
@@ -28,14 +28,14 @@ export const lying = (type: number, lie: (header: Buffer) => void): Buffer => {
   return Buffer.concat(frames);
 };
 
-/** The good stream with bytes changed as they lie, and no CRC made anew. */
+/** The good stream with bytes changed in place and no CRC renewed. */
 export const unsealed = (lie: (bytes: Buffer) => void): Buffer => {
   const { bytes } = goodStream();
   lie(bytes);
   return bytes;
 };
 
-/** The types of frames, as their byte 4 has them. */
+/** The frame types, as byte 4 holds them. */
 export const [openFrame, tensorFrame, patchFrame, endFrame] = [1, 2, 3, 4];
 
 /** A patch of the first ten elements. */

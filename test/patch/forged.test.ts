@@ -21,7 +21,7 @@ const forgeries = forms.flatMap((form) =>
     }),
 );
 
-t.test('in every encoding each lie is refused with the status of its rule, and END stays', async (t) => {
+t.test('in every encoding each lie is refused with the status of its rule and without END', async (t) => {
   const wrong: object[] = [];
   for (const { body, ...forgery } of forgeries) {
     for (const size of [1, 13, body.length]) {
@@ -40,14 +40,14 @@ t.test('in every encoding each lie is refused with the status of its rule, and E
   );
 });
 
-t.test('every form without a lie is taken', async (t) => {
+t.test('every form without a lie is accepted', async (t) => {
   for (const form of forms) {
     const { fields, index } = goodPatch(form);
     t.equal(check(begun().patch(fields, index).end().bytes, 5).fault, undefined, JSON.stringify(form));
   }
 });
 
-t.test('a header sealed by another sum is refused', async (t) => {
+t.test('a header with another CRC is refused', async (t) => {
   const { frames } = begun().patch({}).end();
   for (const [k, frame] of frames.entries()) {
     const bent = frames.map((each) => Buffer.from(each));
@@ -55,6 +55,6 @@ t.test('a header sealed by another sum is refused', async (t) => {
     own.writeUInt32LE(~frame.readUInt32LE(28) >>> 0, 28);
     t.match(check(Buffer.concat(bent), 13).fault, { rule: 'header-crc', frame: k });
     sealHeader(own.subarray(0, own.readUInt16LE(6)));
-    t.equal(check(Buffer.concat(bent), 13).fault, undefined, 'and taken once it is right');
+    t.equal(check(Buffer.concat(bent), 13).fault, undefined, 'the header is accepted once its CRC is right');
   }
 });

@@ -1,4 +1,4 @@
-/** Faults of a header by itself: its magic, type, length, CRC, reserved bytes and encodings. */
+/** Faults of a header alone: its magic, type, length, CRC, reserved bytes and encodings. */
 
 import { CraftedStream } from './crafted-stream.ts';
 import { type FaultCase, lying, openFrame, patchFrame, tensorFrame, unsealed } from './faulty-stream.ts';

@@ -1,4 +1,4 @@
-/** Safetensors files that are hostile, too long or not there are refused by name, with a reason. */
+/** Safetensors files that are hostile, too long or missing are refused by name and with a reason. */
 
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -42,11 +42,11 @@ const hostile: readonly (readonly [title: string, file: Buffer, reason: string])
   ['a list', fileOf('[]'), 'does not begin with {'],
   ['a space before the header', fileOf(` ${good}`, 16), 'does not begin with {'],
   ['a byte order mark', fileOf(`\ufeff${good}`, 16), 'does not begin with {'],
-  ['not JSON', fileOf('{"w":'), 'not JSON'],
+  ['text that is not JSON', fileOf('{"w":'), 'not JSON'],
   ['a comma too many', fileOf('{"__metadata__":{},}'), 'not JSON'],
   ['two headers', fileOf(`${good}${good}`, 16), 'not JSON'],
   ['zeros behind the header', fileOf(`${good}\0\0`, 16), 'not JSON'],
-  ['not UTF-8', fileOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d])), 'not UTF-8'],
+  ['text that is not UTF-8', fileOf(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d])), 'not UTF-8'],
   ['overlong UTF-8', fileOf(Buffer.from([0x7b, 0x22, 0xc0, 0xaf, 0x22, 0x7d])), 'not UTF-8'],
   ['half a surrogate pair in a name', fileOf(`{"\\ud800":${entry}}`, 1), 'the name is not Unicode'],
   ['a tensor twice', fileOf(`{"w":${entry},"w":${entry}}`, 1), 'the key w occurs twice'],
@@ -113,7 +113,7 @@ const hostile: readonly (readonly [title: string, file: Buffer, reason: string])
 ];
 
 for (const [title, bytes, reason] of hostile) {
-  t.test(`refused, and the file named: ${title}`, async (t) => {
+  t.test(`a file with ${title} is refused by its name`, async (t) => {
     const path = join(t.testdir({}), 'model.safetensors');
     await writeFile(path, bytes);
     const error: unknown = await openSafetensors(path).catch((caught: unknown) => caught);
@@ -124,7 +124,7 @@ for (const [title, bytes, reason] of hostile) {
   });
 }
 
-t.test('a header over 100 MB is refused by its length alone, even where the file is that long', async (t) => {
+t.test('a header over 100 MB is refused by its length alone, even if the file is that long', async (t) => {
   const path = join(t.testdir({}), 'model.safetensors');
   const file = await open(path, 'w');
   const length = Buffer.alloc(8);
@@ -140,7 +140,7 @@ t.test('a header over 100 MB is refused by its length alone, even where the file
   t.ok(process.memoryUsage().arrayBuffers - before < 10_000_000, 'nothing of that size was allocated');
 });
 
-t.test('what cannot be read is a SafetensorsError with its cause', async (t) => {
+t.test('a file that cannot be read gives a SafetensorsError with its cause', async (t) => {
   const folder = t.testdir({});
   const missing = join(folder, 'missing');
   await t.rejects(openSafetensors(missing), {

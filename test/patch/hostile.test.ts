@@ -1,4 +1,4 @@
-/** Bad input, exhaustively: whatever is done to a stream, its fault is of the table, and neither END nor a change gets through. */
+/** Exhaustively bad input: each fault is one of the table, and neither END nor a change gets through. */
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ import { SeededRandom } from './seeded-random.ts';
 
 const END_LENGTH = 120;
 const modes: readonly PatchCheckMode[] = ['header', 'deep', 'values'];
-/** Each check, in chunks of another size. */
+/** Each check in chunks of another size. */
 const ways = [
   { mode: 'header', size: 11 },
   { mode: 'deep', size: 1 },
@@ -49,11 +49,11 @@ const small = indexEncodings.flatMap((indices) =>
 
 interface Outcome {
   readonly fault: PatchFault | undefined;
-  /** What the node got. */
+  /** The bytes that reached the node. */
   readonly forwarded: Buffer;
 }
 
-/** Sends a body through a check; anything it throws comes out. */
+/** Sends a body through a check and lets anything thrown pass. */
 function pass(body: Buffer, mode: PatchCheckMode, size: number): Outcome {
   const check = createPatchCheck(mode, { modelId: 'bert_tiny', maxEpoch: 3, maxBytes: 1_000_000 });
   const forwarded: Buffer[] = [];
@@ -65,7 +65,7 @@ function pass(body: Buffer, mode: PatchCheckMode, size: number): Outcome {
   return { fault: fault ?? check.finish(forward), forwarded: Buffer.concat(forwarded) };
 }
 
-/** Refused with a fault of the table, and what went on is the beginning of what came, short of END. */
+/** Whether the fault is one of the table and only a beginning of the body short of END was forwarded. */
 function isRefused(body: Buffer, goodLength: number, mode: PatchCheckMode, size: number): boolean {
   const { fault, forwarded } = pass(body, mode, size);
   return (
@@ -82,7 +82,7 @@ function flipped(stream: Buffer, bit: number): Buffer {
   return spoiled;
 }
 
-/** What is done to a stream exhaustively: each bit flipped, and each shorter length. */
+/** Everything done to a stream exhaustively: each bit flipped, and each shorter length. */
 function* bent(stream: Buffer): Generator<readonly [what: string, body: Buffer]> {
   for (let bit = 0; bit < stream.length * 8; bit++) yield [`bit ${bit}`, flipped(stream, bit)];
   for (let length = 0; length < stream.length; length++)
@@ -95,7 +95,7 @@ t.test('every flipped bit and every truncation of a stream of each encoding is r
   for (const { name, stream } of small) {
     for (const { mode, size } of ways) {
       const { fault, forwarded } = pass(stream, mode, size);
-      t.ok(fault === undefined && forwarded.equals(stream), `${name}, ${mode}, chunks of ${size}: good`);
+      t.ok(fault === undefined && forwarded.equals(stream), `${name} passes ${mode} in chunks of ${size}`);
     }
     for (const [what, body] of bent(stream)) {
       tried += 1;
@@ -112,7 +112,7 @@ t.test('every flipped bit and every truncation of a stream of each encoding is r
   );
 });
 
-/** One change of many bytes, as a broken or hostile sender might make. */
+/** One change of many bytes, as a broken or hostile sender might make it. */
 function mutated(random: SeededRandom, stream: Buffer): Buffer {
   const at = random.below(stream.length);
   const length = 1 + random.below(64);
@@ -129,7 +129,7 @@ function mutated(random: SeededRandom, stream: Buffer): Buffer {
   return (kinds[random.below(kinds.length)] ?? (() => stream))();
 }
 
-/** Two stretches in each other's place. */
+/** Swaps two stretches. */
 function swapped(stream: Buffer, a: number, b: number, length: number): Buffer {
   const bytes = Buffer.from(stream);
   stream.copy(bytes, a, b, b + length);
@@ -164,7 +164,7 @@ async function setModel(t: Test) {
 }
 
 t.test(
-  'a thousand seeded mutations of a larger stream change nothing at the gateway or at the node',
+  'a thousand seeded mutations of a larger stream change nothing at the gateway or the node',
   async (t) => {
     const { folder, path, file, stream, baseDigest } = await setModel(t);
     const before = await readFile(path);
@@ -192,17 +192,17 @@ t.test(
     t.same(survivors, []);
     t.equal(tried, 1000);
     t.same((await readdir(folder)).sort(), ['base', 'target']);
-    t.ok((await readFile(path)).equals(before), 'the base is as it was');
+    t.ok((await readFile(path)).equals(before), 'the base is unchanged');
     t.comment(
       `1000 mutations of ${stream.length} bytes: ${[...rules].map((each) => each.join(' ')).join(', ')}`,
     );
   },
 );
 
-/** Values of a patch that its tensor can be given: F32 takes all. */
+/** Scales that suit the tensor; F32 takes all of them. */
 const scales: Readonly<Record<ValueEncoding, number>> = { f32: 0, f16: 0, bf16: 0, i8: 2 };
 
-/** Frames with every CRC right, handed to the second line as the check would hand them on, without the check. */
+/** Frames with right CRCs, handed to the second line of defence as the check would, but without it. */
 async function* unchecked(stream: CraftedStream) {
   for (const frame of stream.frames) {
     const headerBytes = frame.subarray(0, frame.readUInt16LE(6));
@@ -212,41 +212,35 @@ async function* unchecked(stream: CraftedStream) {
   }
 }
 
-t.test(
-  'what applies a patch refuses lying indices by itself, for every encoding and operation',
-  async (t) => {
-    const { folder, path, file, baseDigest } = await setModel(t);
-    const before = await readFile(path);
-    const lies = [
-      { indices: 'gap', count: 3, index: [0, 0, 0], rule: 'indices' },
-      { indices: 'gap', count: 3, index: [0, 0x7f], rule: 'indices' },
-      { indices: 'run', count: 3, index: [0, 3], rule: 'indices' },
-      { indices: 'run', count: 3, index: [1, 2], rule: 'indices' },
-      { indices: 'bitmap', count: 3, index: [0x0f], rule: 'indices' },
-      { indices: 'bitmap', count: 3, index: [0x06], rule: 'indices' },
-    ] as const;
-    let tried = 0;
-    for (const { rule, index, ...fields } of lies) {
-      for (const values of valueEncodings) {
-        for (const operation of operations) {
-          const stream = new CraftedStream()
-            .open({ baseDigest, totalParams: 40_000 })
-            .tensor({ name: 'a', shape: [40_000] })
-            .patch(
-              { ...fields, firstIndex: 0, lastIndex: 2, values, operation, scale: scales[values] },
-              index,
-            )
-            .end();
-          await t.rejects(applyPatch(file, unchecked(stream), join(folder, 'made'), { baseVersion: 4 }), {
-            name: 'PatchFaultError',
-            fault: { rule, frame: 2 },
-          });
-          tried += 1;
-        }
+t.test('applying a patch refuses lying indices by itself, for every encoding and operation', async (t) => {
+  const { folder, path, file, baseDigest } = await setModel(t);
+  const before = await readFile(path);
+  const lies = [
+    { indices: 'gap', count: 3, index: [0, 0, 0], rule: 'indices' },
+    { indices: 'gap', count: 3, index: [0, 0x7f], rule: 'indices' },
+    { indices: 'run', count: 3, index: [0, 3], rule: 'indices' },
+    { indices: 'run', count: 3, index: [1, 2], rule: 'indices' },
+    { indices: 'bitmap', count: 3, index: [0x0f], rule: 'indices' },
+    { indices: 'bitmap', count: 3, index: [0x06], rule: 'indices' },
+  ] as const;
+  let tried = 0;
+  for (const { rule, index, ...fields } of lies) {
+    for (const values of valueEncodings) {
+      for (const operation of operations) {
+        const stream = new CraftedStream()
+          .open({ baseDigest, totalParams: 40_000 })
+          .tensor({ name: 'a', shape: [40_000] })
+          .patch({ ...fields, firstIndex: 0, lastIndex: 2, values, operation, scale: scales[values] }, index)
+          .end();
+        await t.rejects(applyPatch(file, unchecked(stream), join(folder, 'made'), { baseVersion: 4 }), {
+          name: 'PatchFaultError',
+          fault: { rule, frame: 2 },
+        });
+        tried += 1;
       }
     }
-    t.equal(tried, 48);
-    t.same((await readdir(folder)).sort(), ['base', 'target']);
-    t.ok((await readFile(path)).equals(before));
-  },
-);
+  }
+  t.equal(tried, 48);
+  t.same((await readdir(folder)).sort(), ['base', 'target']);
+  t.ok((await readFile(path)).equals(before));
+});

@@ -1,4 +1,4 @@
-/** The four encodings of indices, held against a slow reader and against each other. */
+/** The four index encodings, compared with a slow reader and with each other. */
 
 import t from 'tap';
 import { createPatchCheck } from '../../gateway/patch/check.ts';
@@ -30,14 +30,14 @@ function headerOf(indices: Indices, encoding: IndexEncoding, bytes: Buffer): Pat
   };
 }
 
-/** What the slow reader makes of encoded indices. */
+/** Decodes the indices with the slow reader. */
 function decodeSlowly(indices: Indices, encoding: IndexEncoding, bytes: Buffer): number[] {
   const stream = new CraftedStream().open().tensor();
   const patch = stream.patch(headerOf(indices, encoding, bytes), [...bytes]).end();
   return readSlowly(patch.bytes).map(({ index }) => index);
 }
 
-/** Which encodings can hold the indices: a range takes neighbours alone. */
+/** Which encodings can hold the indices: a range holds only neighbours. */
 function encodingsFor(indices: Indices): readonly IndexEncoding[] {
   const consecutive = (indices.at(-1) ?? 0) - (indices[0] ?? 0) + 1 === indices.length;
   return indexEncodings.filter((encoding) => encoding !== 'range' || consecutive);
@@ -72,18 +72,18 @@ function gapsAround(...powers: readonly number[]): Indices {
 }
 
 for (const [title, indices] of samples) {
-  t.test(`${title}: every encoding that can hold them gives them back`, async (t) => {
+  t.test(`every encoding that can hold ${title} gives them back`, async (t) => {
     for (const encoding of encodingsFor(indices)) {
       const span = (indices.at(-1) ?? 0) - (indices[0] ?? 0);
       if (encoding === 'bitmap' && span > 10_000_000) continue;
       const bytes = encodeIndices(encoding, indices);
-      t.equal(bytes.length, indexSizes(indices)[encoding], `${encoding}: the size is known beforehand`);
+      t.equal(bytes.length, indexSizes(indices)[encoding], `the size of ${encoding} is known beforehand`);
       t.same(decodeIndices(headerOf(indices, encoding, bytes), bytes), indices, encoding);
-      t.same(decodeSlowly(indices, encoding, bytes), [...indices], `${encoding}, read slowly`);
+      t.same(decodeSlowly(indices, encoding, bytes), [...indices], `the slow reader agrees on ${encoding}`);
     }
   });
 
-  t.test(`${title}: the writer takes the smallest encoding`, async (t) => {
+  t.test(`the writer takes the smallest encoding for ${title}`, async (t) => {
     const sizes = indexSizes(indices);
     const encoding = smallest(sizes);
     t.equal(encodeIndices(encoding, indices).length, Math.min(...Object.values(sizes)));
@@ -102,11 +102,19 @@ t.test('each encoding is the smallest for some indices', async (t) => {
 });
 
 t.test('of encodings of equal size the one that is cheapest to decode is taken', async (t) => {
-  t.equal(smallest(indexSizes(Float64Array.of(5))), 'range', 'before the gaps of a single element');
-  t.equal(smallest(indexSizes(Float64Array.of(5, 7))), 'bitmap', 'one byte either way');
+  t.equal(
+    smallest(indexSizes(Float64Array.of(5))),
+    'range',
+    'a range is taken before the gaps of a single element',
+  );
+  t.equal(
+    smallest(indexSizes(Float64Array.of(5, 7))),
+    'bitmap',
+    'a bitmap is taken before a gap of one byte',
+  );
 });
 
-t.test('a varint is as short as it can be, and never longer than 5 bytes', async (t) => {
+t.test('a varint is as short as possible and never longer than 5 bytes', async (t) => {
   const cases: readonly (readonly [gap: number, hex: string])[] = [
     [0, '00'],
     [1, '01'],
@@ -135,7 +143,7 @@ t.test('a varint is as short as it can be, and never longer than 5 bytes', async
   }
 });
 
-t.test('index bytes that pass the check mean the same to the decoder and to the slow reader', async (t) => {
+t.test('the decoder and the slow reader agree on index bytes that pass the check', async (t) => {
   const any = new SeededRandom(21);
   let passed = 0;
   for (let round = 0; round < 5000; round++) {
@@ -160,5 +168,5 @@ t.test('index bytes that pass the check mean the same to the decoder and to the 
     const same = decoded instanceof Float64Array && decoded.join() === slow.join();
     if (!same) t.fail(`${encoding} ${bytes.toString('hex')}`, { fields, slow, decoded });
   }
-  t.ok(passed > 50, `${passed} strings of bytes passed`);
+  t.ok(passed > 50, `enough byte strings passed: ${passed}`);
 });

@@ -1,4 +1,4 @@
-/** Faults inside a payload: indices in each encoding that are not what their header says, and padding. */
+/** Faults inside a payload: indices of each encoding that contradict their header, and padding. */
 
 import { type FaultCase, patched, range } from './faulty-stream.ts';
 

@@ -1,4 +1,4 @@
-/** Limits held against several values at once, beside one by one. */
+/** A limit checked on several values at once agrees with checking them one by one. */
 import t from 'tap';
 import { bitsWithoutSign, exceeds, laneLimit } from '../../gateway/patch/lanes.ts';
 import { SeededRandom } from './seeded-random.ts';
@@ -8,7 +8,7 @@ const signs = ['sign-bit', 'unsigned', 'twos-complement'] as const;
 
 for (const size of sizes) {
   for (const sign of signs) {
-    t.test(`${8 * size} bits, ${sign}: a row exceeds a limit when one of its values does`, async (t) => {
+    t.test(`a row of ${8 * size} bits (${sign}) exceeds a limit if one of its values does`, async (t) => {
       const random = new SeededRandom(71);
       const top = 2 ** (8 * size);
       const counts = { above: 0, within: 0 };

@@ -1,4 +1,4 @@
-/** Faults of a frame among others: its place, its tensor, what went before it, and what OPEN and END say of all. */
+/** Faults of a frame among others: its place, its tensor, its predecessors, and the totals of OPEN and END. */
 
 import { begun, CraftedStream, goodStream } from './crafted-stream.ts';
 import { type FaultCase, lying, openFrame, patched, patchFrame, range } from './faulty-stream.ts';

@@ -1,4 +1,4 @@
-/** What a PATCH frame can lie about with valid CRCs: each lie with the rule it breaks, and the encodings it fits. */
+/** The lies of a PATCH frame with valid CRCs, each with the rule it breaks and the encodings it fits. */
 
 import type { PatchFaultRule } from '../../gateway/patch/fault.ts';
 import type { PatchFields } from '../../gateway/patch/format.ts';
@@ -34,14 +34,14 @@ interface Lie {
   readonly fits?: (form: Form) => boolean;
 }
 
-/** The good patch with its header changed and sealed anew. */
+/** The good patch with its header changed and sealed again. */
 const header =
   (lie: (header: Buffer) => void) =>
   (form: Form): CraftedStream => {
     const { fields, index } = goodPatch(form);
     return begun().patch(fields, index, lie);
   };
-/** The good patch with some of what it says, or of its index bytes, replaced before it was encoded. */
+/** The good patch with some of its fields or index bytes replaced before encoding. */
 const told =
   (more: Partial<PatchFields>, change: (index: number[]) => number[] = (index) => index) =>
   (form: Form): CraftedStream => {

@@ -1,11 +1,11 @@
-/** Models with seeded random weights, odd bit patterns among them, and the changes training might make to them. */
+/** Models with seeded random weights, including odd bit patterns, and changes that training might make to them. */
 
 import { byteLengthOf, type Dtype, dtypeBits, elementCountOf } from '../../gateway/patch/dtype.ts';
 import type { TensorData } from '../../gateway/patch/safetensors.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { SlowChange } from './slow-reader.ts';
 
-/** A tensor to be: everything but its weights. */
+/** A planned tensor: everything but its weights. */
 export type TensorPlan = readonly [name: string, dtype: Dtype, shape: readonly number[]];
 
 export interface RandomTensor extends TensorData {
@@ -15,7 +15,7 @@ export interface RandomTensor extends TensorData {
 /** Which elements change: a few by themselves, a few stretches, all of them, or none. */
 export type Change = 'singles' | 'runs' | 'dense' | 'none';
 
-/** Bit patterns that arithmetic would not keep: zeros, infinities, quiet and signalling NaN with payloads, subnormals. */
+/** Bit patterns that arithmetic would not keep: zeros, infinities, NaNs with payloads, subnormals. */
 const oddBits: Readonly<Partial<Record<Dtype, readonly string[]>>> = {
   F32: ['00000000', '80000000', '7f800000', 'ff800000', '7fc00001', 'ffabcdef', '7f800001', '00000001'],
   F16: ['0000', '8000', '7c00', 'fc00', '7e01', 'fdef', '7c01', '0001'],
@@ -23,7 +23,7 @@ const oddBits: Readonly<Partial<Record<Dtype, readonly string[]>>> = {
   I8: ['00', '80', '7f', 'ff'],
 };
 
-/** Bytes of what a stream numbers: elements, or the words of those that are wider or narrower than any value. */
+/** Bytes of one numbered unit: an element, or a word where elements are wider or narrower than any value. */
 export function unitBytes(dtype: Dtype): number {
   return Math.min(4, Math.max(1, dtypeBits[dtype] / 8));
 }
@@ -34,7 +34,7 @@ export function randomTensor(random: SeededRandom, [name, dtype, shape]: TensorP
   return { name, dtype, shape, data: random.bytes(length) };
 }
 
-/** The same tensor with some of its elements set to others: every third to an odd bit pattern, the rest to anything. */
+/** The same tensor with some elements changed: every third to an odd bit pattern, the rest to anything. */
 export function changeTensor(random: SeededRandom, tensor: RandomTensor, change: Change): RandomTensor {
   const data = Buffer.from(tensor.data);
   const size = unitBytes(tensor.dtype);

@@ -1,4 +1,4 @@
-/** The check of a stream that goes on: OPEN is held against the request again, the rest against OPEN and its tensor. */
+/** The check of a resumed stream: OPEN is checked against the request again, the rest against OPEN and its tensor. */
 
 import t from 'tap';
 import { createPatchCheck, type PatchExpectation } from '../../gateway/patch/check.ts';
@@ -9,7 +9,7 @@ const good = goodStream();
 const starts = good.frames.map((_, k) => Buffer.concat(good.frames.slice(0, k)).length);
 const tensors = good.frames.flatMap((frame, k) => (frame[4] === 2 ? [k] : []));
 
-/** What a request sends that goes on with the given frame: OPEN, the last TENSOR before, and the rest. */
+/** The body of a request that resumes at the given frame: OPEN, the last TENSOR before, and the rest. */
 function bodyFrom(k: number, frames: readonly Buffer[] = good.frames): Buffer[] {
   const tensor = tensors.findLast((each) => each < k);
   const restated = tensor === undefined ? [] : [frames[tensor] ?? Buffer.alloc(0)];
@@ -30,18 +30,18 @@ function pass(body: Buffer, expectation: PatchExpectation, size = body.length) {
 
 const resumable = good.frames.map((_, k) => k).slice(1);
 
-t.test('from every frame on, in chunks of any size, the rest goes on as it came', async (t) => {
+t.test('from every frame on, in chunks of any size, the rest is forwarded as it came', async (t) => {
   for (const k of resumable) {
     const body = Buffer.concat(bodyFrom(k));
     for (const size of [1, 7, 100, body.length]) {
       const { fault, forwarded } = pass(body, { resumeAt: starts[k] ?? 0 }, size);
-      t.equal(fault, undefined, `frame ${k} in chunks of ${size}`);
+      t.equal(fault, undefined, `frame ${k} passes in chunks of ${size}`);
       t.ok(forwarded.equals(body));
     }
   }
 });
 
-t.test('what OPEN says is held against the request as if it were the first', async (t) => {
+t.test('OPEN is checked against the request as if the stream were new', async (t) => {
   const allowed = { modelId: 'bert_tiny', targetVersion: 5, maxEpoch: 3, maxBytes: good.bytes.length };
   const refused: readonly (readonly [PatchExpectation, PatchFault['rule']])[] = [
     [{ modelId: 'other' }, 'model'],
@@ -54,12 +54,16 @@ t.test('what OPEN says is held against the request as if it were the first', asy
     const resumeAt = starts[k] ?? 0;
     t.equal(pass(body, { ...allowed, resumeAt }).fault, undefined);
     for (const [more, rule] of refused) {
-      t.equal(pass(body, { ...allowed, ...more, resumeAt }).fault?.rule, rule, `${rule} from frame ${k}`);
+      t.equal(
+        pass(body, { ...allowed, ...more, resumeAt }).fault?.rule,
+        rule,
+        `${rule} is refused from frame ${k}`,
+      );
     }
   }
 });
 
-t.test('every flipped bit and every truncation is refused before END goes on', async (t) => {
+t.test('every flipped bit and every truncation is refused before END is forwarded', async (t) => {
   for (const k of resumable) {
     const body = Buffer.concat(bodyFrom(k));
     const resumeAt = starts[k] ?? 0;
@@ -67,14 +71,15 @@ t.test('every flipped bit and every truncation is refused before END goes on', a
       const spoiled = Buffer.from(body);
       spoiled[bit >>> 3] = (spoiled[bit >>> 3] ?? 0) ^ (1 << (bit & 7));
       const { fault, forwarded } = pass(spoiled, { resumeAt });
-      if (fault === undefined || forwarded.length > body.length - 120) t.fail(`bit ${bit} from frame ${k}`);
+      if (fault === undefined || forwarded.length > body.length - 120)
+        t.fail(`bit ${bit} from frame ${k} must be refused before END`);
     }
     for (let length = 0; length < body.length; length++) {
       const { fault } = pass(body.subarray(0, length), { resumeAt });
-      if (fault === undefined) t.fail(`${length} bytes from frame ${k}`);
+      if (fault === undefined) t.fail(`${length} bytes from frame ${k} must be refused`);
     }
   }
-  t.pass('from every frame');
+  t.pass('all damage was refused from every frame');
 });
 
 const [open = Buffer.alloc(0)] = good.frames;
@@ -89,7 +94,7 @@ const wrong: readonly (readonly [string, readonly Buffer[], number, PatchFault['
   ['with OPEN twice', [open, open, ...rest], at, 'offset'],
   ['in a tensor that is not named again', [open, ...rest], at, 'tensor-order'],
   ['with a tensor named twice', [open, frame(lastTensor), frame(lastTensor), ...rest], at, 'offset'],
-  ['with another tensor than it is in', [open, frame(tensors[0] ?? 0), ...rest], at, 'tensor-order'],
+  ['with a tensor that it is not in', [open, frame(tensors[0] ?? 0), ...rest], at, 'tensor-order'],
   ['later than said', bodyFrom(middle + 1), at, 'offset'],
   ['earlier than said', bodyFrom(middle), starts[middle + 1] ?? 0, 'offset'],
   ['in the middle of a frame', bodyFrom(middle), at + 8, 'offset'],
@@ -100,24 +105,24 @@ const wrong: readonly (readonly [string, readonly Buffer[], number, PatchFault['
 ];
 
 for (const [title, frames, resumeAt, rule] of wrong) {
-  t.test(`a stream that goes on ${title} is refused`, async (t) => {
+  t.test(`a stream that resumes ${title} is refused`, async (t) => {
     const { fault, forwarded } = pass(Buffer.concat(frames), { resumeAt });
     t.equal(fault?.rule, rule);
-    t.notOk(forwarded.includes(frame(good.frames.length - 1)), 'no END goes on');
+    t.notOk(forwarded.includes(frame(good.frames.length - 1)), 'no END is forwarded');
   });
 }
 
-t.test('where shares of tensors are counted, a stream goes on between tensors alone', async (t) => {
+t.test('if shares of tensors are counted, a stream resumes only between tensors', async (t) => {
   const content = { maxChanged: 1 };
   for (const k of resumable) {
     const isCutWithin = frame(k)[4] === 3 && frame(k - 1)[4] === 3;
     const { fault, forwarded } = pass(Buffer.concat(bodyFrom(k)), { resumeAt: starts[k] ?? 0, content });
-    t.equal(fault?.rule, isCutWithin ? 'offset' : undefined, `from frame ${k}`);
-    if (isCutWithin) t.equal(forwarded.indexOf(frame(k)), -1, 'and the frame goes nowhere');
+    t.equal(fault?.rule, isCutWithin ? 'offset' : undefined, `frame ${k} has the right outcome`);
+    if (isCutWithin) t.equal(forwarded.indexOf(frame(k)), -1, 'the frame is not forwarded');
   }
 });
 
-t.test('a frame behind those passed over has a number behind theirs', async (t) => {
+t.test('a frame after skipped ones must have a later number', async (t) => {
   for (const sequence of [0, 1, 2]) {
     const stream = new CraftedStream()
       .open()
@@ -133,7 +138,7 @@ t.test('a frame behind those passed over has a number behind theirs', async (t) 
   }
 });
 
-t.test('sums that are less than what was seen are refused', async (t) => {
+t.test('totals that are less than what was seen are refused', async (t) => {
   const craft = (fields: object) => {
     const stream = new CraftedStream().open().tensor().patch({}).patch({ firstIndex: 5, lastIndex: 5 });
     return stream.end({ totalChanged: 2, ...fields }).frames;

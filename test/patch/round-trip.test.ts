@@ -1,4 +1,4 @@
-/** From two files to a stream and back to the second file: to the bit, whatever changed. */
+/** Two files make a stream that turns the first into the second, bit for bit, whatever changed. */
 
 import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ interface Trip {
   readonly wanted: Buffer;
 }
 
-/** Writes both models, makes the patch, and applies it. */
+/** Writes both models, makes the patch and applies it. */
 async function travel(
   t: Test,
   folder: string,
@@ -86,7 +86,7 @@ const seeds: readonly (readonly [number, readonly Change[]])[] = [
 ];
 
 for (const [seed, kinds] of seeds) {
-  t.test(`a model with changes of kind ${kinds.join(', ')} arrives to the bit`, async (t) => {
+  t.test(`a model with changes of kind ${kinds.join(', ')} arrives bit for bit`, async (t) => {
     const random = new SeededRandom(seed);
     const base = plans.map((plan) => randomTensor(random, plan));
     const target = base.map((tensor, k) => {
@@ -99,14 +99,14 @@ for (const [seed, kinds] of seeds) {
     for (const mode of modes) {
       for (const size of [1, 7, 65_536]) {
         const { fault, forwarded } = pass(stream, mode, size);
-        t.equal(fault, undefined, `${mode}, chunks of ${size}`);
-        t.ok(forwarded.equals(stream), 'what went on is what came in');
+        t.equal(fault, undefined, `${mode} passes in chunks of ${size}`);
+        t.ok(forwarded.equals(stream), 'the forwarded bytes are those that came');
       }
     }
   });
 }
 
-t.test('a tensor of more changes than one frame takes goes in several', async (t) => {
+t.test('a tensor with more changes than fit in one frame takes several', async (t) => {
   const random = new SeededRandom(7);
   const base = [randomTensor(random, ['w', 'F32', [300, 400]]), randomTensor(random, ['x', 'I8', [200_000]])];
   const target = base.map((tensor) => changeTensor(random, tensor, 'dense'));
@@ -115,7 +115,7 @@ t.test('a tensor of more changes than one frame takes goes in several', async (t
   t.same(readSlowly(stream), compareSlowly(base, target));
 });
 
-t.test('changes on both sides of the pieces a model is read in are found', async (t) => {
+t.test('changes on both sides of the pieces in which a model is read are found', async (t) => {
   const random = new SeededRandom(8);
   const base = [randomTensor(random, ['w', 'BF16', [1_100_000]])];
   const data = Buffer.from(base[0]?.data ?? '');
@@ -131,13 +131,13 @@ t.test('changes on both sides of the pieces a model is read in are found', async
   );
 });
 
-t.test('a model without a tensor has a patch too', async (t) => {
+t.test('a model without tensors has a patch too', async (t) => {
   const { stream, made, wanted } = await travel(t, t.testdir({}), [], []);
   t.ok(made.equals(wanted));
   t.same(readSlowly(stream), []);
 });
 
-t.test('a patch is the same at every reading, and its id is that of its models', async (t) => {
+t.test('a patch is the same at every reading, and its id depends on its models', async (t) => {
   const random = new SeededRandom(9);
   const base = [randomTensor(random, ['w', 'F16', [5000]])];
   const folder = t.testdir({});
@@ -163,7 +163,7 @@ t.test('a patch is the same at every reading, and its id is that of its models',
   await Promise.all(others.map((other) => other.close()));
 });
 
-/** Pairs of models that no patch leads between, and the tensor that is in the way. */
+/** Pairs of models without a patch between them, and the tensor in the way. */
 const apart: readonly (readonly [title: string, TensorPlan, TensorPlan | undefined, RegExp])[] = [
   ['a tensor that is missing in the target', ['w', 'F32', [4]], undefined, /w is missing in the target/],
   ['a tensor of another name', ['w', 'F32', [4]], ['v', 'F32', [4]], /w is missing in the target/],
@@ -199,7 +199,7 @@ for (const [title, before, after, message] of apart) {
   });
 }
 
-t.test('a tensor only the target has is in the way too', async (t) => {
+t.test('a tensor that only the target has prevents a patch too', async (t) => {
   const folder = t.testdir({});
   const [from, to] = [join(folder, 'from'), join(folder, 'to')];
   await writeSafetensors(from, []);
@@ -238,5 +238,9 @@ t.test('a gap that no varint holds begins a new frame', async (t) => {
     readSlowly(stream).map(({ index }) => index),
     [...indices],
   );
-  t.equal(stream.toString('latin1').split('WPF1').length - 1, 5, 'OPEN, TENSOR, two of PATCH, END');
+  t.equal(
+    stream.toString('latin1').split('WPF1').length - 1,
+    5,
+    'there are OPEN, TENSOR, two of PATCH, and END',
+  );
 });

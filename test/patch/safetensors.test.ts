@@ -1,4 +1,4 @@
-/** Safetensors files: what is written is read back, lies where it should, and is there whole or not at all. */
+/** Safetensors files are read back as written, are aligned, and exist completely or not at all. */
 
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const names = [
   '',
 ];
 
-t.test('what is written is read back: every type, shapes of all ranks, names of all kinds', async (t) => {
+t.test('every type, shape and name that is written is read back', async (t) => {
   const random = new SeededRandom(40);
   const shapes = [[], [0], [8], [2, 3, 4], [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]];
   const tensors = dtypes.flatMap((dtype, k) =>
@@ -44,7 +44,7 @@ t.test('what is written is read back: every type, shapes of all ranks, names of 
   t.same(
     file.tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
     inOrder.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
-    'in the order of their names in UTF-8',
+    'tensors are in the order of their names in UTF-8',
   );
   for (const [k, tensor] of file.tensors.entries()) {
     const read = await file.read(tensor, 0, tensor.byteLength);
@@ -53,7 +53,7 @@ t.test('what is written is read back: every type, shapes of all ranks, names of 
   await file.close();
 });
 
-t.test('a tensor is read in any part, and never beyond its end', async (t) => {
+t.test('any part of a tensor can be read, but nothing beyond its end', async (t) => {
   const random = new SeededRandom(41);
   const tensor = randomTensor(random, ['w', 'F32', [100]]);
   const path = join(t.testdir({}), 'model.safetensors');
@@ -80,7 +80,7 @@ t.test('a tensor is read in any part, and never beyond its end', async (t) => {
   await file.close();
 });
 
-t.test('a file that is cut off while it is open is told, not read as zeros', async (t) => {
+t.test('a file that is cut off while open is an error and is not read as zeros', async (t) => {
   const path = join(t.testdir({}), 'model.safetensors');
   await writeSafetensors(path, [randomTensor(new SeededRandom(42), ['w', 'F32', [100]])]);
   const file = await openSafetensors(path);
@@ -115,7 +115,7 @@ t.test('every tensor is aligned to its width and the data to 8 bytes', async (t)
   }
 });
 
-t.test('the same tensors are the same file, in whatever order they come', async (t) => {
+t.test('the same tensors make the same file, in whatever order they come', async (t) => {
   const random = new SeededRandom(44);
   const tensors = names.map((name, k) => randomTensor(random, [name, k % 2 ? 'F16' : 'F32', [k]]));
   const folder = t.testdir({});
@@ -124,7 +124,7 @@ t.test('the same tensors are the same file, in whatever order they come', async 
   t.ok((await readFile(join(folder, 'one'))).equals(await readFile(join(folder, 'two'))));
 });
 
-t.test('a file that cannot be written leaves the old one, and nothing beside it', async (t) => {
+t.test('a failed write leaves the old file and nothing beside it', async (t) => {
   const folder = t.testdir({});
   const path = join(folder, 'model.safetensors');
   const tensor = randomTensor(new SeededRandom(45), ['w', 'F32', [4]]);

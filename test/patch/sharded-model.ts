@@ -6,7 +6,7 @@ import { writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { INDEX_NAME } from '../../gateway/patch/shards.ts';
 import type { RandomTensor } from './random-model.ts';
 
-/** Writes tensors to the shards `shardOf` names, and their index. */
+/** Writes tensors to the shards that `shardOf` names, and their index. */
 export async function writeShards(
   folder: string,
   tensors: readonly RandomTensor[],

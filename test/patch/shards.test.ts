@@ -1,4 +1,4 @@
-/** Models in several files: read as one in name order, patched, and written back as the same files. */
+/** Models in several files are read as one in name order, patched, and written back as the same files. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -31,7 +31,7 @@ async function contents(folder: string): Promise<Record<string, string>> {
   );
 }
 
-t.test('several files are one model: the same tensors, bytes and digest as in one file', async (t) => {
+t.test('several files are one model with the tensors, bytes and digest of a single file', async (t) => {
   const folder = t.testdir({});
   const shards = await writeShards(join(folder, 'shards'), base, bySize);
   await writeSafetensors(join(folder, 'one'), base);
@@ -41,7 +41,7 @@ t.test('several files are one model: the same tensors, bytes and digest as in on
     t.same(
       model.tensors.map(({ name }) => name),
       one.tensors.map(({ name }) => name),
-      'in name order',
+      'tensors are in name order',
     );
     t.same(await modelDigest(model), await modelDigest(one));
     for (const [k, entry] of model.tensors.entries()) {
@@ -64,10 +64,10 @@ t.test('a folder with one model file is that model', async (t) => {
 });
 
 for (const [title, targetShard] of [
-  ['as the base', bySize],
-  ['otherwise than the base', byName],
+  ['like the base', bySize],
+  ['differently from the base', byName],
 ] as const) {
-  t.test(`a patch to a target sharded ${title} makes the files of the base, changed`, async (t) => {
+  t.test(`a patch to a target sharded ${title} keeps the files of the base`, async (t) => {
     const folder = t.testdir({});
     const from = await writeShards(join(folder, 'from'), base, bySize);
     const to = await writeShards(join(folder, 'to'), target, targetShard);
@@ -80,13 +80,13 @@ for (const [title, targetShard] of [
     const applied = await applyPatch(model, readPatch(arriving(stream, 100)), made, identity);
     await model.close();
     t.same(applied.digest, patch.identity.targetDigest);
-    t.same(await contents(from), before, 'the base is as it was');
+    t.same(await contents(from), before, 'the base is unchanged');
     const wanted = await contents(await writeShards(join(folder, 'wanted'), target, bySize));
     t.same(await contents(made), wanted);
   });
 }
 
-t.test('a stream that breaks off leaves no folder, and one that is there is not touched', async (t) => {
+t.test('a stream that breaks off leaves no folder, and an existing one is not touched', async (t) => {
   const folder = t.testdir({});
   const from = await writeShards(join(folder, 'from'), base, bySize);
   const to = await writeShards(join(folder, 'to'), target, bySize);
@@ -105,9 +105,9 @@ t.test('a stream that breaks off leaves no folder, and one that is there is not 
 
 /** An index of one shard with the tensor `w`, bent. */
 const indexes: readonly (readonly [title: string, index: string, reason: string])[] = [
-  ['no JSON', '{', 'the index is not a JSON object'],
+  ['text that is not JSON', '{', 'the index is not a JSON object'],
   ['a list', '[]', 'the index is not a JSON object'],
-  ['no map', '{}', 'weight_map is not an object of strings'],
+  ['no weight map', '{}', 'weight_map is not an object of strings'],
   ['a map of numbers', '{"weight_map":{"w":1}}', 'weight_map is not an object of strings'],
   ['a tensor twice', '{"weight_map":{"w":"a.safetensors","w":"a.safetensors"}}', 'the key w occurs twice'],
   ['a file above the folder', '{"weight_map":{"w":"../a.safetensors"}}', 'no name of a file beside it'],
@@ -142,7 +142,7 @@ async function bentModel(t: Test, index: string): Promise<string> {
 }
 
 for (const [title, index, reason] of indexes) {
-  t.test(`an index is refused: ${title}`, async (t) => {
+  t.test(`an index with ${title} is refused`, async (t) => {
     const folder = await bentModel(t, index);
     await t.rejects(openModel(folder), {
       name: 'SafetensorsError',

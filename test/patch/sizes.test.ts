@@ -1,4 +1,4 @@
-/** Bytes per parameter, held against the sizes the format is made to reach. */
+/** Bytes per parameter, compared with the sizes the format is designed for. */
 
 import { join } from 'node:path';
 import t from 'tap';
@@ -19,7 +19,7 @@ const table = [
   { share: 0.1, runLength: 32, megabytes: 4.154 },
 ];
 
-/** Strictly rising indices, exactly that share of all: singles anywhere, or runs of one to twice the length. */
+/** Strictly rising indices, exactly that share of all: single ones anywhere, or runs of one to twice the length. */
 function chosen(random: SeededRandom, share: number, runLength: number): Set<number> {
   const indices = new Set<number>();
   while (indices.size < share * parameters) {
@@ -45,6 +45,6 @@ for (const { share, runLength, megabytes } of table) {
     await patch.close();
     t.equal(patch.changed, share * parameters);
     const ratio = patch.bytes / parameters / (megabytes / 10);
-    t.ok(ratio > 0.95 && ratio < 1.05, `${patch.bytes} bytes, ${ratio.toFixed(3)} of the table`);
+    t.ok(ratio > 0.95 && ratio < 1.05, `${patch.bytes} bytes are ${ratio.toFixed(3)} of the table`);
   });
 }

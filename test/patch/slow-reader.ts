@@ -1,4 +1,4 @@
-/** An oracle for weight patches: reads a whole stream from the layout as written down, slowly, with nothing shared. */
+/** An oracle for weight patches: slowly reads a whole stream by the written layout, sharing no code. */
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -21,7 +21,7 @@ export function slowCrc(bytes: Uint8Array): number {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** Reads a good stream; throws an assertion for any other. */
+/** Reads a good stream; any other fails an assertion. */
 export function readSlowly(stream: Buffer): SlowChange[] {
   const changes: SlowChange[] = [];
   let chain = Buffer.alloc(32);

@@ -1,6 +1,6 @@
 /**
- * A model that is nearly all holes, its patch and what the patch makes of it: much on paper, little on disk. Run with a
- * folder and a number of bytes it prints what that took, for a process of its own to be measured.
+ * A model that is nearly all holes, its patch and the result: large on paper, small on disk. Run with a folder and a
+ * number of bytes it prints what that took, so that it can be measured in its own process.
  */
 
 import { createReadStream } from 'node:fs';
@@ -14,7 +14,7 @@ import { patchModel } from '../../gateway/patch/write.ts';
 
 export interface SparseRun {
   readonly modelBytes: number;
-  /** Room the patched model takes on disk. */
+  /** Space of the patched model on disk. */
   readonly storedBytes: number;
   readonly patchBytes: number;
   readonly changed: number;
@@ -25,10 +25,10 @@ export interface SparseRun {
 
 const identity = { modelId: 'sparse', baseVersion: 0, targetVersion: 1, epoch: 1 };
 const elementBytes = 4;
-/** Elements that differ, spread over the whole. */
+/** Changed elements, spread over the whole. */
 const changes = 1000;
 
-/** A file of one float32 tensor in which every so-and-so-many bytes one element is set, the rest are holes. */
+/** A file of one float32 tensor with one element set every so many bytes; the rest are holes. */
 async function writeSparse(path: string, bytes: number, value: number): Promise<void> {
   const elements = Math.floor(bytes / elementBytes);
   const offsets = [0, elements * elementBytes];

@@ -1,4 +1,4 @@
-/** The content guard: NaN, infinity, values above a limit, too many changes, tensors nobody asked for. */
+/** The content guard refuses NaN, infinity, values above a limit, too many changes and unexpected tensors. */
 import t from 'tap';
 import { namePattern } from '../../gateway/core/name-pattern.ts';
 import { type ContentRules, createPatchCheck } from '../../gateway/patch/check.ts';
@@ -52,7 +52,7 @@ const rows: readonly Row[] = [
   { dtype: 'F32', values: 'f32', maxAbs: 1, operation: 'add', good: '0000803f', bad: ['0100803f'] },
   { dtype: 'F32', values: 'f16', maxAbs: 1.5, good: '003e 00be', bad: ['013e', '007c'] },
   { dtype: 'BF16', values: 'bf16', maxAbs: 1.5, good: 'c03f c0bf', bad: ['c13f'] },
-  // 1.0039 is within a limit of 1.005, and becomes 1.0078 in bfloat16, which is not.
+  // 1.0039 is within a limit of 1.005, but becomes 1.0078 in bfloat16, which is not.
   { dtype: 'BF16', values: 'f32', maxAbs: 1.005, good: '0000803f', bad: ['0180803f'] },
   { dtype: 'F32', values: 'i8', scale: 0.5, maxAbs: 10, good: '14 ec', bad: ['15', 'eb', '80'] },
   { dtype: 'I8', values: 'i8', scale: 1, maxAbs: 127, good: '7f 81', bad: ['80'] },
@@ -66,7 +66,7 @@ const rows: readonly Row[] = [
 
 const size = { f32: 4, f16: 2, bf16: 2, i8: 1 };
 
-/** A stream of these values, each a change of its own element. */
+/** A stream of these values, each of which changes its own element. */
 function streamOf({ dtype, values, scale = 0, operation = 'set' }: Row, bytes: Buffer): Buffer {
   const words = wordBytesOf(dtype) !== undefined;
   const count = bytes.length / size[values];
@@ -94,18 +94,22 @@ for (const row of rows) {
   const { dtype, values, scale, maxAbs, operation = 'set' } = row;
   const title = `${operation} ${values}${scale === undefined ? '' : ` of scale ${scale}`} in ${dtype}`;
   t.test(
-    `${title}${maxAbs === undefined ? '' : ` up to ${maxAbs}`}: each value is judged as it will be stored`,
+    `${title}${maxAbs === undefined ? '' : ` up to ${maxAbs}`} is judged by each value as it will be stored`,
     async (t) => {
       const good = Buffer.from(row.good.replaceAll(' ', ''), 'hex');
       for (const chunkSize of [1, 2, 3, 5, 7, 4096]) {
-        t.equal(check(streamOf(row, good), { maxAbs }, chunkSize), undefined, `chunks of ${chunkSize}`);
+        t.equal(
+          check(streamOf(row, good), { maxAbs }, chunkSize),
+          undefined,
+          `good values pass in chunks of ${chunkSize}`,
+        );
         for (const hex of row.bad) {
           const bad = Buffer.from(hex, 'hex');
           for (const bytes of [bad, Buffer.concat([good, bad]), Buffer.concat([bad, good])]) {
             t.match(
               check(streamOf(row, bytes), { maxAbs }, chunkSize),
               { rule: 'content', status: 422, frame: 2, detail: /^a value of layer.0.w is / },
-              `${bytes.toString('hex')} in chunks of ${chunkSize}`,
+              `${bytes.toString('hex')} is refused in chunks of ${chunkSize}`,
             );
           }
         }
@@ -114,7 +118,7 @@ for (const row of rows) {
   );
 }
 
-t.test('every dtype has values that pass, or says why none can be judged', async (t) => {
+t.test('every dtype has values that pass or a reason why none can be judged', async (t) => {
   const unjudged = dtypes.filter((dtype) => {
     const values = exactEncodings[dtype];
     const row = { dtype, values, scale: values === 'i8' ? 1 : 0, good: '', bad: [] };
@@ -129,7 +133,7 @@ t.test('every dtype has values that pass, or says why none can be judged', async
   for (const detail of inParts) t.match(detail, /in parts, which cannot be held against a largest value/);
 });
 
-t.test('tensors that no pattern takes are refused before anything of them goes on', async (t) => {
+t.test('tensors that match no pattern are refused before any of them is forwarded', async (t) => {
   const content = { tensors: [namePattern('*.lora_A.*'), namePattern('*.lora_B.*')] };
   const named = (name: string) => new CraftedStream().open().tensor({ name }).patch({}).end().bytes;
   t.equal(check(named('layers.0.lora_B.weight'), content, 7), undefined);
@@ -138,7 +142,7 @@ t.test('tensors that no pattern takes are refused before anything of them goes o
   }
 });
 
-t.test('a tensor may change in the given share, however many frames it takes', async (t) => {
+t.test('a tensor may change by the given share, however many frames it takes', async (t) => {
   const range = { indices: 'range', count: 10, lastIndex: 9 } as const;
   const twice = new CraftedStream()
     .open()
@@ -163,7 +167,7 @@ t.test('a tensor may change in the given share, however many frames it takes', a
   t.equal(check(apart, { maxChanged: 0.1 }, 7), undefined, 'each tensor is counted by itself');
 });
 
-t.test('header and deep leave the values to the node', async (t) => {
+t.test('the checks header and deep leave the values to the node', async (t) => {
   const stream = streamOf({ dtype: 'F32', values: 'f32', good: '', bad: [] }, Buffer.from('0000c07f', 'hex'));
   for (const mode of ['header', 'deep'] as const) {
     const patchCheck = createPatchCheck(mode, { content: { maxAbs: 1 } });

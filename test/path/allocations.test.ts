@@ -1,4 +1,4 @@
-/** A stream costs no buffer a record where callers are read in place; where they are not, the same measure sees one each. */
+/** A stream read in place costs no buffer per record; read otherwise, the same measure sees one per record. */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ import { HOST, readPaths, type Stage, setStage } from './stage.ts';
 const STREAM_BYTES = 128 * MIB;
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
-/** The node in a process of its own. */
+/** Starts the node in its own process. */
 async function sinkNode(t: Test): Promise<string> {
   const sink = spawn(process.execPath, [script('../bench/sink.ts')], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -21,7 +21,7 @@ async function sinkNode(t: Test): Promise<string> {
   return `127.0.0.1:${line.toString().trim()}`;
 }
 
-/** Body bytes that arrived at the other end. */
+/** Returns the body bytes that arrived at the other end. */
 async function move(stage: Stage, direction: 'up' | 'down', bytes: number): Promise<number> {
   const { port, ca, worker } = stage;
   const orders = { port, serverName: HOST, ca, direction, bytes };
@@ -63,16 +63,16 @@ const ROUTES = `  - name: any
 `;
 
 for (const { how, readsInPlace } of readPaths) {
-  t.test(`what a stream of 128 MiB allocates (${how})`, async (t) => {
+  t.test(`a stream of 128 MiB allocates a buffer per record only by events (${how})`, async (t) => {
     const stage = await setStage(t, { readsInPlace, nodes: [await sinkNode(t)], routes: ROUTES });
     for (const direction of ['up', 'down'] as const) {
       await move(stage, direction, 8 * MIB);
       const stop = countAllocated();
-      t.equal(await move(stage, direction, STREAM_BYTES), STREAM_BYTES, `${direction}: every byte arrived`);
+      t.equal(await move(stage, direction, STREAM_BYTES), STREAM_BYTES, `every byte arrived (${direction})`);
       const share = stop() / STREAM_BYTES;
       if (direction === 'up' && !readsInPlace)
-        t.ok(share > 0.25, `up: the measure sees a buffer a record (${share})`);
-      else t.ok(share < 0.06, `${direction}: no buffer a record (${share} of the payload)`);
+        t.ok(share > 0.25, `the measure sees a buffer per record: ${share}`);
+      else t.ok(share < 0.06, `${direction} allocates no buffer per record: ${share} of the payload`);
     }
   });
 }

@@ -1,4 +1,4 @@
-/** The audit log of a gateway: what is admitted is on disk before it goes upstream, what became of it follows. */
+/** The audit log of a gateway: an admitted request is on disk before it goes upstream, and its end follows. */
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -54,7 +54,7 @@ async function ask(stage: Stage, text: string): Promise<string> {
   return answer;
 }
 
-/** The lines on disk, once there are so many. */
+/** The lines on disk, once there are that many. */
 async function audited(stage: Stage, lines: number): Promise<readonly Line[]> {
   const file = join(stage.folder, 'audit.jsonl');
   await until(async () => linesIn(await readFile(file, 'utf8')).length >= lines);
@@ -62,55 +62,52 @@ async function audited(stage: Stage, lines: number): Promise<readonly Line[]> {
   return linesIn(await readFile(file, 'utf8'));
 }
 
-t.test(
-  'what is admitted is on disk before the node sees a byte of it, and how it ended follows',
-  async (t) => {
-    let file = '';
-    let atNode: readonly Line[] = [];
-    const node = await rawNode(t, (socket) => {
-      atNode = linesIn(readFileSync(file, 'utf8'));
-      socket.write(OK);
-    });
-    const stage = await stageWith(t, node.address);
-    file = join(stage.folder, 'audit.jsonl');
-    const token = await stage.token({ scope: 'publish read', jti: 'j-1' });
-    t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
-    const admitted = {
-      event: 'admitted',
-      'request.id': 'r-1',
-      tenant: 'tenant-a',
-      route: 'publish',
-      scope: 'publish',
-      'token.issuer': 'main',
-      'token.sub': 'worker-1',
-      'token.jti': 'j-1',
-      'tls.client.hash.sha256': /^[0-9a-f]{64}$/,
-      'client.address': '127.0.0.1',
-      'http.request.method': 'POST',
-      'url.path': '/v1/models/vision/versions/7',
-      model_id: 'vision',
-      version: '7',
-      'policy.digest': /^[0-9a-f]{64}$/,
-      'policy.generation': 1,
-    };
-    t.match(atNode, [{ event: 'started', seq: 1 }, admitted]);
-    const ended = {
-      ...admitted,
-      event: 'ended',
-      'http.response.status_code': 200,
-      bytes_out: 2,
-      ended_by: 'upstream',
-    };
-    t.match(await audited(stage, 3), [{}, admitted, ended]);
-    const read = await stage.token({ scope: 'read' });
-    const get = `GET /v1/models/vision/x HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${read}\r\n\r\n`;
-    t.match(await ask(stage, get), /^HTTP\/1\.1 200/);
-    t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
-    t.equal((await audited(stage, 5)).length, 5, 'what only reads is not in it');
-  },
-);
+t.test('an admitted request is on disk before the node sees a byte of it, and its end follows', async (t) => {
+  let file = '';
+  let atNode: readonly Line[] = [];
+  const node = await rawNode(t, (socket) => {
+    atNode = linesIn(readFileSync(file, 'utf8'));
+    socket.write(OK);
+  });
+  const stage = await stageWith(t, node.address);
+  file = join(stage.folder, 'audit.jsonl');
+  const token = await stage.token({ scope: 'publish read', jti: 'j-1' });
+  t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
+  const admitted = {
+    event: 'admitted',
+    'request.id': 'r-1',
+    tenant: 'tenant-a',
+    route: 'publish',
+    scope: 'publish',
+    'token.issuer': 'main',
+    'token.sub': 'worker-1',
+    'token.jti': 'j-1',
+    'tls.client.hash.sha256': /^[0-9a-f]{64}$/,
+    'client.address': '127.0.0.1',
+    'http.request.method': 'POST',
+    'url.path': '/v1/models/vision/versions/7',
+    model_id: 'vision',
+    version: '7',
+    'policy.digest': /^[0-9a-f]{64}$/,
+    'policy.generation': 1,
+  };
+  t.match(atNode, [{ event: 'started', seq: 1 }, admitted]);
+  const ended = {
+    ...admitted,
+    event: 'ended',
+    'http.response.status_code': 200,
+    bytes_out: 2,
+    ended_by: 'upstream',
+  };
+  t.match(await audited(stage, 3), [{}, admitted, ended]);
+  const read = await stage.token({ scope: 'read' });
+  const get = `GET /v1/models/vision/x HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${read}\r\n\r\n`;
+  t.match(await ask(stage, get), /^HTTP\/1\.1 200/);
+  t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
+  t.equal((await audited(stage, 5)).length, 5, 'reading requests are not in the log');
+});
 
-t.test('what is refused is in it too, with what is known of who asked', async (t) => {
+t.test('a refused request is in the log too, with what is known of its caller', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await stageWith(t, node.address);
   await ask(stage, publish(await stage.token({ scope: 'read', jti: 'j-2' })));
@@ -128,7 +125,7 @@ t.test('what is refused is in it too, with what is known of who asked', async (t
   t.same(node.received, []);
 });
 
-t.test('a patch is told of by what its frames say, as far as they were checked', async (t) => {
+t.test('the audit line of a patch holds what its checked frames say', async (t) => {
   const folder = t.testdir({});
   const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
   const tensor = (value: number) => {
@@ -167,7 +164,7 @@ t.test('a patch is told of by what its frames say, as far as they were checked',
   });
 });
 
-t.test('a caller that leaves is told of as it left', async (t) => {
+t.test('a caller that leaves is recorded as having left', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await stageWith(t, node.address);
   const socket = await stage.connect();
@@ -188,68 +185,60 @@ t.test('a drain ends the log with a line of its own', async (t) => {
   t.match(await audited(stage, 2), [{ event: 'started' }, { event: 'stopped' }]);
 });
 
-t.test(
-  'a full disk refuses what changes models, and nothing else, until there is room',
-  { skip },
-  async (t) => {
-    const disk = smallDisk(t);
-    const node = await rawNode(t, (socket) => socket.write(OK));
-    const stage = await stageWith(t, node.address, auditYaml(join(disk.folder, 'audit.jsonl')));
-    const token = await stage.token({ scope: 'publish read' });
-    const get = `GET /v1/models/vision/x HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${token}\r\n\r\n`;
-    t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
-    disk.fill();
-    let answer = '';
-    for (let tries = 0; tries < 100 && !answer.startsWith('HTTP/1.1 503'); tries++)
-      answer = await ask(stage, publish(token));
-    t.match(answer, /^HTTP\/1\.1 503[\s\S]*Retry-After: 1[\s\S]*"code":"audit-unavailable"/);
-    const reached = node.received.length;
-    for (let count = 0; count < 20; count++) t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 503/);
-    t.equal(node.received.length, reached, 'nothing went upstream');
-    t.match(await ask(stage, get), /^HTTP\/1\.1 200/);
-    t.match(await (await fetch(`${stage.admin}/metrics`)).text(), '\npatchgate_audit_writable 0\n');
-    disk.empty();
-    t.ok(await until(async () => (await ask(stage, publish(token))).startsWith('HTTP/1.1 200')));
-    t.match(await (await fetch(`${stage.admin}/metrics`)).text(), '\npatchgate_audit_writable 1\n');
-    await stage.gateway.drain();
-    const file = join(disk.folder, 'audit.jsonl');
-    t.same((await verifyFiles([file])).faults, []);
-    const lines = linesIn(await readFile(file, 'utf8'));
-    t.ok(
-      lines.filter((line) => line['denial.code'] === 'audit-unavailable').length >= 20,
-      'what was refused is told of later',
-    );
-  },
-);
+t.test('a full disk refuses only requests that change models until there is room', { skip }, async (t) => {
+  const disk = smallDisk(t);
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await stageWith(t, node.address, auditYaml(join(disk.folder, 'audit.jsonl')));
+  const token = await stage.token({ scope: 'publish read' });
+  const get = `GET /v1/models/vision/x HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+  t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
+  disk.fill();
+  let answer = '';
+  for (let tries = 0; tries < 100 && !answer.startsWith('HTTP/1.1 503'); tries++)
+    answer = await ask(stage, publish(token));
+  t.match(answer, /^HTTP\/1\.1 503[\s\S]*Retry-After: 1[\s\S]*"code":"audit-unavailable"/);
+  const reached = node.received.length;
+  for (let count = 0; count < 20; count++) t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 503/);
+  t.equal(node.received.length, reached, 'nothing went upstream');
+  t.match(await ask(stage, get), /^HTTP\/1\.1 200/);
+  t.match(await (await fetch(`${stage.admin}/metrics`)).text(), '\npatchgate_audit_writable 0\n');
+  disk.empty();
+  t.ok(await until(async () => (await ask(stage, publish(token))).startsWith('HTTP/1.1 200')));
+  t.match(await (await fetch(`${stage.admin}/metrics`)).text(), '\npatchgate_audit_writable 1\n');
+  await stage.gateway.drain();
+  const file = join(disk.folder, 'audit.jsonl');
+  t.same((await verifyFiles([file])).faults, []);
+  const lines = linesIn(await readFile(file, 'utf8'));
+  t.ok(
+    lines.filter((line) => line['denial.code'] === 'audit-unavailable').length >= 20,
+    'the refusals are recorded later',
+  );
+});
 
-t.test(
-  'with onFailure: count requests go on, and what could not be written comes later',
-  { skip },
-  async (t) => {
-    const disk = smallDisk(t);
-    const file = join(disk.folder, 'audit.jsonl');
-    const node = await rawNode(t, (socket) => socket.write(OK));
-    const stage = await stageWith(t, node.address, auditYaml(file, ', onFailure: count'));
-    const token = await stage.token({ scope: 'publish' });
-    disk.fill();
-    for (let count = 0; count < 40; count++) t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
-    t.ok(
-      await until(async () =>
-        (await (await fetch(`${stage.admin}/metrics`)).text()).includes('\npatchgate_audit_writable 0\n'),
-      ),
-    );
-    disk.empty();
-    t.ok(
-      await until(
-        async () =>
-          linesIn(await readFile(file, 'utf8')).filter(({ event }) => event === 'ended').length === 40,
-      ),
-    );
-    t.same((await verifyFiles([file])).faults, []);
-  },
-);
+t.test('with onFailure: count requests go on, and unwritten lines follow later', { skip }, async (t) => {
+  const disk = smallDisk(t);
+  const file = join(disk.folder, 'audit.jsonl');
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await stageWith(t, node.address, auditYaml(file, ', onFailure: count'));
+  const token = await stage.token({ scope: 'publish' });
+  disk.fill();
+  for (let count = 0; count < 40; count++) t.match(await ask(stage, publish(token)), /^HTTP\/1\.1 200/);
+  t.ok(
+    await until(async () =>
+      (await (await fetch(`${stage.admin}/metrics`)).text()).includes('\npatchgate_audit_writable 0\n'),
+    ),
+  );
+  disk.empty();
+  t.ok(
+    await until(
+      async () =>
+        linesIn(await readFile(file, 'utf8')).filter(({ event }) => event === 'ended').length === 40,
+    ),
+  );
+  t.same((await verifyFiles([file])).faults, []);
+});
 
-t.test('two gateways of one file write a chain each', async (t) => {
+t.test('two gateways with one audit file write a chain each', async (t) => {
   const file = join(t.testdir({}), 'audit.jsonl');
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stages = [
@@ -264,7 +253,7 @@ t.test('two gateways of one file write a chain each', async (t) => {
   t.match(chains, [{ lines: 4 }, { lines: 4 }]);
 });
 
-t.test('a file that cannot be had is a broken start', async (t) => {
+t.test('an audit file that cannot be opened prevents the start', async (t) => {
   await t.rejects(stageWith(t, '127.0.0.1:1', auditYaml('nowhere/audit.jsonl')), { code: 'ENOENT' });
   const folder = t.testdir({ x: '' });
   await writeFile(join(folder, 'y'), '');

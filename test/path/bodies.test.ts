@@ -1,4 +1,4 @@
-/** Bodies of every length and framing arrive as they were sent, both ways, under back-pressure. */
+/** Bodies of every length and framing arrive as sent, in both directions and under back-pressure. */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, request } from 'node:http';
@@ -9,7 +9,7 @@ import t, { type Test } from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
 import { exchange, HOST, isWhole, rawNode, readPaths, type Stage, setStage, sleep } from './stage.ts';
 
-/** A node that sends back what it gets: by length where the request has one, else in chunks. */
+/** A node that sends back what it gets, by length if the request has one, else in chunks. */
 async function echoNode(t: Test): Promise<string> {
   const server = createServer((incoming, response) => {
     const length = incoming.headers['content-length'];
@@ -88,17 +88,17 @@ async function hashOf(response: IncomingMessage): Promise<{ status: number; hash
 }
 
 for (const { how, readsInPlace } of readPaths) {
-  t.test(`any length, declared or in chunks, comes back bit for bit (${how})`, async (t) => {
+  t.test(`a body of any length and framing comes back bit for bit (${how})`, async (t) => {
     const stage = await setStage(t, { readsInPlace, nodes: [await echoNode(t)] });
     for (const length of [0, 1, 16_383, 16_384, 65_537, 3 * MIB]) {
       const body = randomBytes(length);
       const expected = { status: 200, hash: createHash('sha256').update(body).digest('hex') };
-      t.same(await put(stage, body, false), expected, `${length} bytes, declared`);
-      t.same(await put(stage, body, true), expected, `${length} bytes, in chunks`);
+      t.same(await put(stage, body, false), expected, `${length} declared bytes come back`);
+      t.same(await put(stage, body, true), expected, `${length} bytes in chunks come back`);
     }
   });
 
-  t.test(`many streams at once do not mix (${how})`, async (t) => {
+  t.test(`many simultaneous streams do not mix (${how})`, async (t) => {
     const stage = await setStage(t, { readsInPlace, nodes: [await echoNode(t), await echoNode(t)] });
     const bodies = Array.from({ length: 24 }, (_, index) => randomBytes(100_000 + index * 5000));
     const answers = await Promise.all(bodies.map((body, index) => put(stage, body, index % 2 === 0)));
@@ -108,7 +108,7 @@ for (const { how, readsInPlace } of readPaths) {
     );
   });
 
-  t.test(`a node that reads by fits and starts gets what was sent (${how})`, async (t) => {
+  t.test(`a node that reads in fits and starts gets what was sent (${how})`, async (t) => {
     const stage = await setStage(t, { readsInPlace, nodes: [await fitfulNode(t), await fitfulNode(t)] });
     const bodies = Array.from({ length: 8 }, (_, index) => randomBytes(4 * MIB + index * 1001));
     const answers = await Promise.all(bodies.map((body, index) => putForHash(stage, body, index % 2 === 0)));
@@ -119,7 +119,7 @@ for (const { how, readsInPlace } of readPaths) {
   });
 }
 
-/** Writes zeros until the socket has not taken any for a while; resolves to how many left. */
+/** Writes zeros until the socket has taken none for a while; resolves to the number written. */
 async function fill(socket: Socket, limit: number): Promise<number> {
   const piece = Buffer.alloc(64 * 1024);
   let sent = 0;
@@ -135,7 +135,7 @@ async function fill(socket: Socket, limit: number): Promise<number> {
   return sent;
 }
 
-/** A node whose connections are handed over as they come. */
+/** A node that hands over its connections as they come. */
 async function tcpNode(t: Test, onConnection: (socket: Socket) => void): Promise<string> {
   const sockets: Socket[] = [];
   const server = createTcpServer((socket) => {
@@ -152,7 +152,7 @@ async function tcpNode(t: Test, onConnection: (socket: Socket) => void): Promise
 }
 
 for (const { how, readsInPlace } of readPaths) {
-  t.test(`a node that does not read holds its caller back, and nobody else (${how})`, async (t) => {
+  t.test(`a node that does not read holds back its caller and nobody else (${how})`, async (t) => {
     const length = 64 * MIB;
     let slow: Socket | undefined;
     let received = 0;
@@ -172,7 +172,7 @@ for (const { how, readsInPlace } of readPaths) {
     socket.write(`PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${length}\r\n\r\n`);
     while (slow === undefined) await sleep(5);
     const stalled = await fill(socket, length);
-    t.ok(stalled < 32 * MIB, `${stalled} bytes were taken`);
+    t.ok(stalled < 32 * MIB, `only ${stalled} bytes were taken`);
     t.match(await get(stage), /^HTTP\/1\.1 204/, 'another caller is served meanwhile');
     slow.resume();
     socket.write(Buffer.alloc(length - stalled));
@@ -190,7 +190,7 @@ async function get(stage: Stage): Promise<string> {
 }
 
 for (const { how, readsInPlace } of readPaths) {
-  t.test(`a caller that does not read holds its node back, and gets all in the end (${how})`, async (t) => {
+  t.test(`a caller that does not read holds back its node, but gets everything (${how})`, async (t) => {
     const length = 64 * MIB;
     let node: Socket | undefined;
     const address = await tcpNode(t, (socket) => {
@@ -203,7 +203,7 @@ for (const { how, readsInPlace } of readPaths) {
     socket.write(`GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
     while (node === undefined) await sleep(5);
     const stalled = await fill(node, length);
-    t.ok(stalled < 32 * MIB, `${stalled} bytes were taken`);
+    t.ok(stalled < 32 * MIB, `only ${stalled} bytes were taken`);
     node.write(Buffer.alloc(length - stalled));
     t.equal(await bodyBytes(socket, length), length);
     const [line] = await stage.log(1);
@@ -212,7 +212,7 @@ for (const { how, readsInPlace } of readPaths) {
   });
 }
 
-/** How many bytes follow the head, once so many have come or no more do. */
+/** How many bytes follow the head, once that many have come or no more do. */
 function bodyBytes(socket: TLSSocket, expected: number): Promise<number> {
   return new Promise((resolve) => {
     let head: string | undefined = '';
@@ -235,7 +235,7 @@ function bodyBytes(socket: TLSSocket, expected: number): Promise<number> {
 
 for (const { how, readsInPlace } of readPaths) {
   t.test(
-    `requests of one connection share a node connection, and pipelined ones are answered in order (${how})`,
+    `requests of one connection share a node connection and keep their order when pipelined (${how})`,
     async (t) => {
       const node = await rawNode(t, (socket, text) => {
         const asked = [...text.matchAll(/GET (\S+)/g)];
@@ -252,7 +252,7 @@ for (const { how, readsInPlace } of readPaths) {
         text.endsWith('/open/4'),
       );
       t.same([...answers.matchAll(/\/open\/\d/g)].map(String), ['/open/2', '/open/3', '/open/4']);
-      t.equal(node.received.length, 1, 'one connection to the node');
+      t.equal(node.received.length, 1, 'there is one connection to the node');
       t.equal((await stage.log(4)).length, 4);
       socket.destroy();
     },

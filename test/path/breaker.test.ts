@@ -1,4 +1,4 @@
-/** A node that fails gets a rest, one that is slow counts as failing, and what callers do counts for nothing. */
+/** A failing node rests, a slow one counts as failing, and what callers do counts for nothing. */
 import t from 'tap';
 import { exchange, HOST, isWhole, rawNode, setStage, sleep } from './stage.ts';
 import {
@@ -16,10 +16,10 @@ const STATE = 'patchgate_breaker_state';
 const breaker = (more: string): string =>
   `    balance: roundRobin\n    breaker: { minimumRequests: 4, ${more} }\n`;
 
-t.test('a node that fails rests: the next one takes all, and one trial brings it back', async (t) => {
+t.test('a failing node rests while the next takes all, until one trial brings it back', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const stage = await setStage(t, { nodes: [a.address, b.address], upstream: breaker('sleepWindow: 1s') });
-  t.equal(await gaugeOf(stage, STATE, a), 0, 'told from the start');
+  t.equal(await gaugeOf(stage, STATE, a), 0, 'the state is reported from the start');
   a.answer = () => response('a', 500);
   t.same((await askTimes(stage, 8)).filter((name) => name === 'a').length, 4, 'a 500 is passed on');
   t.equal(await gaugeOf(stage, STATE, a), 2);
@@ -31,20 +31,20 @@ t.test('a node that fails rests: the next one takes all, and one trial brings it
   t.equal(await gaugeOf(stage, STATE, a), 0);
 });
 
-t.test('none left is a 503 that says when to come again, and nothing is sent', async (t) => {
+t.test('if all nodes rest the answer is a 503 with Retry-After, and nothing is sent', async (t) => {
   const node = await rawNode(t, (socket) => socket.resetAndDestroy());
   const stage = await setStage(t, { nodes: [node.address], upstream: breaker('sleepWindow: 30s') });
   t.same(new Set(await askTimes(stage, 4)), new Set(['502 node-failed']));
   const answer = await askAlone(stage);
   t.match(answer, /^HTTP\/1\.1 503 .*"code":"breaker-open"/s);
   const [, seconds] = /Retry-After: (\d+)/.exec(answer) ?? [];
-  t.ok(Number(seconds) > 20 && Number(seconds) <= 30, `${seconds} s`);
+  t.ok(Number(seconds) > 20 && Number(seconds) <= 30, `Retry-After is ${seconds} s`);
   t.equal(node.received.length, 4);
   t.notMatch(answer, /127\.0\.0\.1/, 'no node is named');
   t.match((await stage.log(5)).at(-1), { 'denial.code': 'breaker-open', 'decision.step': 'node' });
 });
 
-t.test('what a caller is to blame for counts for nothing', async (t) => {
+t.test('what the caller is to blame for does not count as a failure', async (t) => {
   const node = await namedNode(t, 'a');
   const stage = await setStage(t, { nodes: [node.address], upstream: breaker('sleepWindow: 30s') });
   node.answer = () => response('a', 404);
@@ -62,7 +62,7 @@ t.test('what a caller is to blame for counts for nothing', async (t) => {
   t.same(await askTimes(stage, 1), ['a']);
 });
 
-t.test('a node that stands still is known by its first waiting requests, which go on waiting', async (t) => {
+t.test('the first waiting requests reveal a node that stands still, and go on waiting', async (t) => {
   const node = await namedNode(t, 'a');
   const stage = await setStage(t, {
     nodes: [node.address],
@@ -78,7 +78,7 @@ t.test('a node that stands still is known by its first waiting requests, which g
   t.same((await Promise.all(waiting)).map(whoAnswered), ['a', 'a', 'a', 'a']);
 });
 
-t.test('a node may take its time for a body: while it flows, and after it', async (t) => {
+t.test('a node may take its time while a body flows and after it', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     if (text.endsWith('end')) setTimeout(() => socket.write(response('a')), 300);
   });
@@ -96,7 +96,7 @@ t.test('a node may take its time for a body: while it flows, and after it', asyn
   socket.destroy();
 });
 
-t.test('time to the first byte that is over is a failure after a body as well', async (t) => {
+t.test('an exceeded time to the first byte is a failure after a body as well', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setStage(t, {
     nodes: [node.address],
@@ -111,7 +111,7 @@ t.test('time to the first byte that is over is a failure after a body as well', 
   t.equal(await gaugeOf(stage, STATE, node), 2);
 });
 
-t.test('responses that break off amid their body are failures, each beside its good beginning', async (t) => {
+t.test('responses that break off amid their body are failures despite their good beginning', async (t) => {
   const node = await rawNode(t, (socket) => {
     socket.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf');
     setTimeout(() => socket.resetAndDestroy(), 10);
@@ -141,7 +141,7 @@ t.test('a trial that stands still is soon over, and the next one closes the brea
   socket.destroy();
 });
 
-t.test('a node is waited for by so many at once, the others go to the next or wait', async (t) => {
+t.test('only so many requests wait for a node, and others go to the next or queue', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const held: (() => void)[] = [];
   a.answer = (socket) => {
@@ -165,7 +165,7 @@ t.test('a node is waited for by so many at once, the others go to the next or wa
   t.equal(names.filter((name) => name === 'a').length, 2);
 });
 
-t.test('bodies on their way are not what a node is waited for', async (t) => {
+t.test('a request whose body is on its way does not count as waiting for the node', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     if (text.endsWith('end')) socket.write(response('a'));
   });
@@ -179,7 +179,7 @@ t.test('bodies on their way are not what a node is waited for', async (t) => {
   for (const socket of sockets) socket.destroy();
 });
 
-t.test('those that wait for a node learn at once when it gets a rest', async (t) => {
+t.test('requests waiting for a place at a node learn at once when it begins to rest', async (t) => {
   const node = await namedNode(t, 'a');
   node.answer = () => undefined;
   const stage = await setStage(t, {

@@ -1,4 +1,4 @@
-/** A caller that leaves shows at the node, at once, however it is read; what else can break is in test/faults/. */
+/** The node notices at once when a caller leaves, however it is read; other breaks are in test/faults/. */
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { exchange, HOST, rawNode, readPaths, setStage, sleep } from './stage.ts';
@@ -24,7 +24,7 @@ for (const { how, readsInPlace } of readPaths) {
       while (end === undefined) await sleep(5);
       socket.destroy();
       await end;
-      t.notMatch(node.received.at(-1), /\r\n0\r\n\r\n$/, 'no last chunk');
+      t.notMatch(node.received.at(-1), /\r\n0\r\n\r\n$/, 'no last chunk is sent');
     }
     const lines = await stage.log(2);
     t.equal(lines.length, 2);

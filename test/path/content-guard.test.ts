@@ -1,4 +1,4 @@
-/** What a route says of the content of patches holds over real sockets: nothing that breaks it is ever committed. */
+/** The content rules of a route hold over real sockets: nothing that breaks them is ever committed. */
 import t from 'tap';
 import type { OpenFields } from '../../gateway/patch/format.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
@@ -52,7 +52,7 @@ const refused: readonly (readonly [title: string, told: Told, status: number, fa
   ['a later epoch than the token allows', { open: { epoch: 4 } }, 403, 'epoch'],
 ];
 
-t.test('patches are held against the request and the content rules of their route', async (t) => {
+t.test('patches are checked against the request and the content rules of their route', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     if (text.includes('WPF1\x04')) socket.write('HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n');
   });
@@ -78,20 +78,24 @@ t.test('patches are held against the request and the content rules of their rout
   t.match(
     await send(streamOf({}), '/v1/models/vision/from/06/to/7'),
     /"fault":"base"/,
-    'no number is no version',
+    '06 is not a version number',
   );
   t.match(await send(streamOf({}), '/v1/models/vision/from/6/to/x'), /"fault":"version"/);
   const other = await stage.token({ base_version: 5 });
   t.match(
     await send(streamOf({}), undefined, other),
     /^HTTP\/1.1 403 [\s\S]*claim-denied/,
-    'a token for one base',
+    'a token for another base is refused',
   );
-  t.match(await send(Buffer.concat([streamOf({}), Buffer.alloc(4096)])), /^HTTP\/1.1 413 /, 'maxBytes');
+  t.match(
+    await send(Buffer.concat([streamOf({}), Buffer.alloc(4096)])),
+    /^HTTP\/1.1 413 /,
+    'a body over maxBytes is refused',
+  );
   const ended = node.received.filter((text) => text.includes('WPF1\x04'));
   t.same(ended, [], 'no END frame reached the node');
 
-  t.match(await send(streamOf({})), /^HTTP\/1.1 201 /, 'and a patch within all of it is taken');
+  t.match(await send(streamOf({})), /^HTTP\/1.1 201 /, 'a patch within all rules is accepted');
   t.match(await stage.log(refused.length), [
     { 'denial.code': 'patch-invalid', cause: /^content in frame 2 at \d+$/ },
   ]);

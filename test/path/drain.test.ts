@@ -1,4 +1,4 @@
-/** The end of a gateway, and what a reload must never be: the end of a stream. */
+/** A drain ends a gateway gently, and a reload never ends a stream. */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -35,7 +35,7 @@ async function setYard(t: Test, drain: string): Promise<Yard> {
 const put = `PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 9\r\n\r\nbegin `;
 
 t.test(
-  'while a gateway drains, streams go on to their end, and each connection closes behind its answer',
+  'during a drain streams go on to their end, and each connection closes after its answer',
   async (t) => {
     const yard = await setYard(t, '10s');
     const [busy, idle] = [await yard.connect(), await yard.connect()];
@@ -52,7 +52,7 @@ t.test(
   },
 );
 
-t.test('what has not ended when the drain time is over is cut, and the log says by whom', async (t) => {
+t.test('streams that outlast the drain time are cut, and the log says by whom', async (t) => {
   const yard = await setYard(t, '300ms');
   const [upload, download] = [await yard.connect(), await yard.connect()];
   const refused = exchange(upload, put);
@@ -81,11 +81,11 @@ t.test('a second signal does not wait', async (t) => {
   t.equal(await answer, '');
 });
 
-/** So that each reload falls into the stream. */
+/** Chosen so that each reload falls into the stream. */
 const RELOADS = 20;
 const PAUSE_MS = 150;
 
-t.test('a stream that runs across twenty reloads arrives whole, both ways', async (t) => {
+t.test('a stream that runs across twenty reloads arrives completely in both directions', async (t) => {
   const body = randomBytes(4 * MIB);
   const node = await rawNode(t, (socket, text) => {
     const at = text.indexOf('\r\n\r\n') + 4;

@@ -1,4 +1,4 @@
-/** An answer that comes before the end of the body reaches a caller that goes on sending: real curl shows it, no reset. */
+/** An early answer reaches a caller that is still sending: real curl shows the answer and no reset. */
 
 import { execFile } from 'node:child_process';
 import { open, writeFile } from 'node:fs/promises';
@@ -21,14 +21,14 @@ const hasCurl = await run('curl', ['--version']).then(
 interface Shown {
   readonly status: string;
   readonly body: string;
-  /** Exit status of curl: 0, or 55, 56 … for a connection that broke. */
+  /** Exit status of curl: 0, or 55, 56 … for a broken connection. */
   readonly exit: number;
   readonly sentBytes: number;
 }
 
 type Curl = (path: string, token: string, ...more: readonly string[]) => Promise<Shown>;
 
-/** curl as a worker has it, and a file of a gibibyte that takes no room on the disk. */
+/** curl as a worker would run it, and a file of a gibibyte that takes no space on the disk. */
 async function curlOf(t: Test, stage: Stage): Promise<Curl> {
   const folder = t.testdir({});
   const file = join(folder, 'large');
@@ -64,7 +64,7 @@ const ROUTES = `  - name: push
 const stageFor = (t: Test, nodes: readonly string[], more: Partial<StageOptions> = {}): Promise<Stage> =>
   setStage(t, { nodes, routes: ROUTES, ...more });
 
-/** With what curl waits for before it sends: by itself it asks for 100 Continue where the body is large. */
+/** How curl starts to send: by itself it waits for 100 Continue if the body is large. */
 const ways: readonly (readonly [string, readonly string[]])[] = [
   ['with Expect: 100-continue', ['--header', 'Expect: 100-continue']],
   ['sending at once', ['--header', 'Expect:']],
@@ -80,9 +80,9 @@ for (const readsInPlace of [true, false]) {
     for (const [title, more] of ways) {
       for (let turn = 0; turn < 5; turn++) {
         const shown = await curl('/v1/vision', 'bad.bad.bad', ...more);
-        t.match(shown, { status: '401', exit: 0 }, title);
+        t.match(shown, { status: '401', exit: 0 }, `curl ${title} shows the 401`);
         t.match(shown.body, '"code":"token-');
-        t.ok(shown.sentBytes < 64 * MIB, `${shown.sentBytes} bytes were sent`);
+        t.ok(shown.sentBytes < 64 * MIB, `only ${shown.sentBytes} bytes were sent`);
       }
     }
     t.equal(node.received.length, 0);
@@ -90,7 +90,7 @@ for (const readsInPlace of [true, false]) {
 }
 
 t.test(
-  'a body that grows too large shows the 413, one that is declared too large before it is sent',
+  'a body that grows too large shows the 413, and one declared too large is not sent',
   { skip: !hasCurl },
   async (t) => {
     const node = await rawNode(t, () => undefined);
@@ -99,16 +99,16 @@ t.test(
     const curl = await curlOf(t, stage);
     for (const [title, more] of ways) {
       const shown = await curl('/v1/vision', await stage.token(), ...more);
-      t.match(shown, { status: '413', exit: 0 }, title);
+      t.match(shown, { status: '413', exit: 0 }, `curl ${title} shows the 413`);
       t.match(shown.body, '"code":"body-too-large"');
     }
     const expecting = await curl('/v1/vision', await stage.token(), '--header', 'Expect: 100-continue');
-    t.equal(expecting.sentBytes, 0, 'not a byte without 100 Continue');
+    t.equal(expecting.sentBytes, 0, 'not a byte is sent without 100 Continue');
   },
 );
 
 t.test(
-  'a node that answers 409 amid the upload is heard, whatever it does next',
+  'a 409 of the node amid the upload is passed on, whatever it does next',
   { skip: !hasCurl },
   async (t) => {
     for (const next of ['reads on', 'closes'] as const) {
@@ -131,8 +131,12 @@ t.test(
       const curl = await curlOf(t, stage);
       for (const [title, more] of ways) {
         const shown = await curl('/v1/vision', await stage.token(), ...more);
-        t.match(shown, { status: '409', body: 'gone', exit: 0 }, `the node ${next}, curl ${title}`);
-        t.ok(shown.sentBytes < GIB / 2, `${shown.sentBytes} bytes were sent`);
+        t.match(
+          shown,
+          { status: '409', body: 'gone', exit: 0 },
+          `the 409 is shown when the node ${next} and curl is ${title}`,
+        );
+        t.ok(shown.sentBytes < GIB / 2, `only ${shown.sentBytes} bytes were sent`);
       }
     }
   },

@@ -1,4 +1,4 @@
-/** Tenants in a real etcd behind certificates and a user: as `gateway.yaml` names them, told when they do not fit. */
+/** Tenants in a real etcd that asks for certificates and a user, with faults reported if they do not fit. */
 import { writeFile } from 'node:fs/promises';
 import t from 'tap';
 import { accessFiles, NAME, secureEtcd, withUsers } from '../lists/access-files.ts';
@@ -18,7 +18,7 @@ import { rawNode, setStage } from './stage.ts';
 
 const skip = skipWithout('etcd', 'etcd-server');
 
-t.test('tenants are read with the certificate and the password that files hold', { skip }, async (t) => {
+t.test('tenants are read with the certificate and the password from files', { skip }, async (t) => {
   const files = await accessFiles(t, 'wr0ng-s3cret');
   const etcd = await secureEtcd(t, files);
   await etcd.plain.put(keyOf('tenant-b'), tenantText('tenant-b'));
@@ -49,6 +49,9 @@ t.test('tenants are read with the certificate and the password that files hold',
   const held = `${files.password}:1:1: holds no password (expected one line)`;
   t.ok(await until(async () => faultsIn(await statusOf(stage)).includes(held)));
   await etcd.plain.put(keyOf('tenant-c'), tenantText('tenant-c'));
-  t.ok(await until(async () => (await statusOf(stage)).tenants.length === 3), 'the last good one is used on');
+  t.ok(
+    await until(async () => (await statusOf(stage)).tenants.length === 3),
+    'the last good password is still used',
+  );
   t.notMatch(JSON.stringify(await statusOf(stage)), 's3cret');
 });

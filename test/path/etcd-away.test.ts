@@ -1,4 +1,4 @@
-/** Tenants in an etcd that is killed, paused, compacted or not there: what is known of them stays in force. */
+/** When etcd is killed, paused, compacted or missing, the known tenants stay in force. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -20,7 +20,7 @@ import { exchange, HOST, isWhole } from './stage.ts';
 const skip = skipWithout('etcd', 'etcd-server');
 
 t.test(
-  'killed, paused, compacted: the last good tenants stay, and what was written meanwhile comes',
+  'while etcd is killed, paused or compacted the last good tenants stay, and later ones come',
   { skip },
   async (t) => {
     const etcd = await etcdFor(t);
@@ -35,7 +35,7 @@ t.test(
     t.match(status, { etcd: { current: false }, tenants: [{ name: 'tenant-a' }, { name: 'tenant-b' }] });
     t.match(faultsIn(status), [/^etcd \/patchgate\/tenants\/:1:1: .* cannot be read: /]);
     t.same(await reloaded(stage), [false, 2]);
-    t.equal(await readinessOf(stage), 200, 'it serves what it knows');
+    t.equal(await readinessOf(stage), 200, 'it serves the tenants it knows');
     await etcd.server.restart();
     t.ok(
       await until(() =>
@@ -60,7 +60,7 @@ t.test(
 );
 
 t.test(
-  'an etcd that is away at the start: what is on disk is served, and nobody is sent here yet',
+  'if etcd is away at the start the gateway serves the tenants on disk and is not ready',
   { skip },
   async (t) => {
     const etcd = await etcdFor(t);
@@ -86,7 +86,7 @@ t.test(
 );
 
 t.test(
-  'a reload that names another etcd, which is away, keeps the tenants of the one before',
+  'a reload that names another etcd, which is away, keeps the tenants of the first',
   { skip },
   async (t) => {
     const etcd = await etcdFor(t);
@@ -97,7 +97,7 @@ t.test(
     await writeFile(file, written.replace(etcd.endpoint, 'http://127.0.0.1:1'));
     t.same(await reloaded(stage), [false, 2]);
     await writeFile(file, written.replace(/ {2}etcd: .*\n/, ''));
-    t.same(await reloaded(stage), [true, 1], 'without one there are none');
+    t.same(await reloaded(stage), [true, 1], 'without an etcd there are no tenants of it');
     t.equal((await statusOf(stage)).etcd, undefined);
   },
 );

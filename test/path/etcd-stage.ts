@@ -1,4 +1,4 @@
-/** A gateway with tenants in a real etcd, as tests look at it. */
+/** A gateway with tenants in a real etcd, as tests see it. */
 
 import type { Test } from 'tap';
 import { rawNode, type Stage, setStage } from './stage.ts';
@@ -39,7 +39,7 @@ export const metricsOf = async (stage: Stage): Promise<string> =>
 export const readinessOf = async (stage: Stage): Promise<number> =>
   (await fetch(`${stage.admin}/readyz`)).status;
 
-/** Whether the gateway has just these tenants and no fault beside missing certificates. */
+/** Whether the gateway has just these tenants and no fault but missing certificates. */
 export async function has(stage: Stage, ...tenants: readonly string[]): Promise<boolean> {
   const status = await statusOf(stage);
   return status.tenants.map(({ name }) => name).join() === tenants.join() && faultsIn(status).length === 0;

@@ -1,4 +1,4 @@
-/** Tenants in a real etcd: in force as they are written, whole, with their faults told. */
+/** Tenants in a real etcd take effect as they are written, completely and with their faults reported. */
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -21,7 +21,7 @@ import { exchange, HOST, isWhole, rawNode, setStage, sleep, writeCertificates } 
 
 const skip = skipWithout('etcd', 'etcd-server');
 
-t.test('what is written is in force at every gateway, and gone when deleted', { skip }, async (t) => {
+t.test('a written tenant is in force at every gateway, and gone when deleted', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   const node = await rawNode(t, (socket) => socket.write(OK));
   const gateway = `  etcd: { endpoints: ['${etcd.endpoint}'], tenants: ${PREFIX} }`;
@@ -56,7 +56,7 @@ t.test('what is written is in force at every gateway, and gone when deleted', { 
   socket.destroy();
 });
 
-t.test('a fault in a text stops no other tenant, and is told with its place', { skip }, async (t) => {
+t.test('a fault in a text stops no other tenant and is reported with its place', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   await etcd.putTogether({
     [keyOf('tenant-b')]: tenantText('tenant-b'),
@@ -65,7 +65,7 @@ t.test('a fault in a text stops no other tenant, and is told with its place', { 
   const stage = await stageWith(t, etcd.endpoint);
   const fault = `etcd ${keyOf('tenant-c')}:8:15 routes[0].upstream: there is no upstream snyc (expected sync)`;
   t.match(await statusOf(stage), { tenants: [{ name: 'tenant-a' }, { name: 'tenant-b' }] });
-  t.same(faultsIn(await statusOf(stage)), [fault], 'and it is no reason not to start');
+  t.same(faultsIn(await statusOf(stage)), [fault], 'the fault does not prevent the start');
   t.match(await metricsOf(stage), '\npatchgate_policy_last_reload_successful 0\n');
   t.equal(await readinessOf(stage), 200);
   await etcd.put(keyOf('tenant-c'), tenantText('tenant-c'));
@@ -75,11 +75,11 @@ t.test('a fault in a text stops no other tenant, and is told with its place', { 
   await etcd.put(keyOf('tenant-c'), 'tenant: [');
   t.ok(await until(async () => faultsIn(await statusOf(stage)).length > 0));
   const status = await statusOf(stage);
-  t.match(status, { generation, tenants: [{}, {}, { name: 'tenant-c' }] }, 'the last good one stays');
+  t.match(status, { generation, tenants: [{}, {}, { name: 'tenant-c' }] }, 'the last good tenant stays');
   t.match(faultsIn(status), [new RegExp(`^etcd ${keyOf('tenant-c')}:1:10: `)]);
 });
 
-t.test('a tenant with a file too stays as its file says, and both are named', { skip }, async (t) => {
+t.test('a tenant that also has a file stays as its file says, and both are named', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   await etcd.put(keyOf('tenant-a'), tenantText('tenant-a', 'other.test'));
   const stage = await stageWith(t, etcd.endpoint);
@@ -94,11 +94,11 @@ t.test('a tenant with a file too stays as its file says, and both are named', { 
   t.match(
     (await statusOf(stage)).tenants,
     [{ origin: 'etcd', server_names: ['other.test'] }],
-    'it takes over',
+    'the text in etcd takes over',
   );
 });
 
-t.test('a server name that a file has is not for a text in etcd', { skip }, async (t) => {
+t.test('a server name of a file cannot be taken by a text in etcd', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   await etcd.put(keyOf('tenant-0'), tenantText('tenant-0', HOST));
   const stage = await stageWith(t, etcd.endpoint);
@@ -108,7 +108,7 @@ t.test('a server name that a file has is not for a text in etcd', { skip }, asyn
 });
 
 t.test(
-  'files named in etcd are below the folder of the tenants, wherever the text points',
+  'files named in etcd are below the folder of the tenants, whatever the text says',
   { skip },
   async (t) => {
     const etcd = await etcdFor(t);
@@ -132,7 +132,7 @@ t.test(
   },
 );
 
-t.test('garbage in the keys is told and touches nobody', { skip }, async (t) => {
+t.test('garbage in the keys is reported and affects nobody', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   const stage = await stageWith(t, etcd.endpoint);
   await etcd.put(keyOf('tenant-b'), Uint8Array.of(0xff, 0xfe, 0x00, 0x80));
@@ -154,12 +154,15 @@ t.test('garbage in the keys is told and touches nobody', { skip }, async (t) => 
     'no key acts on a terminal',
   );
   t.ok(faults.includes(`etcd ${keyOf('tenant-b')}:1:1: is no text in UTF-8`));
-  t.ok(faults.includes(`etcd ${PREFIX}:1:1: and 13 more keys that are no tenant's`), 'and not one by one');
+  t.ok(
+    faults.includes(`etcd ${PREFIX}:1:1: and 13 more keys that are no tenant's`),
+    'further keys are not reported one by one',
+  );
   t.ok(faults.some((fault) => fault.startsWith(`etcd ${keyOf('tenant-c')}:1:1`)));
   t.ok(faults.some((fault) => fault.startsWith(`etcd ${keyOf('tenant-d')}:1:`)));
 });
 
-t.test('a burst of a thousand keys is a handful of reloads', { skip }, async (t) => {
+t.test('a burst of a thousand keys causes a handful of reloads', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   const stage = await stageWith(t, etcd.endpoint);
   const before = await statusOf(stage);
@@ -172,10 +175,10 @@ t.test('a burst of a thousand keys is a handful of reloads', { skip }, async (t)
   const ms = performance.now() - began;
   const reloads = (await statusOf(stage)).generation - before.generation;
   t.comment(`${reloads} reloads in ${ms.toFixed(0)} ms`);
-  t.ok(reloads <= 2 + ms / 1000, 'one a second, and one at the end');
+  t.ok(reloads <= 2 + ms / 1000, 'there is one reload a second and one at the end');
 });
 
-t.test('what is written in one transaction is in force together, or not at all', { skip }, async (t) => {
+t.test('the keys of one transaction come into force together or not at all', { skip }, async (t) => {
   const etcd = await etcdFor(t);
   const stage = await stageWith(t, etcd.endpoint);
   const names = ['x.test', 'y.test', 'z.test'];
@@ -197,7 +200,7 @@ t.test('what is written in one transaction is in force together, or not at all',
   const seen = new Set<string>();
   while (going) {
     const status = await statusOf(stage);
-    t.same(faultsIn(status), [], 'no name was ever asked for by two');
+    t.same(faultsIn(status), [], 'no name was ever claimed by two tenants');
     seen.add(
       status.tenants
         .slice(1)
@@ -207,7 +210,7 @@ t.test('what is written in one transaction is in force together, or not at all',
     await sleep(2);
   }
   await writing;
-  t.ok(seen.size > 1, 'several were in force');
+  t.ok(seen.size > 1, 'several states were in force');
   t.ok(
     [...seen].every((each) =>
       ['x.test,y.test,z.test', 'y.test,z.test,x.test', 'z.test,x.test,y.test'].includes(each),
@@ -225,10 +228,10 @@ t.test('files that someone is editing are not read because etcd has changed', { 
   t.ok(await until(() => has(stage, 'tenant-a', 'tenant-b')));
   t.match(await stage.gateway.reload(), { successful: false });
   await etcd.put(keyOf('tenant-c'), tenantText('tenant-c'));
-  t.ok(await until(async () => (await statusOf(stage)).tenants.length === 3), 'etcd is followed on');
+  t.ok(await until(async () => (await statusOf(stage)).tenants.length === 3), 'etcd is still followed');
   t.match(
     faultsIn(await statusOf(stage)),
     [/gateway\.yaml:1:/, /tenant-a\.yaml:1:/],
-    'and what the files lack stays told',
+    'the faults of the files are still reported',
   );
 });

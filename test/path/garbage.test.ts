@@ -1,4 +1,4 @@
-/** Redis and etcd full of garbage: what a gateway reads there is judged, and what it knew before goes on to hold. */
+/** Redis and etcd full of garbage: what a gateway reads there is judged, and what it knew before still holds. */
 import { Redis } from 'ioredis';
 import t from 'tap';
 import { skipWithout, startEtcd, startRedis, until } from '../lists/servers.ts';
@@ -21,7 +21,7 @@ async function faults({ admin }: Stage): Promise<readonly string[]> {
 }
 
 t.test(
-  'keys full of garbage: who was let in still is, who was not is not, and good keys hold again',
+  'garbage in the keys of lists and limits changes no verdict, and good keys take effect again',
   { skip: skipWithout('etcd', 'etcd-server') || skipWithout('redis-server', 'redis-server') },
   async (t) => {
     const [etcd, redis] = [await startEtcd(t), await startRedis(t)];
@@ -49,9 +49,9 @@ t.test(
     });
     const asHeld = async (when: string): Promise<void> => {
       for (let turn = 0; turn < 5; turn++) {
-        t.equal(await ask(stage, IN_ETCD), '200', `on the list of etcd, ${when}`);
-        t.equal(await ask(stage, IN_REDIS), '200', `on the list of Redis, ${when}`);
-        t.equal(await ask(stage, STRANGER), '403', `on none, ${when}`);
+        t.equal(await ask(stage, IN_ETCD), '200', `the client on the list of etcd passes ${when}`);
+        t.equal(await ask(stage, IN_REDIS), '200', `the client on the list of Redis passes ${when}`);
+        t.equal(await ask(stage, STRANGER), '403', `the client on no list is refused ${when}`);
       }
     };
     t.ok(
@@ -61,14 +61,14 @@ t.test(
     );
 
     for (const entry of GARBAGE) t.ok(await inEtcd('put', entry));
-    // At once: a key that is not there is an empty list, and lets nobody in.
+    // This happens at once, since a missing key is an empty list and lets nobody in.
     for (const makeGarbage of [
       () => client.sadd('fleet', ...GARBAGE),
       () => client.multi().del('fleet').hset('fleet', 'not', 'a list').exec(),
       () => client.multi().del('fleet').set('fleet', GARBAGE.join('\n')).exec(),
     ]) {
       await makeGarbage();
-      t.ok(await until(async () => (await faults(stage)).length >= 2), 'both are told of');
+      t.ok(await until(async () => (await faults(stage)).length >= 2), 'both faults are reported');
       const keys = await client.keys('patchgate:*');
       t.ok(keys.length > 0, 'limits are counted there');
       for (const key of keys) await client.set(key, GARBAGE[1] ?? '');
@@ -77,7 +77,7 @@ t.test(
 
     for (const entry of GARBAGE) t.ok(await inEtcd('deleterange', entry));
     await client.multi().del('fleet').sadd('fleet', IN_REDIS, STRANGER).exec();
-    t.ok(await until(async () => (await faults(stage)).length === 0), 'nothing is amiss afterwards');
-    t.ok(await until(async () => (await ask(stage, STRANGER)) === '200'), 'and changes come again');
+    t.ok(await until(async () => (await faults(stage)).length === 0), 'no fault is left afterwards');
+    t.ok(await until(async () => (await ask(stage, STRANGER)) === '200'), 'changes take effect again');
   },
 );

@@ -1,4 +1,4 @@
-/** Nodes that are not well get nothing: by checks of them, or by what came of requests. */
+/** Unhealthy nodes get no requests, whether checks or failed requests reveal them. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -11,11 +11,11 @@ const HEALTH =
 const is = (value: number, stage: Stage, node: Parameters<typeof gaugeOf>[2]) => () =>
   gaugeOf(stage, UP, node).then((found) => found === value);
 
-t.test('a node whose checks fail gets no request until they are good again', async (t) => {
+t.test('a node whose checks fail gets no request until they succeed again', async (t) => {
   let status = 200;
   const [a, b] = [await namedNode(t, 'a', () => status), await namedNode(t, 'b')];
   const stage = await setStage(t, { nodes: [a.address, b.address], upstream: HEALTH });
-  t.equal(await gaugeOf(stage, UP, a), 1, 'well from the start');
+  t.equal(await gaugeOf(stage, UP, a), 1, 'a node is healthy from the start');
   t.same([...new Set(await askTimes(stage, 4))].sort(), ['a', 'b']);
   status = 500;
   await until(is(0, stage, a));
@@ -26,7 +26,7 @@ t.test('a node whose checks fail gets no request until they are good again', asy
   t.same([...new Set(await askTimes(stage, 4))].sort(), ['a', 'b']);
 });
 
-t.test('the first check alone takes a node out', async (t) => {
+t.test('a single failed first check takes a node out', async (t) => {
   let checks = 0;
   const a = await namedNode(t, 'a', () => {
     checks += 1;
@@ -38,7 +38,7 @@ t.test('the first check alone takes a node out', async (t) => {
   t.equal(checks, 1);
 });
 
-t.test('every node down is a 503 that says when to come again, and no node is asked', async (t) => {
+t.test('if every node is down the answer is a 503 with Retry-After, and no node is asked', async (t) => {
   const a = await namedNode(t, 'a', () => 500);
   const stage = await setStage(t, { nodes: [a.address], upstream: HEALTH });
   await until(is(0, stage, a));
@@ -50,7 +50,7 @@ t.test('every node down is a 503 that says when to come again, and no node is as
   t.match(line, { cause: `http://${a.address}: down` });
 });
 
-t.test('no connection, silence, garbage and a redirect are no sign of health', async (t) => {
+t.test('no connection, silence, garbage and a redirect are no signs of health', async (t) => {
   const gone = await rawNode(t, () => undefined);
   gone.server.close();
   const silent = await rawNode(t, () => undefined);
@@ -74,7 +74,7 @@ t.test('no connection, silence, garbage and a redirect are no sign of health', a
   t.equal(await gaugeOf(lenient, UP, moved), 1);
 });
 
-t.test('checks take none of the connections that are for requests', async (t) => {
+t.test('checks use none of the connections for requests', async (t) => {
   const a = await namedNode(t, 'a');
   const stage = await setStage(t, { nodes: [a.address], upstream: `${HEALTH}    connections: { max: 1 }\n` });
   const checks = (): number => a.received.filter((text) => text.startsWith('GET /healthz ')).length;
@@ -83,10 +83,10 @@ t.test('checks take none of the connections that are for requests', async (t) =>
   await until(() => checks() >= 6);
   await askTimes(stage, 3);
   const carried = a.received.filter((text) => text.startsWith('GET /open/x '));
-  t.equal(carried.length, 1, 'one connection for all requests');
+  t.equal(carried.length, 1, 'one connection carries all requests');
 });
 
-t.test('a node whose requests fail in a row is ejected, then back; the last half never is', async (t) => {
+t.test('a node that fails in a row is ejected for a while, but never more than half', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const stage = await setStage(t, {
     nodes: [a.address, b.address],
@@ -107,14 +107,18 @@ t.test('a node whose requests fail in a row is ejected, then back; the last half
   t.ok((await askTimes(stage, 2)).includes('out'));
 });
 
-t.test('a node that comes by a reload grows to its share', async (t) => {
+t.test('a node that joins by a reload grows to its share', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const upstream = '    balance: roundRobin\n    slowStart: 1h\n';
   const stage = await setStage(t, { nodes: [a.address], upstream });
-  t.same(new Set(await askTimes(stage, 2)), new Set(['a']), 'at the start of a gateway nobody is slow');
+  t.same(
+    new Set(await askTimes(stage, 2)),
+    new Set(['a']),
+    'at the start of a gateway no node starts slowly',
+  );
   const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
   await writeFile(file, tenantYaml({ nodes: [a.address, b.address], upstream }));
   t.match(await stage.gateway.reload(), { successful: true });
   const found = await askTimes(stage, 22);
-  t.equal(found.filter((name) => name === 'b').length, 2, 'a tenth of the weight');
+  t.equal(found.filter((name) => name === 'b').length, 2, 'the new node has a tenth of its weight');
 });

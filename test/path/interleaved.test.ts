@@ -1,4 +1,4 @@
-/** Among thousands of requests over few connections to nodes that err in every way, each gets its own answer or none. */
+/** Among thousands of requests over few connections to misbehaving nodes, each gets its own answer or none. */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
@@ -12,7 +12,7 @@ const REQUESTS_EACH = 150;
 const whole = (body: string, fields = ''): string =>
   `HTTP/1.1 200 OK\r\n${fields}Content-Length: ${body.length}\r\n\r\n${body}`;
 
-/** What a node may do with a request; `good` answers reach their caller whole. */
+/** What a node may do with a request; `good` answers reach their caller completely. */
 const behaviours: readonly { readonly good: boolean; act(socket: Socket, body: string): void }[] = [
   { good: true, act: (socket, body) => socket.write(whole(body)) },
   {
@@ -43,7 +43,7 @@ const behaviours: readonly { readonly good: boolean; act(socket: Socket, body: s
   { good: false, act: (socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n') },
 ];
 
-/** Well-behaved more often than not, chosen by the path itself, so that caller and node agree. */
+/** Mostly well-behaved, chosen by the path itself, so that caller and node agree. */
 function behaviourOf(path: string): (typeof behaviours)[number] {
   const random = new SeededRandom(Number(/\d+$/.exec(path)?.[0] ?? 0) + 1);
   const good = behaviours.filter((each) => each.good);
@@ -54,7 +54,7 @@ function behaviourOf(path: string): (typeof behaviours)[number] {
 const ended = (path: string) => (text: string) =>
   text.endsWith(`\r\n\r\n${path}`) || text.endsWith('0\r\n\r\n') || text.endsWith('}\n');
 
-/** One caller's requests in turn, over a new connection wherever the last one was broken off. */
+/** Sends the requests of one caller in turn, on a new connection whenever the last one broke. */
 async function ask(
   stage: Stage,
   caller: number,
@@ -72,7 +72,7 @@ async function ask(
   socket?.destroy();
 }
 
-/** The content of an answer, whatever it was framed by. */
+/** The content of an answer, whatever its framing. */
 function content(text: string): string {
   const [head = '', ...rest] = text.split('\r\n\r\n');
   const body = rest.join('\r\n\r\n');
@@ -80,7 +80,7 @@ function content(text: string): string {
   return [...body.matchAll(/[0-9a-f]+\r\n([^\r]*)\r\n/g)].map(([, piece = '']) => piece).join('');
 }
 
-t.test('each request gets its own answer, or a 502, or a broken one', async (t) => {
+t.test('each request gets its own answer, a 502 or a broken answer, but never that of another', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     const path = [...text.matchAll(/GET (\S+)/g)].at(-1)?.[1] ?? '';
     if (!text.endsWith('\r\n\r\n')) return;

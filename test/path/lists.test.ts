@@ -1,4 +1,4 @@
-/** Requests while their lists change: each is judged by one whole list, the last good one stays, and none is an open door. */
+/** Requests while lists change: each is judged by one complete list, the last good one stays, and no gap lets anyone in. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -70,7 +70,7 @@ t.test('a running swap refuses nobody who is on both lists', async (t) => {
   t.same([...statuses], ['200']);
 });
 
-t.test('a list of what is denied, in a server that never answered, denies everyone', async (t) => {
+t.test('a deny list on a server that never answered denies everyone', async (t) => {
   const stage = await stageWith(t, {
     gateway: "  etcd: { endpoints: ['http://127.0.0.1:1'] }",
     addresses: 'addresses: { bad: { etcd: /bad } }\ndeny: [bad]',
@@ -83,7 +83,7 @@ t.test('a list of what is denied, in a server that never answered, denies everyo
   ]);
 });
 
-t.test('and one of what is allowed allows nobody', async (t) => {
+t.test('an allow list on a server that never answered allows nobody', async (t) => {
   const stage = await stageWith(t, {
     gateway: '  state: { redis: redis://127.0.0.1:1 }',
     addresses: 'addresses: { fleet: { redis: fleet } }\nallow: [fleet]',
@@ -93,7 +93,7 @@ t.test('and one of what is allowed allows nobody', async (t) => {
 });
 
 t.test(
-  'etcd and Redis killed and paused: requests go on as before',
+  'requests go on as before while etcd and Redis are killed or paused',
   { skip: skipWithout('etcd', 'etcd-server') || skipWithout('redis-server', 'redis-server') },
   async (t) => {
     const [etcd, redis] = [await startEtcd(t), await startRedis(t)];
@@ -123,7 +123,7 @@ t.test(
     })();
     etcd.pause();
     redis.pause();
-    t.ok(await until(async () => (await status(stage)).faults.length === 2), 'both are told of');
+    t.ok(await until(async () => (await status(stage)).faults.length === 2), 'both are reported');
     etcd.resume();
     redis.resume();
     t.ok(await until(async () => (await status(stage)).faults.length === 0));
@@ -147,7 +147,7 @@ t.test(
 );
 
 t.test(
-  'a certificate revoked in Redis is refused, on its open connection too, and welcome again afterwards',
+  'a certificate revoked in Redis is refused until it is off the list, on open connections too',
   { skip: skipWithout('redis-server', 'redis-server') },
   async (t) => {
     const redis = await startRedis(t);
@@ -163,14 +163,14 @@ t.test(
     t.match(await exchange(open, head, isWhole), /^HTTP\/1\.1 200 /);
     await client.sadd('revoked', `serial:${stage.worker.serialNumber}`);
     t.ok(await until(async () => (await exchange(open, head, isWhole)).includes('certificate-denied')));
-    t.equal(await ask(stage, '203.0.113.7').catch(() => ''), '', 'no handshake either');
+    t.equal(await ask(stage, '203.0.113.7').catch(() => ''), '', 'its handshakes are refused too');
     open.destroy();
     await client.del('revoked');
     t.ok(await until(async () => (await ask(stage, '203.0.113.7').catch(() => '')) === '200'));
   },
 );
 
-t.test('a list of revoked certificates that was never read revokes all', async (t) => {
+t.test('a revocation list that was never read revokes all certificates', async (t) => {
   const stage = await stageWith(t, {
     gateway: "  etcd: { endpoints: ['http://127.0.0.1:1'] }",
     addresses: 'revocation: { certificates: { etcd: /revoked } }',

@@ -1,4 +1,4 @@
-/** A node that is drained gets no new request; what runs on it runs to its end. */
+/** A drained node gets no new requests, and those running on it end by themselves. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -35,14 +35,14 @@ t.test('a drained node gets no new request, and its running streams end well', a
   finish?.();
   t.equal(whoAnswered(await running), 'a');
   a.answer = () => response('a');
-  t.equal(whoAnswered(await ask(socket)), 'b', 'nor on the connection that is kept');
+  t.equal(whoAnswered(await ask(socket)), 'b', 'nor does it get one on the kept connection');
   socket.destroy();
   t.equal(await nodePage(stage, 'resume', a.address), 200);
   t.same(await states(stage), ['ready', 'ready']);
   t.ok((await askTimes(stage, 2)).includes('a'));
 });
 
-t.test('it stays drained as long as it is in the policy', async (t) => {
+t.test('a node stays drained as long as it is in the policy', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const stage = await setStage(t, { nodes: [a.address, b.address] });
   const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
@@ -52,13 +52,13 @@ t.test('it stays drained as long as it is in the policy', async (t) => {
   };
   await nodePage(stage, 'drain', a.address);
   await write([b.address, a.address], '    timeouts: { connect: 1s }\n');
-  t.same(await states(stage), ['ready', 'drained'], 'under other settings as well');
+  t.same(await states(stage), ['ready', 'drained'], 'a node stays drained under other settings as well');
   await write([b.address]);
   await write([a.address, b.address]);
   t.same(await states(stage), ['ready', 'ready']);
 });
 
-t.test('all drained is a 503', async (t) => {
+t.test('if all nodes are drained the answer is a 503', async (t) => {
   const a = await namedNode(t, 'a');
   const stage = await setStage(t, { nodes: [a.address] });
   await nodePage(stage, 'drain', a.address);
@@ -66,7 +66,7 @@ t.test('all drained is a 503', async (t) => {
   t.equal(await nodePage(stage, 'drain', '127.0.0.1:1'), 404);
 });
 
-t.test('what the page tells of a node', async (t) => {
+t.test('the page of nodes shows the state of each node and of its addresses', async (t) => {
   const a = await namedNode(t, 'a');
   const stage = await setStage(t, { nodes: [a.address] });
   await askTimes(stage, 1);
@@ -87,7 +87,7 @@ t.test('what the page tells of a node', async (t) => {
   ]);
 });
 
-t.test('a body whose node is drained amid it arrives whole', async (t) => {
+t.test('a body whose node is drained midway arrives completely', async (t) => {
   const a = await namedNode(t, 'a');
   const stage = await setStage(t, { nodes: [a.address] });
   const socket = await stage.connect();

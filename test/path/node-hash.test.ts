@@ -9,7 +9,7 @@ const ROUTES = `  - name: open
     upstream: sync
 `;
 
-t.test('a model keeps its node, and gets another while that one fails', async (t) => {
+t.test('a model keeps its node and gets another while that one fails', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const stage = await setStage(t, {
     nodes: [a.address, b.address],
@@ -19,15 +19,15 @@ t.test('a model keeps its node, and gets another while that one fails', async (t
   const owners = new Map<string, string>();
   for (let model = 0; model < 12; model++) {
     const names = new Set(await askTimes(stage, 3, `/open/model_${model}/s${model}`));
-    t.equal(names.size, 1, `model_${model}`);
+    t.equal(names.size, 1, `all requests for model_${model} went to one node`);
     owners.set(`/open/model_${model}/x`, [...names].join());
   }
   t.same([...new Set(owners.values())].sort(), ['a', 'b']);
   for (const [path, owner] of owners)
-    t.same(await askTimes(stage, 1, path), [owner], 'the stream is no part of it');
+    t.same(await askTimes(stage, 1, path), [owner], 'the stream does not matter');
   a.answer = () => response('a', 500);
   const [path = ''] = [...owners].find(([, owner]) => owner === 'a') ?? [];
-  // More than succeeded before, however many models are its own.
+  // This is more than succeeded before, however many models are its own.
   await askTimes(stage, 120, path);
-  t.same(await askTimes(stage, 2, path), ['b', 'b'], 'the next of that model');
+  t.same(await askTimes(stage, 2, path), ['b', 'b'], 'the model falls to its next node');
 });

@@ -6,7 +6,7 @@ import { ask, askTimes, gaugeOf, namedNode, response, until, whoAnswered } from 
 
 const portOf = (address: string): string => address.split(':')[1] ?? '';
 
-/** The port of a node at every address of this machine; it answers with the one it was connected to by. */
+/** The port of a node at every address of this machine; it answers with the address it was reached by. */
 async function everywhere(t: Test): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -22,7 +22,7 @@ async function everywhere(t: Test): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-t.test('each address of a name gets requests, and those that are gone get none', async (t) => {
+t.test('each address of a name gets requests, and removed ones get none', async (t) => {
   const port = await everywhere(t);
   let addresses = ['127.0.0.1', '127.0.0.2'];
   const stage = await setStage(t, {
@@ -39,7 +39,7 @@ t.test('each address of a name gets requests, and those that are gone get none',
   t.same(new Set(await askTimes(stage, 4)), new Set(['127.0.0.3']));
 });
 
-t.test('a name that cannot be looked up is unavailable, and the last good addresses stay', async (t) => {
+t.test('a name that was never found is unavailable, and later the last good addresses stay', async (t) => {
   const node = await namedNode(t, 'a');
   let answer: readonly string[] | undefined;
   const url = `nodes.test:${portOf(node.address)}`;
@@ -66,7 +66,7 @@ t.test('a name that cannot be looked up is unavailable, and the last good addres
   t.same(await askTimes(stage, 1), ['a'], 'failing DNS takes no node away');
 });
 
-t.test('a request that comes before the first look-up is over waits for it', async (t) => {
+t.test('a request that comes during the first look-up waits for it', async (t) => {
   const node = await namedNode(t, 'a');
   let resolve: (addresses: readonly string[]) => void = () => undefined;
   const stage = await setStage(t, {

@@ -1,4 +1,4 @@
-/** Nodes over https: who is trusted there, what they are shown, and what a caller sees when they cannot be. */
+/** Nodes over https: whom the gateway trusts, what it shows them, and what a caller sees if that fails. */
 import { writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
@@ -18,14 +18,14 @@ const gateway = await gateways.issueClient({ commonName: 'gateway' });
 
 interface SecureNode {
   readonly address: string;
-  /** What each connection was: name asked for, certificate shown, protocol. */
+  /** For each connection the name asked for, the certificate shown and the protocol. */
   readonly seen: { name: string | false; shown: string; protocol: string | null; alpn: string }[];
   readonly sockets: readonly TLSSocket[];
-  /** Everything received, of all connections. */
+  /** Everything received on all connections. */
   received(): string;
 }
 
-/** A node that requires a certificate of the gateways' authority, and answers `OK` unless told otherwise. */
+/** A node that requires a certificate of the authority of the gateways, and answers `OK` unless told otherwise. */
 async function secureNode(t: Test, more: TlsOptions = {}, answer = OK): Promise<SecureNode> {
   const seen: SecureNode['seen'] = [];
   const sockets: TLSSocket[] = [];
@@ -61,7 +61,7 @@ async function secureNode(t: Test, more: TlsOptions = {}, answer = OK): Promise<
   return { address: `https://127.0.0.1:${port}`, seen, sockets, received: () => received };
 }
 
-/** A gateway whose upstream has these keys of `tls`; the files are written beside the tenant's policy. */
+/** A gateway whose upstream has these keys of `tls`; the files are written beside the policy of the tenant. */
 async function stageTo(t: Test, address: string, tls: string, pair: IssuedPair = gateway): Promise<Stage> {
   const stage = await setStage(t, { nodes: [address], upstream: `    tls: { ${tls} }` });
   await writeNodeFiles(stage, nodes.certificatePem, pair);
@@ -76,7 +76,7 @@ async function writeNodeFiles(stage: Stage, ca: string, pair: IssuedPair): Promi
   await writeFile(join(folder, 'gateway.pem'), pair.certificatePem);
 }
 
-t.test('checks of a node go over the same TLS as requests, each on a connection of its own', async (t) => {
+t.test('health checks use the same TLS as requests, each on its own connection', async (t) => {
   const node = await secureNode(t);
   const tls = `ca: ca.pem, cert: gateway.pem, key: gateway.key, serverName: ${NAME} }
     health: { path: /healthz, interval: 100ms`;
@@ -99,7 +99,7 @@ async function ask(stage: Stage): Promise<string> {
   return answer;
 }
 
-/** Asks a fresh gateway once, and gives the status and what the log says of it. */
+/** Asks a fresh gateway once, and returns the status and what the log says about it. */
 async function refusal(t: Test, address: string, tls: string, pair?: IssuedPair): Promise<unknown[]> {
   const stage = await stageTo(t, address, tls, pair);
   const answer = await ask(stage);
@@ -107,7 +107,7 @@ async function refusal(t: Test, address: string, tls: string, pair?: IssuedPair)
   return [answer.slice(9, 12), line?.['denial.code'], String(line?.['cause']).replace(`${address}: `, '')];
 }
 
-t.test('a node gets the name, the certificate and TLS 1.3, over connections that are kept', async (t) => {
+t.test('a node gets the name, the certificate and TLS 1.3 over connections that are kept', async (t) => {
   const peer = await secureNode(t);
   const stage = await stageTo(t, peer.address, MUTUAL);
   t.match(await ask(stage), /^HTTP\/1\.1 200 /);
@@ -126,12 +126,12 @@ t.test('a body of many records arrives as it was sent', async (t) => {
   socket.destroy();
 });
 
-t.test('an address as host is looked for among the addresses of the certificate', async (t) => {
+t.test('an address as host must be among the addresses of the certificate', async (t) => {
   const pair = await nodes.issueServer({ dnsNames: [], addresses: ['127.0.0.1'] });
   const peer = await secureNode(t, { cert: pair.certificatePem, key: pair.privateKeyPem });
   const stage = await stageTo(t, peer.address, 'ca: ca.pem, cert: gateway.pem, key: gateway.key');
   t.match(await ask(stage), /^HTTP\/1\.1 200 /);
-  t.match(peer.seen, [{ name: false }], 'an address is no server name');
+  t.match(peer.seen, [{ name: false }], 'an address is not sent as server name');
 });
 
 t.test('a node that is not who it should be is sent nothing', async (t) => {
@@ -140,7 +140,11 @@ t.test('a node that is not who it should be is sent nothing', async (t) => {
   const otherAuthority = await stageTo(t, peer.address, MUTUAL);
   await writeNodeFiles(otherAuthority, others.certificatePem, gateway);
   await otherAuthority.gateway.reload();
-  t.match(await ask(otherAuthority), /^HTTP\/1\.1 503 /, 'an authority of the same name with another key');
+  t.match(
+    await ask(otherAuthority),
+    /^HTTP\/1\.1 503 /,
+    'an authority of the same name with another key is not trusted',
+  );
   const [line] = await otherAuthority.log(1);
   t.match(line, { 'denial.code': 'node-unavailable', cause: /SIGNATURE_FAILURE|SELF_SIGNED|UNABLE_TO/ });
   t.same(await refusal(t, peer.address, MUTUAL.replace(NAME, 'other.internal')), [
@@ -154,7 +158,7 @@ t.test('a node that is not who it should be is sent nothing', async (t) => {
   t.equal(peer.received() + old.received(), '');
 });
 
-t.test('the oldest version of TLS is the policy’s', async (t) => {
+t.test('the policy decides on the oldest TLS version', async (t) => {
   const peer = await secureNode(t, { maxVersion: 'TLSv1.2' });
   const refused = await refusal(t, peer.address, MUTUAL);
   t.match(refused, ['503', 'node-unavailable', /PROTOCOL_VERSION/]);
@@ -163,7 +167,7 @@ t.test('the oldest version of TLS is the policy’s', async (t) => {
   t.match(peer.seen, [{ protocol: 'TLSv1.2' }]);
 });
 
-t.test('a node that wants another certificate, or one at all, breaks off', async (t) => {
+t.test('a node that requires another certificate, or one at all, breaks off', async (t) => {
   const peer = await secureNode(t);
   const stranger = await nodes.issueClient({ commonName: 'stranger' });
   t.match(await refusal(t, peer.address, MUTUAL, stranger), ['502', 'node-failed', ENDED]);
@@ -172,7 +176,7 @@ t.test('a node that wants another certificate, or one at all, breaks off', async
   t.equal(peer.received(), '');
 });
 
-t.test('a port that speaks no TLS, or nothing at all', async (t) => {
+t.test('a port without TLS is unavailable, and a silent one times out', async (t) => {
   const plain = await rawNode(t, (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
   const url = `https://${plain.address}`;
   t.match(await refusal(t, url, MUTUAL), ['503', 'node-unavailable', /SSL|ECONNRESET/]);
@@ -185,10 +189,10 @@ t.test('a port that speaks no TLS, or nothing at all', async (t) => {
     `https://127.0.0.1:${port}`,
     `${MUTUAL} }\n    timeouts: { connect: 150ms`,
   );
-  t.match(await ask(stalled), /^HTTP\/1\.1 504 /, 'the handshake counts to the time of the connection');
+  t.match(await ask(stalled), /^HTTP\/1\.1 504 /, 'the handshake counts towards the time to connect');
 });
 
-t.test('a caller that goes away mid-upload is a reset for the node', async (t) => {
+t.test('a caller that leaves amid its upload causes a reset at the node', async (t) => {
   const peer = await secureNode(t);
   const stage = await stageTo(t, peer.address, MUTUAL);
   const socket = await stage.connect();
@@ -203,7 +207,7 @@ t.test('a caller that goes away mid-upload is a reset for the node', async (t) =
   t.same(codes, ['ECONNRESET']);
 });
 
-t.test('changed files secure the next connection; idle ones of before are not used again', async (t) => {
+t.test('changed files apply to the next connection, and idle older ones are not reused', async (t) => {
   const peer = await secureNode(t);
   const stage = await stageTo(t, peer.address, MUTUAL);
   t.match(await ask(stage), /^HTTP\/1\.1 200 /);
@@ -222,7 +226,7 @@ t.test('changed files secure the next connection; idle ones of before are not us
   t.match(await (await fetch(`${stage.admin}/policy`)).text(), /ca\.pem:1:1: holds something else/);
 });
 
-t.test('files that are not there: never in the clear instead, and told', async (t) => {
+t.test('missing TLS files are reported, and nothing is sent in the clear instead', async (t) => {
   const peer = await secureNode(t);
   const stage = await setStage(t, { nodes: [peer.address], upstream: `    tls: { ${MUTUAL} }` });
   t.match(await ask(stage), /^HTTP\/1\.1 503 /);

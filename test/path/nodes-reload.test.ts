@@ -1,4 +1,4 @@
-/** What is known of a node lives on across reloads, as long as the node is in the policy under the same settings. */
+/** The state of a node survives reloads as long as the node stays in the policy under the same settings. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -15,7 +15,7 @@ async function change(stage: Stage, from: string, to: string): Promise<void> {
   if (!outcome.successful || !text.includes(from)) throw new Error(`nothing was changed from ${from}`);
 }
 
-t.test('breaker and health stay, new settings begin anew', async (t) => {
+t.test('breaker and health survive a reload, and new settings start afresh', async (t) => {
   let status = 200;
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b', () => status)];
   const stage = await setStage(t, {
@@ -36,21 +36,21 @@ t.test('breaker and health stay, new settings begin anew', async (t) => {
     ['  - name: push', '  - name: pushed'],
   ] as const) {
     await change(stage, from, to);
-    t.equal(await gaugeOf(stage, STATE, a), 2, to);
-    t.equal(await gaugeOf(stage, 'patchgate_node_up', b), 0, to);
+    t.equal(await gaugeOf(stage, STATE, a), 2, `the breaker stays open after "${to}"`);
+    t.equal(await gaugeOf(stage, 'patchgate_node_up', b), 0, `the node stays down after "${to}"`);
   }
   await change(stage, 'sleepWindow: 1h', 'sleepWindow: 2h');
   t.equal(await gaugeOf(stage, STATE, a), 0);
   t.equal(await gaugeOf(stage, 'patchgate_node_up', b), 1);
 });
 
-t.test('kept connections stay as well, those of a node that is gone are closed', async (t) => {
+t.test('kept connections survive a reload, and those of removed nodes are closed', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   const stage = await setStage(t, { nodes: [a.address] });
   await askTimes(stage, 1);
   await change(stage, 'name: open', 'name: opened');
   await askTimes(stage, 1);
-  t.equal(a.received.length, 1, 'one connection for both');
+  t.equal(a.received.length, 1, 'both requests used one connection');
   let closed = false;
   a.server.getConnections((_, count) => t.equal(count, 1));
   await change(stage, a.address, b.address);
@@ -61,5 +61,5 @@ t.test('kept connections stay as well, those of a node that is gone are closed',
     return closed;
   });
   t.same(await askTimes(stage, 2), ['b', 'b']);
-  t.ok(Number.isNaN(await gaugeOf(stage, STATE, a)), 'nothing is told of it any more');
+  t.ok(Number.isNaN(await gaugeOf(stage, STATE, a)), 'nothing is reported of the removed node any more');
 });

@@ -1,4 +1,4 @@
-/** Requests and the connections to their nodes: shared, waited for, replaced when they have gone stale. */
+/** Connections to nodes are shared by requests, waited for, and replaced when they have gone stale. */
 import t from 'tap';
 import { exchange, HOST, isWhole, rawNode, type Stage, setStage, sleep } from './stage.ts';
 
@@ -6,7 +6,7 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n';
 const get = `GET /open/x HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
 const ended = (text: string): boolean => text.endsWith('\r\n\r\n') || text.endsWith('}\n');
 
-/** The status of as many requests at once, each from a caller of its own. */
+/** The statuses of that many simultaneous requests, each from its own caller. */
 async function statuses(stage: Stage, count: number): Promise<readonly string[]> {
   return Promise.all(
     Array.from({ length: count }, async () => {
@@ -22,22 +22,22 @@ t.test('requests beyond the connections a node may have wait for one of them', a
   const node = await rawNode(t, (socket) => void setTimeout(() => socket.write(OK), 10));
   const stage = await setStage(t, { nodes: [node.address], upstream: '    connections: { max: 2 }' });
   t.same(new Set(await statuses(stage, 20)), new Set(['200']));
-  t.ok(node.received.length <= 2, `${node.received.length} connections`);
+  t.ok(node.received.length <= 2, `there were ${node.received.length} connections`);
 });
 
-t.test('who waits in vain is told so after the time a connection may take', async (t) => {
+t.test('a request that waits in vain is refused after the time to connect', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setStage(t, {
     nodes: [node.address],
     upstream: '    connections: { max: 1 }\n    timeouts: { connect: 200ms, firstByte: 1s }',
   });
   const all = await statuses(stage, 4);
-  t.same([...all].sort(), ['503', '503', '503', '504'], 'one was asked, three waited');
+  t.same([...all].sort(), ['503', '503', '503', '504'], 'one request was sent, and three waited');
   const lines = await stage.log(4);
   t.same(lines.filter((line) => line['denial.code'] === 'node-unavailable').length, 3);
 });
 
-t.test('a node connection that was closed while idle is replaced without the caller noticing', async (t) => {
+t.test('a node connection closed while idle is replaced without the caller noticing', async (t) => {
   const sockets: { end(): void }[] = [];
   const node = await rawNode(t, (socket) => {
     sockets.push(socket);
@@ -59,14 +59,14 @@ t.test('bytes behind a response never answer the next request', async (t) => {
   const socket = await stage.connect();
   for (let turn = 0; turn < 3; turn++) {
     const answer = await exchange(socket, get, isWhole);
-    t.match(answer, /^HTTP\/1\.1 502 /, 'which of the two was meant nobody can say');
+    t.match(answer, /^HTTP\/1\.1 502 /, 'nobody can say which of the two was meant');
     t.notMatch(answer, /X-Evil/);
   }
-  t.equal(node.received.length, 3, 'a connection each');
+  t.equal(node.received.length, 3, 'each request has its own connection');
   socket.destroy();
 });
 
-t.test('a node may send some interim responses, not without end', async (t) => {
+t.test('a node may send a limited number of interim responses', async (t) => {
   const interim = 'HTTP/1.1 102 Processing\r\n\r\n';
   const node = await rawNode(t, (socket, text) =>
     socket.write(
@@ -81,7 +81,7 @@ t.test('a node may send some interim responses, not without end', async (t) => {
   socket.destroy();
 });
 
-t.test('two nodes share the requests, and when one is gone the other takes them', async (t) => {
+t.test('two nodes share the requests, and if one is gone the other takes them', async (t) => {
   const answer = (name: string) => `HTTP/1.1 200 OK\r\nX-Node: ${name}\r\nContent-Length: 0\r\n\r\n`;
   const [a, b] = [
     await rawNode(t, (socket) => socket.write(answer('a'))),

@@ -29,7 +29,7 @@ function tensors(seed: number) {
 }
 
 for (const { how, readsInPlace } of readPaths) {
-  t.test(`a patch is pushed, applied, and refused where it may not be (${how})`, async (t) => {
+  t.test(`a patch is pushed and applied, or refused where it is not allowed (${how})`, async (t) => {
     const folder = await newFolder(t);
     const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
     await writeSafetensors(base, tensors(1));
@@ -68,13 +68,17 @@ for (const { how, readsInPlace } of readPaths) {
     const result = await pushPatch(options);
     t.match(result, { status: 201, version: 1, changed: 207, parameters: 20_000 });
     t.equal(told.at(-1), 1);
-    t.same(await readFile(join(root, 'vision', '1.safetensors')), await readFile(target), 'bit for bit');
+    t.same(
+      await readFile(join(root, 'vision', '1.safetensors')),
+      await readFile(target),
+      'the weights are equal bit for bit',
+    );
 
     t.match(await refused({}), { message: /is not what the receiver has/ });
   });
 }
 
-/** The error a push ends with. */
+/** The error with which a push ends. */
 async function refusalOf(options: PushOptions): Promise<TransferError> {
   const error = await pushPatch(options).then(
     () => undefined,
@@ -85,7 +89,7 @@ async function refusalOf(options: PushOptions): Promise<TransferError> {
 }
 
 for (const { how, readsInPlace } of readPaths) {
-  t.test(`a patch that is cut or changed on its way leaves the node with its version (${how})`, async (t) => {
+  t.test(`a patch that is cut or changed on its way leaves the version unchanged (${how})`, async (t) => {
     const folder = await newFolder(t);
     const [base, target] = [join(folder, 'base.safetensors'), join(folder, 'target.safetensors')];
     await writeSafetensors(base, tensors(1));
@@ -145,7 +149,7 @@ for (const { how, readsInPlace } of readPaths) {
     t.match(
       await send(`Content-Length: ${stream.length}`, stream),
       /^HTTP\/1\.1 201 /,
-      'and whole it is taken',
+      'the whole patch is accepted',
     );
   });
 }

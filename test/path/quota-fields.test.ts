@@ -1,4 +1,4 @@
-/** What answers of routes with limits say of them: what is allowed, what is left, and whose it is. */
+/** What answers on limited routes say: what is allowed, what is left, and for whom. */
 import t, { type Test } from 'tap';
 import { until } from '../lists/servers.ts';
 import { exchange, HOST, isWhole, rawNode, type Stage, setStage } from './stage.ts';
@@ -6,7 +6,7 @@ import { exchange, HOST, isWhole, rawNode, type Stage, setStage } from './stage.
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const isAnswered = (text: string): boolean => text.includes('\r\n\r\n') && isWhole(text);
 
-/** Nodes answer with `answer`; without one they are not there. */
+/** Nodes answer with `answer`; without one there is no node. */
 async function stageOf(t: Test, limits: string, answer?: string, more = ''): Promise<Stage> {
   const node = await rawNode(t, (socket, text) => {
     if (text.endsWith('\r\n\r\n') && answer !== undefined) socket.write(answer);
@@ -21,7 +21,7 @@ ${limits}${more}    upstream: sync
   });
 }
 
-/** The head of the answer to one request on a connection of its own. */
+/** The head of the answer to one request on its own connection. */
 async function ask(stage: Stage, more = '', target = '/limited/vision', method = 'GET'): Promise<string> {
   const token = await stage.token({ model_id: undefined });
   const socket = await stage.connect();
@@ -36,7 +36,7 @@ function linesOf(head: string, name: string): readonly string[] {
   return lines.map((line) => line.slice(name.length + 2));
 }
 
-t.test('an answer names every limit, and what is left of each', async (t) => {
+t.test('an answer names every limit and what is left of each', async (t) => {
   const stage = await stageOf(t, '    limits: { requests: 60/m, concurrent: 4, bytes: 20GiB/d }\n', OK);
   const head = await ask(stage);
   t.same(linesOf(head, 'ratelimit-policy'), [
@@ -51,12 +51,12 @@ t.test('an answer names every limit, and what is left of each', async (t) => {
   );
 });
 
-t.test('a route without limits says nothing', async (t) => {
+t.test('a route without limits sends no quota fields', async (t) => {
   const stage = await stageOf(t, '', OK);
   t.notMatch(await ask(stage), /ratelimit/i);
 });
 
-t.test('a refusal names the limit that is used up, no longer than Retry-After', async (t) => {
+t.test('a refusal names the exhausted limit and waits no longer than Retry-After', async (t) => {
   const stage = await stageOf(t, '    limits: { requests: 1/h, concurrent: 4 }\n', OK);
   await ask(stage);
   const head = await ask(stage);
@@ -67,7 +67,7 @@ t.test('a refusal names the limit that is used up, no longer than Retry-After', 
   t.equal(linesOf(head, 'ratelimit-policy').length, 1);
 });
 
-t.test('a refusal of bytes says how many there are', async (t) => {
+t.test('a refusal of bytes says how many are left', async (t) => {
   const stage = await stageOf(t, '    limits: { bytes: 1MiB/d }\n', OK);
   await ask(stage, 'Content-Length: 1048570\r\n', '/limited/vision', 'PUT');
   await until(async () => (await stage.log(1)).length > 0);
@@ -76,7 +76,7 @@ t.test('a refusal of bytes says how many there are', async (t) => {
   t.match(linesOf(head, 'ratelimit')[0], /^"limited\.bytes";r=\d+;t=[1-9]\d*$/);
 });
 
-t.test("a node's own limits stay, and ours stand beside them", async (t) => {
+t.test('the quota fields of a node stay, with those of the gateway beside them', async (t) => {
   const own = 'RateLimit-Policy: "node";q=5;w=1\r\nRateLimit: "node";r=4;t=1\r\n';
   const stage = await stageOf(t, '    limits: { requests: 60/m }\n', OK.replace('\r\n', `\r\n${own}`));
   const head = await ask(stage);
@@ -84,7 +84,7 @@ t.test("a node's own limits stay, and ours stand beside them", async (t) => {
   t.same(linesOf(head, 'ratelimit'), ['"node";r=4;t=1', '"limited.requests";r=59;t=59']);
 });
 
-t.test('limits of a model name it', async (t) => {
+t.test('the quota fields of a limit per model name the model', async (t) => {
   const stage = await stageOf(t, '    limits: { requests: 1/h, concurrent: 4, per: model }\n', OK);
   const key = `pk=:${Buffer.from('vision').toString('base64')}:`;
   t.same(linesOf(await ask(stage), 'ratelimit'), [
@@ -94,15 +94,19 @@ t.test('limits of a model name it', async (t) => {
   t.match(linesOf(await ask(stage, '', '/limited/audio'), 'ratelimit')[0], ';pk=:YXVkaW8=:');
 });
 
-t.test("answers of the gateway's own say so too, once the request was let in", async (t) => {
+t.test('answers of the gateway itself have quota fields once the request was admitted', async (t) => {
   const stage = await stageOf(t, '    limits: { requests: 60/m }\n');
   const head = await ask(stage);
   t.match(head, /^HTTP\/1\.1 50[23] /);
   t.same(linesOf(head, 'ratelimit'), ['"limited.requests";r=59;t=59']);
-  t.notMatch(await ask(stage, 'X-Forwarded-For: x_y\r\nHost: x\r\n'), /ratelimit/i, 'not before');
+  t.notMatch(
+    await ask(stage, 'X-Forwarded-For: x_y\r\nHost: x\r\n'),
+    /ratelimit/i,
+    'there are none before that',
+  );
 });
 
-t.test('a tunnel that opens says so', async (t) => {
+t.test('the answer that opens a tunnel has quota fields', async (t) => {
   const handshake =
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
   const accepted =

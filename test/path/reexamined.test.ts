@@ -1,4 +1,4 @@
-/** Running streams are decided again when anything changes that they were admitted by, and end when they would not be now. */
+/** Running streams are decided again whenever their grounds change, and end if they would not be admitted now. */
 import { once } from 'node:events';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -22,11 +22,11 @@ const ROUTES = ['end', 'grace 1s', 'finish']
   .join('');
 
 interface Yard extends Stage {
-  /** The node's ends of the running streams, by their order. */
+  /** The upstream ends of the running streams, in order. */
   readonly upstream: readonly Socket[];
 }
 
-/** A node that answers a GET with the beginning of a body and a PUT with nothing, and a tenant that revokes by a file. */
+/** A node that begins to answer a GET and never answers a PUT, and a tenant that revokes by a file. */
 async function setYard(t: Test, more: Partial<StageOptions> = {}): Promise<Yard> {
   const folder = t.testdir({ 'revoked.txt': '# nobody\n', 'office.cidr': '127.0.0.0/8\n' });
   const upstream: Socket[] = [];
@@ -44,12 +44,12 @@ revocation: { tokens: { file: ${join(folder, 'revoked.txt')} } }`;
 
 interface Running {
   readonly socket: TLSSocket;
-  /** Everything that came until the connection closed. */
+  /** Everything received until the connection closed. */
   readonly answer: Promise<string>;
   readonly isOpen: () => boolean;
 }
 
-/** A request that runs: the node has begun to get it. */
+/** A running request, which the node has begun to get. */
 async function begin(yard: Yard, request: string, token: string): Promise<Running> {
   const before = yard.upstream.length;
   const socket = await yard.connect();
@@ -76,7 +76,7 @@ async function begin(yard: Yard, request: string, token: string): Promise<Runnin
 const put = (yard: Yard, token: string, route = 'end'): Promise<Running> =>
   begin(yard, `PUT /${route}/vision`, token);
 
-/** The node's end is broken off, not closed: the body must not look whole. */
+/** Whether the upstream end is reset and not closed, so that the body cannot look complete. */
 async function isReset(socket: Socket | undefined): Promise<boolean> {
   return until(async () => socket?.destroyed === true && !socket.readableEnded);
 }
@@ -105,7 +105,7 @@ t.test('a revoked token ends its upload at once, and no other', async (t) => {
   const startedMs = Date.now();
   await writeFile(join(t.testdirName, 'revoked.txt'), '# the laptop was lost\njti:j-1\n');
   const answer = await revoked.answer;
-  t.ok(Date.now() - startedMs < 2000, 'within two seconds');
+  t.ok(Date.now() - startedMs < 2000, 'the upload ends within two seconds');
   t.match(answer, /^HTTP\/1\.1 401 .*"code":"token-revoked"/s);
   t.match(answer, /error="invalid_token", error_description="The token was revoked\."/);
   t.ok(await isReset(yard.upstream[0]), 'the node sees a broken body');
@@ -138,7 +138,7 @@ t.test('a response that has begun is broken off, since nothing else can be said'
   t.match(line, { 'denial.code': 'token-revoked', 'http.response.status_code': 200, ended_by: 'gateway' });
 });
 
-t.test('a token that expires ends its stream, or is waited for, or not looked at again', async (t) => {
+t.test('an expired token ends its stream at once, after a grace or never, as onExpiry says', async (t) => {
   const yard = await setYard(t);
   await edit(yard, 'algorithms: [ES256]', 'algorithms: [ES256]\n    clockSkew: 0ms');
   const exp = Math.floor(Date.now() / 1000) + 2;
@@ -149,17 +149,17 @@ t.test('a token that expires ends its stream, or is waited for, or not looked at
     await put(yard, token, 'finish'),
   ];
   t.match(await end.answer, /^HTTP\/1\.1 401 .*token-expired/s);
-  t.ok(Date.now() >= exp * 1000, 'not before its time');
+  t.ok(Date.now() >= exp * 1000, 'the stream does not end early');
   t.ok(grace.isOpen());
   t.match(await grace.answer, /^HTTP\/1\.1 401 .*token-expired/s);
-  t.ok(Date.now() >= exp * 1000 + 1000, 'not before the grace has passed');
+  t.ok(Date.now() >= exp * 1000 + 1000, 'the stream does not end before the grace has passed');
   await sleep(500);
-  t.ok(finish.isOpen(), 'it may finish');
+  t.ok(finish.isOpen(), 'the stream may finish');
   await writeFile(join(t.testdirName, 'revoked.txt'), 'jti:short\n');
-  t.match(await finish.answer, /token-revoked/, 'but not once it is revoked');
+  t.match(await finish.answer, /token-revoked/, 'a revocation ends it all the same');
 });
 
-t.test('a policy that would not admit it ends the stream, one that would leaves it alone', async (t) => {
+t.test('a reload ends a running stream only if the new policy would not admit it', async (t) => {
   const yard = await setYard(t);
   const running = await put(yard, await yard.token());
   for (let reload = 0; reload < 5; reload++) {
@@ -172,26 +172,26 @@ t.test('a policy that would not admit it ends the stream, one that would leaves 
   t.ok(await isReset(yard.upstream[0]));
 });
 
-t.test('an address that is taken off its list ends the streams from there', async (t) => {
+t.test('removing an address from its list ends the streams from there', async (t) => {
   const yard = await setYard(t);
   const running = await put(yard, await yard.token());
   await writeFile(join(t.testdirName, 'office.cidr'), '203.0.113.0/24\n');
   t.match(await running.answer, /^HTTP\/1\.1 403 .*address-denied/s);
 });
 
-t.test('a key that is taken back ends the streams of its tokens; a further key ends none', async (t) => {
+t.test('withdrawing a key ends the streams of its tokens, and adding one ends none', async (t) => {
   const yard = await setYard(t);
   const file = join(yard.folder, 'policies', 'tenants', 'keys.json');
   const running = await put(yard, await yard.token());
   const next = await createTokenIssuer('next');
   await replace(file, JSON.stringify({ keys: [...yard.tokens.jwks.keys, ...next.jwks.keys] }));
   await sleep(700);
-  t.ok(running.isOpen(), 'its signature was looked at again, and holds');
+  t.ok(running.isOpen(), 'its signature was checked again and holds');
   await replace(file, JSON.stringify(next.jwks));
   t.match(await running.answer, /^HTTP\/1\.1 401 .*token-invalid/s);
 });
 
-t.test('a certificate that is revoked ends its streams, and its connection opens nothing more', async (t) => {
+t.test('a revoked certificate ends its streams, and its connection can do nothing more', async (t) => {
   const yard = await setYard(t);
   const running = await put(yard, await yard.token());
   const idle = await yard.connect();
@@ -200,14 +200,14 @@ t.test('a certificate that is revoked ends its streams, and its connection opens
   t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
   idle.write(`GET /end/vision HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
   const [chunk] = (await once(idle, 'data')) as [Buffer];
-  t.match(chunk.toString(), /^HTTP\/1\.1 403 .*certificate-denied/s, 'on a connection of before');
+  t.match(chunk.toString(), /^HTTP\/1\.1 403 .*certificate-denied/s, 'an older connection is refused too');
   idle.destroy();
 });
 
-/** A whole second, as lists write their times. */
+/** A time in whole seconds, as lists write their times. */
 const inSeconds = (seconds: number): Date => new Date((Math.floor(Date.now() / 1000) + seconds) * 1000);
 
-t.test('a list that is past its time ends streams and requests, as it ends handshakes', async (t) => {
+t.test('an overdue revocation list ends streams and requests as it ends handshakes', async (t) => {
   const yard = await setYard(t);
   const due = inSeconds(4);
   const list = await yard.clients.revocationList([], due);
@@ -215,12 +215,12 @@ t.test('a list that is past its time ends streams and requests, as it ends hands
   const running = await put(yard, await yard.token());
   const idle = await yard.connect();
   t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
-  t.ok(Date.now() > due.getTime(), 'not before its time');
+  t.ok(Date.now() > due.getTime(), 'the stream does not end early');
   const [line] = await yard.log(1);
   t.match(line, { cause: 'the revocation list is past its time' });
   idle.write(`GET /end/vision HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
   const [chunk] = (await once(idle, 'data')) as [Buffer];
-  t.match(chunk.toString(), /^HTTP\/1\.1 403 .*certificate-denied/s, 'on a connection of before');
+  t.match(chunk.toString(), /^HTTP\/1\.1 403 .*certificate-denied/s, 'an older connection is refused too');
   idle.destroy();
 });
 
@@ -251,7 +251,7 @@ t.test('an authority that is no longer accepted ends the streams of its clients'
   t.match(line, { cause: 'its authority is not accepted any more' });
 });
 
-t.test('a bound token ends with the fingerprint of its certificate', async (t) => {
+t.test('a bound token ends when the fingerprint of its certificate is revoked', async (t) => {
   const yard = await setYard(t);
   const { thumbprint } = yard.worker;
   const bound = await yard.token({ cnf: { 'x5t#S256': thumbprint } });
@@ -263,7 +263,7 @@ t.test('a bound token ends with the fingerprint of its certificate', async (t) =
   t.match(await running.answer, /^HTTP\/1\.1 401 .*token-revoked/s);
 });
 
-/** Other processes see the old text or the new one. */
+/** Replaces the file so that other processes see the old text or the new one. */
 async function replace(file: string, text: string): Promise<void> {
   await writeFile(`${file}.new`, text);
   await rename(`${file}.new`, file);

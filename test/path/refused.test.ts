@@ -19,7 +19,7 @@ t.test('a refused push of 10 GB costs its head alone', async (t) => {
   for (const expect of ['', '\r\nExpect: 100-continue']) {
     const socket = await stage.connect();
     const answer = await exchange(socket, push(token, `Content-Length: 10737418240${expect}`), answered);
-    t.match(answer, /^HTTP\/1\.1 403 .*"code":"insufficient-scope"/s, 'no 100 before it');
+    t.match(answer, /^HTTP\/1\.1 403 .*"code":"insufficient-scope"/s, 'there is no 100 before the refusal');
     t.match(answer, /\r\nConnection: close\r\n/);
     socket.destroy();
   }
@@ -29,7 +29,7 @@ t.test('a refused push of 10 GB costs its head alone', async (t) => {
 });
 
 t.test(
-  'a caller that goes on sending after its refusal sees the answer and no reset, and cannot send forever',
+  'a caller that goes on sending after its refusal sees the answer, and is cut in the end',
   async (t) => {
     const node = await rawNode(t, () => undefined);
     const stage = await setStage(t, { nodes: [node.address], gateway: '  timeouts: { linger: 1s }' });
@@ -47,12 +47,12 @@ t.test(
       await sleep(2);
     }
     t.match(answer, /^HTTP\/1\.1 403 /);
-    t.same(errors, [], 'no reset before the answer was read');
+    t.same(errors, [], 'there is no reset before the answer was read');
     await ended;
   },
 );
 
-t.test('100 Continue is sent once the request is admitted, and the body then goes to the node', async (t) => {
+t.test('100 Continue is sent after admission, and the body then goes to the node', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     if (text.endsWith('hello')) socket.write('HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n');
   });
@@ -61,13 +61,13 @@ t.test('100 Continue is sent once the request is admitted, and the body then goe
   const head = `PUT /open/x HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n`;
   t.equal(await exchange(socket, head, (text) => text.endsWith('\r\n\r\n')), 'HTTP/1.1 100 Continue\r\n\r\n');
   t.match(await exchange(socket, 'hello', (text) => text.endsWith('\r\n\r\n')), /^HTTP\/1\.1 201 /);
-  t.notMatch(node.received[0], /expect/i, 'the node is not asked again');
+  t.notMatch(node.received[0], /expect/i, 'the node gets no expectation');
   socket.destroy();
 });
 
 for (const { how, readsInPlace } of readPaths) {
   t.test(
-    `a body over its limit is a 413: declared before 100 Continue, counted before the node has its end (${how})`,
+    `a body over its limit gets a 413, by its length or before the node has its end (${how})`,
     async (t) => {
       const node = await rawNode(t, () => undefined);
       const stage = await setStage(t, {
@@ -132,7 +132,7 @@ t.test('each refusal has its status and code, and the connection goes on where i
   t.same(
     lines.map((line) => line['denial.code']),
     rows.map(([, , code]) => code),
-    'one line each',
+    'there is one line for each',
   );
   t.same(node.received, []);
   socket.destroy();
@@ -144,7 +144,7 @@ const expired = (stage: Stage): Promise<string> => {
 };
 const unbound = (stage: Stage): Promise<string> => stage.token({ cnf: { 'x5t#S256': 'A'.repeat(43) } });
 
-t.test('what comes over plain TCP, or stops amid a head, holds nothing up for long', async (t) => {
+t.test('plain TCP and unfinished heads hold nothing up for long', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setStage(t, {
     nodes: [node.address],
@@ -163,7 +163,7 @@ function ended(socket: { on(name: 'close', listener: () => void): unknown }): Pr
   return new Promise((resolve) => socket.on('close', () => resolve()));
 }
 
-t.test('the log says which request was refused for its head, of which tenant, and why', async (t) => {
+t.test('the log names the request and tenant of a refused head, and the reason', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setStage(t, { nodes: [node.address] });
   for (const [begins, rest] of [

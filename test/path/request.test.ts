@@ -1,4 +1,4 @@
-/** A request's whole way over real sockets: admitted, refused, and what the node gets to see. */
+/** The whole way of a request over real sockets: admission, refusal and what the node gets to see. */
 import t from 'tap';
 import { exchange, HOST, isWhole, rawNode, setStage } from './stage.ts';
 

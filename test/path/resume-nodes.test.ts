@@ -1,4 +1,4 @@
-/** With several nodes an upload that was cut goes on at the node that has it, whichever gateway it goes through. */
+/** With several nodes a cut upload resumes at the node that has it, whichever gateway it goes through. */
 
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { type Stage, setStage } from './stage.ts';
 import { offsetAt, ROUTES, restOf, send, sendUntil, type Upload } from './upload-caller.ts';
 import { until } from './upstream-stage.ts';
 
-/** Which node a stream falls to depends on free ports: that all of so many fall to one is one time in half a million. */
+/** Nodes of streams depend on free ports; that all of so many fall to one happens once in half a million runs. */
 const STREAMS = 20;
 
 interface Node {
@@ -23,7 +23,7 @@ interface Node {
 
 interface CutUpload extends Upload {
   readonly model: string;
-  /** Bytes of the frames that arrived whole. */
+  /** Bytes of the frames that arrived completely. */
   readonly whole: number;
   readonly owner: Node;
 }
@@ -57,7 +57,7 @@ function setGateway(t: Test, nodes: readonly Node[]): Promise<Stage> {
   });
 }
 
-/** The nodes that have something of a stream, at least so many bytes. */
+/** The nodes that have at least so many bytes of a stream. */
 async function holders(nodes: readonly Node[], { streamId, model }: Upload, bytes: number): Promise<Node[]> {
   const sizes = await Promise.all(
     nodes.map(({ root }) =>
@@ -70,7 +70,7 @@ async function holders(nodes: readonly Node[], { streamId, model }: Upload, byte
   return nodes.filter((_, k) => (sizes[k] ?? -1) >= bytes);
 }
 
-/** Cuts an upload within a frame, another one from stream to stream. */
+/** Cuts an upload within a frame, a different one for each stream. */
 async function cut(
   stage: Stage,
   nodes: readonly Node[],
@@ -88,12 +88,12 @@ async function cut(
   return { ...upload, whole, owner };
 }
 
-/** Asks where the upload goes on and goes on: the node that has it, and it alone, makes the version. */
+/** Asks for the offset and resumes there: the node that has the upload makes the version, and no other does. */
 async function goOn(t: Test, stage: Stage, nodes: readonly Node[], upload: CutUpload): Promise<void> {
   const { model, whole, owner } = upload;
-  t.same(await holders(nodes, upload, 0), [owner], `${model}: one node has it`);
-  t.equal(await offsetAt(stage, upload), whole, 'HEAD goes there');
-  t.match(await send(stage, upload, restOf(upload, whole)), /^HTTP\/1\.1 201 /, 'and PATCH');
+  t.same(await holders(nodes, upload, 0), [owner], `one node has ${model}`);
+  t.equal(await offsetAt(stage, upload), whole, 'HEAD goes to that node');
+  t.match(await send(stage, upload, restOf(upload, whole)), /^HTTP\/1\.1 201 /, 'PATCH goes to that node');
   for (const node of nodes) {
     const described = await fetch(`${node.url}/v1/models/${model}`).then((response) => response.json());
     const made = node === owner ? { version: 1, digest: upload.digest } : { version: 0 };
@@ -107,7 +107,7 @@ function spread(t: Test, uploads: readonly CutUpload[]): void {
   t.equal(counts.size, 2, `both nodes have streams: ${[...counts.values()].join(' and ')}`);
 }
 
-t.test('an upload goes on at the node that has it', async (t) => {
+t.test('an upload resumes at the node that has it', async (t) => {
   const { uploads, nodes } = await setNodes(t);
   const stage = await setGateway(t, nodes);
   const cuts: CutUpload[] = [];
@@ -116,7 +116,7 @@ t.test('an upload goes on at the node that has it', async (t) => {
   for (const upload of cuts) await goOn(t, stage, nodes, upload);
 });
 
-t.test('also through a gateway that was not there before and names the nodes in another order', async (t) => {
+t.test('an upload finds its node through a new gateway with the nodes in another order', async (t) => {
   const { uploads, nodes } = await setNodes(t);
   const first = await setGateway(t, nodes);
   const cuts: CutUpload[] = [];

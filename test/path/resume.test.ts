@@ -1,4 +1,4 @@
-/** An upload that was cut goes on through the gateway, through another one too, and never past what its token allows. */
+/** A cut upload resumes through the gateway, or through another one, but never beyond what its token allows. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ async function setNode(t: Test) {
   return { training, root, node, patch, stage };
 }
 
-/** The caller goes away behind so many bytes of the stream. */
+/** Makes the caller leave after so many bytes of the stream. */
 async function cutAt(stage: Stage, root: string, patch: MadePatch, cut: number): Promise<void> {
   const socket = await sendUntil(stage, patch, cut);
   await gathered(root, patch.streamId, wholeFrames(patch.bytes, cut));
@@ -39,7 +39,7 @@ async function versionAt(url: string): Promise<number> {
   return (described as { readonly version: number }).version;
 }
 
-t.test('cut at any frame, an upload goes on through a gateway that was not there before', async (t) => {
+t.test('an upload cut at any frame resumes through a new gateway', async (t) => {
   const { training, root, node, stage } = await setNode(t);
   const first = await training.patch(0, 1);
   const cuts = frameStarts(first.bytes).length - 1;
@@ -62,10 +62,10 @@ t.test('cut at any frame, an upload goes on through a gateway that was not there
   t.equal(await offsetAt(other, last), cut);
   t.match(await send(other, last, restOf(last, cut)), /^HTTP\/1\.1 201 /);
   const made = await readFile(join(root, MODEL, `${cuts + 1}.safetensors`));
-  t.ok(made.equals(await training.read(cuts + 1)), 'to the bit');
+  t.ok(made.equals(await training.read(cuts + 1)), 'the weights are equal bit for bit');
 });
 
-t.test('a push whose line through the gateway breaks goes on by itself', async (t) => {
+t.test('a push whose line through the gateway breaks resumes by itself', async (t) => {
   const folder = await newFolder(t);
   const training = await Training.begin(folder, 76, [
     ['a', 'F32', [100_000]],
@@ -95,7 +95,7 @@ t.test('a push whose line through the gateway breaks goes on by itself', async (
   t.ok((await readFile(join(root, MODEL, '1.safetensors'))).equals(await training.read(1)));
 });
 
-t.test('an upload that goes on is held against its token again, and against who began it', async (t) => {
+t.test('a resumed upload is checked against its token and against who began it', async (t) => {
   const { training, root, node, patch, stage } = await setNode(t);
   const cut = frameStarts(patch.bytes)[3] ?? 0;
   await cutAt(stage, root, patch, cut);
@@ -103,19 +103,27 @@ t.test('an upload that goes on is held against its token again, and against who 
   const rest = restOf(patch, cut);
   const refused: readonly (readonly [string, Request, RegExp])[] = [
     [
-      'another version',
+      'a token for another version',
       { ...rest, claims: { target_version: 7 } },
       /^HTTP\/1\.1 403 [\s\S]*"fault":"version"/,
     ],
-    ['read alone', { ...rest, claims: { scope: 'read' } }, /^HTTP\/1\.1 403 [\s\S]*insufficient-scope/],
     [
-      'another model',
+      'a token that may only read',
+      { ...rest, claims: { scope: 'read' } },
+      /^HTTP\/1\.1 403 [\s\S]*insufficient-scope/,
+    ],
+    [
+      'a token for another model',
       { ...rest, claims: { model_id: 'other_model' } },
       /^HTTP\/1\.1 403 [\s\S]*claim-denied/,
     ],
-    ['somebody else', { ...rest, claims: { sub: 'worker-2' } }, /^HTTP\/1\.1 403 [\s\S]*Somebody else began/],
     [
-      'an offset that is none',
+      'a token of somebody else',
+      { ...rest, claims: { sub: 'worker-2' } },
+      /^HTTP\/1\.1 403 [\s\S]*Somebody else began/,
+    ],
+    [
+      'an offset that is not a plain number',
       { ...rest, fields: 'Upload-Offset: 1e3\r\n' },
       /^HTTP\/1\.1 400 [\s\S]*bad-request/,
     ],
@@ -134,27 +142,35 @@ t.test('an upload that goes on is held against its token again, and against who 
       { ...rest, fields: 'Upload-Offset: 900\r\n' },
       /^HTTP\/1\.1 409 [\s\S]*"fault":"offset"/,
     ],
-    ['no OPEN', { ...rest, body: patch.bytes.subarray(cut) }, /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/],
     [
-      'no offset, so from the beginning',
+      'a rest without OPEN',
+      { ...rest, body: patch.bytes.subarray(cut) },
+      /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/,
+    ],
+    [
+      'a missing offset, which means the beginning',
       { ...rest, fields: '' },
       /^HTTP\/1\.1 409 [\s\S]*"fault":"sequence"/,
     ],
-    ['more than the route takes in all', restAt(patch, MIB), /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/],
+    ['more than the route accepts in all', restAt(patch, MIB), /^HTTP\/1\.1 4\d\d [\s\S]*patch-invalid/],
   ];
   for (const [title, request, answer] of refused) {
-    t.match(await send(stage, patch, request), answer, title);
-    t.equal(await offsetAt(stage, patch), cut, 'and nothing of it is kept');
+    t.match(await send(stage, patch, request), answer, `${title} is refused`);
+    t.equal(await offsetAt(stage, patch), cut, 'nothing of the refused request is kept');
   }
   const late = await training.patch(0, 1, 0, 1, Buffer.from(patch.streamId, 'hex'), MODEL, 200);
   const lie = { ...rest, body: Buffer.concat([prologueAt(late.bytes, cut), patch.bytes.subarray(cut)]) };
-  t.match(await send(stage, patch, lie), /^HTTP\/1\.1 403 [\s\S]*"fault":"epoch"/, 'a later epoch');
+  t.match(
+    await send(stage, patch, lie),
+    /^HTTP\/1\.1 403 [\s\S]*"fault":"epoch"/,
+    'a later epoch is refused',
+  );
   const early = await training.patch(0, 1, 0, 1, Buffer.from(patch.streamId, 'hex'), MODEL, 0);
   const hidden = { ...rest, body: Buffer.concat([prologueAt(early.bytes, cut), patch.bytes.subarray(cut)]) };
   t.match(
     await send(stage, patch, hidden),
     /^HTTP\/1\.1 409 [\s\S]*OPEN and TENSOR/,
-    'an OPEN that was not the first',
+    'an OPEN other than the first is refused',
   );
   t.equal(await versionAt(node.url), 0);
   t.match(await send(stage, patch, rest), /^HTTP\/1\.1 201 /);
@@ -165,7 +181,7 @@ const COUNTED = ROUTES.replace(
   'maxBytes: 64MiB, check: values, maxChanged: 100%',
 );
 
-t.test('a share of a tensor is not passed in two halves: the upload begins anew', async (t) => {
+t.test('a share of a tensor cannot be split, so the upload must begin anew', async (t) => {
   const folder = await newFolder(t);
   const training = await Training.begin(folder, 77, [['a', 'I32', [2_000_000]]]);
   const root = join(folder, 'models');
@@ -177,7 +193,7 @@ t.test('a share of a tensor is not passed in two halves: the upload begins anew'
   const patch = await training.patch(0, 1);
   const starts = frameStarts(patch.bytes);
   const cut = starts.at(-2) ?? 0;
-  t.ok(starts.length > 4, `${starts.length - 3} frames of changes`);
+  t.ok(starts.length > 4, `there are ${starts.length - 3} frames of changes`);
   await cutAt(stage, root, patch, cut + 9);
   t.equal(await offsetAt(stage, patch), cut);
   const refused = await send(stage, patch, restOf(patch, cut));
@@ -186,7 +202,7 @@ t.test('a share of a tensor is not passed in two halves: the upload begins anew'
   t.match(await send(stage, patch, { method: 'PUT', body: patch.bytes }), /^HTTP\/1\.1 201 /);
 });
 
-t.test('no END reaches the node from a rest that is spoiled', async (t) => {
+t.test('END never reaches the node from a spoiled rest', async (t) => {
   const { root, node, patch, stage } = await setNode(t);
   const cut = frameStarts(patch.bytes)[3] ?? 0;
   await cutAt(stage, root, patch, cut);
@@ -201,12 +217,12 @@ t.test('no END reaches the node from a rest that is spoiled', async (t) => {
     await send(stage, patch, { ...rest, body: spoiled }),
     /^HTTP\/1\.1 422 [\s\S]*"fault":"payload-crc"/,
   );
-  t.ok(await offsetAt(stage, patch), 'what was good is still there');
+  t.ok(await offsetAt(stage, patch), 'the good part is still there');
   t.equal(await versionAt(node.url), 0);
   t.ok((await readFile(uploadPath(root, patch.streamId))).length >= cut);
 });
 
-/** The rest of a stream that says it is much longer. */
+/** The rest of a stream that claims to be much longer. */
 function restAt(patch: MadePatch, offset: number): Request {
   return { ...restOf(patch, frameStarts(patch.bytes)[3] ?? 0), fields: `Upload-Offset: ${offset}\r\n` };
 }

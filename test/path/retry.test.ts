@@ -1,9 +1,9 @@
-/** A request is sent twice only where the first time was for nothing. */
+/** A request is sent again only if the first attempt had no effect. */
 import t from 'tap';
 import { exchange, HOST, isWhole, rawNode, setStage } from './stage.ts';
 import { ask, askTimes, namedNode, response, whoAnswered } from './upstream-stage.ts';
 
-t.test('a node that cannot be connected to costs nothing but the next one, once', async (t) => {
+t.test('if a node cannot be connected to the next one is tried, once', async (t) => {
   const b = await namedNode(t, 'b');
   const stage = await setStage(t, {
     nodes: ['127.0.0.1:1', b.address],
@@ -16,10 +16,10 @@ t.test('a node that cannot be connected to costs nothing but the next one, once'
   socket.destroy();
   const nodes = ['127.0.0.1:1', '127.0.0.1:2', b.address];
   const gone = await setStage(t, { nodes, upstream: '    balance: roundRobin\n' });
-  t.same(await askTimes(gone, 1), ['503 node-unavailable'], 'a third is not tried');
+  t.same(await askTimes(gone, 1), ['503 node-unavailable'], 'a third node is not tried');
 });
 
-t.test('a kept connection that breaks under a GET is replaced, by one of another node', async (t) => {
+t.test('a kept connection that breaks under a GET is replaced by one of another node', async (t) => {
   const [a, b] = [await namedNode(t, 'a'), await namedNode(t, 'b')];
   for (const node of [a, b]) {
     node.answer = (socket) => {
@@ -34,13 +34,13 @@ t.test('a kept connection that breaks under a GET is replaced, by one of another
   const [used, other] = first === 'a' ? [a, b] : [b, a];
   other.answer = () => response('other');
   t.equal(whoAnswered(await ask(socket)), 'other');
-  t.equal(whoAnswered(await ask(socket)), 'other', 'the broken one was avoided');
+  t.equal(whoAnswered(await ask(socket)), 'other', 'the broken node was avoided');
   t.equal(used.requests(), 2);
   socket.destroy();
 });
 
 for (const method of ['PUT', 'POST', 'DELETE']) {
-  t.test(`${method} is never sent twice, even if the connection was a kept one`, async (t) => {
+  t.test(`${method} is never sent twice, even on a kept connection`, async (t) => {
     const ids: string[] = [];
     const node = await rawNode(t, (socket, text) => {
       const heads = text.match(/^[A-Z]+ \/open\/\S+/gm) ?? [];
@@ -50,7 +50,7 @@ for (const method of ['PUT', 'POST', 'DELETE']) {
         return;
       }
       if (!ids.includes(last)) ids.push(last);
-      else t.fail(`${last} came twice`);
+      else t.fail(`${last} must not come twice`);
       socket.resetAndDestroy();
     });
     const stage = await setStage(t, { nodes: [node.address] });

@@ -1,4 +1,4 @@
-/** What slow callers and slow nodes hold up is bounded: for each of them, and for all together. */
+/** What slow callers and slow nodes hold up is bounded for each of them and in total. */
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
 import { until } from '../lists/servers.ts';
@@ -19,10 +19,10 @@ t.test('fifty readers that read nothing cost two buffers each', async (t) => {
   t.ok(await until(async () => yard.nodes.length === readers));
   await sleep(1000);
   const held = await heldBytes(yard);
-  t.ok(held > 0, 'something is held');
-  t.ok(held <= readers * (256 + 64) * KIB, `${Math.round(held / readers / KIB)} KiB each`);
+  t.ok(held > 0, 'some memory is held');
+  t.ok(held <= readers * (256 + 64) * KIB, `each reader holds ${Math.round(held / readers / KIB)} KiB`);
   for (const socket of sockets) socket.destroy();
-  t.ok(await until(async () => (await heldBytes(yard)) === 0), 'nothing is held of who has gone');
+  t.ok(await until(async () => (await heldBytes(yard)) === 0), 'nothing is held for those who have left');
 });
 
 t.test('fifty writers whose nodes read nothing cost two buffers each', async (t) => {
@@ -37,8 +37,8 @@ t.test('fifty writers whose nodes read nothing cost two buffers each', async (t)
   t.ok(await until(async () => yard.nodes.length === writers));
   await sleep(1500);
   const held = await heldBytes(yard);
-  t.ok(held > 0, 'something is held');
-  t.ok(held <= writers * (128 + 2 * 128) * KIB, `${Math.round(held / writers / KIB)} KiB each`);
+  t.ok(held > 0, 'some memory is held');
+  t.ok(held <= writers * (128 + 2 * 128) * KIB, `each writer holds ${Math.round(held / writers / KIB)} KiB`);
   for (const socket of sockets) socket.destroy();
 });
 
@@ -50,7 +50,7 @@ t.test('over the bound nothing is read, and the newest streams make room for the
   const answers = Array.from({ length: 12 }, () => '');
   const sockets: TLSSocket[] = [];
   for (let index = 0; index < answers.length; index++) sockets.push(await yard.connect());
-  // All begin before the first is ended, in the order in which they came.
+  // All begin before the first is ended, in the order of their connections.
   for (const [index, socket] of sockets.entries()) {
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
@@ -59,41 +59,38 @@ t.test('over the bound nothing is read, and the newest streams make room for the
     socket.write(put('/open/x', 64 * MIB));
     pump(socket, 64 * MIB);
   }
-  t.ok(await until(async () => answers.some((answer) => answer !== '')), 'some were ended');
+  t.ok(await until(async () => answers.some((answer) => answer !== '')), 'some streams were ended');
   t.ok(await until(async () => (await heldBytes(yard)) <= MIB));
   const ended = answers.map((answer) => answer !== '');
-  t.equal(ended[0], false, 'the oldest goes on');
-  t.equal(ended.lastIndexOf(false) < ended.indexOf(true), true, 'the newest were ended, and no other');
+  t.equal(ended[0], false, 'the oldest stream goes on');
+  t.equal(ended.lastIndexOf(false) < ended.indexOf(true), true, 'only the newest streams were ended');
   t.match(answers.at(-1), /^HTTP\/1\.1 503 .*\r\nRetry-After: 1\r\n.*"code":"overloaded"/s);
   t.match(await metrics(yard), /patchgate_buffer_pressure_total\{action="shed"\} [1-9]/);
   for (const node of yard.nodes) node.resume();
   t.ok(
     await until(async () => (sockets[0]?.bytesWritten ?? 0) > 64 * MIB),
-    'and comes through when there is room',
+    'the oldest stream comes through once there is room',
   );
   for (const socket of sockets) socket.destroy();
 });
 
-t.test(
-  'over the bound, time that nothing is read is nobody’s: no stream is too slow or idle for it',
-  async (t) => {
-    const yard = await setYard(t, undefined, {
-      upstream: '    connections: { max: 64 }',
-      gateway: '  limits: { bufferedBytes: 256KiB }\n  timeouts: { streamIdle: 300ms, linger: 100ms }',
-    });
-    const sockets = await Promise.all(Array.from({ length: 4 }, () => yard.connect()));
-    for (const socket of sockets) {
-      socket.on('error', () => undefined);
-      socket.write(put('/paced/x', 64 * MIB));
-      pump(socket, 64 * MIB);
-    }
-    const lines = await yard.log(3);
-    for (const line of lines.slice(0, 3)) t.match(line, { 'denial.code': 'overloaded' });
-    for (const socket of sockets) socket.destroy();
-  },
-);
+t.test('time in which nothing is read over the bound makes no stream too slow or idle', async (t) => {
+  const yard = await setYard(t, undefined, {
+    upstream: '    connections: { max: 64 }',
+    gateway: '  limits: { bufferedBytes: 256KiB }\n  timeouts: { streamIdle: 300ms, linger: 100ms }',
+  });
+  const sockets = await Promise.all(Array.from({ length: 4 }, () => yard.connect()));
+  for (const socket of sockets) {
+    socket.on('error', () => undefined);
+    socket.write(put('/paced/x', 64 * MIB));
+    pump(socket, 64 * MIB);
+  }
+  const lines = await yard.log(3);
+  for (const line of lines.slice(0, 3)) t.match(line, { 'denial.code': 'overloaded' });
+  for (const socket of sockets) socket.destroy();
+});
 
-t.test('who asks for more and more and reads nothing is not answered any further', async (t) => {
+t.test('a caller that asks for more and more but reads nothing is not answered any further', async (t) => {
   const size = 48 * KIB;
   let asked = 0;
   const node = await rawNode(t, (socket, text) => {
@@ -107,10 +104,10 @@ t.test('who asks for more and more and reads nothing is not answered any further
   socket.on('error', () => undefined);
   for (let turn = 0; turn < 1000; turn++) socket.write(get('/open/x'));
   for (let before = -1; before !== asked; await sleep(500)) before = asked;
-  t.ok(asked < 600, `${asked} of 1000 were asked`);
-  t.ok((await heldBytes(yard)) < 400 * KIB, `${await heldBytes(yard)} bytes are held`);
+  t.ok(asked < 600, `only ${asked} of 1000 requests were passed on`);
+  t.ok((await heldBytes(yard)) < 400 * KIB, `only ${await heldBytes(yard)} bytes are held`);
   socket.resume();
-  t.ok(await until(async () => asked === 1000), 'and goes on when it reads');
+  t.ok(await until(async () => asked === 1000), 'the rest is answered when the caller reads');
   socket.destroy();
 });
 

@@ -1,4 +1,4 @@
-/** The limits of a route: who is over them is told so and when to come again, and a place is given back exactly once. */
+/** Limits of routes: refusals say when to come again, and each place is given back exactly once. */
 
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
@@ -26,7 +26,7 @@ async function stageOf(t: Test, limits: string, answer: () => string = () => OK,
   });
 }
 
-/** A token that is for no one model. */
+/** A token for no particular model. */
 const tokenOf = (stage: Stage, sub = 'worker-1'): Promise<string> =>
   stage.token({ sub, model_id: undefined });
 
@@ -44,14 +44,18 @@ async function ask(stage: Stage, request: string): Promise<string> {
 
 const isAnswered = (text: string): boolean => text.includes('\r\n\r\n') && isWhole(text);
 
-t.test('requests in a time are counted for each subject', async (t) => {
+t.test('requests per time are counted for each subject', async (t) => {
   const stage = await stageOf(t, '{ requests: 3/h }');
   const token = await tokenOf(stage, 'a');
   for (let turn = 0; turn < 3; turn++) t.match(await ask(stage, get(token)), /^HTTP\/1\.1 200 /);
   const refused = await ask(stage, get(token));
   t.match(refused, /^HTTP\/1\.1 429 .*"code":"rate-limited"/s);
   t.match(refused, /\r\nRetry-After: (?:1199|1200)\r\n/);
-  t.match(await ask(stage, get(await tokenOf(stage, 'b'))), /^HTTP\/1\.1 200 /, 'another subject');
+  t.match(
+    await ask(stage, get(await tokenOf(stage, 'b'))),
+    /^HTTP\/1\.1 200 /,
+    'another subject has its own limit',
+  );
   const lines = await stage.log(5);
   t.match(lines[3], {
     'denial.code': 'rate-limited',
@@ -64,14 +68,18 @@ t.test('requests in a time are counted for each subject', async (t) => {
   t.match(metrics, 'patchgate_decisions_total{step="limits",outcome="denied",code="rate-limited"} 1');
 });
 
-t.test('limits are shared by address, by model or by all', async (t) => {
+t.test('limits may be shared by address, by model or by all', async (t) => {
   for (const per of ['address', 'tenant', 'model']) {
     const stage = await stageOf(t, `{ requests: 1/h, per: ${per} }`);
     t.match(await ask(stage, get(await tokenOf(stage, 'a'))), /^HTTP\/1\.1 200 /);
     const answer = await ask(stage, get(await tokenOf(stage, 'b')));
-    t.match(answer, /^HTTP\/1\.1 429 /, `${per}, another subject`);
+    t.match(answer, /^HTTP\/1\.1 429 /, `a limit per ${per} counts another subject too`);
     const elsewhere = await ask(stage, get(await tokenOf(stage), 'audio'));
-    t.equal(Number(elsewhere.slice(9, 12)), per === 'model' ? 200 : 429, `${per}, another model`);
+    t.equal(
+      Number(elsewhere.slice(9, 12)),
+      per === 'model' ? 200 : 429,
+      `a limit per ${per} treats another model as it should`,
+    );
   }
 });
 
@@ -111,11 +119,7 @@ t.test('a byte budget refuses what it cannot hold, and ends what has used it up'
   }
   const ended = await answer;
   t.match(ended, /^HTTP\/1\.1 429 .*"code":"bytes-exhausted"/s);
-  t.match(
-    ended,
-    /\r\nRetry-After: [1-9]\d{2,4}\r\n/,
-    'not at once: what was too much comes back over the day',
-  );
+  t.match(ended, /\r\nRetry-After: [1-9]\d{2,4}\r\n/, 'the excess comes back over the day and not at once');
   t.match(
     await ask(stage, get(token)),
     /^HTTP\/1\.1 429 .*"code":"bytes-exhausted"/s,
@@ -123,8 +127,8 @@ t.test('a byte budget refuses what it cannot hold, and ends what has used it up'
   );
 });
 
-t.test('an upload that uses the budget up gets its answer, and nothing comes after it', async (t) => {
-  // So little that for twenty seconds not one byte of it comes back.
+t.test('an upload that uses up the budget gets its answer, and later requests are refused', async (t) => {
+  // The budget is so small that none of it comes back within twenty seconds.
   const stage = await stageOf(t, '{ bytes: 4KiB/d }', () => OK);
   const token = await tokenOf(stage);
   const answer = await ask(stage, `${put(token, 4096)}${'x'.repeat(4096 - 4)}\r\n\r\n`);
@@ -132,7 +136,7 @@ t.test('an upload that uses the budget up gets its answer, and nothing comes aft
   t.match(await ask(stage, get(token)), /^HTTP\/1\.1 429 /);
 });
 
-t.test('a fast stream ends with the read that is over its budget, not a second later', async (t) => {
+t.test('a fast stream ends with the read that exceeds its budget, not a second later', async (t) => {
   let got = 0;
   const node = await rawNode(t, (_socket, text) => {
     got = text.length;
@@ -144,10 +148,10 @@ t.test('a fast stream ends with the read that is over its budget, not a second l
   const body = Array.from({ length: 128 }, () => [Buffer.from('10000\r\n'), piece, Buffer.from('\r\n')]);
   const ended = await exchange(socket, Buffer.concat([Buffer.from(head), ...body.flat()]));
   t.match(ended, /^HTTP\/1\.1 429 .*"code":"bytes-exhausted"/s);
-  t.ok(got < 1.3 * MIB, `${got} bytes of 8 MiB`);
+  t.ok(got < 1.3 * MIB, `the node got ${got} bytes of 8 MiB`);
 });
 
-/** Ways a request may end; each leaves its place to the next one. */
+/** Ways in which a request may end; each frees its place for the next one. */
 const endings: Readonly<Record<string, (stage: Stage, socket: TLSSocket, token: string) => Promise<void>>> = {
   'an answer': async (_stage, socket, token) => void (await exchange(socket, get(token), isAnswered)),
   'a refusal by the decision': async (_stage, socket, token) =>
@@ -180,7 +184,7 @@ const endings: Readonly<Record<string, (stage: Stage, socket: TLSSocket, token: 
   },
 };
 
-t.test('however a request ends, its place is free once more, and once only', async (t) => {
+t.test('however a request ends, its place is freed once and only once', async (t) => {
   const node = await rawNode(t, (socket, text) => {
     const last = text.slice(text.lastIndexOf(' /limited/') - 3);
     if (last.startsWith('GET /limited/vision') && last.endsWith('\r\n\r\n')) socket.write(OK);
@@ -201,11 +205,11 @@ t.test('however a request ends, its place is free once more, and once only', asy
     socket.on('error', () => undefined);
     await end(stage, socket, token);
     socket.destroy();
-    t.same(await freePlaces(stage, token), 2, title);
+    t.same(await freePlaces(stage, token), 2, `both places are free after ${title}`);
   }
 });
 
-/** How many requests that never end are let in at once. */
+/** How many endless requests are admitted at once. */
 async function freePlaces(stage: Stage, token: string): Promise<number> {
   let found = 0;
   await until(async () => {
@@ -224,7 +228,7 @@ async function freePlaces(stage: Stage, token: string): Promise<number> {
   return found;
 }
 
-t.test('one too many at once is told so, and when to come again', async (t) => {
+t.test('a request too many at once is refused and told when to come again', async (t) => {
   const stage = await stageOf(t, '{ concurrent: 1 }', () => '');
   const token = await tokenOf(stage);
   const first = await stage.connect();
@@ -235,7 +239,7 @@ t.test('one too many at once is told so, and when to come again', async (t) => {
   t.match(
     await ask(stage, get(await stage.token({ scope: 'finetune:other' }))),
     /^HTTP\/1\.1 403 /,
-    'cheap checks first',
+    'cheap checks come first',
   );
   first.destroy();
 });

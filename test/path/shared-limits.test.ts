@@ -1,4 +1,4 @@
-/** Three gateways and one Redis: together they let through what a limit says, and go on when Redis does not. */
+/** Three gateways with one Redis keep to a common limit, and go on when Redis does not. */
 
 import t from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
@@ -15,7 +15,7 @@ import {
 import { exchange, HOST, type Stage, sleep } from './stage.ts';
 
 const skip = skipWithout('redis-server', 'redis-server');
-/** What "did not hang" means here; how long it is exactly the bench says. */
+/** How long a call may take that must not hang; the bench measures how long it takes. */
 const MAX_MS = 1000;
 
 const decided = (stage: Stage, outcome: string, backend: string, limit = 'requests'): Promise<number> =>
@@ -29,12 +29,12 @@ async function admittedByRedis({ gateways }: SharedStage): Promise<number> {
   return admitted.reduce((sum, each) => sum + each, 0);
 }
 
-/** A process that the machine has no time for may find Redis slow; then it denies, so that a count stays a count. */
+/** A process without CPU time may find Redis slow; then it denies, so that the count stays exact. */
 const onFailure = 'deny';
 const withStatus = (answers: readonly Asked[], wanted: number): number =>
   answers.filter(({ status }) => status === wanted).length;
 
-t.test('requests: no more than the limit, however many gateways are asked at once', { skip }, async (t) => {
+t.test('many gateways together admit no more requests than the limit', { skip }, async (t) => {
   const node = await countingNode(t, 0);
   const stage = await setSharedStage(t, { limits: '{ requests: 300/d }', onFailure, node: node.address });
   const answers = await askTogether(stage, 4, (_, sofar) => withStatus(sofar, 429) < 200);
@@ -42,7 +42,7 @@ t.test('requests: no more than the limit, however many gateways are asked at onc
   t.equal(await admittedByRedis(stage), 300);
 });
 
-t.test('places: no more at once than the limit, and each is used again', { skip }, async (t) => {
+t.test('many gateways together give out no more places than the limit', { skip }, async (t) => {
   const node = await countingNode(t, 20);
   const stage = await setSharedStage(t, { limits: '{ concurrent: 10 }', onFailure, node: node.address });
   const answers = await askTogether(stage, 8, (_, sofar) => withStatus(sofar, 200) < 300);
@@ -77,17 +77,17 @@ async function pour(stage: Stage): Promise<string> {
   return text.startsWith('HTTP/1.1 503 ') ? pour(stage) : text;
 }
 
-t.test('bytes: streams of all gateways end where the budget does', { skip }, async (t) => {
+t.test('streams of all gateways end when the common byte budget is used up', { skip }, async (t) => {
   const node = await countingNode(t, 0);
   const stage = await setSharedStage(t, { limits: '{ bytes: 48MiB/d }', onFailure, node: node.address });
   const answers = await Promise.all([...stage.gateways, ...stage.gateways].map(pour));
   for (const answer of answers) t.match(answer, /^HTTP\/1\.1 429 /);
-  t.ok(node.bytes <= 48 * MIB * 1.01, `${(node.bytes / MIB).toFixed(2)} MiB of 48`);
-  // What each gateway has taken in chunks and not used is little, and comes back.
-  t.ok(node.bytes >= 48 * MIB * 0.9, `${(node.bytes / MIB).toFixed(2)} MiB of 48`);
+  t.ok(node.bytes <= 48 * MIB * 1.01, `the node got ${(node.bytes / MIB).toFixed(2)} MiB of 48`);
+  // What each gateway has claimed in chunks and not used is little, and is returned.
+  t.ok(node.bytes >= 48 * MIB * 0.9, `the node got ${(node.bytes / MIB).toFixed(2)} MiB of 48`);
 });
 
-/** Asks while Redis is paused, killed or well, in turns; every answer is counted by its status. */
+/** Asks while Redis is broken and mended; every answer is counted by its status. */
 async function underFaults(
   stage: SharedStage,
   breakIt: () => void | Promise<void>,
@@ -121,10 +121,10 @@ for (const [fault, breakIt] of [
   const mend = async ({ redis }: SharedStage): Promise<void> =>
     fault === 'is killed' ? redis.restart() : redis.resume();
 
-  t.test(`local: where Redis ${fault} each gateway has its part of the limit`, { skip }, async (t) => {
+  t.test(`with local each gateway has its part of the limit while Redis ${fault}`, { skip }, async (t) => {
     const node = await countingNode(t, 1);
     const stage = await setSharedStage(t, { limits: '{ requests: 30000/d }', node: node.address });
-    // What Redis let in before is not known to those who go on alone.
+    // Gateways that go on alone do not know what Redis admitted before.
     const before = await askTogether(stage, 1, (asked) => asked < 3);
     t.equal(withStatus(before, 200), 9);
     const answers = await underFaults(stage, () => breakIt(stage));
@@ -140,10 +140,10 @@ for (const [fault, breakIt] of [
     if (first === undefined) throw new Error('no gateway');
     const shared = await decided(first, 'admitted', 'redis');
     await askTogether(stage, 1, (asked) => asked < 1);
-    t.equal(await decided(first, 'admitted', 'redis'), shared + 1, 'and then shares it again');
+    t.equal(await decided(first, 'admitted', 'redis'), shared + 1, 'the limit is shared again afterwards');
   });
 
-  t.test(`deny: where Redis ${fault} requests are told to come again`, { skip }, async (t) => {
+  t.test(`with deny requests are told to come again while Redis ${fault}`, { skip }, async (t) => {
     const node = await countingNode(t, 1);
     const stage = await setSharedStage(t, {
       limits: '{ requests: 30000/d }',
@@ -163,7 +163,7 @@ for (const [fault, breakIt] of [
     t.equal(withStatus(await askTogether(stage, 1, (asked) => asked < 1), 200), 3);
   });
 
-  t.test(`allow: where Redis ${fault} requests pass and are counted`, { skip }, async (t) => {
+  t.test(`with allow requests pass and are counted while Redis ${fault}`, { skip }, async (t) => {
     const node = await countingNode(t, 1);
     const stage = await setSharedStage(t, {
       limits: '{ requests: 30000/d }',
@@ -179,7 +179,7 @@ for (const [fault, breakIt] of [
   });
 }
 
-t.test('local: the parts of all gateways together are the limit', { skip }, async (t) => {
+t.test('with local the parts of all gateways add up to the limit', { skip }, async (t) => {
   const node = await countingNode(t, 0);
   const stage = await setSharedStage(t, { limits: '{ requests: 30/d, concurrent: 3 }', node: node.address });
   await stage.redis.kill();
@@ -195,7 +195,7 @@ t.test('local: the parts of all gateways together are the limit', { skip }, asyn
   t.equal(withStatus(answers, 200), 30);
 });
 
-t.test('what was let in locally is not counted again when Redis is back', { skip }, async (t) => {
+t.test('requests admitted locally are not counted again when Redis is back', { skip }, async (t) => {
   const node = await countingNode(t, 0);
   const stage = await setSharedStage(t, { limits: '{ requests: 90/d }', node: node.address });
   stage.redis.pause();
@@ -207,15 +207,15 @@ t.test('what was let in locally is not counted again when Redis is back', { skip
   t.equal(await admittedByRedis(stage), 90);
 });
 
-t.test('a stream that outlives Redis goes on with what its gateway may use', { skip }, async (t) => {
+t.test('a stream that outlives Redis goes on with the part of its gateway', { skip }, async (t) => {
   const node = await countingNode(t, 0);
   const stage = await setSharedStage(t, { limits: '{ bytes: 24MiB/d }', node: node.address });
   const poured = Promise.all(stage.gateways.map(pour));
   await until(() => node.bytes > 2 * MIB);
   stage.redis.pause();
   await poured;
-  // Bytes from Redis before, and a third of the budget at each gateway after.
-  t.ok(node.bytes <= 48 * MIB, `${(node.bytes / MIB).toFixed(1)} MiB`);
+  // This is what came from Redis before, and a third of the budget at each gateway after.
+  t.ok(node.bytes <= 48 * MIB, `the node got ${(node.bytes / MIB).toFixed(1)} MiB`);
   stage.redis.resume();
 });
 

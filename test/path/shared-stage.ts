@@ -1,4 +1,4 @@
-/** Gateways that share the limits of one route through one Redis, and callers that stay. */
+/** Gateways that share the limits of one route through one Redis, and callers that stay connected. */
 
 import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
@@ -13,14 +13,14 @@ export interface SharedStage {
 }
 
 export interface SharedOptions {
-  /** As in a route. */
+  /** Limits as a route writes them. */
   readonly limits: string;
   readonly onFailure?: 'local' | 'deny' | 'allow';
   readonly node: string;
   readonly gateways?: number;
 }
 
-/** Where each counts for itself when Redis is away, all of them know how many they are. */
+/** If each counts for itself while Redis is away, all of them know how many they are. */
 export async function setSharedStage(t: Test, options: SharedOptions): Promise<SharedStage> {
   const { limits, onFailure = 'local', node, gateways: count = 3 } = options;
   const redis = await startRedis(t);
@@ -51,14 +51,14 @@ export async function setSharedStage(t: Test, options: SharedOptions): Promise<S
   return { redis, gateways };
 }
 
-/** The value of one series, 0 where it is not there. */
+/** The value of one series, or 0 if there is none. */
 export async function metric({ admin }: Stage, series: string): Promise<number> {
   const text = await (await fetch(`${admin}/metrics`)).text();
   const line = text.split('\n').find((each) => each.startsWith(`${series} `));
   return Number(line?.slice(series.length + 1) ?? 0);
 }
 
-/** One answer to a caller that stays. */
+/** One answer to a staying caller. */
 export interface Asked {
   readonly status: number;
   readonly ms: number;
@@ -104,7 +104,7 @@ export class StayingCaller {
 
 const isAnswered = (text: string): boolean => text.includes('\r\n\r\n') && isWhole(text);
 
-/** So many callers of each gateway ask until `goesOn` says no; all their answers. Who is told that Redis is away waits a little. */
+/** So many callers of each gateway ask until `goesOn` is false; those refused for lack of Redis pause briefly. */
 export async function askTogether(
   { gateways }: SharedStage,
   callersEach: number,
@@ -127,7 +127,7 @@ export async function askTogether(
   return answers;
 }
 
-/** A node that takes what comes and counts it; each head is answered after `answerMs`, and how many are at once is told. */
+/** A node that reads and counts everything, answers each head after `answerMs`, and counts how many run at once. */
 export interface CountingNode {
   readonly address: string;
   readonly bytes: number;
@@ -143,7 +143,7 @@ export async function countingNode(t: Test, answerMs: number): Promise<CountingN
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
       node.bytes += chunk.length;
-      // The head of an upload is no request that is answered: its body does not end.
+      // The head of an upload is not a request to answer, as its body does not end.
       if (!chunk.subarray(0, 4).equals(Buffer.from('GET '))) return;
       atOnce += 1;
       node.mostAtOnce = Math.max(node.mostAtOnce, atOnce);

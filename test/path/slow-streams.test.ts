@@ -1,4 +1,4 @@
-/** Slow callers and slow nodes: a rate is asked of whoever is waited for, and of nobody else. */
+/** A minimum rate is required of the side that is waited for, and of nobody else. */
 import type { Socket } from 'node:net';
 import t from 'tap';
 import { until } from '../lists/servers.ts';
@@ -20,7 +20,7 @@ t.test('a body that comes too slowly is refused, in both framings', async (t) =>
   t.match(line, { 'denial.code': 'too-slow', 'denial.rule': 'stream.minRate', ended_by: 'gateway' });
 });
 
-t.test('one that comes fast enough goes on, and so does any on a route that asks for no rate', async (t) => {
+t.test('a fast enough body goes on, and so does any body on a route without a rate', async (t) => {
   const yard = await silent(t);
   const [quick, slow] = [await yard.connect(), await yard.connect()];
   let ended = 0;
@@ -40,7 +40,7 @@ t.test('one that comes fast enough goes on, and so does any on a route that asks
   slow.destroy();
 });
 
-t.test('a caller that is held back by its node is not the slow one', async (t) => {
+t.test('a caller held back by its node is not considered slow', async (t) => {
   const yard = await setYard(t, undefined);
   const socket = await yard.connect();
   socket.on('error', () => undefined);
@@ -51,8 +51,8 @@ t.test('a caller that is held back by its node is not the slow one', async (t) =
   socket.write(put('/paced/x', 64 * MIB));
   pump(socket, 64 * MIB);
   await sleep(2500);
-  t.notOk(answered, 'four times the grace');
-  t.ok(socket.bytesWritten < 60 * MIB, 'it would have sent more');
+  t.notOk(answered, 'no answer came in four times the grace');
+  t.ok(socket.bytesWritten < 60 * MIB, 'the caller would have sent more');
   yard.nodes[0]?.resume();
   t.ok(await until(async () => socket.bytesWritten > 64 * MIB && socket.writableLength === 0));
   socket.destroy();
@@ -71,11 +71,11 @@ t.test('a caller that takes its answer too slowly is broken off', async (t) => {
     cause: 'The answer is taken too slowly.',
     ended_by: 'gateway',
   });
-  t.ok(await until(async () => yard.nodes[0]?.destroyed === true), 'the node is let go');
+  t.ok(await until(async () => yard.nodes[0]?.destroyed === true), 'the connection to the node is released');
   socket.destroy();
 });
 
-t.test('one that takes it fast enough gets all of it, though it always has some to take', async (t) => {
+t.test('a caller that takes its answer fast enough gets it all, even if it always lags', async (t) => {
   const yard = await setYard(t, 64 * MIB);
   const socket = await yard.connect();
   socket.on('error', () => undefined);

@@ -1,4 +1,4 @@
-/** Nodes that read nothing or answer with a lot, callers that send slowly, and routes that do and do not mind. */
+/** Nodes that read nothing or answer a lot, callers that send slowly, and routes with and without a rate. */
 
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -28,7 +28,7 @@ export interface Yard extends Stage {
   readonly nodes: readonly Socket[];
 }
 
-/** A node that begins an answer of `answerBytes`, or reads nothing of what is sent to it. */
+/** A node that begins an answer of `answerBytes`, or else reads nothing. */
 export async function setYard(
   t: Test,
   answerBytes: number | undefined,
@@ -54,7 +54,7 @@ export async function setYard(
   return { ...stage, nodes };
 }
 
-/** A node that takes everything and says nothing. */
+/** A node that reads everything and never answers. */
 export const silent = (t: Test, more: Partial<StageOptions> = {}): Promise<Yard> =>
   rawNode(t, () => undefined).then(async ({ address }) => ({
     ...(await setStage(t, {
@@ -85,7 +85,7 @@ export function pump(socket: Socket, bytes: number): void {
   send();
 }
 
-/** Sends so much each 50 ms until the socket closes. */
+/** Sends so much every 50 ms until the socket closes. */
 export function trickle(socket: TLSSocket, bytes: number): void {
   const piece = Buffer.alloc(bytes);
   const timer = setInterval(() => socket.write(piece), 50);

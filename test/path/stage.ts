@@ -16,19 +16,19 @@ import type { Lookup } from '../../gateway/relay/node-resolver.ts';
 export const HOST = 'a.test';
 
 export interface StageOptions {
-  /** Further keys under `gateway:`, YAML of two spaces' indent. */
+  /** Further keys under `gateway:`, as YAML with an indent of two. */
   readonly gateway?: string;
-  /** Keys of the listener beside name and address, four spaces' indent and a dash above. */
+  /** Keys of the listener beside name and address, with an indent of four below a dash. */
   readonly listener?: string;
-  /** In place of the tenant's `addresses` and `allow`. */
+  /** Replaces `addresses` and `allow` of the tenant. */
   readonly addresses?: string;
-  /** In place of the routes; four spaces' indent. */
+  /** Replaces the routes; with an indent of four. */
   readonly routes?: string;
-  /** In place of the upstream's keys beside nodes. */
+  /** Replaces the keys of the upstream beside its nodes. */
   readonly upstream?: string;
-  /** Off: callers are read by 'data' events, as on a Node that knows nothing else. */
+  /** If off, callers are read by 'data' events, as on a Node without reads in place. */
   readonly readsInPlace?: boolean;
-  /** Finds the addresses of names of nodes. */
+  /** Finds the addresses of node names. */
   readonly lookup?: Lookup;
   /** Node addresses, `host:port`, or with `https://` before it. */
   readonly nodes: readonly string[];
@@ -43,15 +43,15 @@ export interface Stage {
   readonly worker: IssuedPair;
   readonly ca: string;
   readonly tokens: TokenIssuer;
-  /** A token that may read and fine-tune everything; `claims` go over the usual ones. */
+  /** A token that may read and fine-tune everything; `claims` override the usual ones. */
   token(claims?: Readonly<Record<string, unknown>>): Promise<string>;
   /** A TLS connection of the worker. */
   connect(options?: ConnectionOptions): Promise<TLSSocket>;
-  /** The access-log lines so far, once there are so many. */
+  /** The lines of the access log, once there are that many. */
   log(lines: number): Promise<readonly Record<string, unknown>[]>;
 }
 
-/** The two ways callers are read: what flows is tested on both. */
+/** The two ways of reading callers; streams are tested with both. */
 export const readPaths = [
   { how: 'read in place', readsInPlace: true },
   { how: "by 'data' events", readsInPlace: false },
@@ -184,7 +184,7 @@ export function secure(options: ConnectionOptions): Promise<TLSSocket> {
   });
 }
 
-/** The lines of an access log, once there are so many. */
+/** The lines of an access log, once there are that many. */
 export async function readLog(file: string, lines: number): Promise<readonly Record<string, unknown>[]> {
   for (let turns = 0; ; turns += 1) {
     const text = await readFile(file, 'utf8').catch(() => '');
@@ -196,15 +196,15 @@ export async function readLog(file: string, lines: number): Promise<readonly Rec
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A node that does just what the test says with each connection. */
+/** A node that does with each connection what the test says. */
 export interface RawNode {
   readonly address: string;
   readonly server: Server;
-  /** Everything received, a text a connection. */
+  /** Everything received, one text per connection. */
   readonly received: readonly string[];
 }
 
-/** Calls `onText` with everything a connection has sent so far, at each piece. */
+/** Calls `onText` at each piece with everything a connection has sent so far. */
 export async function rawNode(t: Test, onText: (socket: Socket, text: string) => void): Promise<RawNode> {
   const received: string[] = [];
   const sockets = new Set<Socket>();
@@ -226,13 +226,13 @@ export async function rawNode(t: Test, onText: (socket: Socket, text: string) =>
   return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, server, received };
 }
 
-/** Sends text and gives back all that comes until the other side closes, or `until` is content. */
+/** Sends text and returns everything received until the other side closes or `until` is satisfied. */
 export function exchange(
   socket: TLSSocket,
   text: string | Buffer,
   until?: (text: string) => boolean,
 ): Promise<string> {
-  // Behind the answer too a connection may break.
+  // A connection may also break after the answer.
   if (!socket.listeners('error').includes(unheard)) socket.on('error', unheard);
   return new Promise((resolve) => {
     let answer = '';
@@ -254,7 +254,7 @@ export function exchange(
 
 const unheard = (): void => undefined;
 
-/** A response that ends with its declared length is whole. */
+/** Whether the response is complete by its declared length. */
 export function isWhole(text: string): boolean {
   const [head = '', ...rest] = text.split('\r\n\r\n');
   const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? Number.NaN);

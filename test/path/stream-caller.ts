@@ -1,6 +1,6 @@
 /**
- * A caller in a process of its own, so that what it allocates is not counted with the gateway's: puts so many bytes, or
- * gets them. Takes its orders as JSON in the first argument; ends with the count of body bytes it moved.
+ * A caller in its own process, so that its allocations are not counted with those of the gateway. It puts or gets so many
+ * bytes, takes its orders as JSON in the first argument, and prints how many body bytes it moved.
  */
 import { Agent, request } from 'node:https';
 

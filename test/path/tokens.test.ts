@@ -1,4 +1,4 @@
-/** Tokens over real sockets: failures that are limited, keys that change under way, routes in shadow. */
+/** Tokens over real sockets: limited failures, keys that change at run time, routes in shadow. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
@@ -27,7 +27,7 @@ async function ask(
   return answer;
 }
 
-t.test('an address that sends forged tokens is told to wait; its good token goes on', async (t) => {
+t.test('an address that sends forged tokens is told to wait, but its good token passes', async (t) => {
   const stage = await stageWith(t, {
     addresses: 'addresses: { local: { cidrs: [127.0.0.0/8] } }\nallow: [local]\nfailedTokensPerAddress: 3/h',
   });
@@ -41,7 +41,7 @@ t.test('an address that sends forged tokens is told to wait; its good token goes
   t.match(await ask(stage, good), /^HTTP\/1\.1 200 /);
 });
 
-t.test('a route in shadow lets pass what it would refuse, and tells it apart', async (t) => {
+t.test('a route in shadow admits what it would refuse, and records it separately', async (t) => {
   const stage = await stageWith(t, {
     routes: `  - name: weights
     match: { methods: [GET], path: '/v1/models/{model_id}/**' }
@@ -64,7 +64,7 @@ t.test('a route in shadow lets pass what it would refuse, and tells it apart', a
   t.match(metrics, 'patchgate_decisions_total{step="scope",outcome="shadowed",code="insufficient-scope"} 1');
 });
 
-t.test('what a limit refuses in shadow is told beside what the route would have refused', async (t) => {
+t.test('a refusal by a limit is logged beside what a route in shadow would have refused', async (t) => {
   const stage = await stageWith(t, {
     routes: `  - name: put
     match: { methods: [PUT], path: '/v1/models/{model_id}' }
@@ -82,7 +82,7 @@ t.test('what a limit refuses in shadow is told beside what the route would have 
   t.match(line, { 'denial.code': 'body-too-large', 'shadow.step': 'token', 'shadow.code': 'token-missing' });
 });
 
-t.test('each token that was not seen before counts once, for its issuer, also in shadow', async (t) => {
+t.test('each token not seen before counts once for its issuer, also in shadow', async (t) => {
   const route = (name: string, more: string): string => `  - name: ${name}
     match: { methods: [GET], path: '/v1/models/{model_id}/${name}' }
     require: { scope: finetune, binding: required }
@@ -102,7 +102,7 @@ t.test('each token that was not seen before counts once, for its issuer, also in
 });
 
 t.test(
-  'keys from an address: before the first request, over a reload, and while the issuer is down',
+  'fetched keys are there before the first request, across reloads and while the issuer is down',
   async (t) => {
     const tokens = await createTokenIssuer();
     let requests = 0;
@@ -125,7 +125,7 @@ t.test(
     );
     await writeFile(tenant, text);
     t.same((await stage.gateway.reload()).faults, []);
-    t.ok(await until(async () => requests === 1), 'nobody had to ask first');
+    t.ok(await until(async () => requests === 1), 'the keys are fetched before anybody asks');
     const token = await tokens.sign({ iss: 'https://auth.test', aud: 'weights', sub: 'w', scope: 'read' });
     t.match(await ask(stage, token), /^HTTP\/1\.1 200 /);
     isDown = true;
@@ -133,7 +133,7 @@ t.test(
     await writeFile(tenant, `# again\n${text}`);
     t.same((await stage.gateway.reload()).faults, []);
     t.match(await ask(stage, token), /^HTTP\/1\.1 200 /, 'a reload keeps the keys');
-    t.ok(await until(async () => requests > before), 'it is asked again');
+    t.ok(await until(async () => requests > before), 'the issuer is asked again');
     await sleep(50);
     t.match(
       await ask(
@@ -148,6 +148,6 @@ t.test(
     t.same((await stage.gateway.reload()).faults, []);
     const ended = requests;
     await sleep(1200);
-    t.equal(requests, ended, 'keys no policy names any more are not fetched any more');
+    t.equal(requests, ended, 'keys that no policy names are not fetched any more');
   },
 );

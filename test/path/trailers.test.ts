@@ -1,4 +1,4 @@
-/** Trailers end at the gateway, both ways, but for those a route asks for by name. */
+/** Trailers are dropped at the gateway in both directions, except those that a route names. */
 import t, { type Test } from 'tap';
 import { exchange, HOST, rawNode, type Stage, setStage } from './stage.ts';
 
@@ -38,7 +38,7 @@ async function heard(t: Test, path: string, fields = '', minor = 1): Promise<Hea
   return { toNode: node.received[0] ?? '', toCaller };
 }
 
-t.test('those the route asks for go on, in both directions, behind the body and nowhere else', async (t) => {
+t.test('trailers named by the route are passed on in both directions, only behind the body', async (t) => {
   const { toNode, toCaller } = await heard(
     t,
     '/summed',
@@ -50,11 +50,11 @@ t.test('those the route asks for go on, in both directions, behind the body and 
   t.match(toCaller, /2\r\nok\r\n0\r\nX-Checksum: def\r\n\r\n$/);
   t.match(toCaller, /\r\nTrailer: x-checksum\r\n/);
   const [head = ''] = toCaller.split('\r\n\r\n');
-  t.notMatch(head, /def|Set-Cookie/i, 'never merged into the head');
+  t.notMatch(head, /def|Set-Cookie/i, 'a trailer is never merged into the head');
   t.notMatch(toNode + toCaller, /X-Other|a=b|: 99\r/);
 });
 
-t.test('where none is asked for none goes on, and none is announced', async (t) => {
+t.test('a route that names no trailers passes on and announces none', async (t) => {
   const { toNode, toCaller } = await heard(
     t,
     '/open',
@@ -65,20 +65,20 @@ t.test('where none is asked for none goes on, and none is announced', async (t) 
   t.notMatch(toNode + toCaller, /trailer|checksum|\r\nTE:/i);
 });
 
-t.test('a caller that does not say that it takes trailers says so to nobody', async (t) => {
+t.test('a caller that does not announce trailers is not said to take any', async (t) => {
   const { toNode } = await heard(t, '/summed');
   t.notMatch(toNode, /\r\nTE:/);
   t.notMatch(toNode, /\r\nTrailer:/);
   t.match(toNode, /0\r\nx-checksum: abc\r\n\r\n$/);
 });
 
-t.test('a caller of HTTP/1.0 gets the body alone', async (t) => {
+t.test('an HTTP/1.0 caller gets only the body', async (t) => {
   const { toCaller } = await heard(t, '/summed', '', 0);
   t.match(toCaller, /\r\n\r\nok$/);
   t.notMatch(toCaller, /trailer|checksum/i);
 });
 
-t.test('a trailer that is no field breaks the framing', async (t) => {
+t.test('a trailer that is no valid field breaks the framing', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setStage(t, {
     nodes: [node.address],

@@ -1,4 +1,4 @@
-/** WebSocket: a tunnel is over for both sides at once, whoever ends it and whenever, and leaves nothing open. */
+/** A WebSocket tunnel ends for both sides at once, whoever ends it and when, and leaves nothing open. */
 
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -8,11 +8,11 @@ import { until } from '../lists/servers.ts';
 import { exchange, type Stage } from './stage.ts';
 import { open, setYard, switched, upgradeRequest, type Yard } from './tunnel-yard.ts';
 
-/** 'close' comes behind an error as well. */
+/** 'close' follows an error as well. */
 const closed = (socket: Socket): Promise<void> =>
   new Promise((resolve) => socket.on('close', () => resolve()));
 
-t.test('whoever ends the tunnel, it is over for both, and the log says who', async (t) => {
+t.test('a tunnel ends for both sides whoever ends it, and the log says who', async (t) => {
   const ends: [string, (caller: TLSSocket, node: Socket) => void, object][] = [
     ['the caller ends', (caller) => caller.end(), { ended_by: 'caller' }],
     ['the caller resets', (caller) => caller.destroy(), { ended_by: 'caller' }],
@@ -26,13 +26,13 @@ t.test('whoever ends the tunnel, it is over for both, and the log says who', asy
     const node = yard.nodes.at(-1);
     if (node === undefined) throw new Error('no node');
     end(socket, node);
-    t.ok(await until(async () => node.destroyed && socket.destroyed), title);
+    t.ok(await until(async () => node.destroyed && socket.destroyed), `both sides are closed if ${title}`);
     const lines = await yard.log(index + 1);
-    t.match(lines.at(-1), { 'http.response.status_code': 101, ...expected }, title);
+    t.match(lines.at(-1), { 'http.response.status_code': 101, ...expected }, `the log is right if ${title}`);
   }
 });
 
-t.test('a tunnel ends when it is old, however busy it is', async (t) => {
+t.test('a tunnel ends at its lifetime, however busy it is', async (t) => {
   const yard = await setYard(t);
   const { socket } = await open(yard);
   const began = Date.now();
@@ -55,7 +55,7 @@ t.test('a tunnel ends with its token', async (t) => {
   t.match(await yard.log(1), [{ 'denial.code': 'token-expired', 'http.response.status_code': 101 }]);
 });
 
-t.test('a thousand aborted handshakes, at every moment and by either side, leave nothing open', async (t) => {
+t.test('a thousand aborted handshakes at any moment and by either side leave nothing open', async (t) => {
   const yard = await setYard(t, (socket, key) => {
     const turn = yard.nodes.length % 4;
     if (turn === 0) socket.resetAndDestroy();
@@ -68,13 +68,16 @@ t.test('a thousand aborted handshakes, at every moment and by either side, leave
   for (let batch = 0; batch < 50; batch++) {
     await Promise.all(Array.from({ length: 20 }, (_, index) => abort(yard, token, session, index)));
   }
-  t.ok(await until(async () => sockets() <= before), `${sockets()} sockets, ${before} before`);
+  t.ok(
+    await until(async () => sockets() <= before),
+    `there are ${sockets()} sockets, and there were ${before}`,
+  );
   t.ok(await until(async () => (await gauge(yard, 'patchgate_open_connections{listener="edge"}')) === 0));
   t.equal(await gauge(yard, 'patchgate_streams_active{route="feed"}'), 0);
   t.ok(yard.nodes.every(({ destroyed }) => destroyed));
 });
 
-/** A handshake whose caller leaves: before its end, right behind it, a little later, or once it is switched. */
+/** A handshake whose caller leaves before its end, right behind it, a little later, or once it is switched. */
 async function abort(yard: Yard, token: string, session: Buffer, index: number): Promise<void> {
   const socket = await yard.connect({ session });
   const gone = closed(socket);

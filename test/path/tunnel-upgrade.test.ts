@@ -1,4 +1,4 @@
-/** WebSocket: decided like any request, and switched only when both sides have said so. */
+/** WebSocket handshakes are decided like any request, and switch only when both sides agree. */
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -8,7 +8,7 @@ import { until } from '../lists/servers.ts';
 import { exchange, sleep } from './stage.ts';
 import { KEY, open, setYard, switched, type UpgradeRequest, upgradeRequest } from './tunnel-yard.ts';
 
-t.test('a handshake is decided, rebuilt and switched, and bytes of every kind pass both ways', async (t) => {
+t.test('a handshake is decided, rebuilt and switched, and any bytes pass in both directions', async (t) => {
   const yard = await setYard(t);
   const { socket, head } = await open(yard, {
     fields: { 'Sec-WebSocket-Protocol': 'chat', 'X-Real-IP': '6.6.6.6' },
@@ -38,10 +38,10 @@ t.test('a handshake is decided, rebuilt and switched, and bytes of every kind pa
     ended_by: 'caller',
   });
   t.ok(await until(async () => yard.nodes[0]?.destroyed === true));
-  t.ok(yard.nodes[0]?.readableEnded, 'the node sees an end, no reset');
+  t.ok(yard.nodes[0]?.readableEnded, 'the node sees an end and no reset');
 });
 
-t.test('what the route asks of callers it asks here too', async (t) => {
+t.test('a tunnel requires of its callers what the route says', async (t) => {
   const yard = await setYard(t);
   const socket = await yard.connect();
   const request = upgradeRequest(await yard.token({ scope: 'finetune:other' }));
@@ -57,7 +57,7 @@ t.test('what the route asks of callers it asks here too', async (t) => {
   socket.destroy();
 });
 
-t.test('what is nearly a handshake is refused, and nothing goes upstream', async (t) => {
+t.test('a request that is nearly a handshake is refused, and nothing goes upstream', async (t) => {
   const yard = await setYard(t);
   const token = await yard.token();
   const cases: [number, string, UpgradeRequest][] = [
@@ -86,7 +86,7 @@ t.test('what is nearly a handshake is refused, and nothing goes upstream', async
   t.equal(yard.received.length, 0);
 });
 
-t.test('a route that does not say so switches nothing', async (t) => {
+t.test('a route without upgrade switches nothing', async (t) => {
   const yard = await setYard(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
   const socket = await yard.connect();
   const answer = await exchange(
@@ -99,7 +99,7 @@ t.test('a route that does not say so switches nothing', async (t) => {
   socket.destroy();
 });
 
-t.test('a switch that was not asked for, or is for another key, is a failed node', async (t) => {
+t.test('a switch that was not requested, or is for another key, counts as a failed node', async (t) => {
   const wrong: [string, string][] = [
     ['another accept', switched('AAAAAAAAAAAAAAAAAAAAAA==')],
     ['no accept', 'HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'],
@@ -119,7 +119,7 @@ t.test('a switch that was not asked for, or is for another key, is a failed node
   }
 });
 
-t.test('a node that refuses is relayed as any answer, and the connection goes on', async (t) => {
+t.test('the refusal of a node is relayed as any answer, and the connection goes on', async (t) => {
   let answer = '';
   const yard = await setYard(t, (socket) => socket.write(answer));
   const socket = await yard.connect();
@@ -138,7 +138,7 @@ t.test('a node that refuses is relayed as any answer, and the connection goes on
   socket.destroy();
 });
 
-t.test('bytes before the switch are nobody’s', async (t) => {
+t.test('bytes sent before the switch go nowhere', async (t) => {
   const yard = await setYard(t);
   const socket = await yard.connect();
   const answer = await exchange(
@@ -160,7 +160,7 @@ t.test('bytes that come with the switch are passed on behind it', async (t) => {
   socket.destroy();
 });
 
-t.test('a node that resets before it answers is a 502, and nothing else happens', async (t) => {
+t.test('a node that resets before its answer gives a 502', async (t) => {
   const yard = await setYard(t, (socket) => socket.resetAndDestroy());
   const socket = await yard.connect();
   const answer = await exchange(socket, upgradeRequest(await yard.token()), (text) => text.endsWith('}\n'));

@@ -21,7 +21,7 @@ const ROUTES = `  - name: feed
 `;
 
 export interface Yard extends Stage {
-  /** The node's ends of its connections, in their order. */
+  /** The node ends of its connections, in order. */
   readonly nodes: readonly Socket[];
   readonly received: readonly string[];
 }
@@ -29,7 +29,7 @@ export interface Yard extends Stage {
 export const switched = (key: string, more = ''): string =>
   `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\n${more}\r\n`;
 
-/** A node that switches as it is asked to and then sends everything back, unless `answer` says otherwise. */
+/** A node that switches on request and then echoes everything, unless `answer` says otherwise. */
 export async function setYard(t: Test, answer?: (socket: Socket, key: string) => void): Promise<Yard> {
   const nodes: Socket[] = [];
   const node = await rawNode(t, (socket, text) => {

@@ -1,4 +1,4 @@
-/** A caller that uploads patches through a gateway: in one go, in part, and on from where it was cut. */
+/** A caller that uploads patches through a gateway: at once, in part, and resuming where it was cut. */
 
 import type { TLSSocket } from 'node:tls';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
@@ -17,7 +17,7 @@ export const ROUTES = `  - name: push
     upstream: sync
 `;
 
-/** A patch, and the model it is for where that is another than MODEL. */
+/** A patch, and its model if that is not MODEL. */
 export interface Upload extends MadePatch {
   readonly model?: string;
 }
@@ -26,7 +26,7 @@ export interface Request {
   readonly method: string;
   readonly fields?: string;
   readonly body?: Buffer;
-  /** In place of the body's. */
+  /** Replaces that of the body. */
   readonly length?: number;
   readonly claims?: Readonly<Record<string, unknown>>;
 }
@@ -47,7 +47,7 @@ async function headOf(
   );
 }
 
-/** Sends one request and gives back the whole answer. */
+/** Sends one request and returns the whole answer. */
 export async function send(stage: Stage, upload: Upload, request: Request): Promise<string> {
   const socket = await stage.connect();
   const bytes = Buffer.concat([
@@ -61,7 +61,7 @@ export async function send(stage: Stage, upload: Upload, request: Request): Prom
   return answer;
 }
 
-/** Sends the first bytes of a stream and waits; the caller goes away when the socket is destroyed. */
+/** Sends the first bytes of a stream and waits; destroying the socket makes the caller leave. */
 export async function sendUntil(stage: Stage, upload: Upload, cut: number): Promise<TLSSocket> {
   const socket = await stage.connect();
   const head = await headOf(stage, upload, { method: 'PUT', body: upload.bytes });
@@ -69,13 +69,13 @@ export async function sendUntil(stage: Stage, upload: Upload, cut: number): Prom
   return socket;
 }
 
-/** Where the gateway says the upload goes on; NaN where it says nothing. */
+/** Where the gateway says the upload resumes; NaN if it does not say. */
 export async function offsetAt(stage: Stage, upload: Upload): Promise<number> {
   const answer = await send(stage, upload, { method: 'HEAD' });
   return Number(/\r\nupload-offset: (\d+)\r\n/i.exec(answer)?.[1] ?? Number.NaN);
 }
 
-/** The request that goes on at an offset. */
+/** The request that resumes at an offset. */
 export function restOf({ bytes }: MadePatch, offset: number): Request {
   const body = Buffer.concat([prologueAt(bytes, offset), bytes.subarray(offset)]);
   return { method: 'PATCH', fields: `Upload-Offset: ${offset}\r\nUpload-Complete: ?1\r\n`, body };

@@ -1,4 +1,4 @@
-/** What tests of upstreams have in common: nodes that say who they are, one request after the other, and what is told. */
+/** What tests of upstreams share: nodes that name themselves, one request after the other, and what is reported. */
 
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -11,9 +11,9 @@ export function response(name: string, status = 200): string {
 }
 
 export interface NamedNode extends RawNode {
-  /** What each request is answered with; nothing leaves it waiting. */
+  /** The answer to each request; undefined leaves it waiting. */
   answer: (socket: Socket) => string | undefined;
-  /** Requests so far, health checks left out. */
+  /** Requests so far, without health checks. */
   readonly requests: () => number;
 }
 
@@ -34,7 +34,7 @@ export async function namedNode(t: Test, name: string, health: () => number = ()
   return named;
 }
 
-/** Sends a request without a body on the connection; the answer, whole. */
+/** Sends a request without a body on the connection and returns the whole answer. */
 export function ask(socket: TLSSocket, path = '/open/x', method = 'GET'): Promise<string> {
   return exchange(socket, `${method} ${path} HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`, isWhole);
 }
@@ -54,10 +54,10 @@ export function whoAnswered(answer: string): string {
   return node ?? `${answer.slice(9, 12)} ${code}`.trim();
 }
 
-/** Who answered so many requests, one after the other. */
+/** Who answered that many requests, one after the other. */
 export async function askTimes(stage: Stage, times: number, path?: string): Promise<readonly string[]> {
   const socket = await stage.connect();
-  // Each exchange listens anew.
+  // Each exchange adds new listeners.
   socket.setMaxListeners(0);
   const found: string[] = [];
   for (let turn = 0; turn < times; turn++) found.push(whoAnswered(await ask(socket, path)));
