@@ -1,4 +1,4 @@
-/** Logs of a running gateway, and how they end. */
+/** The logs of a running gateway, and how they end. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { createLog } from '../gateway/observe/log.ts';
 import { createMetrics } from '../gateway/observe/metrics.ts';
 import { openAudit } from '../gateway/open-logs.ts';
 
-t.test('an audit log that is closed again says once that it has stopped, and loses no line', async (t) => {
+t.test('an audit log that is closed twice records one stop and loses no line', async (t) => {
   const file = join(t.testdir({}), 'audit.jsonl');
   const metrics = createMetrics({ version: '1.2.3' });
   const settings = { file, rotateAtBytes: MIB, onFailure: 'refuse' } as const;

@@ -1,4 +1,4 @@
-/** Keys are fetched once for many, again when a token names an unknown one, and no more often than they may be. */
+/** Keys are fetched once for many requests, and again for an unknown key, within the allowed pace. */
 
 import t from 'tap';
 import { fetched, Issuer, signer, verified, withIssuer } from './key-issuer.ts';
@@ -14,12 +14,12 @@ t.test('many first tokens cause one fetch', async (t) => {
   });
 });
 
-t.test('keys are fetched before the first request when warmed', async (t) => {
+t.test('warmed keys are fetched before the first request', async (t) => {
   const a = await signer('a');
   await withIssuer(async (issuer, keys) => {
     t.match(await keys.fetch(), /500/);
     t.match(await keys.verify(await a.sign(), ['ES256']), { kind: 'unavailable', cause: /500/ });
-    t.equal(issuer.requests, 1, 'not at once again');
+    t.equal(issuer.requests, 1, 'the fetch is not repeated at once');
     issuer.publish(a.jwk);
     t.equal(await keys.fetch(), undefined);
     t.same(await keys.verify(await a.sign(), ['ES256']), verified(1));
@@ -41,7 +41,7 @@ t.test('without keys the issuer is asked again after five seconds', async (t) =>
   });
 });
 
-t.test('an unknown kid causes a fetch, but not more often than every thirty seconds', async (t) => {
+t.test('an unknown kid causes a fetch, but at most every thirty seconds', async (t) => {
   const [a, b, c] = [await signer('a'), await signer('b'), await signer('c')];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
@@ -68,7 +68,7 @@ t.test('a wrong signature causes no fetch', async (t) => {
   });
 });
 
-t.test('where nothing may be fetched the keys at hand have to do', async (t) => {
+t.test('if fetching is not allowed the keys at hand must suffice', async (t) => {
   const [a, b] = [await signer('a'), await signer('b')];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk, b.jwk);
@@ -81,7 +81,7 @@ t.test('where nothing may be fetched the keys at hand have to do', async (t) => 
   });
 });
 
-t.test('followed keys are fetched on a clock, and sooner while that fails', async (t) => {
+t.test('followed keys are fetched on a schedule, and sooner while that fails', async (t) => {
   const a = await signer('a');
   const issuer = new Issuer();
   const keys = await issuer.start({ refreshMs: 40 });
@@ -97,5 +97,5 @@ t.test('followed keys are fetched on a clock, and sooner while that fails', asyn
   keys.close();
   const { requests } = issuer;
   await new Promise((resolve) => setTimeout(resolve, 100));
-  t.equal(issuer.requests, requests, 'not once it is closed');
+  t.equal(issuer.requests, requests, 'nothing is fetched once it is closed');
 });

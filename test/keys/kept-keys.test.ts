@@ -1,11 +1,11 @@
-/** Keys are renewed as they age, and the last good ones stay while the issuer is down, for as long as they may. */
+/** Keys are renewed as they age, and the last good ones stay while the issuer is down, within limits. */
 
 import type { RequestListener } from 'node:http';
 import t from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
 import { fetched, setOf, signer, verified, withIssuer } from './key-issuer.ts';
 
-t.test('keys ten minutes old are renewed behind the request, very old ones before it', async (t) => {
+t.test('keys ten minutes old are renewed behind the request, much older ones before it', async (t) => {
   const [a, b] = [await signer('a'), await signer('b')];
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
@@ -18,14 +18,14 @@ t.test('keys ten minutes old are renewed behind the request, very old ones befor
     t.same(await keys.verify(await a.sign(), ['ES256']), verified(1), 'the request does not wait');
     await fetched(issuer, 2);
     t.equal(keys.version, 2);
-    t.match(await keys.verify(await a.sign(), ['ES256']), { kind: 'refused' }, 'a key taken back is gone');
+    t.match(await keys.verify(await a.sign(), ['ES256']), { kind: 'refused' }, 'a withdrawn key is gone');
     issuer.publish(a.jwk);
     issuer.nowMs += 1_200_001;
     t.same(await keys.verify(await a.sign(), ['ES256']), verified(3), 'the request waits');
   });
 });
 
-t.test('the same keys again are no new version', async (t) => {
+t.test('fetching the same keys again makes no new version', async (t) => {
   const a = await signer('a');
   await withIssuer(async (issuer, keys) => {
     issuer.publish(a.jwk);
@@ -36,7 +36,7 @@ t.test('the same keys again are no new version', async (t) => {
   });
 });
 
-t.test('the last good keys stay while the issuer fails, in whatever way', async (t) => {
+t.test('the last good keys stay however the issuer fails', async (t) => {
   const a = await signer('a');
   const jws = await a.sign();
   const ways: readonly (readonly [name: string, answer: RequestListener])[] = [
@@ -58,14 +58,14 @@ t.test('the last good keys stay while the issuer fails, in whatever way', async 
     for (const [name, answer] of ways) {
       issuer.answer = answer;
       issuer.nowMs += 2_000_000;
-      t.same(await keys.verify(jws, ['ES256']), verified(1), name);
-      t.type(issuer.faults.at(-1), 'string', name);
+      t.same(await keys.verify(jws, ['ES256']), verified(1), `the keys stay after ${name}`);
+      t.type(issuer.faults.at(-1), 'string', `a fault is reported for ${name}`);
     }
     t.equal(issuer.requests, 1 + ways.length, 'no redirect was followed');
   });
 });
 
-t.test('keys nobody could confirm for too long are none, and that is told', async (t) => {
+t.test('keys that could not be confirmed for too long are dropped, which is reported', async (t) => {
   const a = await signer('a');
   await withIssuer(
     async (issuer, keys) => {
@@ -77,19 +77,19 @@ t.test('keys nobody could confirm for too long are none, and that is told', asyn
       t.same(await keys.verify(await a.sign(), ['ES256'], false), verified(1));
       issuer.nowMs = 3_600_000;
       t.match(await keys.verify(await a.sign(), ['ES256'], false), { kind: 'unavailable' });
-      t.equal(keys.version, 0, 'what was verified before is not believed either');
+      t.equal(keys.version, 0, 'earlier verifications are not believed either');
       t.match(await keys.fetch(), /503/);
       t.equal(issuer.changes, 2);
       issuer.publish(a.jwk);
       await keys.fetch();
-      t.same(await keys.verify(await a.sign(), ['ES256']), verified(1), 'the same keys again');
+      t.same(await keys.verify(await a.sign(), ['ES256']), verified(1), 'the same keys are accepted again');
       t.equal(issuer.changes, 3);
     },
     { keepMs: 3_600_000 },
   );
 });
 
-t.test('an issuer that never answers is given up, and nobody waits for longer', async (t) => {
+t.test('an issuer that never answers is given up, and nobody waits longer', async (t) => {
   const a = await signer('a');
   await withIssuer(async (issuer, keys) => {
     issuer.answer = () => undefined;

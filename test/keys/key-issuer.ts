@@ -1,4 +1,4 @@
-/** An issuer of keys over HTTP, the key set that follows it, and tokens signed by its keys. */
+/** An issuer of keys over HTTP, the key set that follows it, and tokens signed with its keys. */
 
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -20,7 +20,7 @@ export async function signer(kid: string, alg = 'ES256'): Promise<Signer> {
 
 export const setOf = (...keys: readonly JWK[]) => JSON.stringify({ keys });
 
-/** An issuer that answers as it is told, and a clock that stands until it is moved. */
+/** An issuer that answers as told, and a clock that stands still until it is moved. */
 export class Issuer {
   answer: RequestListener = (_, response) => response.writeHead(500).end();
   requests = 0;
@@ -73,7 +73,7 @@ export async function withIssuer(
 
 export const verified = (version: number) => ({ kind: 'verified', version }) as const;
 
-/** Lets a fetch in the background come to its end. */
+/** Waits for a fetch in the background to finish. */
 export async function fetched(issuer: Issuer, count: number): Promise<void> {
   while (issuer.faults.length < count) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-/** Only public keys verify, and only the one a token names. */
+/** Only public keys verify, and only the one that a token names. */
 
 import { existsSync, readFileSync } from 'node:fs';
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from 'jose';
@@ -16,7 +16,7 @@ async function fileKeys(text: string): Promise<KeySet> {
   return keys;
 }
 
-t.test('a signature holds under the key it names, with an algorithm that is offered', async (t) => {
+t.test('a signature holds only with the key it names and an allowed algorithm', async (t) => {
   for (const alg of ['ES256', 'EdDSA', 'PS256']) {
     const a = await signer('a', alg);
     const b = await signer('b', alg);
@@ -25,20 +25,32 @@ t.test('a signature holds under the key it names, with an algorithm that is offe
     t.match(
       await keys.verify(await a.sign({ kid: 'b' }), [alg]),
       { kind: 'refused', unknownKey: false },
-      'another key',
+      'another key does not verify it',
     );
     t.match(
       await keys.verify(await a.sign({ kid: 'A' }), [alg]),
       { kind: 'refused', unknownKey: true },
-      'no such key',
+      'a key that is not there does not verify it',
     );
-    t.match(await keys.verify(await a.sign({ kid: undefined }), [alg]), { kind: 'refused' }, 'ambiguous');
-    t.match(await keys.verify(await a.sign(), ['RS256']), { kind: 'refused' }, 'not offered');
-    t.match(await keys.verify(await a.sign(), []), { kind: 'refused' }, 'nothing offered');
+    t.match(
+      await keys.verify(await a.sign({ kid: undefined }), [alg]),
+      { kind: 'refused' },
+      'an ambiguous key does not verify it',
+    );
+    t.match(
+      await keys.verify(await a.sign(), ['RS256']),
+      { kind: 'refused' },
+      'an algorithm that is not allowed does not verify it',
+    );
+    t.match(
+      await keys.verify(await a.sign(), []),
+      { kind: 'refused' },
+      'nothing verifies it if no algorithm is allowed',
+    );
   }
 });
 
-t.test('what is no token is refused, whatever jose throws', async (t) => {
+t.test('text that is no token is refused, whatever jose throws', async (t) => {
   const a = await signer('a');
   const keys = await fileKeys(setOf(a.jwk));
   const deep = Buffer.from(`${'['.repeat(100_000)}`).toString('base64url');
@@ -46,10 +58,10 @@ t.test('what is no token is refused, whatever jose throws', async (t) => {
   for (const jws of ['', '.', '..', 'a.b.c', 'a.b.c.d', `${deep}.e30.AA`, none, `${await a.sign()}.x`]) {
     t.match(await keys.verify(jws, ['ES256']), { kind: 'refused' });
   }
-  t.match(await keys.verify(none, ['none']), { kind: 'refused' }, 'none is never offered');
+  t.match(await keys.verify(none, ['none']), { kind: 'refused' }, 'the algorithm none is never allowed');
 });
 
-t.test('no symmetric algorithm is offered, even where the policy names one', async (t) => {
+t.test('no symmetric algorithm is used, even if the policy names one', async (t) => {
   const a = await signer('a');
   const secret = Buffer.from(JSON.stringify(a.jwk));
   const forged = await new CompactSign(Buffer.from('{}'))
@@ -78,10 +90,10 @@ t.test('a set that should not be published is refused', async (t) => {
   }
 });
 
-/** What takes a key apart level by level does not come back from here. */
+/** Code that takes a key apart level by level would not return from this. */
 const DEEP = `${'['.repeat(6000)}${']'.repeat(6000)}`;
 
-t.test('a key with anything nested in it is refused, but for what nobody looks at', async (t) => {
+t.test('a key with nested members is refused, unless nobody reads them', async (t) => {
   for (const member of ['alg', 'use', 'ext', 'crv', 'x', 'y', 'key_ops'])
     t.match(await readFileKeys(`{"keys":[{"kty":"EC","${member}":${DEEP}}]}`), `the ${member} of a key`);
   for (const operations of ['{}', '["verify",["sign"]]', JSON.stringify(Array(17).fill('verify'))])
@@ -94,7 +106,7 @@ t.test('a key with anything nested in it is refused, but for what nobody looks a
   t.match(await (await fileKeys(text)).verify(await a.sign(), ['ES256']), { kind: 'verified' });
 });
 
-t.test('a set of very many keys, or a key of very long members, is refused in a few words', async (t) => {
+t.test('a set with too many keys or too long members is refused in few words', async (t) => {
   const keys = Array.from({ length: 257 }, (_, index): JWK => ({ kty: 'EC', kid: String(index) }));
   t.equal(await readFileKeys(setOf(...keys)), 'it holds more than 256 keys');
   t.type(await readFileKeys(setOf(...keys.slice(1))), FileKeySet);
@@ -108,7 +120,7 @@ t.test('a set of very many keys, or a key of very long members, is refused in a 
   t.match(await readFileKeys(setOf(twice, twice)), /^the kid of a key is longer/);
 });
 
-t.test('what a key says of its use holds', async (t) => {
+t.test('restrictions of use in a key are respected', async (t) => {
   const a = await signer('a');
   for (const member of [
     { use: 'enc' },
@@ -130,7 +142,7 @@ interface Group {
   readonly tests: readonly { readonly tcId: number; readonly jws: string; readonly result: string }[];
 }
 
-/** The algorithm a vector's header names, if it has a header that can be read. */
+/** The algorithm in the header of a vector, if the header can be read. */
 function algorithmOf(jws: string): unknown {
   try {
     return JSON.parse(Buffer.from(jws.split('.')[0] ?? '', 'base64url').toString()).alg;
@@ -139,13 +151,13 @@ function algorithmOf(jws: string): unknown {
   }
 }
 
-/** A key is for the algorithm it says (RFC 8725 §3.1), which the vectors leave open. */
+/** A key is for the algorithm it names (RFC 8725 §3.1), which the vectors leave open. */
 function isOffered(jws: string, { alg }: JWK): boolean {
   const named = String(algorithmOf(jws));
   return ASYMMETRIC.includes(named) && (alg === undefined || alg === named);
 }
 
-/** How many tokens of a group were accepted; all of them that should be, and no other. */
+/** Counts the accepted tokens of a group, which must be just those that should be accepted. */
 async function tryGroup(t: Test, { public: shown, private: hidden, comment, tests }: Group): Promise<number> {
   const given = shown ?? hidden ?? {};
   const keys = await readFileKeys(JSON.stringify(given.keys === undefined ? { keys: [given] } : given));
@@ -160,11 +172,11 @@ async function tryGroup(t: Test, { public: shown, private: hidden, comment, test
   return accepted;
 }
 
-t.test('Wycheproof', { skip: existsSync(folder) ? false : 'no outside vectors here' }, async (t) => {
+t.test('Wycheproof passes', { skip: existsSync(folder) ? false : 'no outside vectors here' }, async (t) => {
   let accepted = 0;
   for (const file of ['json_web_signature_test.json', 'json_web_key_test.json']) {
     const { testGroups }: { testGroups: Group[] } = JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
     for (const group of testGroups) accepted += await tryGroup(t, group);
   }
-  t.ok(accepted > 30, `${accepted} were accepted`);
+  t.ok(accepted > 30, `enough vectors were accepted: ${accepted}`);
 });

@@ -36,7 +36,7 @@ t.test('a token is forgotten after five minutes, however long it lives', async (
   t.equal(memory.get('a', 301_000), undefined);
 });
 
-t.test('the oldest token makes room, and one put again is the newest', async (t) => {
+t.test('the oldest token is evicted, and one put again counts as the newest', async (t) => {
   const memory = createTokenMemory(3);
   const live = token(10_000);
   for (const text of ['a', 'b', 'a', 'c']) memory.put(text, live, 0);

@@ -1,4 +1,4 @@
-/** Patterns of names match whole words, and no word makes them slow. */
+/** Patterns of names match whole words, and no word can make them slow. */
 import t from 'tap';
 import { compileNamePattern } from '../../gateway/policy/bounded-pattern.ts';
 
@@ -14,7 +14,7 @@ t.test('a pattern matches the whole word', async (t) => {
   t.equal(accepts('^[a-z0-9-]{1,32}/[a-z0-9._-]{1,64}$', 'acme/vision-7b'), true);
 });
 
-t.test('what cannot be slow is taken', async (t) => {
+t.test('a pattern that cannot be slow is accepted', async (t) => {
   for (const pattern of [
     '(?:acme/)?[a-z]+',
     '(?:acme|umbrella)/[a-z0-9]+(?:-v[0-9]{2})?',
@@ -40,7 +40,7 @@ t.test('what cannot be slow is taken', async (t) => {
   }
 });
 
-t.test('what can try a word in countless ways is refused', async (t) => {
+t.test('a pattern that can try a word in countless ways is refused', async (t) => {
   for (const pattern of [
     '^(a+)+$',
     '(?:[a-z]+-?)*',
@@ -60,7 +60,7 @@ t.test('what can try a word in countless ways is refused', async (t) => {
   }
 });
 
-t.test('what can divide a word among too many of its pieces is refused', async (t) => {
+t.test('a pattern that can divide a word in too many ways is refused', async (t) => {
   for (const pattern of [
     '[a-z0-9]+-?[a-z0-9]+-?[a-z0-9]+-?[a-z0-9]+',
     '[a-z0-9]{1,99}[a-z0-9]{1,99}[a-z0-9]+',
@@ -78,7 +78,7 @@ t.test('what can divide a word among too many of its pieces is refused', async (
   }
 });
 
-t.test('what is no expression, or only one within another, is none', async (t) => {
+t.test('an invalid expression, also one valid only inside another, is refused', async (t) => {
   for (const pattern of ['[a-z', 'a)|(b', '(', '*']) {
     t.equal(compileNamePattern(pattern), 'is no regular expression', pattern);
   }

@@ -1,4 +1,4 @@
-/** Rows of edits and the exact faults each makes. */
+/** Rows of edits and the exact faults each of them causes. */
 
 import type { Test } from 'tap';
 import { type Authorities, writePolicyFolder } from './policy-folder.ts';
@@ -8,10 +8,10 @@ export type Row = readonly [title: string, from: string, to: string, ...faults: 
 
 export const TENANT = 'tenants/tenant-a.yaml';
 
-/** One test a row: the edit of a sound folder has these faults and no other, and the faulty file is not in force. */
+/** Makes a test of each row: the edited folder has just these faults, and the faulty file is not in force. */
 export function testRows(t: Test, authorities: Authorities, file: string, rows: readonly Row[]): void {
   for (const [title, from, to, ...faults] of rows) {
-    t.test(`${file}: ${title}`, async (t) => {
+    t.test(`the faults are named if ${file} has ${title}`, async (t) => {
       const folder = await writePolicyFolder(t, authorities);
       await folder.edit(file, from, to);
       const loaded = await folder.load();

@@ -1,4 +1,4 @@
-/** What does not fit the shape of a policy file is named with its line, column and path, and nothing else is. */
+/** Whatever does not fit the shape of a policy file is named with line, column and path, and nothing else is. */
 import t from 'tap';
 import { type Row, TENANT, testRows } from './fault-rows.ts';
 import { createAuthorities, replaced, TENANT_YAML } from './policy-folder.ts';
@@ -182,6 +182,6 @@ const SHAPE_ROWS: readonly Row[] = [
 testRows(t, authorities, 'gateway.yaml', GATEWAY_ROWS);
 testRows(t, authorities, TENANT, SHAPE_ROWS);
 
-t.test('an edit that changes nothing is a mistake of the test', async (t) => {
+t.test('an edit that changes nothing is an error of the test', async (t) => {
   t.throws(() => replaced(TENANT_YAML, 'not there', ''), /to replace/);
 });

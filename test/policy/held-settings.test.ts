@@ -1,4 +1,4 @@
-/** A reload that changes what a process holds from its start is told to wait, and changes nothing. */
+/** A reload of settings that a process holds from its start is told to wait for a restart and changes nothing. */
 import t from 'tap';
 import { LivePolicy } from '../../gateway/policy/live.ts';
 import { loadPolicy } from '../../gateway/policy/load.ts';
@@ -27,7 +27,7 @@ t.test('sockets, files and processes of the start stay as they are', async (t) =
     const read = await folder.load(policy);
     t.match(read.faults, [new RegExp(`^gateway\\.yaml:\\d+:\\d+ ${place}: ${HELD}$`)], to);
     t.equal(read.faults.length, 1);
-    t.equal(read.policy?.gateway, policy?.gateway, 'all of it stays');
+    t.equal(read.policy?.gateway, policy?.gateway, 'all settings of the gateway stay');
   }
   await folder.write(
     'gateway.yaml',
@@ -38,7 +38,7 @@ t.test('sockets, files and processes of the start stay as they are', async (t) =
   t.equal(after?.gateway.limits.connections, 7);
 });
 
-t.test('tenants go on meanwhile', async (t) => {
+t.test('tenants are still reloaded while a restart is needed', async (t) => {
   const folder = await writePolicyFolder(t, await createAuthorities());
   const { policy } = await folder.load();
   await folder.write('gateway.yaml', GATEWAY_YAML.replace('  admin', '  workers: 3\n  admin'));
@@ -49,33 +49,30 @@ t.test('tenants go on meanwhile', async (t) => {
   t.not(read.policy?.tenants.get('tenant-a'), policy?.tenants.get('tenant-a'));
 });
 
-t.test(
-  'what is in force has the digest of what it was made of, before and after the restart is asked for',
-  async (t) => {
-    const folder = await writePolicyFolder(t, await createAuthorities());
-    const { policy, ...read } = await loadPolicy(folder.path, 1000);
-    if (policy === undefined) throw new Error('the folder has faults');
-    let nowMs = 2000;
-    const live = new LivePolicy(
-      folder.path,
-      { ...read, policy },
-      new PolicySources({ mode: 'once' }),
-      () => nowMs,
-      () => undefined,
-    );
-    const { digest, generation } = policy;
-    for (const text of [GATEWAY_YAML.replace('  admin', '  workers: 3\n  admin'), GATEWAY_YAML]) {
-      await folder.write('gateway.yaml', text);
-      await live.reload();
-      t.match(live.current, { digest, generation, loadedAtMs: 1000 });
-      nowMs += 1000;
-    }
-    t.same(live.faults, []);
-    await folder.write(
-      'gateway.yaml',
-      GATEWAY_YAML.replace('  admin', '  limits: { connections: 7 }\n  admin'),
-    );
+t.test('the policy keeps the digest of its files before and after a restart is asked for', async (t) => {
+  const folder = await writePolicyFolder(t, await createAuthorities());
+  const { policy, ...read } = await loadPolicy(folder.path, 1000);
+  if (policy === undefined) throw new Error('the folder has faults');
+  let nowMs = 2000;
+  const live = new LivePolicy(
+    folder.path,
+    { ...read, policy },
+    new PolicySources({ mode: 'once' }),
+    () => nowMs,
+    () => undefined,
+  );
+  const { digest, generation } = policy;
+  for (const text of [GATEWAY_YAML.replace('  admin', '  workers: 3\n  admin'), GATEWAY_YAML]) {
+    await folder.write('gateway.yaml', text);
     await live.reload();
-    t.match(live.current, { generation: generation + 1, gateway: { limits: { connections: 7 } } });
-  },
-);
+    t.match(live.current, { digest, generation, loadedAtMs: 1000 });
+    nowMs += 1000;
+  }
+  t.same(live.faults, []);
+  await folder.write(
+    'gateway.yaml',
+    GATEWAY_YAML.replace('  admin', '  limits: { connections: 7 }\n  admin'),
+  );
+  await live.reload();
+  t.match(live.current, { generation: generation + 1, gateway: { limits: { connections: 7 } } });
+});

@@ -1,11 +1,11 @@
-/** An outline says of every value what the file says, and can be had by another process. */
+/** An outline says of every value what the file says, and can be handed to another process. */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { Outline, outlineOf } from '../../gateway/policy/outline.ts';
 import type { Path } from '../../gateway/policy/places.ts';
 import { YamlFile } from '../../gateway/policy/yaml-file.ts';
 
-/** Every path of a value, and for each some that lead nowhere. */
+/** Every path of a value, each with some that lead nowhere. */
 function pathsIn(value: unknown, path: Path = []): Path[] {
   const paths = [path, [...path, 'nobody'], [...path, 7], [...path, 'nobody', 0]];
   if (typeof value !== 'object' || value === null) return paths;
@@ -21,7 +21,7 @@ const texts = new Map([
 ]);
 
 for (const [name, text] of texts) {
-  t.test(`the places of a file: ${name}`, async (t) => {
+  t.test(`the outline of the ${name} file gives the places of the file`, async (t) => {
     const yaml = new YamlFile('x.yaml', text);
     t.same(yaml.faults, []);
     const outline = outlineOf(yaml);
@@ -30,7 +30,7 @@ for (const [name, text] of texts) {
       const expected = { ...yaml.at(path, 'is odd', 'better'), column: 1 };
       t.same(outline.at(path, 'is odd', 'better'), expected);
       t.same(again.at(path, 'is odd', 'better'), expected);
-      t.same(again.keys(path), yaml.keys(path), `keys at ${path.join('.')}`);
+      t.same(again.keys(path), yaml.keys(path), `the keys at ${path.join('.')} are the same`);
     }
   });
 }

@@ -1,4 +1,4 @@
-/** A policy folder that has no fault, and the changes a test makes to it. */
+/** A policy folder without faults, and the changes tests make to it. */
 
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -59,30 +59,30 @@ export const JWKS = JSON.stringify({
   ],
 });
 
-/** The authorities a folder's certificates come from. */
+/** The authorities behind the certificates of a folder. */
 export interface Authorities {
   readonly servers: Authority;
   readonly clients: Authority;
 }
 
 export interface PolicyFolder extends Authorities {
-  /** The folder of `gateway.yaml`; `certs` stands beside it. */
+  /** The folder of `gateway.yaml`; `certs` is beside it. */
   readonly path: string;
   /** Writes a file, its name relative to `path`. */
   write(name: string, text: string | Uint8Array): Promise<void>;
-  /** Puts one text for another that the file must have. */
+  /** Replaces a text that the file must contain. */
   edit(name: string, from: string, to: string): Promise<void>;
   remove(name: string): Promise<void>;
-  /** A second tenant: the files of `tenant-a` under another tenant name and another server name. */
+  /** Adds a second tenant: the files of `tenant-a` under another tenant name and server name. */
   addTenant(tenant: string, serverName: string): Promise<void>;
-  /** Certificates of a server name; texts given here go in place of the sound ones. */
+  /** Writes certificates of a server name; texts given here replace the sound ones. */
   addCertificates(serverName: string, files?: Readonly<Record<string, string>>): Promise<IssuedPair>;
   load(previous?: Policy, nowMs?: number): Promise<Loaded>;
 }
 
 export interface Loaded {
   readonly policy?: Policy;
-  /** As `patchgate check` prints them, file names relative to the folder. */
+  /** Faults as `patchgate check` prints them, with file names relative to the folder. */
   readonly faults: readonly string[];
 }
 
@@ -90,7 +90,7 @@ export async function createAuthorities(): Promise<Authorities> {
   return { servers: await createAuthority('servers'), clients: await createAuthority('clients') };
 }
 
-/** Writes the folder; it goes away with the test. Files given here go in place of the sound ones. */
+/** Writes the folder, which is removed with the test. Files given here replace the sound ones. */
 export async function writePolicyFolder(
   t: Test,
   authorities: Authorities,
@@ -166,7 +166,7 @@ class FolderOnDisk implements PolicyFolder {
   }
 }
 
-/** The text with `to` in place of `from`; throws when it lacks it, since then the test would prove nothing. */
+/** The text with `from` replaced by `to`; throws if it lacks `from`, since the test would then prove nothing. */
 export function replaced(text: string, from: string, to: string): string {
   if (!text.includes(from)) throw new Error(`there is no ${JSON.stringify(from)} to replace`);
   return text.replace(from, () => to);

@@ -1,4 +1,4 @@
-/** What only the whole of a policy shows: names that lead nowhere, values that mean nothing, files that disagree. */
+/** What only a whole policy shows: names that lead nowhere, meaningless values, files that disagree. */
 import t from 'tap';
 import { type Row, TENANT, testRows } from './fault-rows.ts';
 import { createAuthorities, LIST, TENANT_YAML, writePolicyFolder } from './policy-folder.ts';
@@ -173,7 +173,7 @@ const MEANING_ROWS: readonly Row[] = [
     '11:19 issuers.main.keys.jwks: http://auth.example.com/ is no address for keys (expected https://…)',
   ],
   [
-    'a password in the address of keys is not told',
+    'a password in the address of keys, which is not shown',
     '{ file: keys/main.jwks.json }',
     '{ jwks: "http://us:er@auth.example.com/" }',
     '11:19 issuers.main.keys.jwks: …@auth.example.com/ is no address for keys (expected https://…)',
@@ -217,7 +217,7 @@ const NODES = [
   '',
 ];
 
-t.test('a key file that holds no keys', async (t) => {
+t.test('a key file without keys is a fault', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   await folder.edit(TENANT, 'keys/main.jwks.json', 'lists/partners.cidr');
   t.same((await folder.load()).faults, [
@@ -227,24 +227,21 @@ t.test('a key file that holds no keys', async (t) => {
 
 testRows(t, authorities, TENANT, MEANING_ROWS);
 
-t.test(
-  'a node is http or https, a host and a port, and nothing URL would read as something else',
-  async (t) => {
-    const nodes = `nodes:\n${NODES.map((node) => `      - '${node}'`).join('\n')}`;
-    const folder = await writePolicyFolder(t, authorities);
-    await folder.edit(TENANT, "nodes: ['http://10.1.0.1:7001']", nodes);
-    const { faults } = await folder.load();
-    t.same(
-      faults,
-      NODES.map(
-        (node, index) =>
-          `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node.replace(/.*@/, '…@')} is no address of a node (expected http://host:port or https://host:port)`,
-      ),
-    );
-  },
-);
+t.test('a node is http or https with a host and a port, and nothing a URL parser could twist', async (t) => {
+  const nodes = `nodes:\n${NODES.map((node) => `      - '${node}'`).join('\n')}`;
+  const folder = await writePolicyFolder(t, authorities);
+  await folder.edit(TENANT, "nodes: ['http://10.1.0.1:7001']", nodes);
+  const { faults } = await folder.load();
+  t.same(
+    faults,
+    NODES.map(
+      (node, index) =>
+        `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node.replace(/.*@/, '…@')} is no address of a node (expected http://host:port or https://host:port)`,
+    ),
+  );
+});
 
-t.test('faults of all files are reported together, each once, in the order of the lines', async (t) => {
+t.test('faults of all files are reported together, each once, in the order of lines', async (t) => {
   const folder = await writePolicyFolder(t, authorities, {
     'tenants/lists/partners.cidr': `${LIST}\n  10.0.0.1/8 # a machine, not a network\n300.1.1.1\n`,
   });
@@ -270,7 +267,7 @@ t.test('faults of all files are reported together, each once, in the order of th
   ]);
 });
 
-t.test("a server name two tenants ask for is the first one's", async (t) => {
+t.test('a server name that two tenants ask for belongs to the first', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   await folder.addTenant('tenant-b', 'b.example.com');
   await folder.edit('tenants/tenant-b.yaml', '[b.example.com]', '[b.example.com, A.EXAMPLE.COM]');
@@ -280,7 +277,7 @@ t.test("a server name two tenants ask for is the first one's", async (t) => {
   t.equal(policy?.serverNames.get('b.example.com'), undefined);
 });
 
-t.test('a tenant file ends in .yaml', async (t) => {
+t.test('a tenant file must end in .yaml', async (t) => {
   const folder = await writePolicyFolder(t, authorities, { 'tenants/tenant-b.yml': TENANT_YAML });
   await folder.edit('tenants/tenant-b.yml', 'tenant-a', 'tenant-b');
   t.same((await folder.load()).faults, [
@@ -288,7 +285,7 @@ t.test('a tenant file ends in .yaml', async (t) => {
   ]);
 });
 
-t.test('what cannot be read is a fault', async (t) => {
+t.test('a file that cannot be read is a fault', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   await folder.remove(TENANT);
   await folder.write(`${TENANT}/x`, '');

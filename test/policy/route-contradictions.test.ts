@@ -1,4 +1,4 @@
-/** Keys of a route that would do nothing, or not what they say, beside its other keys. */
+/** Keys of a route that are useless or contradict its other keys. */
 import t from 'tap';
 import { type Row, TENANT, testRows } from './fault-rows.ts';
 import { createAuthorities } from './policy-folder.ts';

@@ -1,4 +1,4 @@
-/** A faulty file is looked through to its end: the parts that are sound are checked against one another. */
+/** A faulty file is examined to its end: its sound parts are checked against each other. */
 import t from 'tap';
 import { z } from 'zod';
 import { fileFault } from '../../gateway/core/fault.ts';
@@ -28,7 +28,7 @@ function partsOf(value: unknown) {
 
 const sound = (value: unknown) => partsOf(value)?.contents;
 
-t.test('values with faults and unknown keys are left out, the others stay', async (t) => {
+t.test('values with faults and unknown keys are left out, and the others stay', async (t) => {
   const written = {
     lists: { x: { cidrs: ['', 'one', '', 'two'], note: 3 } },
     routes: [{ name: 'r', size: 'large', colour: 'red' }],
@@ -41,29 +41,26 @@ t.test('values with faults and unknown keys are left out, the others stay', asyn
     routes: [{ name: 'r' }],
     mode: 'a',
   });
-  t.same(written, before, 'what was given is not touched');
+  t.same(written, before, 'the input is not changed');
 });
 
-t.test('where a value that must be there is faulty, nothing is left to look at', async (t) => {
+t.test('if a required value is faulty nothing is left to look at', async (t) => {
   t.equal(sound({ lists: {}, routes: [{ name: 7 }] }), undefined);
   t.equal(sound({ routes: [] }), undefined);
   t.equal(sound('text'), undefined);
   t.equal(sound(null), undefined);
 });
 
-t.test(
-  'a member of a list is placed where the file has it, not where it stands among the sound ones',
-  async (t) => {
-    const parts = partsOf({
-      lists: { x: { cidrs: ['', 'one', '', '', 'two', 'three', ''] }, y: { cidrs: ['one'] } },
-      routes: [{ name: 'r' }],
-    });
-    t.same(parts?.contents.lists['x']?.cidrs, ['one', 'two', 'three']);
-    const placeOf = (...path: (string | number)[]): string | undefined => parts?.places.at(path, '').path;
-    t.equal(placeOf('lists', 'x', 'cidrs', 0), 'lists.x.cidrs[1]');
-    t.equal(placeOf('lists', 'x', 'cidrs', 1), 'lists.x.cidrs[4]');
-    t.equal(placeOf('lists', 'x', 'cidrs', 2), 'lists.x.cidrs[5]');
-    t.equal(placeOf('lists', 'y', 'cidrs', 0), 'lists.y.cidrs[0]', 'another list is not touched');
-    t.equal(placeOf('routes', 0, 'name'), 'routes[0].name');
-  },
-);
+t.test('a list entry is placed where the file has it, not by its index among sound ones', async (t) => {
+  const parts = partsOf({
+    lists: { x: { cidrs: ['', 'one', '', '', 'two', 'three', ''] }, y: { cidrs: ['one'] } },
+    routes: [{ name: 'r' }],
+  });
+  t.same(parts?.contents.lists['x']?.cidrs, ['one', 'two', 'three']);
+  const placeOf = (...path: (string | number)[]): string | undefined => parts?.places.at(path, '').path;
+  t.equal(placeOf('lists', 'x', 'cidrs', 0), 'lists.x.cidrs[1]');
+  t.equal(placeOf('lists', 'x', 'cidrs', 1), 'lists.x.cidrs[4]');
+  t.equal(placeOf('lists', 'x', 'cidrs', 2), 'lists.x.cidrs[5]');
+  t.equal(placeOf('lists', 'y', 'cidrs', 0), 'lists.y.cidrs[0]', 'another list is not affected');
+  t.equal(placeOf('routes', 0, 'name'), 'routes[0].name');
+});

@@ -1,4 +1,4 @@
-/** What may be written of an upstream, what becomes of it, and the place of every fault in it. */
+/** What an upstream may say, how it is compiled, and the place of every fault in it. */
 import t from 'tap';
 import { type Row, TENANT, testRows } from './fault-rows.ts';
 import { createAuthorities, writePolicyFolder } from './policy-folder.ts';
@@ -101,7 +101,7 @@ const ROWS: readonly Row[] = [
 
 testRows(t, authorities, TENANT, ROWS);
 
-t.test('a fallback by hash asks the same of the route', async (t) => {
+t.test('a fallback by hash requires the same of the route', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const other = "other: { nodes: ['http://10.1.0.2:7001'], balance: hash, hashOn: '{stream_id}' }";
   await folder.edit(TENANT, NODES, `${NODES}\n  ${other}`);
@@ -111,7 +111,7 @@ t.test('a fallback by hash asks the same of the route', async (t) => {
   ]);
 });
 
-t.test('what is not written has the defaults, what is written is compiled', async (t) => {
+t.test('omitted settings have their defaults, and given ones are compiled', async (t) => {
   const folder = await writePolicyFolder(t, authorities);
   const sync = async () => (await folder.load()).policy?.tenants.get('tenant-a')?.upstreams.get('sync');
   t.match(await sync(), {

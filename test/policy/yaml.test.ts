@@ -1,4 +1,4 @@
-/** A policy is one plain YAML document: what YAML could hide in it is a fault, found quickly. */
+/** A policy is one plain YAML document: anything that YAML could hide in it is a fault, found quickly. */
 
 import t from 'tap';
 import { z } from 'zod';
@@ -17,7 +17,7 @@ function faultsOf(text: string): readonly string[] {
   return yaml.faults.map(formatFault);
 }
 
-/** Nine layers of nine: 3 × 10⁸ values, were they ever written out. */
+/** Nine layers of nine: 3 × 10⁸ values if they were ever expanded. */
 const LAUGHS = Array.from({ length: 9 }, (_, layer) => {
   const below = layer === 0 ? 'lol' : `*l${layer - 1}`;
   return `l${layer}: &l${layer} [${Array(9).fill(below).join(', ')}]\n`;
@@ -64,18 +64,18 @@ const TABLE: readonly (readonly [title: string, text: string, ...faults: string[
 ];
 
 for (const [title, text, ...faults] of TABLE) {
-  t.test(`${title} is a fault`, async (t) => {
+  t.test(`${title} is a fault in a YAML file`, async (t) => {
     t.same(faultsOf(text), faults);
   });
 }
 
-t.test('aliases upon aliases are counted, never followed', async (t) => {
+t.test('aliases upon aliases are counted and never followed', async (t) => {
   const faults = faultsOf(LAUGHS);
   t.equal(faults.length, 8 * 9);
   t.equal(faults[0], 'f:2:10: an alias (expected every value written out)');
 });
 
-t.test('a nesting nobody writes is one fault', async (t) => {
+t.test('absurd nesting is one fault', async (t) => {
   for (const text of [`a: ${'['.repeat(5000)}${']'.repeat(5000)}`, `a: ${'{ a: '.repeat(20_000)}`]) {
     const [fault, ...more] = faultsOf(text);
     t.match(fault, /^f:1:\d+: is nested too deeply$/);
@@ -88,13 +88,13 @@ t.test('a file over five megabytes is not even parsed', async (t) => {
   t.same(faultsOf('a: '.padEnd(5 * MIB, 'x')), []);
 });
 
-t.test('a mapping of very many keys is read in one pass', async (t) => {
+t.test('a mapping with very many keys is read in one pass', async (t) => {
   const keys = Array.from({ length: 30_000 }, (_, index) => `k${index}: 1\n`).join('');
   t.same(faultsOf(`${keys}k7: 2\n`), ['f:30001:1: the key k7 stands here twice']);
 });
 
-t.test('faults of very many are the first hundred, and how many more there are', async (t) => {
-  // Sixty thousand faults of one line of five megabytes.
+t.test('of very many faults the first hundred are listed and the rest counted', async (t) => {
+  // Sixty thousand faults on one line of five megabytes.
   const escapes = faultsOf(`a: "${'\\q'.repeat(60_000)}${'x'.repeat(5_000_000)}"\n`);
   t.equal(escapes.length, 101);
   t.same(escapes.slice(98), [
@@ -114,7 +114,7 @@ t.test('faults of very many are the first hundred, and how many more there are',
   t.equal(sound, undefined);
 });
 
-t.test('where a value stands is found without a look at each key before it', async (t) => {
+t.test('the place of a value is found without looking at each key before it', async (t) => {
   const yaml = new YamlFile('f', Array.from({ length: 60_000 }, (_, index) => `k${index}: 1\n`).join(''));
   const outline = outlineOf(yaml);
   const key = 'k59999';
@@ -126,7 +126,7 @@ t.test('where a value stands is found without a look at each key before it', asy
   t.equal(misplaced, 0);
 });
 
-t.test('a path leads to a value, or is not had', async (t) => {
+t.test('a path leads to a value or to nothing', async (t) => {
   const yaml = new YamlFile('f', 'a: { b: [1, { c: }], "7": x }\n');
   for (const path of [[], ['a'], ['a', 'b', 1], ['a', 'b', 1, 'c'], ['a', '7']])
     t.ok(yaml.has(path), path.join('.'));
@@ -141,20 +141,20 @@ t.test('a path leads to a value, or is not had', async (t) => {
     t.notOk(yaml.has(path), path.join('.'));
 });
 
-t.test('values are those of YAML 1.2, whatever the file says', async (t) => {
+t.test('values are those of YAML 1.2, whatever the file declares', async (t) => {
   const { value } = new YamlFile('f', '%YAML 1.1\n---\na: yes\nb: off\nc: 010\nd: 1:30\n<<: { e: 1 }\n');
   t.same(value, { a: 'yes', b: 'off', c: 10, d: '1:30', '<<': { e: 1 } });
   t.same(new YamlFile('f', '\ufeffa: 0o17\r\nb: ~\r\n').value, { a: 15, b: null });
 });
 
-t.test('keys are given as written, and none where there is no mapping', async (t) => {
+t.test('keys are given as written, and a value that is no mapping has none', async (t) => {
   const yaml = new YamlFile('f', 'a: { x: 1, y: { z: 1 } }\nb: [1]\n');
   t.same(yaml.keys([]), ['a', 'b']);
   t.same(yaml.keys(['a']), ['x', 'y']);
   t.same([yaml.keys(['a', 'x']), yaml.keys(['b']), yaml.keys(['c', 'd'])], [[], [], []]);
 });
 
-t.test('a file that is no mapping is a fault of its own and touches no other', async (t) => {
+t.test('a file that is no mapping is a fault and affects no other file', async (t) => {
   const authorities = await createAuthorities();
   const folder = await writePolicyFolder(t, authorities);
   await folder.addTenant('tenant-b', 'b.example.com');
@@ -167,7 +167,7 @@ t.test('a file that is no mapping is a fault of its own and touches no other', a
   }
 });
 
-t.test('a merge key is a key like any other, and no policy has it', async (t) => {
+t.test('a merge key is treated as any key, and no policy accepts it', async (t) => {
   const authorities = await createAuthorities();
   const folder = await writePolicyFolder(t, authorities);
   await folder.edit(TENANT, 'require: { scope: read }', 'require: { scope: read, <<: { binding: off } }');

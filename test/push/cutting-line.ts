@@ -1,13 +1,13 @@
-/** A line to a server that breaks: after so many bytes of a caller, or before the caller hears the answer. */
+/** A line to a server that breaks after so many bytes of a caller, or before the caller hears the answer. */
 
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
 
-/** What happens to one connection. */
+/** The fate of one connection. */
 export interface Cut {
   /** Bytes of the caller that get through before the line breaks. */
   readonly sent?: number;
-  /** The line breaks at the first answer that holds this, and the answer is lost. */
+  /** The line breaks at the first answer that contains this, and the answer is lost. */
   readonly answer?: string;
 }
 
@@ -18,7 +18,7 @@ export interface CuttingLine {
   readonly connections: () => number;
 }
 
-/** The connections meet the cuts in turn; those behind the last one are whole. */
+/** The connections meet the cuts in turn; later ones are not cut. */
 export async function cutLine(t: Test, to: number, cuts: readonly Cut[]): Promise<CuttingLine> {
   const sockets = new Set<Socket>();
   let connections = 0;
@@ -51,7 +51,7 @@ function join(caller: Socket, node: Socket, cut: Cut): void {
       return;
     }
     for (const socket of [caller, node]) socket.removeAllListeners('data').removeAllListeners('close');
-    // The node gets what was sent before the line broke, and then sees it break; nothing it says gets back.
+    // The node gets what was sent before the line broke and then sees it break; none of its answers get back.
     node.resume().end(part);
     caller.destroy();
   });

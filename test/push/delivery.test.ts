@@ -1,4 +1,4 @@
-/** A push over a line that breaks goes on by itself, and knows what became of an answer that was lost. */
+/** A push over a line that breaks resumes by itself and finds out about lost answers. */
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -33,7 +33,7 @@ async function setNode(t: Test) {
   return { options: { modelId, basePath, targetPath, pauseMs: 1 }, node, root };
 }
 
-t.test('a push that is cut goes on at the last whole frame, and arrives to the bit', async (t) => {
+t.test('a push that is cut resumes at the last whole frame and arrives bit for bit', async (t) => {
   const { options, node, root } = await setNode(t);
   const cuts = [{ sent: 400_000 }, { sent: 100 }, { sent: 300_000 }, { sent: 700_000 }];
   const line = await cutLine(t, node.port, cuts);
@@ -41,25 +41,25 @@ t.test('a push that is cut goes on at the last whole frame, and arrives to the b
   const onProgress = (bytes: number) => sent.push(bytes);
   const result = await pushPatch({ ...options, to: line.url, onProgress });
   t.match(result, { status: 201, version: 1 });
-  t.ok(result.resumedAt.length >= 2, `resumed at ${result.resumedAt}`);
-  t.ok((result.resumedAt[0] ?? 0) > 250_000, 'not from the beginning');
+  t.ok(result.resumedAt.length >= 2, `the push resumed at ${result.resumedAt}`);
+  t.ok((result.resumedAt[0] ?? 0) > 250_000, 'the push did not resume at the beginning');
   t.same(
     result.resumedAt,
     result.resumedAt.toSorted((a, b) => a - b),
-    'further each time',
+    'each resumption is further than the last',
   );
   t.equal(sent.at(-1), result.bytesSent);
   t.ok((await readFile(join(root, modelId, '1.safetensors'))).equals(await readFile(options.targetPath)));
 });
 
-t.test('an answer that was lost is asked for again with the end of the stream: 200', async (t) => {
+t.test('a lost answer is asked for again with the end of the stream and is a 200', async (t) => {
   const { options, node } = await setNode(t);
   const line = await cutLine(t, node.port, [{ answer: 'HTTP/1.1 201' }]);
   const result = await pushPatch({ ...options, to: line.url });
   t.match(result, { status: 200, version: 1, resumedAt: [result.bytesSent - 120] });
 });
 
-t.test('a line that brings nothing further is given up after as many tries as told', async (t) => {
+t.test('a push that makes no progress is given up after the given number of tries', async (t) => {
   const { options, node } = await setNode(t);
   const cuts = [{ sent: 2000 }, ...Array.from({ length: 20 }, () => ({ sent: 10 }))];
   const line = await cutLine(t, node.port, cuts);
@@ -69,7 +69,7 @@ t.test('a line that brings nothing further is given up after as many tries as to
   t.equal(line.connections(), 4);
 });
 
-t.test('a push that is stopped while it waits is stopped', async (t) => {
+t.test('a push can be stopped while it waits', async (t) => {
   const { options, node } = await setNode(t);
   const line = await cutLine(t, node.port, [{ sent: 2000 }]);
   const control = new AbortController();
@@ -79,7 +79,7 @@ t.test('a push that is stopped while it waits is stopped', async (t) => {
   await t.rejects(pushing, { message: 'the push was stopped' });
 });
 
-/** Answers each request with the next of the given ones; `hop` says what came. */
+/** Answers each request with the next of the given answers; `asked` lists the requests. */
 async function answering(t: Test, answers: readonly (readonly [number, Record<string, string>, string])[]) {
   const asked: string[] = [];
   const server = createServer((request, response) => {
@@ -93,29 +93,26 @@ async function answering(t: Test, answers: readonly (readonly [number, Record<st
   return { to: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
 }
 
-t.test(
-  'what is well again in a moment is tried again; what the node disagrees with is asked for',
-  async (t) => {
-    const { options, node } = await setNode(t);
-    const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
-    const made = '{"version":1,"changed":3,"digest":"ab"}';
-    const { to, asked } = await answering(t, [
-      [200, {}, described],
-      [503, { 'retry-after': '0' }, '{}'],
-      [204, { 'upload-offset': '152' }, ''],
-      [409, { 'upload-offset': '0' }, '{"detail":"elsewhere"}'],
-      [404, {}, ''],
-      [502, {}, '{}'],
-      [204, { 'upload-offset': '153' }, ''],
-      [201, {}, made],
-    ]);
-    t.match(await pushPatch({ ...options, to }), { status: 201, resumedAt: [152] });
-    t.same(asked.slice(0, 7), ['GET', 'PUT', 'HEAD', 'PATCH 152', 'HEAD', 'PUT', 'HEAD']);
-    t.match(asked[7], /^(PATCH 153|PUT)$/, 'no frame begins at 153');
-  },
-);
+t.test('temporary failures are retried, and after a disagreement the node is asked', async (t) => {
+  const { options, node } = await setNode(t);
+  const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
+  const made = '{"version":1,"changed":3,"digest":"ab"}';
+  const { to, asked } = await answering(t, [
+    [200, {}, described],
+    [503, { 'retry-after': '0' }, '{}'],
+    [204, { 'upload-offset': '152' }, ''],
+    [409, { 'upload-offset': '0' }, '{"detail":"elsewhere"}'],
+    [404, {}, ''],
+    [502, {}, '{}'],
+    [204, { 'upload-offset': '153' }, ''],
+    [201, {}, made],
+  ]);
+  t.match(await pushPatch({ ...options, to }), { status: 201, resumedAt: [152] });
+  t.same(asked.slice(0, 7), ['GET', 'PUT', 'HEAD', 'PATCH 152', 'HEAD', 'PUT', 'HEAD']);
+  t.match(asked[7], /^(PATCH 153|PUT)$/, 'no frame begins at 153');
+});
 
-t.test('a place that is not told at once is asked for again, and the upload not begun anew', async (t) => {
+t.test('if the offset is not told at once it is asked for again, without beginning anew', async (t) => {
   const { options, node } = await setNode(t);
   const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
   const busy = [429, 502, 503, 504].map((status) => [status, { 'retry-after': '0' }, ''] as const);
@@ -130,10 +127,10 @@ t.test('a place that is not told at once is asked for again, and the upload not 
   t.same(asked, ['GET', 'PUT', ...busy.map(() => 'HEAD'), 'HEAD', 'PATCH 152']);
   const closed = await answering(t, [[200, {}, described], [408, {}, '{}'], ...busy]);
   const pushing = pushPatch({ ...options, to: closed.to, retries: 4 });
-  await t.rejects(pushing, { message: 'refused with 504' }, 'no more often than told');
+  await t.rejects(pushing, { message: 'refused with 504' }, 'it is not asked more often than told');
 });
 
-t.test('what the receiver has is asked again where it may be told in a moment', async (t) => {
+t.test('the state of the receiver is asked for again after a temporary failure', async (t) => {
   const { options, node } = await setNode(t);
   const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
   const { to, asked } = await answering(t, [
@@ -146,7 +143,7 @@ t.test('what the receiver has is asked again where it may be told in a moment', 
   t.same(asked, ['GET', 'GET', 'GET', 'PUT']);
 });
 
-t.test('a gateway that speaks no TLS will not in a moment: it is not asked again', async (t) => {
+t.test('a gateway without TLS is not asked again', async (t) => {
   const { options, node } = await setNode(t);
   const line = await cutLine(t, node.port, []);
   await t.rejects(pushPatch({ ...options, to: line.url.replace('http:', 'https:') }), {
@@ -155,7 +152,7 @@ t.test('a gateway that speaks no TLS will not in a moment: it is not asked again
   t.equal(line.connections(), 1);
 });
 
-t.test('a refusal is final: nothing is sent again', async (t) => {
+t.test('a refusal is final, and nothing is sent again', async (t) => {
   const { options, node } = await setNode(t);
   const described = await fetch(`${node.url}/v1/models/${modelId}`).then((response) => response.text());
   for (const status of [400, 401, 403, 409, 413, 422, 500, 507]) {

@@ -1,4 +1,4 @@
-/** Pushes that leave something out are never further off than the threshold, or the encoding, allows. */
+/** Lossy pushes never deviate by more than the threshold or the encoding allows. */
 
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -12,7 +12,7 @@ import { furthest, valuesOf, Weights } from './weights.ts';
 
 const modelId = 'bert_tiny';
 
-/** A receiver of its own: what the streams make of its weights, without the shadow's help. */
+/** A separate receiver: what the streams make of its weights, without help of the shadow. */
 async function trainAgainst(
   t: Test,
   steps: number,
@@ -59,15 +59,18 @@ async function receive(weights: Float32Array, stream: AsyncIterable<Buffer>): Pr
   }
 }
 
-t.test('after 1,000 lossy steps no weight is further off than the threshold', async (t) => {
+t.test('after 1,000 lossy steps no weight deviates by more than the threshold', async (t) => {
   const threshold = 1e-5;
   const { received, weights, changed, shadow } = await trainAgainst(t, 1000, { threshold });
   const off = furthest(received, weights);
-  t.ok(off <= threshold, `${off} off`);
-  t.ok(changed < 1000 * weights.length * 0.5, `${changed} weights sent of ${1000 * weights.length}`);
+  t.ok(off <= threshold, `the largest deviation is ${off}`);
+  t.ok(
+    changed < 1000 * weights.length * 0.5,
+    `only ${changed} of ${1000 * weights.length} weights were sent`,
+  );
   const start = new Weights(95, 200).values;
-  t.ok(furthest(weights, start) > 20 * threshold, 'though each moved much further in all');
-  t.same(shadow, received, 'the shadow is what the receiver has, to the bit');
+  t.ok(furthest(weights, start) > 20 * threshold, 'each weight moved much further in total');
+  t.same(shadow, received, 'the shadow equals the receiver bit for bit');
 });
 
 const roundings: readonly (readonly [ValueEncoding, number])[] = [
@@ -75,17 +78,17 @@ const roundings: readonly (readonly [ValueEncoding, number])[] = [
   ['bf16', 2 ** -8],
   ['i8', 2e-5],
 ];
-t.test('values in fewer bits stay within their rounding, and do not drift', async (t) => {
+t.test('values in fewer bits stay within their rounding and do not drift', async (t) => {
   const exact = await trainAgainst(t, 30, { threshold: 1e-5 });
   for (const [values, bound] of roundings) {
     const { received, weights, bytes } = await trainAgainst(t, 30, { threshold: 1e-5, values });
     const off = furthest(received, weights);
-    t.ok(off <= Math.max(1e-5, bound * 1.001), `${off} off with ${values}`);
-    t.ok(bytes < exact.bytes, `${bytes} bytes, exact values ${exact.bytes}`);
+    t.ok(off <= Math.max(1e-5, bound * 1.001), `the largest deviation with ${values} is ${off}`);
+    t.ok(bytes < exact.bytes, `${bytes} bytes are fewer than the ${exact.bytes} of exact values`);
   }
 });
 
-t.test('weights beyond what the encoding reaches are sent exactly, and none becomes infinite', async (t) => {
+t.test('weights out of range of the encoding are sent exactly, and none becomes infinite', async (t) => {
   const rows: readonly (readonly [ValueEncoding, readonly number[], readonly number[]])[] = [
     ['f16', [1, 2], [70_000, 2.5]],
     ['bf16', [1, 2], [3.4028e38, 2.5]],
@@ -107,7 +110,7 @@ t.test('weights beyond what the encoding reaches are sent exactly, and none beco
     const received = Float32Array.from(from);
     await receive(received, patch.stream);
     await patch.close();
-    t.same(received, weights.values, `${to} as ${values}`);
+    t.same(received, weights.values, `${to} arrives exactly as ${values}`);
     t.same(await valuesOf(shadow.nextPath), received);
   }
 });

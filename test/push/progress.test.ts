@@ -1,10 +1,10 @@
-/** How an upload is shown: a bar that is drawn over itself on a terminal, a few lines elsewhere. */
+/** An upload is shown as a bar that is redrawn on a terminal, and as a few lines elsewhere. */
 
 import t from 'tap';
 import { MIB } from '../../gateway/core/units.ts';
 import { createProgress, formatBar, formatBytes, formatLine } from '../../gateway/push/progress.ts';
 
-/** A progress whose clock and screen are in hand. */
+/** A progress whose clock and screen the test controls. */
 function watch(isTerminal: boolean, columns = 80) {
   const written: string[] = [];
   const clock = { ms: 1000 };
@@ -13,7 +13,7 @@ function watch(isTerminal: boolean, columns = 80) {
   return { written, clock, tell };
 }
 
-t.test('bytes are told in the unit that suits them', async (t) => {
+t.test('bytes are shown in a suitable unit', async (t) => {
   const cases: readonly (readonly [bytes: number, text: string])[] = [
     [0, '0 B'],
     [0.4, '0 B'],
@@ -32,29 +32,38 @@ t.test('bytes are told in the unit that suits them', async (t) => {
   for (const [bytes, text] of cases) t.equal(formatBytes(bytes), text, `${bytes}`);
 });
 
-t.test('a line tells share, bytes and rate', async (t) => {
+t.test('a line shows share, bytes and rate', async (t) => {
   t.equal(formatLine(MIB, 2 * MIB, 500), ' 50% 1.0 MiB of 2.0 MiB, 2.0 MiB/s');
-  t.equal(formatLine(0, 2 * MIB, 0), '  0% 0 B of 2.0 MiB', 'no rate before time has passed');
-  t.equal(formatLine(2 * MIB - 1, 2 * MIB, 0), ' 99% 2.0 MiB of 2.0 MiB', 'never 100 % before the end');
-  t.equal(formatLine(0, 0, 10), '100% 0 B of 0 B, 0 B/s', 'nothing to send is all sent');
+  t.equal(formatLine(0, 2 * MIB, 0), '  0% 0 B of 2.0 MiB', 'there is no rate before time has passed');
+  t.equal(
+    formatLine(2 * MIB - 1, 2 * MIB, 0),
+    ' 99% 2.0 MiB of 2.0 MiB',
+    'it does not show 100 % before the end',
+  );
+  t.equal(formatLine(0, 0, 10), '100% 0 B of 0 B, 0 B/s', 'nothing to send counts as all sent');
 });
 
 t.test('a bar is filled by the share that was sent', async (t) => {
   t.equal(formatBar(0, 100, 0, 60), `[${'.'.repeat(39)}]   0% 0 B of 100 B`);
   t.equal(formatBar(50, 100, 0, 40), `[${'#'.repeat(9)}${'.'.repeat(9)}]  50% 50 B of 100 B`);
-  t.equal(formatBar(100, 100, 0, 200), `[${'#'.repeat(40)}] 100% 100 B of 100 B`, '40 at most');
+  t.equal(
+    formatBar(100, 100, 0, 200),
+    `[${'#'.repeat(40)}] 100% 100 B of 100 B`,
+    'a bar has at most 40 marks',
+  );
   t.equal(formatBar(0, 0, 0, 200), `[${'#'.repeat(40)}] 100% 0 B of 0 B`);
 });
 
-t.test('a bar is never as wide as the terminal, so that it does not wrap', async (t) => {
+t.test('a bar is always narrower than the terminal, so that it does not wrap', async (t) => {
   for (let columns = 1; columns <= 120; columns++) {
     const bar = formatBar(123_456_789, 987_654_321, 4321, columns);
-    if (bar.length > Math.max(1, columns - 1)) t.fail(`${bar.length} in ${columns} columns`);
+    if (bar.length > Math.max(1, columns - 1))
+      t.fail(`a bar of ${bar.length} must fit in ${columns} columns`);
   }
   t.equal(formatBar(1, 2, 3, 1).length, 1);
 });
 
-t.test('on a terminal the bar is drawn over itself and ends with its line', async (t) => {
+t.test('on a terminal the bar is redrawn in place and ends with a line end', async (t) => {
   const { written, clock, tell } = watch(true);
   tell(0, 4 * MIB);
   clock.ms += 1000;
@@ -71,7 +80,7 @@ t.test('on a terminal the bar is drawn over itself and ends with its line', asyn
   );
 });
 
-t.test('a terminal is drawn at most every 50 ms, and once more at the end', async (t) => {
+t.test('a terminal is redrawn at most every 50 ms, and once more at the end', async (t) => {
   const { written, clock, tell } = watch(true);
   for (let sent = 0; sent < 1000; sent++) {
     tell(sent, 1000);
@@ -82,7 +91,7 @@ t.test('a terminal is drawn at most every 50 ms, and once more at the end', asyn
   t.equal(written.length, 21);
 });
 
-t.test('no end of a longer bar stays behind a shorter one', async (t) => {
+t.test('a shorter bar leaves nothing of a longer one on the screen', async (t) => {
   const { written, clock, tell } = watch(true, 200);
   tell(0, 2 * MIB);
   for (const sent of [1023 * 1024, MIB, 2 * MIB]) {
@@ -116,7 +125,7 @@ t.test('elsewhere each quarter is one line', async (t) => {
   t.ok(written.every((line) => line.endsWith('\n') && !line.includes('\r')));
 });
 
-t.test('an upload that leaps over quarters is told once', async (t) => {
+t.test('an upload that skips quarters is reported once', async (t) => {
   const { written, tell } = watch(false);
   tell(0, 10);
   tell(10, 10);

@@ -1,4 +1,4 @@
-/** A pull brings the weights of a version, whole or as patches, and puts nothing in place that is not verified. */
+/** A pull fetches the weights of a version, whole or as patches, and puts only verified weights in place. */
 
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -15,7 +15,7 @@ import { setNode as setSmallNode } from '../sync-node/set-node.ts';
 import { MODEL, Training } from '../sync-node/training.ts';
 import { cutLine } from './cutting-line.ts';
 
-/** A node at version 3, all versions of which are there but the first. */
+/** A node at version 3 with all versions but the first. */
 async function setNode(t: Test) {
   const set = await setSmallNode(t, 65);
   for (let version = 0; version < 3; version++) {
@@ -26,7 +26,7 @@ async function setNode(t: Test) {
   return { ...set, options: { to: set.url, modelId: MODEL, outPath, pauseMs: 1 }, outPath, left };
 }
 
-t.test('the current version is brought whole, and a second pull brings nothing', async (t) => {
+t.test('the current version is fetched whole, and a second pull fetches nothing', async (t) => {
   const { options, outPath, training, left } = await setNode(t);
   const result = await pullModel(options);
   const weights = await training.read(3);
@@ -36,13 +36,16 @@ t.test('the current version is brought whole, and a second pull brings nothing',
   t.match(await pullModel(options), { version: 3, bytesReceived: 0 });
 });
 
-t.test('with weights that are here the patches since come, and nothing else', async (t) => {
+t.test('with local weights only the patches since then are fetched', async (t) => {
   const { options, outPath, training, left } = await setNode(t);
   const base = training.pathOf(1);
   const result = await pullModel({ ...options, basePath: base });
   t.match(result, { version: 3, patches: 2 });
-  t.ok(result.bytesReceived < (await training.read(3)).length, `${result.bytesReceived} bytes`);
-  t.ok((await readFile(outPath)).equals(await training.read(3)), 'to the bit');
+  t.ok(
+    result.bytesReceived < (await training.read(3)).length,
+    `the pull received ${result.bytesReceived} bytes`,
+  );
+  t.ok((await readFile(outPath)).equals(await training.read(3)), 'the weights are equal bit for bit');
   t.same(await left(), ['pulled']);
   t.match(await pullModel({ ...options, outPath: `${outPath}-2`, basePath: base, since: 1, version: 2 }), {
     version: 2,
@@ -50,14 +53,14 @@ t.test('with weights that are here the patches since come, and nothing else', as
   });
 });
 
-t.test('the file itself may be what patches start from', async (t) => {
+t.test('the output file itself may be the base of the patches', async (t) => {
   const { options, outPath, training } = await setNode(t);
   await writeFile(outPath, await training.read(1));
   t.match(await pullModel({ ...options, basePath: outPath }), { patches: 2 });
   t.ok((await readFile(outPath)).equals(await training.read(3)));
 });
 
-t.test('weights that are the version already are copied, and stay where they are', async (t) => {
+t.test('weights that already are the version are copied and stay where they are', async (t) => {
   const { options, outPath, training, left } = await setNode(t);
   const base = training.pathOf(3);
   t.match(await pullModel({ ...options, basePath: base }), { version: 3, patches: 0, bytesReceived: 0 });
@@ -66,20 +69,23 @@ t.test('weights that are the version already are copied, and stay where they are
   t.same(await left(), ['pulled']);
 });
 
-t.test('weights in several files stay as they are, and what is made of them is one file', async (t) => {
+t.test('weights in several files stay as they are, and the result is one file', async (t) => {
   const { options, outPath, training, folder } = await setNode(t);
   for (const version of [1, 3]) {
     const base = join(folder, `shards-${version}`);
     await writeShards(base, training.tensors(version), ({ name }) => (name < 'l' ? 1 : 2));
     const before = await readdir(base);
     t.match(await pullModel({ ...options, basePath: base }), { version: 3, patches: version === 1 ? 2 : 0 });
-    t.ok((await readFile(outPath)).equals(await training.read(3)), `from version ${version}`);
+    t.ok(
+      (await readFile(outPath)).equals(await training.read(3)),
+      `the result is right from version ${version}`,
+    );
     t.same(await readdir(base), before);
     await rm(outPath);
   }
 });
 
-t.test('where patches do not lead from, the whole comes', async (t) => {
+t.test('if no patches lead to the version it is fetched whole', async (t) => {
   const { options, training, root, outPath } = await setNode(t);
   t.match(await pullModel({ ...options, basePath: training.pathOf(0) }), { patches: 0, version: 3 });
   await rm(outPath);
@@ -96,16 +102,16 @@ t.test('where patches do not lead from, the whole comes', async (t) => {
   t.ok((await readFile(outPath)).equals(await training.read(2)));
 });
 
-t.test('a good patch that makes other weights than those of the version is not believed', async (t) => {
+t.test('a good patch that leads to other weights than the version is not believed', async (t) => {
   const { options, training, root, outPath } = await setNode(t);
   const other = await training.patch(2, await training.train(2));
   await writeFile(join(root, MODEL, '3.patch'), other.bytes);
   const result = await pullModel({ ...options, basePath: training.pathOf(2) });
-  t.match(result, { version: 3, patches: 0 }, 'the whole came');
+  t.match(result, { version: 3, patches: 0 }, 'the whole version was fetched');
   t.ok((await readFile(outPath)).equals(await training.read(3)));
 });
 
-t.test('a version that is not there, and a base that is not what is said, are told', async (t) => {
+t.test('a missing version and a wrong base are reported', async (t) => {
   const { options, training } = await setNode(t);
   await t.rejects(pullModel({ ...options, version: 0 }), {
     message: 'the receiver has no version 0; it has 1, 2, 3',
@@ -116,7 +122,7 @@ t.test('a version that is not there, and a base that is not what is said, are to
   await t.rejects(pullModel({ ...options, modelId: 'unknown_model' }), { message: /^refused with 404/ });
 });
 
-/** A node whose model is large enough to be cut at many places. */
+/** A node whose model is large enough to be cut in many places. */
 async function setLargeNode(t: Test) {
   const folder = await newFolder(t);
   const training = await Training.begin(folder, 66, [['w', 'F32', [300_000]]]);
@@ -127,7 +133,7 @@ async function setLargeNode(t: Test) {
   return { node, training, outPath: join(folder, 'pulled') };
 }
 
-/** Passes answers on until so many bytes of them went through, a number a connection. */
+/** Forwards answers until so many bytes of them passed, one number per connection. */
 async function cutAnswers(t: Test, to: string, cuts: readonly number[]) {
   const ranges: (string | undefined)[] = [];
   const server = createServer(async (request, response) => {
@@ -146,7 +152,7 @@ async function cutAnswers(t: Test, to: string, cuts: readonly number[]) {
   return { to: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, ranges };
 }
 
-t.test('a pull that is cut goes on with what is missing, in this run and in the next', async (t) => {
+t.test('a pull that is cut fetches only what is missing, in this run or the next', async (t) => {
   const { node, training, outPath } = await setLargeNode(t);
   const weights = await training.read(0);
   const line = await cutAnswers(t, node.url, [100_000, 300_000, 200_000]);
@@ -164,7 +170,7 @@ t.test('a pull that is cut goes on with what is missing, in this run and in the 
   t.ok((await readFile(outPath)).equals(weights));
 });
 
-t.test('what came wrong is not put in place', async (t) => {
+t.test('wrong weights are not put in place', async (t) => {
   const { node, training, outPath } = await setLargeNode(t);
   const { digest } = (await fetch(`${node.url}/v1/models/${MODEL}`).then((each) => each.json())) as {
     digest: string;
@@ -180,10 +186,10 @@ t.test('what came wrong is not put in place', async (t) => {
     (await readdir(dirname(outPath))).filter((name) => name.startsWith('pulled')),
     [],
   );
-  t.match(await pullModel(options), { version: 0 }, 'and the next pull brings it anew');
+  t.match(await pullModel(options), { version: 0 }, 'the next pull fetches them anew');
 });
 
-t.test('what another pull has of another file is left alone', async (t) => {
+t.test('partial files of another pull are left alone', async (t) => {
   const { options, folder, training } = await setNode(t);
   const others = [`pulled.large.${'0'.repeat(16)}.part`, 'pulled.patch', 'pulled.step-0'];
   for (const name of others) await writeFile(join(folder, name), 'of somebody else');
@@ -196,7 +202,7 @@ t.test('what another pull has of another file is left alone', async (t) => {
   );
 });
 
-t.test('a line that stays broken is given up', async (t) => {
+t.test('a pull over a line that stays broken is given up', async (t) => {
   const { node, outPath } = await setLargeNode(t);
   const cuts = [{ answer: '"digest"' }, ...Array.from({ length: 9 }, () => ({ sent: 5 }))];
   const line = await cutLine(t, node.port, cuts);

@@ -1,4 +1,4 @@
-/** The pushing client against a real sync node: what it sends, and what it says when it cannot. */
+/** The pushing client with a real sync node: what it sends, and what it says when it cannot. */
 
 import { writeFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ import { SeededRandom } from '../patch/seeded-random.ts';
 const modelId = 'bert_tiny';
 const parameters = 5100;
 
-/** A node that has the base, and the target beside it. */
+/** A node with the base, and the target beside it. */
 async function setNode(t: Test) {
   const folder = await newFolder(t);
   const random = new SeededRandom(80);
@@ -35,7 +35,7 @@ async function setNode(t: Test) {
   return { folder, root, base, target, options, node };
 }
 
-/** The error a push ends with. */
+/** The error with which a push ends. */
 async function refusalOf(options: PushOptions): Promise<TransferError> {
   const error = await pushPatch(options).then(
     () => undefined,
@@ -45,7 +45,7 @@ async function refusalOf(options: PushOptions): Promise<TransferError> {
   throw new Error('the push did not end with a TransferError', { cause: error });
 }
 
-/** Elements whose bits differ. */
+/** The number of elements whose bits differ. */
 function differences(base: readonly RandomTensor[], target: readonly RandomTensor[]): number {
   return base.reduce((sum, { data, dtype }, k) => {
     const size = dtype === 'F32' ? 4 : 2;
@@ -55,7 +55,7 @@ function differences(base: readonly RandomTensor[], target: readonly RandomTenso
   }, 0);
 }
 
-t.test('what changed is sent, and the node has the target to the bit', async (t) => {
+t.test('changes are sent, and the node has the target bit for bit', async (t) => {
   const { options, base, target, root } = await setNode(t);
   const told: (readonly [number, number])[] = [];
   const result = await pushPatch({ ...options, onProgress: (sent, total) => told.push([sent, total]) });
@@ -74,7 +74,7 @@ t.test('what changed is sent, and the node has the target to the bit', async (t)
   );
 });
 
-t.test('nothing changed is a version too', async (t) => {
+t.test('an unchanged target makes a version too', async (t) => {
   const { options } = await setNode(t);
   t.match(await pushPatch({ ...options, targetPath: options.basePath }), {
     status: 201,
@@ -83,7 +83,7 @@ t.test('nothing changed is a version too', async (t) => {
   });
 });
 
-t.test('one push after another each begins where the last ended', async (t) => {
+t.test('consecutive pushes each begin where the last ended', async (t) => {
   const { options } = await setNode(t);
   const back = { ...options, basePath: options.targetPath, targetPath: options.basePath };
   const versions = [];
@@ -91,7 +91,7 @@ t.test('one push after another each begins where the last ended', async (t) => {
   t.same(versions, [1, 2, 3]);
 });
 
-t.test('a base the receiver has not is told before anything is sent', async (t) => {
+t.test('a base that the receiver does not have is reported before anything is sent', async (t) => {
   const { options, root } = await setNode(t);
   await pushPatch(options);
   const told: number[] = [];
@@ -105,7 +105,7 @@ t.test('a base the receiver has not is told before anything is sent', async (t) 
   t.ok(await readFile(join(root, modelId, '1.safetensors')));
 });
 
-t.test('a gateway that is not there is told as such', async (t) => {
+t.test('a gateway that cannot be reached is reported', async (t) => {
   const { options, node } = await setNode(t);
   await node.close();
   const error = await refusalOf({ ...options, pauseMs: 1 });
@@ -113,20 +113,20 @@ t.test('a gateway that is not there is told as such', async (t) => {
   t.equal(error.status, undefined);
 });
 
-t.test('an address that is none is told as such', async (t) => {
+t.test('an invalid address is reported', async (t) => {
   const { options } = await setNode(t);
   for (const to of ['', 'gateway', 'localhost:8443', 'ftp://gateway', 'https://', '/v1']) {
     t.equal((await refusalOf({ ...options, to })).message, `${to} is no https address`);
   }
 });
 
-t.test('TCP goes where it is told, while the name stays', async (t) => {
+t.test('TCP connects to the given address while the name stays', async (t) => {
   const { options, node } = await setNode(t);
   const connectTo = { host: node.host, port: node.port };
   t.match(await pushPatch({ ...options, to: 'http://tenant-a.example.com', connectTo }), { status: 201 });
 });
 
-t.test('a model the receiver has not is its refusal, in its words', async (t) => {
+t.test('a model that the receiver does not have is its refusal, in its own words', async (t) => {
   const { options } = await setNode(t);
   const error = await refusalOf({ ...options, modelId: 'unknown_model' });
   t.equal(error.message, 'refused with 404: There is no such model.');
@@ -134,7 +134,7 @@ t.test('a model the receiver has not is its refusal, in its words', async (t) =>
   t.match(error.problem, { status: 404, detail: 'There is no such model.' });
 });
 
-t.test('files that are no safetensors, or not there, are named', async (t) => {
+t.test('files that are missing or no safetensors are named', async (t) => {
   const { options, folder } = await setNode(t);
   const bad = join(folder, 'bad');
   await writeFile(bad, 'not a model at all');
@@ -150,7 +150,7 @@ t.test('files that are no safetensors, or not there, are named', async (t) => {
   t.match((await refusalOf({ ...options, targetPath: missing })).message, /missing: ENOENT/);
 });
 
-t.test('models that no patch leads between are told by the tensor in the way', async (t) => {
+t.test('for models without a patch between them the tensor in the way is named', async (t) => {
   const { options, folder, base } = await setNode(t);
   const other = join(folder, 'other');
   await writeSafetensors(other, base.slice(0, 1));
@@ -158,7 +158,7 @@ t.test('models that no patch leads between are told by the tensor in the way', a
   t.equal(error.message, 'tensor b is missing in the target');
 });
 
-t.test('a push that is stopped says so, before it began or in the middle', async (t) => {
+t.test('a push that is stopped says so, before its start or in the middle', async (t) => {
   const { options, root } = await setNode(t);
   t.equal((await refusalOf({ ...options, signal: AbortSignal.abort() })).message, 'the push was stopped');
   const control = new AbortController();
@@ -170,7 +170,7 @@ t.test('a push that is stopped says so, before it began or in the middle', async
   await t.rejects(readFile(join(root, modelId, '1.safetensors')), { code: 'ENOENT' });
 });
 
-t.test('a file that changes while it is sent is told, and makes no version', async (t) => {
+t.test('a file that changes while it is sent is reported and makes no version', async (t) => {
   const { options, root, base } = await setNode(t);
   const copy = Buffer.from(await readFile(options.basePath));
   const onProgress = (sent: number) => {
@@ -197,8 +197,8 @@ async function answering(t: Test, status: number, body: string): Promise<string>
 }
 
 const answers: readonly (readonly [title: string, status: number, body: string, message: string])[] = [
-  ['no JSON', 200, '<html>', 'the answer is not that of a sync node'],
-  ['JSON of something else', 200, '{"hello":"world"}', 'the answer is not that of a sync node'],
+  ['something other than JSON', 200, '<html>', 'the answer is not that of a sync node'],
+  ['other JSON', 200, '{"hello":"world"}', 'the answer is not that of a sync node'],
   ['nothing', 204, '', 'the answer is not that of a sync node'],
   ['a redirect', 302, '', 'refused with 302'],
   ['a refusal without words', 502, '<html>', 'refused with 502'],
@@ -217,7 +217,7 @@ const answers: readonly (readonly [title: string, status: number, body: string, 
 ];
 
 for (const [title, status, body, message] of answers) {
-  t.test(`an answer that is ${title} is told as such`, async (t) => {
+  t.test(`an answer of ${title} is reported as such`, async (t) => {
     const { options } = await setNode(t);
     const error = await refusalOf({ ...options, to: await answering(t, status, body), pauseMs: 1 });
     t.equal(error.message, message);

@@ -1,4 +1,4 @@
-/** The shadow is what the receiver has: pushes are exact against it, or never further off than the threshold. */
+/** The shadow equals the receiver: pushes are exact against it, or deviate by at most the threshold. */
 
 import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,7 +33,7 @@ async function setTrainer(t: Test) {
   return { at, weights, options, node, held };
 }
 
-t.test('a loop pushes again and again with nothing but a shadow, which is brought at first', async (t) => {
+t.test('a loop needs only a shadow for its pushes, which is fetched at first', async (t) => {
   const { at, weights, options, held } = await setTrainer(t);
   for (let version = 1; version <= 3; version++) {
     weights.step(1e-3);
@@ -45,13 +45,13 @@ t.test('a loop pushes again and again with nothing but a shadow, which is brough
   weights.step(1e-3);
   await weights.save(at('target'));
   const lossy = await pushPatch({ ...options, threshold: 5e-4 });
-  t.ok(lossy.changed < 3000 && lossy.changed > 0, `${lossy.changed} sent`);
+  t.ok(lossy.changed < 3000 && lossy.changed > 0, `${lossy.changed} weights were sent`);
   t.ok(furthest(await held(4), weights.values) <= 5e-4);
-  t.ok((await pushPatch(options)).changed === 3000 - lossy.changed, 'an exact push sends what is left');
+  t.ok((await pushPatch(options)).changed === 3000 - lossy.changed, 'an exact push sends the rest');
   t.same(await held(5), weights.values);
 });
 
-t.test('what a dry run tells is what the push then sends, and nothing is sent by it', async (t) => {
+t.test('a dry run sends nothing and reports what the push then sends', async (t) => {
   const { at, weights, options, node } = await setTrainer(t);
   weights.step(1e-3);
   await weights.save(at('target'));
@@ -68,7 +68,7 @@ t.test('what a dry run tells is what the push then sends, and nothing is sent by
   t.match(await pushPatch(options), { changed: plan.changed, bytesSent: plan.bytes });
 });
 
-t.test('the shadow moves on when the receiver has said so, and not before', async (t) => {
+t.test('the shadow advances only when the receiver has confirmed', async (t) => {
   const { at, weights, options, node } = await setTrainer(t);
   const before = Float32Array.from(weights.values);
   weights.step(1e-3);
@@ -80,20 +80,20 @@ t.test('the shadow moves on when the receiver has said so, and not before', asyn
     Array.from({ length: 9 }, () => ({ sent: 600 })),
   );
   await t.rejects(pushPatch({ ...options, to: refused.url, retries: 1 }));
-  t.same(await valuesOf(at('shadow')), before, 'a push that failed leaves it');
+  t.same(await valuesOf(at('shadow')), before, 'a failed push leaves the shadow unchanged');
   const lost = await cutLine(
     t,
     node.port,
     Array.from({ length: 9 }, () => ({ answer: 'HTTP/1.1 201' })),
   );
   await t.rejects(pushPatch({ ...options, to: lost.url, retries: 0 }));
-  t.same(await valuesOf(at('shadow')), before, 'and one whose answer was lost');
+  t.same(await valuesOf(at('shadow')), before, 'a push whose answer was lost leaves the shadow unchanged');
   weights.step(1e-3);
   await weights.save(at('target'));
-  t.match(await pushPatch(options), { status: 201, version: 2 }, 'the next finds out that it arrived');
+  t.match(await pushPatch(options), { status: 201, version: 2 }, 'the next push finds out that it arrived');
 });
 
-t.test('a shadow that is not what the receiver has is told, with what it has', async (t) => {
+t.test('a shadow that differs from the receiver is reported with what the receiver has', async (t) => {
   const { at, weights, options } = await setTrainer(t);
   weights.step(1e-3);
   await weights.save(at('shadow'));
@@ -106,38 +106,35 @@ t.test('a shadow that is not what the receiver has is told, with what it has', a
   await t.rejects(pushPatch(options), { message: /is not what the receiver has/ });
 });
 
-t.test(
-  'of two trainers on one base one wins; the other is told, and can put its change on top',
-  async (t) => {
-    const { at, options, held, weights } = await setTrainer(t);
-    const base = Float32Array.from(weights.values);
-    const edited = async (name: string, from: number, value: number) => {
-      weights.values.set(base);
-      for (let k = from; k < from + 10; k++) weights.values[k] = value;
-      await weights.save(at(name));
-      await copyFile(at('base'), at(`${name}-shadow`));
-      return { ...options, targetPath: at(name), shadowPath: at(`${name}-shadow`) };
-    };
-    const [one, two] = [await edited('one', 0, 5), await edited('two', 5, 7)];
-    const outcomes = await Promise.allSettled([pushPatch(one), pushPatch(two)]);
-    t.same(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
-    const oneWon = outcomes[0]?.status === 'fulfilled';
-    const loser = oneWon ? two : one;
-    await t.rejects(pushPatch(loser), { message: /the receiver is at version 1, .*--rebase/ });
-    const result = await pushPatch({ ...loser, rebase: true });
-    t.match(result, { status: 201, version: 2, rebased: true, changed: 10 });
-    const merged = Float32Array.from(base);
-    for (const [from, value] of oneWon
-      ? [[0, 5] as const, [5, 7] as const]
-      : [[5, 7] as const, [0, 5] as const]) {
-      for (let k = from; k < from + 10; k++) merged[k] = value;
-    }
-    t.same(await held(2), merged, 'both changes are there, the later over the earlier');
-    t.same(await valuesOf(loser.shadowPath), merged, 'and the shadow holds both');
-  },
-);
+t.test('of two trainers on one base one wins, and the other can rebase its change', async (t) => {
+  const { at, options, held, weights } = await setTrainer(t);
+  const base = Float32Array.from(weights.values);
+  const edited = async (name: string, from: number, value: number) => {
+    weights.values.set(base);
+    for (let k = from; k < from + 10; k++) weights.values[k] = value;
+    await weights.save(at(name));
+    await copyFile(at('base'), at(`${name}-shadow`));
+    return { ...options, targetPath: at(name), shadowPath: at(`${name}-shadow`) };
+  };
+  const [one, two] = [await edited('one', 0, 5), await edited('two', 5, 7)];
+  const outcomes = await Promise.allSettled([pushPatch(one), pushPatch(two)]);
+  t.same(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  const oneWon = outcomes[0]?.status === 'fulfilled';
+  const loser = oneWon ? two : one;
+  await t.rejects(pushPatch(loser), { message: /the receiver is at version 1, .*--rebase/ });
+  const result = await pushPatch({ ...loser, rebase: true });
+  t.match(result, { status: 201, version: 2, rebased: true, changed: 10 });
+  const merged = Float32Array.from(base);
+  for (const [from, value] of oneWon
+    ? [[0, 5] as const, [5, 7] as const]
+    : [[5, 7] as const, [0, 5] as const]) {
+    for (let k = from; k < from + 10; k++) merged[k] = value;
+  }
+  t.same(await held(2), merged, 'both changes are there, the later one over the earlier');
+  t.same(await valuesOf(loser.shadowPath), merged, 'the shadow has both changes');
+});
 
-t.test('two trainers that rebase at the same time both arrive', async (t) => {
+t.test('trainers that rebase at the same time all arrive', async (t) => {
   const { at, options, weights, held } = await setTrainer(t);
   const pushes = ['one', 'two', 'three'].map(async (name, k) => {
     const own = new Weights(96, 3000);
@@ -157,7 +154,7 @@ t.test('two trainers that rebase at the same time both arrive', async (t) => {
   t.same(await held(3), weights.values);
 });
 
-t.test('what is not exact needs a shadow', async (t) => {
+t.test('a push that is not exact needs a shadow', async (t) => {
   const { at, options, weights } = await setTrainer(t);
   await weights.save(at('target'));
   const { shadowPath: _, ...without } = options;

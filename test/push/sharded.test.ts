@@ -1,4 +1,4 @@
-/** A model in several files is pushed like one in a single file: the receiver has it to the bit, and the shadow is one file. */
+/** A model in several files is pushed like a single file: the receiver gets it exactly, and the shadow is one file. */
 
 import { access, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ const plans = [
 const byName = ({ name }: RandomTensor) => (name < 'b' ? 1 : 2);
 const byLength = ({ data }: RandomTensor) => (data.length > 4000 ? 1 : 3);
 
-/** Three steps of a model, each in several files, divided otherwise from step to step, and a node that begins with `first`. */
+/** Three steps of a model in several files, split differently in each step, and a node that begins with `first`. */
 async function setNode(t: Test, first: 'one file' | 'several files') {
   const folder = await newFolder(t);
   const at = (name: string): string => join(folder, name);
@@ -54,23 +54,23 @@ async function sizeOf(path: string): Promise<number> {
 }
 
 for (const first of ['one file', 'several files'] as const) {
-  t.test(`from folder to folder, to a node that began with ${first}`, async (t) => {
+  t.test(`a folder is pushed to a node that began with ${first}`, async (t) => {
     const { at, held, whole, options } = await setNode(t, first);
     t.ok((await held(0)).equals(await whole(0)), 'the node keeps one file');
     const push = { ...options, basePath: at('step-0'), targetPath: at('step-1') };
     const { modelBytes, bytes } = await planPush(push);
-    t.equal(modelBytes, await sizeOf(at('step-1')), 'what all files would cost');
+    t.equal(modelBytes, await sizeOf(at('step-1')), 'this is the size of all files');
     const result = await pushPatch(push);
     const digest = (await modelFileDigest(at('step-1'))).toString('hex');
     t.match(result, { status: 201, version: 1, digest, modelBytes, bytesSent: bytes });
-    t.ok((await held(1)).equals(await whole(1)), 'to the bit');
+    t.ok((await held(1)).equals(await whole(1)), 'the weights are equal bit for bit');
     const index = join(at('step-2'), INDEX_NAME);
     t.match(await pushPatch({ ...options, basePath: at('whole-1'), targetPath: index }), { version: 2 });
-    t.ok((await held(2)).equals(await whole(2)), 'from a file to an index');
+    t.ok((await held(2)).equals(await whole(2)), 'a push from a file to an index arrives');
   });
 }
 
-t.test('a shadow goes with a target in several files, exact and not', async (t) => {
+t.test('a shadow works with a target in several files, exactly or not', async (t) => {
   const { at, held, whole, options } = await setNode(t, 'one file');
   const shadowPath = at('shadow');
   const begun = { ...options, shadowPath, basePath: at('step-0'), targetPath: at('step-1') };
@@ -83,7 +83,7 @@ t.test('a shadow goes with a target in several files, exact and not', async (t) 
   t.match(await pushPatch({ ...options, shadowPath, targetPath: at('step-2') }), { status: 201, version: 3 });
   t.ok((await held(3)).equals(await whole(2)));
   const names = (await readdir(at('.'))).filter((name) => name.startsWith('shadow'));
-  t.same(names, ['shadow'], 'and nothing is left beside it');
+  t.same(names, ['shadow'], 'nothing is left beside the shadow');
 });
 
 t.test('a shadow that is a folder or an index is refused before anything is sent', async (t) => {
@@ -105,7 +105,7 @@ t.test('a shadow that is a folder or an index is refused before anything is sent
   await t.rejects(access(join(root, modelId, '1.safetensors')), { code: 'ENOENT' });
 });
 
-t.test('a target that lacks a file, or its index, is told before anything is sent', async (t) => {
+t.test('a target that lacks a file or its index is reported before anything is sent', async (t) => {
   const { at, root, options } = await setNode(t, 'one file');
   const shard = 'model-00003-of-00003.safetensors';
   await rm(join(at('step-1'), shard));

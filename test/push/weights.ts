@@ -1,10 +1,10 @@
-/** Weights of one tensor, as a training changes them. */
+/** Weights of one tensor, as training changes them. */
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { openSafetensors, writeSafetensors } from '../../gateway/patch/safetensors.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
-/** Weights that are trained: small steps of all of them. */
+/** Weights that are trained in small steps of all of them. */
 export class Weights {
   readonly values: Float32Array;
   readonly #random: SeededRandom;
@@ -25,7 +25,7 @@ export class Weights {
     return writeSafetensors(path, [{ name: 'w', dtype: 'F32', shape: [this.values.length], data }]);
   }
 
-  /** Writes the weights over those of a file that was saved, and does not wait for the disk. */
+  /** Overwrites the weights of a saved file without waiting for the disk. */
   async overwrite(path: string): Promise<void> {
     const file = await readFile(path);
     const data = Buffer.from(this.values.buffer);

@@ -1,4 +1,4 @@
-/** A node is out after failures in a row, each time in a row for longer, and never more of them than may be. */
+/** A node is ejected after consecutive failures, longer each time, and never more nodes than allowed. */
 import t from 'tap';
 import { Ejection } from '../../gateway/relay/ejection.ts';
 
@@ -9,7 +9,7 @@ function failThrice(ejection: Ejection, nowMs: number, mayGo = always): boolean 
   return [1, 2, 3].map(() => ejection.failed(nowMs, mayGo)).includes(true);
 }
 
-t.test('failures in a row, and no others', async (t) => {
+t.test('only consecutive failures eject a node', async (t) => {
   const ejection = new Ejection(settings);
   t.same([ejection.failed(0, always), ejection.failed(0, always)], [false, false]);
   ejection.succeeded();
@@ -20,7 +20,7 @@ t.test('failures in a row, and no others', async (t) => {
   t.notOk(ejection.isOut(100));
 });
 
-t.test('each time in a row it is out for longer, up to a bound', async (t) => {
+t.test('each consecutive ejection is longer, up to a bound', async (t) => {
   const ejection = new Ejection(settings);
   let nowMs = 0;
   for (const forMs of [100, 200, 250, 250]) {
@@ -30,7 +30,7 @@ t.test('each time in a row it is out for longer, up to a bound', async (t) => {
   }
 });
 
-t.test('who has served as long as it was out begins anew', async (t) => {
+t.test('a node that has served as long as it was out starts afresh', async (t) => {
   const ejection = new Ejection(settings);
   t.ok(failThrice(ejection, 0));
   t.ok(failThrice(ejection, 150));
@@ -39,16 +39,16 @@ t.test('who has served as long as it was out begins anew', async (t) => {
   t.equal(ejection.untilMs, 651);
 });
 
-t.test('where too few others are left it stays, and goes with the next failure that may', async (t) => {
+t.test('if too few others are left a node stays until a later failure may eject it', async (t) => {
   const ejection = new Ejection(settings);
   t.notOk(failThrice(ejection, 0, () => false));
   t.notOk(ejection.isOut(0));
   t.ok(ejection.failed(0, always));
 });
 
-t.test('what comes in while it is out says nothing new', async (t) => {
+t.test('outcomes that arrive during an ejection do not count', async (t) => {
   const ejection = new Ejection(settings);
   failThrice(ejection, 0);
   t.notOk(failThrice(ejection, 50));
-  t.notOk(ejection.failed(100, always), 'it is the first failure since');
+  t.notOk(ejection.failed(100, always), 'this is the first failure since then');
 });

@@ -1,4 +1,4 @@
-/** Bytes leave in the order they were given, those side by side in memory as one piece, and are let go when they are written. */
+/** Bytes leave in order, adjacent ones as one piece, and are released once written. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
@@ -23,7 +23,7 @@ async function pair(t: Test): Promise<{ readonly socket: Socket; readonly receiv
   return { socket, received };
 }
 
-/** The length of each write from here on. */
+/** The length of each write from now on. */
 function writesOf(socket: Socket): readonly number[] {
   const lengths: number[] = [];
   const write = socket.write.bind(socket);
@@ -34,7 +34,7 @@ function writesOf(socket: Socket): readonly number[] {
   return lengths;
 }
 
-t.test('pieces of text are one write, in their place among the bytes', async (t) => {
+t.test('pieces of text become one write at their place among the bytes', async (t) => {
   const { socket, received } = await pair(t);
   const writes = writesOf(socket);
   const output = new JoinedWrites(socket);
@@ -46,7 +46,7 @@ t.test('pieces of text are one write, in their place among the bytes', async (t)
   t.equal(await received(), `${'1\r\na\r\n'.repeat(1000)}bytestext`);
 });
 
-t.test('text that adds up is not kept to the end of the turn', async (t) => {
+t.test('accumulated text is not kept to the end of the turn', async (t) => {
   const { socket } = await pair(t);
   const writes = writesOf(socket);
   const output = new JoinedWrites(socket);
@@ -54,7 +54,7 @@ t.test('text that adds up is not kept to the end of the turn', async (t) => {
   t.same(writes, [70_000]);
 });
 
-t.test('what lies side by side is one write, and all is let go of', async (t) => {
+t.test('adjacent bytes become one write, and all are released', async (t) => {
   const { socket, received } = await pair(t);
   const writes = writesOf(socket);
   const output = new JoinedWrites(socket);
@@ -72,17 +72,14 @@ t.test('what lies side by side is one write, and all is let go of', async (t) =>
   t.equal(released, 3);
 });
 
-t.test(
-  'nothing overtakes bytes that wait for others: the next request stands behind the body before it',
-  async (t) => {
-    const { socket, received } = await pair(t);
-    const output = new JoinedWrites(socket);
-    const memory = Buffer.from('the end of a body');
-    output.write('head ');
-    output.write(memory, () => undefined);
-    output.writeNow('|GET / HTTP/1.1|');
-    output.write('more', undefined);
-    await new Promise((resolve) => setImmediate(resolve));
-    t.equal(await received(), 'head the end of a body|GET / HTTP/1.1|more');
-  },
-);
+t.test('nothing overtakes waiting bytes, so the next request follows the body before it', async (t) => {
+  const { socket, received } = await pair(t);
+  const output = new JoinedWrites(socket);
+  const memory = Buffer.from('the end of a body');
+  output.write('head ');
+  output.write(memory, () => undefined);
+  output.writeNow('|GET / HTTP/1.1|');
+  output.write('more', undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(await received(), 'head the end of a body|GET / HTTP/1.1|more');
+});

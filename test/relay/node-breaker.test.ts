@@ -1,4 +1,4 @@
-/** The breaker opens by the share of failures, rests, and is closed by one request on trial. */
+/** The breaker opens by the share of failures, rests, and is closed by one trial request. */
 import t, { type Test } from 'tap';
 import { type BreakerState, BreakerWindows, NodeBreaker } from '../../gateway/relay/node-breaker.ts';
 import { sleep } from '../path/stage.ts';
@@ -22,7 +22,7 @@ function breaker(t: Test, more: Partial<typeof settings> = {}) {
   return { made, states };
 }
 
-/** Each its own request; `+` succeeds, `-` fails. */
+/** Sends a request for each outcome; `+` succeeds, `-` fails. */
 async function tell(made: NodeBreaker, outcomes: string): Promise<void> {
   for (const outcome of outcomes) {
     const request = {};
@@ -37,7 +37,7 @@ async function untilHalfOpen(made: NodeBreaker): Promise<void> {
   while (made.state !== 'half-open') await sleep(5);
 }
 
-t.test('it opens when the share of failures reaches the threshold, and never on few requests', async (t) => {
+t.test('a breaker opens at the threshold of failures, but never on few requests', async (t) => {
   for (const [outcomes, state] of [
     ['---', 'closed'],
     ['----', 'open'],
@@ -53,7 +53,7 @@ t.test('it opens when the share of failures reaches the threshold, and never on 
   }
 });
 
-t.test('a threshold of 100 % opens when all have failed', async (t) => {
+t.test('a breaker with a threshold of 100 % opens when all have failed', async (t) => {
   const { made } = breaker(t, { errorThreshold: 100 });
   await tell(made, '+----');
   t.equal(made.state, 'closed');
@@ -62,14 +62,14 @@ t.test('a threshold of 100 % opens when all have failed', async (t) => {
   t.equal(all.state, 'open');
 });
 
-t.test('it opens before the failure that opens it has been told to its end', async (t) => {
+t.test('a breaker is open before the report of the last failure returns', async (t) => {
   const { made } = breaker(t, { sleepWindowMs: 60_000 });
   for (let turn = 0; turn < 4; turn++) made.failed({});
   t.equal(made.state, 'open');
   t.ok(made.restMs > 0 && made.restMs <= 60_000);
 });
 
-t.test('half open it takes one on trial, whose success closes it', async (t) => {
+t.test('a half-open breaker admits one trial, whose success closes it', async (t) => {
   const { made, states } = breaker(t);
   await tell(made, '----');
   await untilHalfOpen(made);
@@ -77,16 +77,16 @@ t.test('half open it takes one on trial, whose success closes it', async (t) => 
   t.ok(made.admits(0));
   const trial = {};
   made.entered(trial, 0);
-  t.notOk(made.admits(0), 'one at a time');
+  t.notOk(made.admits(0), 'only one trial is admitted at a time');
   made.succeeded(trial);
   await sleep(1);
   t.equal(made.state, 'closed');
   t.same(states, ['open', 'half-open', 'closed']);
   await tell(made, '---');
-  t.equal(made.state, 'closed', 'the failures of before are forgotten');
+  t.equal(made.state, 'closed', 'earlier failures are forgotten');
 });
 
-t.test('a trial that fails opens it again', async (t) => {
+t.test('a failed trial opens the breaker again', async (t) => {
   const { made, states } = breaker(t);
   await tell(made, '----');
   await untilHalfOpen(made);
@@ -96,7 +96,7 @@ t.test('a trial that fails opens it again', async (t) => {
   t.same(states, ['open', 'half-open', 'open', 'half-open']);
 });
 
-t.test('a trial its caller broke off says nothing: the next request is the trial', async (t) => {
+t.test('a trial that its caller broke off does not count, and the next request is the trial', async (t) => {
   const { made } = breaker(t);
   await tell(made, '----');
   await untilHalfOpen(made);
@@ -109,7 +109,7 @@ t.test('a trial its caller broke off says nothing: the next request is the trial
   t.equal(made.state, 'closed');
 });
 
-t.test('a trial nobody hears of again gives way after the sleep window', async (t) => {
+t.test('a trial that is never heard of again gives way after the sleep window', async (t) => {
   const { made } = breaker(t);
   await tell(made, '----');
   await untilHalfOpen(made);
@@ -120,13 +120,13 @@ t.test('a trial nobody hears of again gives way after the sleep window', async (
   const next = {};
   made.entered(next, 1030);
   made.failed(hung);
-  t.equal(made.state, 'half-open', 'it is on trial no more');
+  t.equal(made.state, 'half-open', 'it is no longer the trial');
   made.succeeded(next);
   await sleep(1);
   t.equal(made.state, 'closed');
 });
 
-t.test('requests sent before it opened neither close nor open it', async (t) => {
+t.test('requests sent before the breaker opened neither close nor open it', async (t) => {
   const { made } = breaker(t);
   const [early, late] = [{}, {}];
   made.entered(early, 0);
@@ -139,7 +139,7 @@ t.test('requests sent before it opened neither close nor open it', async (t) => 
   t.equal(made.state, 'half-open');
 });
 
-t.test('closed for good it leaves no timer', async (t) => {
+t.test('a breaker that is shut down leaves no timer', async (t) => {
   const before = timers();
   const windows = new BreakerWindows();
   const some = Array.from({ length: 10 }, () => new NodeBreaker(settings, windows, () => undefined));

@@ -1,4 +1,4 @@
-/** A connection to a node is given up whatever state it is in, and its owner hears of it. */
+/** A connection to a node can be given up in any state, and its owner hears of it. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import t from 'tap';
@@ -6,7 +6,7 @@ import { Deadlines } from '../../gateway/core/deadlines.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
 import { NodeConnection } from '../../gateway/relay/node-connection.ts';
 
-t.test('one that has just been ended, as a tunnel is, can be reset in the same moment', async (t) => {
+t.test('a connection that was just ended, like a tunnel, can be reset in the same moment', async (t) => {
   const server = createServer((socket) => socket.on('error', () => undefined).resume());
   t.teardown(() => server.close());
   await once(server.listen(0, '127.0.0.1'), 'listening');

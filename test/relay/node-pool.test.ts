@@ -1,4 +1,4 @@
-/** A pool hands out only connections that may carry a request. */
+/** A pool hands out only connections that can carry a request. */
 import t from 'tap';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
 import { Llhttp } from '../../gateway/http1/llhttp.ts';
@@ -33,7 +33,7 @@ function ask(pool: NodePool): Promise<NodeConnection | string> {
   });
 }
 
-t.test('one that was closed in this moment, having been idle for too long, is not given out', async (t) => {
+t.test('a connection that has just been closed for idleness is not given out', async (t) => {
   const node = await namedNode(t, 'a');
   const at = nodeAt(`http://${node.address}`);
   const deadlines = new Deadlines(0);
@@ -46,9 +46,9 @@ t.test('one that was closed in this moment, having been idle for too long, is no
   );
   const first = await ask(pool);
   t.equal(pool.active, 0);
-  t.equal(await ask(pool), first, 'it is kept');
+  t.equal(await ask(pool), first, 'the connection is kept');
   deadlines.sweep(101);
-  t.type(await ask(pool), 'object', 'answered');
+  t.type(await ask(pool), 'object', 'the request is answered');
   t.equal(node.requests(), 3);
   pool.closeIdle();
 });

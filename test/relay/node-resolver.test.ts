@@ -1,9 +1,9 @@
-/** A name is looked up again and again, and what cannot be looked up stays what it was. */
+/** A name is looked up again and again, and its addresses stay if a look-up fails. */
 import t, { type Test } from 'tap';
 import { NodeResolver } from '../../gateway/relay/node-resolver.ts';
 import { sleep } from '../path/stage.ts';
 
-/** Gives one answer after the other, the last for ever. */
+/** Gives one answer after the other, and repeats the last. */
 function resolver(t: Test, answers: readonly (readonly string[] | string)[]) {
   const events: string[] = [];
   let asked = 0;
@@ -27,7 +27,7 @@ function resolver(t: Test, answers: readonly (readonly string[] | string)[]) {
   return { made, after };
 }
 
-t.test('addresses are told when they are others: sorted, each once', async (t) => {
+t.test('addresses are reported when they change, sorted and without duplicates', async (t) => {
   const { after } = resolver(t, [
     ['10.0.0.2', '10.0.0.1'],
     ['10.0.0.1', '10.0.0.2', '10.0.0.1'],
@@ -36,7 +36,7 @@ t.test('addresses are told when they are others: sorted, each once', async (t) =
   t.same(await after(4), ['10.0.0.1 10.0.0.2', '10.0.0.3']);
 });
 
-t.test('a look-up that fails, or finds nothing, is told and changes nothing', async (t) => {
+t.test('a look-up that fails or finds nothing is reported and changes nothing', async (t) => {
   const { made, after } = resolver(t, [
     'ENOTFOUND',
     'ENOTFOUND',
@@ -51,13 +51,13 @@ t.test('a look-up that fails, or finds nothing, is told and changes nothing', as
   t.notOk(made.isFirst);
 });
 
-t.test('a name with endless addresses is cut', async (t) => {
+t.test('a name with endless addresses is cut off', async (t) => {
   const many = Array.from({ length: 300 }, (_, index) => `10.0.${index >> 8}.${index & 255}`);
   const { after } = resolver(t, [many]);
   t.equal((await after(1))[0]?.split(' ').length, 64);
 });
 
-t.test('once closed it asks and tells nothing more', async (t) => {
+t.test('a closed resolver asks and reports nothing more', async (t) => {
   const { made, after } = resolver(t, [['10.0.0.1'], ['10.0.0.2']]);
   made.close();
   await sleep(20);

@@ -1,4 +1,4 @@
-/** What secures connections to nodes is asked for by every request and every check: there is an answer in any case. */
+/** Each request and check asks what secures its connection to a node, and always gets an answer. */
 import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import t from 'tap';
@@ -9,7 +9,7 @@ import { OpensslFolder } from '../certificates/openssl.ts';
 import { newFolder } from '../new-folder.ts';
 import { sampleUpstream } from './sample-upstream.ts';
 
-t.test('a pair that TLS does not take is a fault where it is read, and secures nothing', async (t) => {
+t.test('a pair that TLS rejects is a fault when read and secures nothing', async (t) => {
   const folder = await newFolder(t);
   const pki = new OpensslFolder(folder);
   pki.issue('weak', { kind: 'weak', extensions: 'basicConstraints=CA:false\n' });

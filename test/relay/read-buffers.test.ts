@@ -1,8 +1,8 @@
-/** A buffer is read into again as soon as nobody needs what is in it, and not before. */
+/** A buffer is reused as soon as nobody needs its contents, and not before. */
 import t from 'tap';
 import { ReadBuffers } from '../../gateway/relay/read-buffers.ts';
 
-/** As the socket would use it. */
+/** Uses the buffers as a socket would. */
 function reader(buffers: ReadBuffers, onChunk: (chunk: Buffer) => void) {
   const { buffer, callback } = buffers.onread(onChunk);
   const next = buffer as () => Uint8Array;
@@ -16,7 +16,7 @@ function reader(buffers: ReadBuffers, onChunk: (chunk: Buffer) => void) {
   };
 }
 
-t.test('what is held stays as it is, what is not is written over', async (t) => {
+t.test('held bytes stay as they are, and others are overwritten', async (t) => {
   const buffers = new ReadBuffers();
   const kept: Buffer[] = [];
   let hold = true;
@@ -28,15 +28,15 @@ t.test('what is held stays as it is, what is not is written over', async (t) => 
   const second = read('held');
   hold = false;
   const third = read('lost');
-  t.equal(second, third, 'nobody needs it: the same again');
+  t.equal(second, third, 'the same buffer is reused, since nobody needs it');
   read('last');
   t.equal(kept[0]?.toString(), 'held');
-  t.equal(kept[1]?.toString(), 'last', 'the second chunk was written over');
+  t.equal(kept[1]?.toString(), 'last', 'the second chunk was overwritten');
   for (const release of releases) release();
-  t.equal(read('x'), second, 'the one that is read into stays while nobody holds it');
+  t.equal(read('x'), second, 'the buffer in use stays while nobody holds it');
 });
 
-t.test('a buffer held twice is free when both have let go', async (t) => {
+t.test('a buffer held twice is free when both have released it', async (t) => {
   const buffers = new ReadBuffers();
   const releases: (() => void)[] = [];
   const read = reader(buffers, () => releases.push(buffers.hold(), buffers.hold()));

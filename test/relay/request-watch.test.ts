@@ -1,4 +1,4 @@
-/** What a request tells of its node: who is waited for, and one verdict, or a second one where a stream breaks off. */
+/** What a request says about its node: who is waited for, and one verdict, or a second if the stream breaks off. */
 import t from 'tap';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
 import { type NodeRecord, RequestWatch } from '../../gateway/relay/request-watch.ts';
@@ -20,7 +20,7 @@ function watch() {
   return { made: new RequestWatch(record, deadlines, 800), deadlines, told, state };
 }
 
-t.test('a good request, and the next one of the same connection', async (t) => {
+t.test('two good requests on one connection are reported one after the other', async (t) => {
   const { made, told, state, deadlines } = watch();
   for (const isMade of [false, true]) {
     made.taken(isMade);
@@ -36,7 +36,7 @@ t.test('a good request, and the next one of the same connection', async (t) => {
   t.equal(deadlines.size, 0);
 });
 
-t.test('who is waited for too long has failed, once, whatever comes after', async (t) => {
+t.test('a node that is waited for too long has failed once, whatever comes later', async (t) => {
   const { made, told, deadlines } = watch();
   made.taken(false);
   deadlines.sweep(800);
@@ -47,7 +47,7 @@ t.test('who is waited for too long has failed, once, whatever comes after', asyn
   t.same(told, ['entered', 'failed: no answer in time']);
 });
 
-t.test('the clock stands while a body flows, and after it', async (t) => {
+t.test('the clock stops while a body flows and after it', async (t) => {
   const { made, told, state, deadlines } = watch();
   made.taken(true);
   made.begun(true);
@@ -72,7 +72,7 @@ t.test('an answer amid the body ends the waiting for good', async (t) => {
   t.same(told, ['entered', 'answered']);
 });
 
-t.test('statuses from 500 up are failures, and their good end says nothing', async (t) => {
+t.test('statuses from 500 up are failures, even if they end well', async (t) => {
   const { made, told } = watch();
   made.taken(true);
   made.begun(false);
@@ -81,7 +81,7 @@ t.test('statuses from 500 up are failures, and their good end says nothing', asy
   t.same(told, ['entered', 'failed: status 503']);
 });
 
-t.test('a stream that breaks off behind its answer has failed after all', async (t) => {
+t.test('a stream that breaks off after its answer has failed after all', async (t) => {
   const { made, told } = watch();
   made.taken(true);
   made.begun(false);
@@ -90,7 +90,7 @@ t.test('a stream that breaks off behind its answer has failed after all', async 
   t.same(told, ['entered', 'answered', 'failed: ECONNRESET']);
 });
 
-t.test('what is given up, or fails for want of sockets of our own, says nothing of the node', async (t) => {
+t.test('a request given up, or failed for lack of local sockets, says nothing of the node', async (t) => {
   for (const reason of [undefined, 'EMFILE', 'EADDRNOTAVAIL']) {
     const { made, told, state, deadlines } = watch();
     made.taken(false);

@@ -1,4 +1,4 @@
-/** An upstream as the policy compiles it from its nodes alone, for tests that need one. */
+/** An upstream compiled from its nodes alone, for tests that need one. */
 
 import { parseTemplate } from '../../gateway/core/path-template.ts';
 import type { NodeAddress, Upstream } from '../../gateway/policy/upstream.ts';

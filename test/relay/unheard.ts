@@ -1,4 +1,4 @@
-/** A listener to which a node's answer says nothing; tests put in what they ask about. */
+/** A listener that ignores everything a node answers; tests add what they need. */
 
 import type { ResponseListener } from '../../gateway/relay/response-listener.ts';
 

@@ -1,4 +1,4 @@
-/** Upstreams that are gone leave nothing behind: no timer, no check, no connection, no breaker. */
+/** Removed upstreams leave nothing behind: no timer, check, connection or breaker. */
 import t from 'tap';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
 import type { Denial } from '../../gateway/core/denial.ts';
@@ -24,7 +24,7 @@ function poolsWith(upstreams: readonly Upstream[], changes: string[] = []): Upst
   return pools;
 }
 
-/** The status a request is answered with, or the code of the denial. */
+/** The status of the answer, or the code of the denial. */
 function ask(pools: UpstreamPools, upstream: Upstream): Promise<number | string> {
   return new Promise((resolve) => {
     const onResponse = ({ status }: ResponseHead): void => resolve(status);
@@ -86,11 +86,11 @@ t.test('a request decided by an older policy still finds the nodes of its upstre
   pools.follow([next]);
   t.equal(await ask(pools, old), 200);
   pools.follow([]);
-  t.equal(await ask(pools, old), 200, 'even when there is no such upstream any more');
+  t.equal(await ask(pools, old), 200, 'this holds even if the upstream does not exist any more');
   await until(() => node.received.length === 2);
 });
 
-t.test('requests that wait are told when their upstream is gone', async (t) => {
+t.test('waiting requests are told when their upstream is gone', async (t) => {
   const upstream = sampleUpstream(['http://nodes.test:1']);
   const pools = new UpstreamPools({
     llhttp: new Llhttp(),
@@ -105,32 +105,29 @@ t.test('requests that wait are told when their upstream is gone', async (t) => {
   t.equal(await waiting, 'node-unavailable');
 });
 
-t.test(
-  'callers that left while they waited are passed over one after the other, not one within the other',
-  async (t) => {
-    const node = await rawNode(t, () => undefined);
-    const upstream = sampleUpstream([`http://${node.address}`], { maxConnections: 1 });
-    const pools = poolsWith([upstream]);
-    t.teardown(() => pools.close());
-    const { promise, resolve } = Promise.withResolvers<NodeConnection>();
-    const onNoNode = ({ code }: Denial): void => void t.fail(code);
-    pools.acquire(upstream, {}, { onNode: resolve, onNoNode });
-    const { stackTraceLimit } = Error;
-    Error.stackTraceLimit = Number.POSITIVE_INFINITY;
-    t.teardown(() => {
-      Error.stackTraceLimit = stackTraceLimit;
-    });
-    const depths: number[] = [];
-    const onNode = (): void => void depths.push((new Error().stack ?? '').split('\n').length);
-    for (let waiting = 0; waiting < 100; waiting++) pools.acquire(upstream, {}, { onNode, onNoNode });
-    t.same(depths, []);
-    await promise;
-    await until(() => depths.length === 100);
-    t.same(new Set(depths).size, 1, `${Math.max(...depths)} calls deep`);
-  },
-);
+t.test('callers that left while waiting are skipped in a loop and not by recursion', async (t) => {
+  const node = await rawNode(t, () => undefined);
+  const upstream = sampleUpstream([`http://${node.address}`], { maxConnections: 1 });
+  const pools = poolsWith([upstream]);
+  t.teardown(() => pools.close());
+  const { promise, resolve } = Promise.withResolvers<NodeConnection>();
+  const onNoNode = ({ code }: Denial): void => void t.fail(code);
+  pools.acquire(upstream, {}, { onNode: resolve, onNoNode });
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = Number.POSITIVE_INFINITY;
+  t.teardown(() => {
+    Error.stackTraceLimit = stackTraceLimit;
+  });
+  const depths: number[] = [];
+  const onNode = (): void => void depths.push((new Error().stack ?? '').split('\n').length);
+  for (let waiting = 0; waiting < 100; waiting++) pools.acquire(upstream, {}, { onNode, onNoNode });
+  t.same(depths, []);
+  await promise;
+  await until(() => depths.length === 100);
+  t.same(new Set(depths).size, 1, `the stack is ${Math.max(...depths)} calls deep`);
+});
 
-t.test('of several processes each asks a node for its part of what it may be asked', async (t) => {
+t.test('each of several processes uses only its share of the limits of a node', async (t) => {
   const node = await rawNode(t, () => undefined);
   const breaker = { ...sampleUpstream([]).breaker, maxConcurrent: 100 };
   for (const limits of [{ maxConnections: 3 }, { breaker: { ...breaker, maxConcurrent: 4 } }]) {

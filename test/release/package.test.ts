@@ -1,4 +1,4 @@
-/** The package is whole, holds nothing it should not, and works where npm has installed it. */
+/** The package is complete, holds nothing else, and works where npm has installed it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -12,12 +12,12 @@ const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as {
   readonly dependencies: Readonly<Record<string, string>>;
 };
 
-t.test('packed, installed and tried', async (t) => {
+t.test('the package that npm packs is complete and works once installed', async (t) => {
   const folder = await newFolder(t);
   const packed = pack(folder);
 
   await t.test(
-    'dist/ has every module with its types, and beside it are schemas, format, policies and deploy/',
+    'dist/ has every module with its types, beside schemas, format, policies and deploy/',
     async (t) => {
       const sources = readdirSync(`${root}gateway`, { recursive: true, encoding: 'utf8' });
       for (const name of sources.filter((each) => each.endsWith('.ts'))) {
@@ -28,7 +28,7 @@ t.test('packed, installed and tried', async (t) => {
       t.equal(
         built.length,
         2 * sources.filter((each) => each.endsWith('.ts')).length,
-        'and nothing of older builds',
+        'nothing of older builds is in it',
       );
       for (const file of [
         ...['README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'gateway/patch/WPF1.md'],
@@ -40,7 +40,7 @@ t.test('packed, installed and tried', async (t) => {
     },
   );
 
-  await t.test('it holds no key, no test and nothing that was made on this machine', async (t) => {
+  await t.test('the package holds no key, no test and nothing made on this machine', async (t) => {
     const wrong = /^(?:test|certs|node_modules|deploy\/made)\/|\.(?:pem|jwk|token|tgz)$|^\.|\.test\.ts$/;
     t.same(
       packed.files.filter((file) => wrong.test(file)),
@@ -48,7 +48,7 @@ t.test('packed, installed and tried', async (t) => {
     );
   });
 
-  await t.test('installed by npm it checks, serves, pushes and pulls', async (t) => {
+  await t.test('the package installed by npm checks, serves, pushes and pulls', async (t) => {
     const { version, check, push, pull, isSame } = await tryInstalled(folder, install(folder, packed));
     t.equal(version, `patchgate ${manifest.version}`);
     t.match(check, /2 tenants, \d+ routes, no fault$/);
@@ -58,18 +58,15 @@ t.test('packed, installed and tried', async (t) => {
   });
 });
 
-t.test(
-  'the bill of materials names what runs, by the versions of the lock file, and nothing else',
-  async (t) => {
-    const { sbom } = billOfMaterials(await newFolder(t));
-    t.equal(sbom.bomFormat, 'CycloneDX');
-    const { packages } = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')) as {
-      readonly packages: Readonly<Record<string, { readonly version: string; readonly dev?: true }>>;
-    };
-    const locked = Object.entries(packages)
-      .filter(([path, { dev }]) => path !== '' && dev !== true)
-      .map(([path, { version }]) => `${path.replace(/^.*node_modules\//, '')}@${version}`);
-    t.same(sbom.components.map((each) => each['bom-ref'].replace(/^.*\|/, '')).toSorted(), locked.toSorted());
-    t.ok(locked.length > Object.keys(manifest.dependencies).length);
-  },
-);
+t.test('the bill of materials lists exactly what runs, with the versions of the lock file', async (t) => {
+  const { sbom } = billOfMaterials(await newFolder(t));
+  t.equal(sbom.bomFormat, 'CycloneDX');
+  const { packages } = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly version: string; readonly dev?: true }>>;
+  };
+  const locked = Object.entries(packages)
+    .filter(([path, { dev }]) => path !== '' && dev !== true)
+    .map(([path, { version }]) => `${path.replace(/^.*node_modules\//, '')}@${version}`);
+  t.same(sbom.components.map((each) => each['bom-ref'].replace(/^.*\|/, '')).toSorted(), locked.toSorted());
+  t.ok(locked.length > Object.keys(manifest.dependencies).length);
+});

@@ -10,10 +10,10 @@ import { runPlainly, startPlainly } from '../commands/plain-process.ts';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface Packed {
-  /** Where the tarball is. */
+  /** The path of the tarball. */
   readonly path: string;
   readonly version: string;
-  /** Its files, from the folder of the package. */
+  /** Its files, relative to the folder of the package. */
   readonly files: readonly string[];
 }
 
@@ -32,7 +32,7 @@ export function pack(folder: string): Packed {
   return { path: join(folder, filename), version, files: files.map(({ path }) => path) };
 }
 
-/** Installs the tarball in the folder, with what it depends on, and gives back the command. */
+/** Installs the tarball with its dependencies in the folder and returns the command. */
 export function install(folder: string, { path }: Packed): string {
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
   runPlainly(['npm', 'install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', path], {
@@ -41,17 +41,17 @@ export function install(folder: string, { path }: Packed): string {
   return join(folder, 'node_modules', '.bin', 'patchgate');
 }
 
-/** What a run of the installed package came to. */
+/** The outcome of a run of the installed package. */
 export interface Tried {
   readonly version: string;
   readonly check: string;
   readonly push: string;
   readonly pull: string;
-  /** What was pulled is, byte for byte, what was pushed. */
+  /** Whether the pulled weights are those pushed, byte for byte. */
   readonly isSame: boolean;
 }
 
-/** Checks a policy, serves it, and pushes and pulls a model through it, all with the installed command. Throws where one fails. */
+/** Checks and serves a policy and pushes and pulls a model, all with the installed command; throws on failure. */
 export async function tryInstalled(folder: string, patchgate: string): Promise<Tried> {
   const children: ChildProcess[] = [];
   const run = (...words: readonly string[]): string => runPlainly([patchgate, ...words], { cwd: folder });
@@ -98,7 +98,7 @@ export async function tryInstalled(folder: string, patchgate: string): Promise<T
   }
 }
 
-/** The first group of the pattern, once it has printed that. */
+/** Waits for output that matches the pattern and returns its first group. */
 function untilPrinted(child: ChildProcess, pattern: RegExp): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
@@ -115,16 +115,16 @@ function untilPrinted(child: ChildProcess, pattern: RegExp): Promise<string> {
 
 interface Sbom {
   readonly bomFormat: string;
-  /** Its reference is `name@version`. */
+  /** Its reference has the form `name@version`. */
   readonly components: readonly { readonly 'bom-ref': string }[];
 }
 
 /**
- * What the package runs on, as CycloneDX: text, and the same read. Asked of a tree of production dependencies alone, since
- * `npm sbom --omit dev` also leaves out those that dependencies of development want too (npm 11.19).
+ * What the package runs on, as CycloneDX text and parsed. It is made from a tree of production dependencies alone, since
+ * `npm sbom --omit dev` also omits those that development dependencies share (npm 11.19).
  */
 export function billOfMaterials(folder: string): { readonly text: string; readonly sbom: Sbom } {
-  // The component has the name of its folder.
+  // The component is named after its folder.
   const cwd = join(folder, 'patchgate');
   mkdirSync(cwd);
   for (const name of ['package.json', 'package-lock.json']) copyFileSync(join(ROOT, name), join(cwd, name));

@@ -1,4 +1,4 @@
-/** A change is heard, however it was made; what did not change is not. */
+/** A change is noticed however it was made, and only changes are. */
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -21,21 +21,21 @@ async function watching(t: Test, paths: readonly string[], options: FileWatchOpt
   return { heard, next, stop };
 }
 
-t.test('written, replaced, removed, come back', async (t) => {
+t.test('a file that is written, replaced, removed or restored is noticed', async (t) => {
   const folder = t.testdir({ name: { 'a.pem': 'one', 'b.pem': 'one' } });
   const a = join(folder, 'name', 'a.pem');
   const { next, heard } = await watching(t, [a, join(folder, 'name', 'b.pem')]);
   writeFileSync(a, 'two');
-  t.ok(await next(), 'written');
+  t.ok(await next(), 'the write is noticed');
   writeFileSync(join(folder, 'name', 'new'), 'three');
   await sleep(60);
-  t.equal(heard.count, 1, 'another file of the folder is none of ours');
+  t.equal(heard.count, 1, 'another file of the folder does not matter');
   renameSync(join(folder, 'name', 'new'), a);
-  t.ok(await next(), 'replaced');
+  t.ok(await next(), 'the replacement is noticed');
   rmSync(a);
-  t.ok(await next(), 'removed');
+  t.ok(await next(), 'the removal is noticed');
   writeFileSync(a, 'three');
-  t.ok(await next(), 'come back');
+  t.ok(await next(), 'the restored file is noticed');
 });
 
 t.test('many writes at once are one change', async (t) => {
@@ -48,7 +48,7 @@ t.test('many writes at once are one change', async (t) => {
   t.equal(heard.count, 1);
 });
 
-t.test('the swap of ..data by which Kubernetes changes all files of a volume at once', async (t) => {
+t.test('the swap of ..data in a Kubernetes volume is noticed', async (t) => {
   const folder = t.testdir({ name: { '..one': { 'a.pem': 'one' }, '..two': { 'a.pem': 'two' } } });
   const at = (...names: string[]): string => join(folder, 'name', ...names);
   symlinkSync('..one', at('..data'));
@@ -59,15 +59,15 @@ t.test('the swap of ..data by which Kubernetes changes all files of a volume at 
   t.ok(await next());
 });
 
-t.test('a folder put in place of another, and one that comes later, again and again', async (t) => {
+t.test('a folder that is replaced, removed or created later is noticed each time', async (t) => {
   const folder = t.testdir({ name: { 'a.pem': 'one' }, next: { 'a.pem': 'two' } });
   const { next } = await watching(t, [join(folder, 'name', 'a.pem')]);
   rmSync(join(folder, 'name'), { recursive: true });
-  t.ok(await next(), 'gone');
+  t.ok(await next(), 'the removed folder is noticed');
   renameSync(join(folder, 'next'), join(folder, 'name'));
-  t.ok(await next(), 'another folder');
+  t.ok(await next(), 'the other folder is noticed');
   writeFileSync(join(folder, 'name', 'a.pem'), 'three');
-  t.ok(await next(), 'and a change inside that one');
+  t.ok(await next(), 'a change inside that folder is noticed');
   rmSync(join(folder, 'name'), { recursive: true });
   t.ok(await next());
   mkdirSync(join(folder, 'name'));
@@ -76,7 +76,7 @@ t.test('a folder put in place of another, and one that comes later, again and ag
   t.ok(await next());
 });
 
-t.test('without a word from the system the poll finds it', async (t) => {
+t.test('the poll finds a change that the system does not report', async (t) => {
   const folder = t.testdir({});
   const far = join(folder, 'x', 'y', 'z', 'a.pem');
   const { next } = await watching(t, [far], { pollMs: 30 });
@@ -85,7 +85,7 @@ t.test('without a word from the system the poll finds it', async (t) => {
   t.ok(await next());
 });
 
-t.test('after its end nothing is heard', async (t) => {
+t.test('nothing is noticed after the end of a watch', async (t) => {
   const folder = t.testdir({ 'a.pem': 'one' });
   const { heard, stop } = await watching(t, [join(folder, 'a.pem')]);
   writeFileSync(join(folder, 'a.pem'), 'two');

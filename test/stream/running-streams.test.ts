@@ -1,4 +1,4 @@
-/** A stream is decided again by every change after its decision began, and by none before. */
+/** A stream is decided again for every change since its decision began, and for none before. */
 import t from 'tap';
 import { type Examined, RunningStreams } from '../../gateway/stream/running-streams.ts';
 
@@ -18,7 +18,7 @@ class Stream implements Examined {
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-t.test('what changed while a decision was being made, the stream is decided again by', async (t) => {
+t.test('a stream is decided again for changes made while it was being decided', async (t) => {
   const streams = new RunningStreams();
   t.teardown(() => streams.close());
   const before = streams.changes;
@@ -35,7 +35,7 @@ t.test('what changed while a decision was being made, the stream is decided agai
   t.same([late.examined, fresh.examined, gone.examined], [1, 0, 0]);
 });
 
-t.test('changes that come together are one, and every stream there is hears of them', async (t) => {
+t.test('simultaneous changes count as one, and every stream is decided again', async (t) => {
   const streams = new RunningStreams();
   t.teardown(() => streams.close());
   const all = Array.from({ length: 450 }, () => new Stream());
@@ -45,7 +45,7 @@ t.test('changes that come together are one, and every stream there is hears of t
   t.same(new Set(all.map(({ examined }) => examined)), new Set([1]));
 });
 
-t.test('a stream whose time has come is decided again, others are not', async (t) => {
+t.test('a stream whose time has come is decided again, and others are not', async (t) => {
   const streams = new RunningStreams();
   t.teardown(() => streams.close());
   const [due, later] = [new Stream(Date.now()), new Stream(Date.now() + 60_000)];

@@ -1,4 +1,4 @@
-/** What a transfer does with its caller and its clock where the last bytes of a body fill the connection to the node. */
+/** How a transfer treats its caller and its clock if the last bytes of a body fill the connection to the node. */
 import t from 'tap';
 import { addressOf } from '../../gateway/core/address.ts';
 import { Deadlines } from '../../gateway/core/deadlines.ts';
@@ -12,7 +12,7 @@ const FIRST_BYTE_MS = 5000;
 const STREAM_IDLE_MS = 1000;
 const framing = { kind: 'length', length: 4 };
 
-/** An upload of four bytes to a node that takes none of them for now, with what its caller was told to do. */
+/** An upload of four bytes to a node that takes none of them yet, with the orders to its caller. */
 class UploadYard {
   readonly deadlines = new Deadlines(0);
   readonly told: string[] = [];
@@ -62,7 +62,7 @@ class UploadYard {
   }
 }
 
-t.test('a caller is read from once its body is whole, and so is seen to leave', async (t) => {
+t.test('a caller is read again once its body is whole, so that its leaving is noticed', async (t) => {
   const { upload, told } = new UploadYard();
   upload.onBody(Buffer.alloc(4));
   t.same(told, ['pause']);
@@ -70,7 +70,7 @@ t.test('a caller is read from once its body is whole, and so is seen to leave', 
   t.same(told, ['pause', 'resume']);
 });
 
-t.test('the same where there was no room', async (t) => {
+t.test('a caller without room is read again too once its body is whole', async (t) => {
   const { upload, told } = new UploadYard();
   upload.setRoom(false);
   upload.onBodyEnd([]);
@@ -79,7 +79,7 @@ t.test('the same where there was no room', async (t) => {
   t.same(told, ['pause', 'resume']);
 });
 
-t.test('a node that takes the last bytes late has all of its time to the first byte', async (t) => {
+t.test('a node that takes the last bytes late still has its full time to the first byte', async (t) => {
   const { deadlines, transfer, upload, refusals } = new UploadYard();
   upload.onBody(Buffer.alloc(4));
   t.equal(transfer.dueMs, STREAM_IDLE_MS);
@@ -94,7 +94,7 @@ t.test('a node that takes the last bytes late has all of its time to the first b
   t.same(refusals, ['node-timeout']);
 });
 
-t.test('an answer that has begun may stand still for as long as any stream', async (t) => {
+t.test('an answer that has begun may pause as long as any stream', async (t) => {
   const { transfer, upload } = new UploadYard();
   upload.onBodyEnd([]);
   t.equal(transfer.onResponse({} as never), true);

@@ -1,4 +1,4 @@
-/** What a stream makes of a model: the next version, whole, or nothing. */
+/** A stream turns a model into its next version, or changes nothing. */
 
 import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { answerOf, ask, begin, patchPath, put } from './asking.ts';
 import { gathered, patchHeaders, setNode, versionAt } from './set-node.ts';
 import { MODEL } from './training.ts';
 
-t.test('a patch makes the next version: 201, and the weights are the target to the bit', async (t) => {
+t.test('a patch makes the next version, with weights equal to the target bit for bit', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const { status, headers, json } = await put(url, patch);
@@ -20,7 +20,7 @@ t.test('a patch makes the next version: 201, and the weights are the target to t
   t.ok(weights.body.equals(await training.read(1)));
 });
 
-t.test('the same stream again is 200 with the same words, and changes nothing', async (t) => {
+t.test('the same stream again gives 200 with the same answer and changes nothing', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const first = await put(url, patch);
@@ -29,12 +29,12 @@ t.test('the same stream again is 200 with the same words, and changes nothing', 
   t.same(again.json, first.json);
   t.equal((await put(url, await training.patch(1, await training.train()))).status, 201);
   const late = await put(url, patch);
-  t.equal(late.status, 200, 'after a later version too');
-  t.same(late.json, first.json, 'as it was then');
+  t.equal(late.status, 200, 'it is a 200 after a later version too');
+  t.same(late.json, first.json, 'the answer is that of the first time');
   t.equal(await versionAt(url), 2);
 });
 
-t.test('a patch of a stale base is 409, and changes nothing', async (t) => {
+t.test('a patch of a stale base gives 409 and changes nothing', async (t) => {
   const { url, training } = await setNode(t);
   const [one, two] = [await training.train(), await training.train(0)];
   t.equal((await put(url, await training.patch(0, one))).status, 201);
@@ -43,11 +43,11 @@ t.test('a patch of a stale base is 409, and changes nothing', async (t) => {
   t.equal(stale.headers['content-type'], 'application/problem+json');
   t.match(stale.json, { status: 409, fault: 'base', frame: 0, offset: 0 });
   const disguised = await put(url, await training.patch(0, two, 1));
-  t.match(disguised.json, { status: 409, fault: 'base' }, 'the right version over other weights');
+  t.match(disguised.json, { status: 409, fault: 'base' }, 'the right version over other weights is refused');
   t.equal(await versionAt(url), 1);
 });
 
-t.test('of two patches at the same time on one base one is 201 and one is 409', async (t) => {
+t.test('of two simultaneous patches on one base one gives 201 and the other 409', async (t) => {
   const { url, training } = await setNode(t);
   let from = 0;
   for (let version = 0; version < 5; version++) {
@@ -57,19 +57,16 @@ t.test('of two patches at the same time on one base one is 201 and one is 409', 
     t.same(answers.map(({ status }) => status).sort(), [201, 409]);
     from = answers[0]?.status === 201 ? one : two;
     const weights = await ask(url, 'GET', `/v1/models/${MODEL}/weights`);
-    t.ok(
-      weights.body.equals(await training.read(from)),
-      'the weights are those of the one that was told 201',
-    );
+    t.ok(weights.body.equals(await training.read(from)), 'the weights are those of the patch that got 201');
   }
 });
 
-t.test('a body that ends early but cleanly is 422, and nothing of it stays', async (t) => {
+t.test('a body that ends early but cleanly gives 422, and nothing of it stays', async (t) => {
   const { url, training, root } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   for (const length of [0, 1, 152, 700, patch.bytes.length - 1]) {
     const answer = await put(url, { ...patch, bytes: patch.bytes.subarray(0, length) });
-    t.match(answer, { status: 422, json: { fault: 'truncated' } }, `${length} bytes`);
+    t.match(answer, { status: 422, json: { fault: 'truncated' } }, `${length} bytes are truncated`);
   }
   t.equal(await versionAt(url), 0);
   t.same((await readdir(join(root, MODEL))).sort(), ['0.safetensors', 'state.json', 'uploads']);
@@ -94,7 +91,7 @@ t.test('a spoiled stream is refused with the fault of its frame', async (t) => {
   t.equal(await versionAt(url), 0);
 });
 
-t.test('a stream that is not the one of its address, or leads nowhere, is 400', async (t) => {
+t.test('a stream that does not match its address or leads nowhere gives 400', async (t) => {
   const { url, training } = await setNode(t);
   const weights = await training.train();
   const patch = await training.patch(0, weights);
@@ -107,7 +104,7 @@ t.test('a stream that is not the one of its address, or leads nowhere, is 400', 
   t.equal(await versionAt(url), 0);
 });
 
-t.test('a patch for another model is 403', async (t) => {
+t.test('a patch for another model gives 403', async (t) => {
   const { url, training, root } = await setNode(t);
   await createModel(root, 'bert_large', training.pathOf(0));
   const patch = await training.patch(0, await training.train());
@@ -116,7 +113,7 @@ t.test('a patch for another model is 403', async (t) => {
   t.match(answer, { status: 403, json: { fault: 'model' } });
 });
 
-t.test('a stale base is refused as soon as OPEN is there, with what the node has', async (t) => {
+t.test('a stale base is refused as soon as OPEN arrives, with what the node has', async (t) => {
   const { url, training } = await setNode(t);
   const [one, two] = [await training.train(), await training.train(0)];
   const first = await training.patch(0, one);
@@ -126,12 +123,12 @@ t.test('a stale base is refused as soon as OPEN is there, with what the node has
   sent.on('error', () => undefined);
   sent.write(stale.bytes.subarray(0, 400));
   const { status, json } = await answerOf(sent);
-  t.equal(status, 409, 'though the body has not ended');
+  t.equal(status, 409, 'the answer comes though the body has not ended');
   t.match(json, { fault: 'base', version: 1, digest: first.digest });
   sent.destroy();
 });
 
-t.test('another stream of an id that was applied is 409, and is not taken for a repetition', async (t) => {
+t.test('another stream with an id that was applied gives 409 and is not a repetition', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   await put(url, patch);
@@ -142,7 +139,7 @@ t.test('another stream of an id that was applied is 409, and is not taken for a 
   t.equal(await versionAt(url), 1);
 });
 
-t.test('streams for different models do not wait for one another', async (t) => {
+t.test('streams for different models do not wait for each other', async (t) => {
   const { url, root, training } = await setNode(t);
   await createModel(root, 'bert_large', training.pathOf(0));
   const patch = await training.patch(0, await training.train());
@@ -156,7 +153,7 @@ t.test('streams for different models do not wait for one another', async (t) => 
   t.equal((await answerOf(slow)).status, 201);
 });
 
-t.test('a node that fails at the commit says so, and the model is as it was', async (t) => {
+t.test('a node that fails at the commit says so, and the model stays as it was', async (t) => {
   const { url, root, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const blocked = join(root, MODEL, 'state.json.new');
@@ -166,11 +163,11 @@ t.test('a node that fails at the commit says so, and the model is as it was', as
   const left = (await readdir(join(root, MODEL))).filter((name) => name !== 'uploads');
   t.same(left.sort(), ['0.safetensors', 'state.json'], 'the half-made version is gone');
   const head = await ask(url, 'HEAD', patchPath(patch.streamId));
-  t.equal(head.headers['upload-offset'], String(patch.bytes.length - 120), 'what was sent is kept');
-  t.equal((await put(url, patch)).status, 201, 'and it works once the reason is gone');
+  t.equal(head.headers['upload-offset'], String(patch.bytes.length - 120), 'the sent bytes are kept');
+  t.equal((await put(url, patch)).status, 201, 'the push works once the reason is gone');
 });
 
-t.test('a pipe full of pushes to one model makes its versions one after another', async (t) => {
+t.test('a series of pushes to one model makes its versions one after another', async (t) => {
   const { training, root, node } = await setNode(t);
   await node.close();
   const again = await startSyncNode({ root });
@@ -194,25 +191,22 @@ t.test('a pipe full of pushes to one model makes its versions one after another'
   );
 });
 
-t.test(
-  'a disk that is full is 507, at the beginning and at the commit, and the model is as it was',
-  async (t) => {
-    const { url, root, training } = await setNode(t);
-    const patch = await training.patch(0, await training.train());
-    const uploads = join(root, MODEL, 'uploads');
-    const places = [join(uploads, `${patch.streamId}.json.new`), join(root, MODEL, 'state.json.new')];
-    for (const [k, place] of places.entries()) {
-      // Writing to this device fails as writing to a full disk does.
-      await symlink('/dev/full', place);
-      t.match(await put(url, patch), { status: 507, json: { detail: /no room/ } });
-      t.equal(await versionAt(url), 0);
-      const weights = await ask(url, 'GET', `/v1/models/${MODEL}/weights`);
-      t.ok(weights.body.equals(await training.read(0)), 'to the bit');
-      await rm(place, { force: true });
-      if (k === 0) continue;
-      const head = await ask(url, 'HEAD', patchPath(patch.streamId));
-      t.equal(head.headers['upload-offset'], String(patch.bytes.length - 120), 'what was sent is kept');
-    }
-    t.equal((await put(url, patch)).status, 201, 'and it works once there is room');
-  },
-);
+t.test('a full disk gives 507 at the beginning or the commit, and the model stays', async (t) => {
+  const { url, root, training } = await setNode(t);
+  const patch = await training.patch(0, await training.train());
+  const uploads = join(root, MODEL, 'uploads');
+  const places = [join(uploads, `${patch.streamId}.json.new`), join(root, MODEL, 'state.json.new')];
+  for (const [k, place] of places.entries()) {
+    // Writing to this device fails as on a full disk.
+    await symlink('/dev/full', place);
+    t.match(await put(url, patch), { status: 507, json: { detail: /no room/ } });
+    t.equal(await versionAt(url), 0);
+    const weights = await ask(url, 'GET', `/v1/models/${MODEL}/weights`);
+    t.ok(weights.body.equals(await training.read(0)), 'the weights are equal bit for bit');
+    await rm(place, { force: true });
+    if (k === 0) continue;
+    const head = await ask(url, 'HEAD', patchPath(patch.streamId));
+    t.equal(head.headers['upload-offset'], String(patch.bytes.length - 120), 'the sent bytes are kept');
+  }
+  t.equal((await put(url, patch)).status, 201, 'the push works once there is room');
+});

@@ -1,4 +1,4 @@
-/** Plain HTTP requests whose paths go out as they are written. */
+/** Plain HTTP requests whose paths are sent as they are written. */
 
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
@@ -9,7 +9,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
-  /** The body as JSON, where it is. */
+  /** The body as JSON, if it is JSON. */
   readonly json: Readonly<Record<string, unknown>>;
 }
 
@@ -18,7 +18,7 @@ export interface Question {
   readonly body?: Buffer;
 }
 
-/** Sends a request on a connection of its own; rejects when no whole answer comes. */
+/** Sends a request on its own connection; rejects if no whole answer comes. */
 export async function ask(url: string, method: string, path: string, more: Question = {}): Promise<Answer> {
   const length = more.body === undefined ? {} : { 'content-length': String(more.body.length) };
   const sent = begin(url, method, path, { ...length, ...more.headers });
@@ -47,12 +47,12 @@ export async function answerOf(sent: ClientRequest): Promise<Answer> {
   return { status: response.statusCode ?? 0, headers: response.headers, body, json };
 }
 
-/** The address of a stream at a node. */
+/** The path of a stream at a node. */
 export function patchPath(streamId: string, modelId = MODEL): string {
   return `/v1/models/${modelId}/patches/${streamId}`;
 }
 
-/** Pushes a patch as it should be pushed. */
+/** Pushes a patch in the regular way. */
 export function put(url: string, patch: MadePatch, modelId = MODEL): Promise<Answer> {
   const headers = { 'content-type': WEIGHT_PATCH_TYPE };
   return ask(url, 'PUT', patchPath(patch.streamId, modelId), { headers, body: patch.bytes });

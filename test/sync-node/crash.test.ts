@@ -1,4 +1,4 @@
-/** A node that is killed at any moment comes back with the old version or the new one, whole, and loses nothing it confirmed. */
+/** A node killed at any moment comes back with the old or the new version, whole, and loses nothing it confirmed. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,11 +19,11 @@ const program = join(import.meta.dirname, 'node-process.ts');
 
 interface RunningNode {
   readonly url: string;
-  /** Ends the process on the spot; resolves once it is gone. */
+  /** Kills the process at once; resolves when it is gone. */
   kill(): Promise<void>;
 }
 
-/** Starts a node as a process of its own; compiled code is kept in `cache`, or starting would take most of the time. */
+/** Starts a node as its own process; compiled code is kept in `cache`, since compiling is most of a start. */
 async function startNode(root: string, cache: string): Promise<RunningNode> {
   const child = spawn(process.execPath, [program, root], {
     env: { NODE_COMPILE_CACHE: cache },
@@ -48,7 +48,7 @@ async function addressOf({ stdout }: ChildProcess): Promise<string> {
   throw new Error(`the node did not start: ${text}`);
 }
 
-/** One model, its push loop, and what was confirmed of it. */
+/** One model, its push loop, and what was confirmed. */
 class Loop {
   readonly #training: Training;
   readonly #made: MadePatch[] = [];
@@ -58,7 +58,7 @@ class Loop {
     this.#training = training;
   }
 
-  /** The patch that makes the next version, made when it is first asked for. */
+  /** The patch that makes the next version, made when first asked for. */
   async next(): Promise<MadePatch> {
     const base = this.confirmed;
     this.#made[base] ??= await this.#training.patch(base, await this.#training.train(base));
@@ -79,7 +79,7 @@ class Loop {
     }
   }
 
-  /** Goes on with an upload that a kill cut off; nothing where none of it is left. */
+  /** Resumes an upload that a kill cut off; undefined if nothing of it is left. */
   async goOn(url: string): Promise<number | undefined> {
     const { streamId, bytes } = await this.next();
     const path = patchPath(streamId);
@@ -93,12 +93,12 @@ class Loop {
     return answer.status;
   }
 
-  /** Holds what the node has against what it confirmed: that, or the version whose answer was lost. */
+  /** Compares the node with what it confirmed: it has that, or the version whose answer was lost. */
   async check(t: Test, url: string): Promise<void> {
     const { json } = await ask(url, 'GET', `/v1/models/${MODEL}`);
     const version = Number(json['version']);
     const expected = version === this.confirmed || version === this.confirmed + 1;
-    t.ok(expected, `the node is at version ${version}, ${this.confirmed} was confirmed`);
+    t.ok(expected, `the node is at version ${version} with ${this.confirmed} confirmed`);
     if (version > 0) t.equal(json['digest'], this.#made[version - 1]?.digest);
     const weights = await ask(url, 'GET', `/v1/models/${MODEL}/weights`);
     t.ok(weights.body.equals(await this.#training.read(version)), 'the weights are those of the version');
@@ -116,7 +116,7 @@ async function setLoop(root: string, folder: string): Promise<Loop> {
   return new Loop(training);
 }
 
-t.test('killed while patches arrive, a node keeps what it confirmed, and every version whole', async (t) => {
+t.test('a node killed while patches arrive keeps what it confirmed, and whole versions', async (t) => {
   const folder = await newFolder(t);
   const [root, cache] = [join(folder, 'models'), join(folder, 'compiled')];
   const loop = await setLoop(root, folder);
@@ -145,7 +145,7 @@ t.test('killed while patches arrive, a node keeps what it confirmed, and every v
     const resumed = await loop.goOn(node.url);
     if (resumed === undefined) continue;
     gone += 1;
-    t.equal(resumed, 201, 'what was cut off goes on');
+    t.equal(resumed, 201, 'the cut upload resumes');
     await loop.check(t, node.url);
   }
   t.comment(`${kills} kills: ${applied} answers lost, ${gone} uploads gone on with`);

@@ -1,4 +1,4 @@
-/** A sync node as a process of its own: `node node-process.ts ROOT` says where it listens and stays until it is ended. */
+/** A sync node as its own process: `node node-process.ts ROOT` prints its address and runs until it is ended. */
 
 import { flushCompileCache } from 'node:module';
 import { startSyncNode } from '../../gateway/sync-node/sync-node.ts';

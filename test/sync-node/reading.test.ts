@@ -1,4 +1,4 @@
-/** What the sync node tells of a model, and its weights whole, in ranges, and as patches between versions. */
+/** What the sync node says about a model, and its weights whole, in ranges, and as patches between versions. */
 
 import t from 'tap';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
@@ -29,7 +29,7 @@ t.test('the description of a model names its version, digest, parameters and ten
   t.equal(head.body.length, 0);
 });
 
-t.test('weights come whole or in the range that was asked for', async (t) => {
+t.test('weights are served whole or in the requested range', async (t) => {
   const { url, training } = await setNode(t);
   const file = await training.read(0);
   const size = file.length;
@@ -62,7 +62,7 @@ t.test('weights come whole or in the range that was asked for', async (t) => {
   }
 });
 
-t.test('HEAD of weights tells their size, whatever range was asked for', async (t) => {
+t.test('HEAD of weights gives their size, whatever range was requested', async (t) => {
   const { url, training } = await setNode(t);
   const headers = { range: 'bytes=0-99' };
   const head = await ask(url, 'HEAD', `/v1/models/${MODEL}/weights`, { headers });
@@ -72,12 +72,16 @@ t.test('HEAD of weights tells their size, whatever range was asked for', async (
   t.equal(head.body.length, 0);
 });
 
-t.test('a range of a version that is gone is answered with the whole of the new one', async (t) => {
+t.test('a range of a version that is gone is answered with the whole new version', async (t) => {
   const { url, training } = await setNode(t);
   const path = `/v1/models/${MODEL}/weights`;
   const etag = String((await ask(url, 'HEAD', path)).headers.etag);
   const headers = { range: 'bytes=100-', 'if-range': etag };
-  t.equal((await ask(url, 'GET', path, { headers })).status, 206, 'while it is still there');
+  t.equal(
+    (await ask(url, 'GET', path, { headers })).status,
+    206,
+    'the range is served while the version is there',
+  );
   await put(url, await training.patch(0, await training.train()));
   const { status, body, headers: fields } = await ask(url, 'GET', path, { headers });
   t.equal(status, 200);
@@ -85,7 +89,7 @@ t.test('a range of a version that is gone is answered with the whole of the new 
   t.ok(body.equals(await training.read(1)));
 });
 
-t.test('every retained version is told of, with its weights and the patch that made it', async (t) => {
+t.test('every retained version is described, with its weights and its patch', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   await put(url, patch);
@@ -98,15 +102,15 @@ t.test('every retained version is told of, with its weights and the patch that m
     base: 0,
     patch_bytes: patch.bytes.length,
   });
-  t.ok((await at('0/weights')).body.equals(await training.read(0)), 'the one before too');
+  t.ok((await at('0/weights')).body.equals(await training.read(0)), 'the version before is served too');
   t.ok((await at('1/weights')).body.equals(await training.read(1)));
   const sent = await at('1/patch');
   t.equal(sent.headers['content-type'], WEIGHT_PATCH_TYPE);
-  t.ok(sent.body.equals(patch.bytes), 'byte for byte');
+  t.ok(sent.body.equals(patch.bytes), 'the patch is served byte for byte');
   const range = await ask(url, 'GET', `/v1/models/${MODEL}/versions/1/patch`, {
     headers: { range: 'bytes=9-' },
   });
   t.ok(range.body.equals(patch.bytes.subarray(9)));
-  t.equal((await at('0/patch')).status, 404, 'no patch made the first');
+  t.equal((await at('0/patch')).status, 404, 'no patch made the first version');
   for (const rest of ['2', '2/weights', '2/patch']) t.equal((await at(rest)).status, 404, rest);
 });

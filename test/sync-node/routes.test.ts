@@ -1,4 +1,4 @@
-/** The paths of the sync node: what is there, what is not, and what they take. */
+/** The paths of the sync node: which exist, which do not, and what they accept. */
 
 import { once } from 'node:events';
 import { readdir, readlink } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { answerOf, ask, begin, patchPath } from './asking.ts';
 import { gathered, patchHeaders, setNode, versionAt } from './set-node.ts';
 import { MODEL } from './training.ts';
 
-t.test('the node says that it is well', async (t) => {
+t.test('the node reports that it is healthy', async (t) => {
   const { url } = await setNode(t);
   const { status, body } = await ask(url, 'GET', '/healthz');
   t.equal(status, 200);
@@ -81,7 +81,7 @@ const refusals: readonly (readonly [method: string, path: string, status: number
   ['POST', '/healthz', 405],
 ];
 
-t.test('what is not there is 404, a method it does not take 405, an id that is none 400', async (t) => {
+t.test('a missing path gives 404, a wrong method 405, and an invalid id 400', async (t) => {
   const { url, root } = await setNode(t);
   const before = await readdir(root, { recursive: true });
   for (const [method, path, status] of refusals) {
@@ -96,13 +96,13 @@ t.test('what is not there is 404, a method it does not take 405, an id that is n
   t.same(await readdir(root, { recursive: true }), before, 'nothing was made on disk');
 });
 
-t.test('405 names the methods that the path takes', async (t) => {
+t.test('a 405 names the methods that the path accepts', async (t) => {
   const { url } = await setNode(t);
   t.equal((await ask(url, 'GET', patchPath(stream))).headers.allow, 'PUT, PATCH, HEAD');
   t.equal((await ask(url, 'POST', `/v1/models/${MODEL}`)).headers.allow, 'GET, HEAD');
 });
 
-t.test('only a weight patch is taken: anything else is 415', async (t) => {
+t.test('anything but a weight patch gives 415', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   for (const type of ['application/octet-stream', 'text/plain', `${WEIGHT_PATCH_TYPE}x`, '']) {
@@ -115,7 +115,7 @@ t.test('only a weight patch is taken: anything else is 415', async (t) => {
   t.equal(await versionAt(url), 0);
 });
 
-t.test('a refusal is heard by a caller that is still sending', async (t) => {
+t.test('a caller that is still sending hears a refusal', async (t) => {
   const { url } = await setNode(t);
   for (let round = 0; round < 5; round++) {
     const sent = begin(url, 'PUT', patchPath('not-a-stream'), patchHeaders);
@@ -127,7 +127,7 @@ t.test('a refusal is heard by a caller that is still sending', async (t) => {
   }
 });
 
-t.test('a node that closes lets go of callers that are still sending', async (t) => {
+t.test('a node that closes drops callers that are still sending', async (t) => {
   const { url, node, training, root } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const sent = begin(url, 'PUT', patchPath(patch.streamId), patchHeaders);

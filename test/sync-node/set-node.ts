@@ -1,4 +1,4 @@
-/** A sync node with one small model, what it says of it, and senders that go away half-way. */
+/** A sync node with one small model, what it says about it, and senders that leave half-way. */
 
 import { stat } from 'node:fs/promises';
 import type { ClientRequest } from 'node:http';
@@ -32,17 +32,17 @@ export async function setNode(t: Test, seed = 60, options: Partial<SyncNodeOptio
   return { folder, root, training, node, url: node.url };
 }
 
-/** The version the node says the model is at. */
+/** The version of the model according to the node. */
 export async function versionAt(url: string): Promise<unknown> {
   return (await ask(url, 'GET', `/v1/models/${MODEL}`)).json['version'];
 }
 
-/** Where a node gathers a stream. */
+/** Where a node stores a stream that is being uploaded. */
 export function uploadPath(root: string, streamId: string, modelId = MODEL): string {
   return join(root, modelId, 'uploads', streamId);
 }
 
-/** Waits until so many bytes of whole frames are gathered. */
+/** Waits until so many bytes of whole frames are stored. */
 export async function gathered(root: string, streamId: string, bytes: number): Promise<void> {
   for (;;) {
     const { size } = await stat(uploadPath(root, streamId)).catch(() => ({ size: -1 }));
@@ -51,7 +51,7 @@ export async function gathered(root: string, streamId: string, bytes: number): P
   }
 }
 
-/** Sends the first bytes of a stream and goes away once the whole frames among them are gathered. */
+/** Sends the first bytes of a stream and leaves once the whole frames among them are stored. */
 export async function sendPart(
   { url, root }: { readonly url: string; readonly root: string },
   patch: MadePatch,
@@ -85,12 +85,12 @@ export function frameStarts(stream: Buffer): number[] {
   return starts;
 }
 
-/** Bytes of the frames that lie whole before `cut`, END never among them. */
+/** Bytes of the frames that end before `cut`, never counting END. */
 export function wholeFrames(stream: Buffer, cut: number): number {
   return frameStarts(stream).findLast((start) => start <= cut) ?? 0;
 }
 
-/** What a request begins with that goes on at `offset` above 0: OPEN, and the last TENSOR frame before. */
+/** The beginning of a request that resumes at `offset` above 0: OPEN, and the last TENSOR frame before. */
 export function prologueAt(stream: Buffer, offset: number): Buffer {
   if (offset === 0) return Buffer.alloc(0);
   const headerAt = (start: number): Buffer => stream.subarray(start, start + stream.readUInt16LE(start + 6));

@@ -1,4 +1,4 @@
-/** A small model that is trained: its versions, and the patches that lead from one to the next. */
+/** A small model that is trained: its versions, and the patches from one to the next. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,11 +20,11 @@ export interface MadePatch {
   readonly streamId: string;
   readonly bytes: Buffer;
   readonly changed: number;
-  /** Of the model it makes, hexadecimal. */
+  /** The digest of the model it makes, in hexadecimal. */
   readonly digest: string;
 }
 
-/** Versions of one model on disk; each `train` makes weights out of earlier ones and gives the patch between them. */
+/** Versions of one model on disk; each `train` makes new weights from earlier ones. */
 export class Training {
   readonly #folder: string;
   readonly #random: SeededRandom;
@@ -44,7 +44,7 @@ export class Training {
     return training;
   }
 
-  /** The file of the weights made by the nth training; 0 is the first. */
+  /** The file with the weights of the nth training; 0 is the first. */
   pathOf(weights: number): string {
     return join(this.#folder, `weights-${weights}.safetensors`);
   }
@@ -58,7 +58,7 @@ export class Training {
     return readFile(this.pathOf(weights));
   }
 
-  /** Trains on from the given weights, by default the latest, and gives the number of the new ones. */
+  /** Trains on from the given weights, by default the latest, and returns the number of the new ones. */
   async train(from = this.#versions.length - 1): Promise<number> {
     const next = (this.#versions[from] ?? []).map((each) => changeTensor(this.#random, each, 'runs'));
     this.#versions.push(next);
@@ -67,7 +67,7 @@ export class Training {
     return weights;
   }
 
-  /** The patch between two weights; versions are the weights' numbers unless told otherwise. */
+  /** The patch between two sets of weights; versions are their numbers unless given. */
   async patch(
     from: number,
     to: number,

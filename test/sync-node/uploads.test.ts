@@ -1,4 +1,4 @@
-/** An upload that was cut goes on at the last whole frame, for the one who began it, and only as the same stream. */
+/** A cut upload resumes at the last whole frame, only for the one who began it, and only as the same stream. */
 
 import { once } from 'node:events';
 import { appendFile, readdir, stat, truncate, utimes } from 'node:fs/promises';
@@ -26,7 +26,7 @@ function head(url: string, { streamId }: MadePatch, headers: Fields = {}): Promi
   return ask(url, 'HEAD', patchPath(streamId), { headers });
 }
 
-/** Sends the rest of a stream as it should be sent. */
+/** Sends the rest of a stream in the regular way. */
 function goOn(
   url: string,
   { streamId, bytes }: MadePatch,
@@ -39,7 +39,7 @@ function goOn(
   return ask(url, method, patchPath(streamId), { headers: fields, body });
 }
 
-t.test('cut at any byte, a stream goes on at the last whole frame', async (t) => {
+t.test('a stream cut at any byte resumes at the last whole frame', async (t) => {
   const node = await setNode(t);
   const { url, training, root } = node;
   let version = 0;
@@ -63,7 +63,7 @@ t.test('cut at any byte, a stream goes on at the last whole frame', async (t) =>
     t.equal(told.headers['content-length'], undefined, 'an answer without content has no length');
     t.equal(await versionAt(url), version, 'nothing is applied before END');
     const { status, json, headers } = await goOn(url, patch, whole, {}, version % 2 === 0 ? 'PATCH' : 'PUT');
-    t.equal(status, 201, `cut at ${at}`);
+    t.equal(status, 201, `the stream cut at ${at} resumes`);
     t.equal(headers['upload-complete'], '?1');
     version += 1;
     t.same(json, { model_id: MODEL, version, changed: patch.changed, digest: patch.digest });
@@ -71,10 +71,10 @@ t.test('cut at any byte, a stream goes on at the last whole frame', async (t) =>
     t.match(done.headers, { 'upload-offset': String(patch.bytes.length), 'upload-complete': '?1' });
   }
   t.ok((await ask(url, 'GET', `/v1/models/${MODEL}/weights`)).body.equals(await training.read(version)));
-  t.same(await readdir(join(root, MODEL, 'uploads')), [], 'and nothing is left of them');
+  t.same(await readdir(join(root, MODEL, 'uploads')), [], 'nothing is left of the uploads');
 });
 
-t.test('a stream that is cut again and again arrives, a frame at a time', async (t) => {
+t.test('a stream that is cut again and again arrives frame by frame', async (t) => {
   const node = await setNode(t);
   const { url, root, training } = node;
   const patch = await training.patch(0, await training.train());
@@ -94,7 +94,7 @@ t.test('a stream that is cut again and again arrives, a frame at a time', async 
   t.equal((await goOn(url, patch, last)).status, 201);
 });
 
-t.test('it goes on over a restart of the node, and what was torn off in a frame is left out', async (t) => {
+t.test('an upload survives a restart of the node, without its torn last frame', async (t) => {
   const { url, root, training, node } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const cut = patch.bytes.length - 125;
@@ -112,7 +112,7 @@ t.test('it goes on over a restart of the node, and what was torn off in a frame 
   t.equal((await goOn(again.url, patch, whole)).status, 201);
 });
 
-t.test('what the disk lost or spoiled of it is found out, and sent again', async (t) => {
+t.test('lost or spoiled bytes on disk are noticed and sent again', async (t) => {
   const node = await setNode(t);
   const { url, root, training } = node;
   const patch = await training.patch(0, await training.train());
@@ -133,7 +133,7 @@ t.test('what the disk lost or spoiled of it is found out, and sent again', async
   t.equal((await goOn(url, patch, before)).status, 201);
 });
 
-t.test('a stream that was applied is told as complete, and its end again is 200', async (t) => {
+t.test('an applied stream is reported as complete, and repeating its end gives 200', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const made = await put(url, patch);
@@ -142,7 +142,7 @@ t.test('a stream that was applied is told as complete, and its end again is 200'
   t.same(again.json, made.json);
   const other = { ...patch, bytes: Buffer.from(patch.bytes) };
   other.bytes[patch.bytes.length - 1] = 0;
-  t.equal((await goOn(url, other, patch.bytes.length - 120)).status, 400, 'a spoiled end is not');
+  t.equal((await goOn(url, other, patch.bytes.length - 120)).status, 400, 'a spoiled end is refused');
   t.equal(await versionAt(url), 1);
 });
 
@@ -150,7 +150,7 @@ const alice = { 'patchgate-tenant': 'a', 'patchgate-subject': 'alice' };
 const bob = { 'patchgate-tenant': 'a', 'patchgate-subject': 'bob' };
 const namesake = { 'patchgate-tenant': 'b', 'patchgate-subject': 'alice' };
 
-t.test('only who began an upload may ask for it and go on with it', async (t) => {
+t.test('only the one who began an upload may ask for it and resume it', async (t) => {
   const node = await setNode(t);
   const { url, training } = node;
   const patch = await training.patch(0, await training.train());
@@ -162,11 +162,15 @@ t.test('only who began an upload may ask for it and go on with it', async (t) =>
     t.equal((await goOn(url, patch, cut, other)).status, 403);
   }
   t.equal((await goOn(url, patch, cut, { ...alice, 'patchgate-model': 'other_model' })).status, 403);
-  t.equal((await head(url, patch, alice)).headers['upload-offset'], String(cut), 'untouched by them');
+  t.equal(
+    (await head(url, patch, alice)).headers['upload-offset'],
+    String(cut),
+    'the upload is not affected',
+  );
   t.equal((await goOn(url, patch, cut, { ...alice, 'patchgate-model': MODEL })).status, 201);
 });
 
-t.test('while one sends, another is refused; the same one is taken for come back', async (t) => {
+t.test('during an upload others are refused, and the same caller may come back', async (t) => {
   const { url, root, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   const [, first = 0, second = 0] = frameStarts(patch.bytes);
@@ -178,14 +182,14 @@ t.test('while one sends, another is refused; the same one is taken for come back
   const other = await ask(url, 'PUT', patchPath(patch.streamId), { headers, body: patch.bytes });
   t.match(other, { status: 409, json: { detail: /Somebody else is sending/ } });
   t.equal((await head(url, patch, bob)).status, 403);
-  t.notOk(sent.destroyed, 'and the first is not disturbed');
+  t.notOk(sent.destroyed, 'the first connection is not disturbed');
   t.equal((await head(url, patch, alice)).headers['upload-offset'], String(second));
   t.ok(await broken, 'its old connection is closed before the offset is told');
-  t.equal((await goOn(url, patch, first, alice)).status, 409, 'it does not go back');
+  t.equal((await goOn(url, patch, first, alice)).status, 409, 'the offset does not go back');
   t.equal((await goOn(url, patch, second, alice)).status, 201);
 });
 
-t.test('a whole stream again begins it anew', async (t) => {
+t.test('sending the whole stream again begins the upload anew', async (t) => {
   const node = await setNode(t);
   const { url, training } = node;
   const patch = await training.patch(0, await training.train());
@@ -214,7 +218,11 @@ t.test('the rest of another stream, or of none, is refused and spoils nothing', 
     const headers = { ...patchHeaders, 'upload-offset': String(cut), 'transfer-encoding': 'chunked' };
     const sent = begin(url, 'PATCH', patchPath(patch.streamId), headers);
     sent.end(body);
-    t.match(await answerOf(sent), { status: 409, json: { detail: /OPEN and TENSOR/ } }, title);
+    t.match(
+      await answerOf(sent),
+      { status: 409, json: { detail: /OPEN and TENSOR/ } },
+      `the rest ${title} is refused`,
+    );
     t.equal((await head(url, patch)).headers['upload-offset'], String(cut));
   }
   const long = { 'content-length': String(patch.bytes.length) };
@@ -230,7 +238,7 @@ t.test('the rest of another stream, or of none, is refused and spoils nothing', 
   t.equal((await goOn(url, patch, cut)).status, 201);
 });
 
-t.test('an end that ties other frames together is found out by the chain', async (t) => {
+t.test('an END that ties other frames together is caught by the chain', async (t) => {
   const node = await setNode(t);
   const { url, training } = node;
   const weights = await training.train();
@@ -245,7 +253,7 @@ t.test('an end that ties other frames together is found out by the chain', async
   t.equal(await versionAt(url), 0);
 });
 
-t.test('an offset that is no plain number, or of an upload that is not there, is refused', async (t) => {
+t.test('an invalid offset, or one for a missing upload, is refused', async (t) => {
   const { url, training } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   for (const offset of ['-1', '1.5', '0x10', '01', ' ', '1, 1', '1;a=2', '9'.repeat(16)]) {
@@ -255,12 +263,12 @@ t.test('an offset that is no plain number, or of an upload that is not there, is
     headers: patchHeaders,
     body: patch.bytes,
   });
-  t.equal(without.status, 400, 'a PATCH says where it goes on');
+  t.equal(without.status, 400, 'a PATCH must say where it resumes');
   t.equal((await goOn(url, patch, 152)).status, 404);
   t.equal((await head(url, patch)).status, 404);
 });
 
-t.test('an upload for a base the model has left behind is refused at once', async (t) => {
+t.test('an upload for an outdated base is refused at once', async (t) => {
   const node = await setNode(t);
   const { url, training } = node;
   const [one, two] = [await training.train(), await training.train(0)];
@@ -269,10 +277,10 @@ t.test('an upload for a base the model has left behind is refused at once', asyn
   await sendPart(node, late, cut);
   await put(url, await training.patch(0, one));
   t.match(await goOn(url, late, cut), { status: 409, json: { fault: 'base', version: 1 } });
-  t.equal((await head(url, late)).status, 404, 'and is gone');
+  t.equal((await head(url, late)).status, 404, 'the upload is gone');
 });
 
-t.test('uploads that are old or too many go, the oldest first', async (t) => {
+t.test('uploads that are too old or too many are removed, oldest first', async (t) => {
   const node = await setNode(t);
   const { url, root, training } = node;
   const weights = await training.train();

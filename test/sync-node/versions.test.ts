@@ -1,4 +1,4 @@
-/** Which versions stay: the latest, the published ones, and all of them over a restart. */
+/** Which versions stay: the latest and the published ones, also across a restart. */
 
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,14 +11,18 @@ import { MODEL } from './training.ts';
 
 const stream = 'a'.repeat(32);
 
-t.test('a published version stays, others go when three newer ones are there', async (t) => {
+t.test('a published version stays, and others are removed after three newer ones', async (t) => {
   const { url, training, root } = await setNode(t);
   for (let version = 0; version < 6; version++) {
     if (version === 1) {
       const { status, json } = await ask(url, 'POST', `/v1/models/${MODEL}/versions/1`);
       t.equal(status, 200);
       t.match(json, { model_id: MODEL, version: 1, digest: /^[0-9a-f]{64}$/, published: true });
-      t.equal((await ask(url, 'POST', `/v1/models/${MODEL}/versions/1`)).status, 200, 'twice is once');
+      t.equal(
+        (await ask(url, 'POST', `/v1/models/${MODEL}/versions/1`)).status,
+        200,
+        'publishing twice is the same as once',
+      );
     }
     t.equal((await put(url, await training.patch(version, await training.train()))).status, 201);
   }
@@ -26,11 +30,19 @@ t.test('a published version stays, others go when three newer ones are there', a
   t.same(files, ['1.safetensors', '4.safetensors', '5.safetensors', '6.safetensors']);
   t.ok((await readFile(join(root, MODEL, '1.safetensors'))).equals(await training.read(1)));
   t.same((await ask(url, 'GET', `/v1/models/${MODEL}`)).json['published'], [1]);
-  t.equal((await ask(url, 'POST', `/v1/models/${MODEL}/versions/3`)).status, 404, 'gone');
-  t.equal((await ask(url, 'POST', `/v1/models/${MODEL}/versions/7`)).status, 404, 'not there yet');
+  t.equal(
+    (await ask(url, 'POST', `/v1/models/${MODEL}/versions/3`)).status,
+    404,
+    'a removed version is not found',
+  );
+  t.equal(
+    (await ask(url, 'POST', `/v1/models/${MODEL}/versions/7`)).status,
+    404,
+    'a future version is not found',
+  );
 });
 
-t.test('a version that leaps ahead does not push the ones before it out', async (t) => {
+t.test('a version number that leaps ahead does not evict the versions before it', async (t) => {
   const { url, training, root } = await setNode(t);
   await put(url, await training.patch(0, await training.train()));
   const leap = await put(url, await training.patch(1, await training.train(), 1, 1000));
@@ -39,7 +51,7 @@ t.test('a version that leaps ahead does not push the ones before it out', async 
   t.same(files.sort(), ['0.safetensors', '1.safetensors', '1000.safetensors']);
 });
 
-t.test('a node that starts again on the same folder goes on where it was', async (t) => {
+t.test('a node restarted on the same folder continues where it was', async (t) => {
   const { url, training, root, node } = await setNode(t);
   const patch = await training.patch(0, await training.train());
   await put(url, patch);
@@ -47,11 +59,11 @@ t.test('a node that starts again on the same folder goes on where it was', async
   const again = await startSyncNode({ root });
   t.teardown(() => again.close());
   t.match((await ask(again.url, 'GET', `/v1/models/${MODEL}`)).json, { version: 1, digest: patch.digest });
-  t.equal((await put(again.url, patch)).status, 200, 'and knows the streams it has had');
+  t.equal((await put(again.url, patch)).status, 200, 'it knows the streams it has had');
   t.equal((await put(again.url, await training.patch(1, await training.train()))).status, 201);
 });
 
-t.test('what a crash left behind is swept at the start, and nothing else', async (t) => {
+t.test('only the remains of a crash are swept at the start', async (t) => {
   const { training, root, node, url } = await setNode(t);
   await put(url, await training.patch(0, await training.train()));
   await node.close();
@@ -72,7 +84,7 @@ t.test('what a crash left behind is swept at the start, and nothing else', async
   const again = await startSyncNode({ root });
   t.teardown(() => again.close());
   t.same((await readdir(folder)).filter((name) => name !== 'uploads').sort(), before);
-  t.same(await readdir(join(folder, 'uploads')), [stream], 'of an upload its age decides');
+  t.same(await readdir(join(folder, 'uploads')), [stream], 'the age of an upload decides about it');
   t.same(
     await readdir(join(root, 'not-a-model')),
     ['notes.txt'],
@@ -83,7 +95,7 @@ t.test('what a crash left behind is swept at the start, and nothing else', async
   t.equal((await ask(again.url, 'HEAD', patchPath(stream))).status, 404);
 });
 
-t.test('a model is put there once, under an id that is one', async (t) => {
+t.test('a model can be created once and only under a valid id', async (t) => {
   const { root, training } = await setNode(t);
   await t.rejects(createModel(root, MODEL, training.pathOf(0)), {
     message: /there is a model bert_tiny already/,
@@ -93,7 +105,7 @@ t.test('a model is put there once, under an id that is one', async (t) => {
   }
 });
 
-t.test('a node keeps as many of the latest versions as it was told, with their patches', async (t) => {
+t.test('a node keeps as many of the latest versions as told, with their patches', async (t) => {
   const { url, training, root } = await setNode(t, 61, { keep: 1 });
   for (let version = 0; version < 3; version++) {
     if (version === 1) await ask(url, 'POST', `/v1/models/${MODEL}/versions/1`);

@@ -1,8 +1,8 @@
-/** What the gateway of the transcripts is set to. */
+/** The settings of the gateway of the transcripts. */
 
 export const GATEWAY = '  limits: { headBytes: 4KiB, headFields: 20 }\n  timeouts: { linger: 50ms }';
 
-/** Its nodes fail one time after the other, and are asked again. */
+/** The nodes fail one time after the other and are asked again. */
 export const UPSTREAM = '    breaker: { minimumRequests: 100000 }\n';
 
 export const ROUTES = `  - name: open

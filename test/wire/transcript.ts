@@ -1,13 +1,13 @@
-/** Reads the conversations of `*.md`: who says what to whom, byte for byte. The notation is in README.md beside it. */
+/** Reads the conversations in `*.md`: who says what to whom, byte for byte. README.md beside it has the notation. */
 
 /** `>>` caller to gateway, `->` gateway to node, `<-` node to gateway, `<<` gateway to caller. */
 export type Direction = '>>' | '->' | '<-' | '<<';
 
 export interface Step {
   readonly direction: Direction;
-  /** The bytes, one a character. */
+  /** The bytes, one per character. */
   readonly bytes: string;
-  /** What happens to the connection behind the bytes. */
+  /** What happens to the connection after the bytes. */
   readonly ending: 'open' | 'closed' | 'reset';
 }
 
@@ -19,7 +19,7 @@ export interface Transcript {
 
 const LINE = /^(>>|->|<-|<<)(?: (.*))?$/;
 
-/** Every fenced block below a `##` title. Throws where a line of a block is in no notation. */
+/** Every fenced block below a `##` title. Throws if a line of a block has no notation. */
 export function readTranscripts(file: string, markdown: string): readonly Transcript[] {
   const transcripts: Transcript[] = [];
   let title = '';
@@ -39,7 +39,7 @@ export function readTranscripts(file: string, markdown: string): readonly Transc
   return transcripts;
 }
 
-/** Lines of one direction that follow one another are one step, unless the connection ended between them. */
+/** Consecutive lines of one direction form one step, unless the connection ended in between. */
 function joined(lines: readonly { direction: Direction; text: string }[]): Step[] {
   const steps: Step[] = [];
   for (const { direction, text } of lines) {

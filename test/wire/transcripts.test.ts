@@ -1,4 +1,4 @@
-/** Plays every conversation of `*.md` over real sockets: caller over TLS, the gateway, a node that says what is written. */
+/** Plays every conversation in `*.md` over real sockets: a caller over TLS, the gateway, a node that follows the text. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -7,16 +7,16 @@ import { type Stage, setStage, sleep } from '../path/stage.ts';
 import { GATEWAY, ROUTES, UPSTREAM } from './setting.ts';
 import { readTranscripts, type Step, type Transcript } from './transcript.ts';
 
-/** Fields the gateway writes itself, of which other tests speak (DESIGN §6). */
+/** Fields that the gateway writes itself, which have their own tests (DESIGN §6). */
 const OWN_FIELDS =
   /^(?:X-Forwarded-(?:For|Proto|Host)|X-Real-IP|Forwarded|X-Request-Id|traceparent|Client-Cert|Patchgate-[A-Za-z]+): [^\r]*\r\n/gm;
 const DATE = /^Date: [^\r]*\r\n/gm;
 const PROBLEM = /HTTP\/1\.1 (\d{3}) [^\r]*\r\n(?:[^\r]+\r\n)*\r\n(?:\{[^\n]*"code":"([a-z-]+)"\}\n)/g;
 const GIVE_UP_MS = 3000;
-/** Time for what should not come to come. */
+/** Time for unexpected bytes to arrive. */
 const GRACE_MS = 15;
 
-/** One side of the gateway: what it has heard and not yet been asked about. */
+/** One side of the gateway, with what it has heard and not been asked about yet. */
 class Side {
   readonly #tidy: (text: string) => string;
   #heard = '';
@@ -57,7 +57,7 @@ class Side {
     if (ending === 'reset') socket?.resetAndDestroy();
   }
 
-  /** Waits for exactly this, and takes it away. */
+  /** Waits for exactly this and removes it. */
   async hear({ bytes, ending }: Step): Promise<string> {
     const expected = told(bytes, ending);
     const until = Date.now() + GIVE_UP_MS;
@@ -80,14 +80,14 @@ function told(bytes: string, ending: Step['ending']): string {
   return ending === 'open' ? bytes : `${bytes}(${ending})`;
 }
 
-/** A refusal is told as `400 bad-request`. */
+/** Shortens a refusal to `400 bad-request`. */
 function tidyAnswer(text: string): string {
   return text.replaceAll(PROBLEM, '$1 $2\r\n').replaceAll(DATE, '');
 }
 
 interface Node {
   readonly address: string;
-  /** Plays for one transcript; every connection of the one before is closed. */
+  /** Plays for one transcript, after closing every connection of the last. */
   begin(): Promise<Side>;
 }
 
@@ -127,20 +127,29 @@ async function play(t: Test, stage: Stage, node: Node, transcript: Transcript): 
     if (step.direction === '>>') caller.say(step);
     else if (step.direction === '<-') upstream.say(step);
     else if (step.direction === '->')
-      t.equal(await upstream.hear(step), told(step.bytes, step.ending), 'to the node');
-    else t.equal(await caller.hear(step), told(step.bytes, step.ending), 'to the caller');
+      t.equal(
+        await upstream.hear(step),
+        told(step.bytes, step.ending),
+        'the node hears what the transcript says',
+      );
+    else
+      t.equal(
+        await caller.hear(step),
+        told(step.bytes, step.ending),
+        'the caller hears what the transcript says',
+      );
   }
   await sleep(GRACE_MS);
   const nodeMayEnd = transcript.steps.some(({ direction }) => direction === '->');
-  t.equal(nodeMayEnd ? upstream.heard : upstream.rest(), '', 'nothing more to the node');
-  t.equal(caller.rest(), '', 'nothing more to the caller');
+  t.equal(nodeMayEnd ? upstream.heard : upstream.rest(), '', 'the node hears nothing more');
+  t.equal(caller.rest(), '', 'the caller hears nothing more');
   socket.destroy();
 }
 
 const folder = new URL('.', import.meta.url);
 const files = readdirSync(folder).filter((name) => name.endsWith('.md') && name !== 'README.md');
 
-t.test('every transcript is what happens', async (t) => {
+t.test('every transcript happens as written', async (t) => {
   const node = await startNode(t);
   const stage = await setStage(t, {
     nodes: [node.address],
@@ -149,7 +158,7 @@ t.test('every transcript is what happens', async (t) => {
     upstream: UPSTREAM,
   });
   for (const file of files) {
-    await t.test(file, async (t) => {
+    await t.test(`every conversation of ${file} happens as written`, async (t) => {
       for (const transcript of readTranscripts(file, readFileSync(new URL(file, folder), 'utf8'))) {
         await t.test(`${transcript.title} (${file}:${transcript.line})`, (t) =>
           play(t, stage, node, transcript),

@@ -1,6 +1,6 @@
 /**
- * Every request of the transcripts once more, and behind each another caller's on the same connection to the node, which
- * reads with a parser of its own: it hears the requests that were admitted, and the other caller hears its own answer.
+ * Each request of the transcripts is followed by one of another caller on the same connection to the node, which reads
+ * with its own parser: it hears only the admitted requests, and the other caller gets its own answer.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -18,11 +18,11 @@ interface ParsingNode {
   readonly address: string;
   /** Method and target of each request, in order. */
   readonly heard: string[];
-  /** Bytes that were no request. */
+  /** Bytes that were not a request. */
   readonly faults: string[];
 }
 
-/** Answers with the target it read. */
+/** Answers with the target that it read. */
 async function parsingNode(t: Test): Promise<ParsingNode> {
   const heard: string[] = [];
   const faults: string[] = [];
@@ -46,7 +46,7 @@ async function parsingNode(t: Test): Promise<ParsingNode> {
   return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, heard, faults };
 }
 
-/** What the transcript has the caller send, and what of it the node may hear of. */
+/** What the caller of the transcript sends, and what of it the node may hear. */
 function attackOf({ steps }: Transcript): { readonly bytes: string; readonly admitted: readonly string[] } {
   const said = steps.filter(({ direction }) => direction === '>>').map((step) => step.bytes);
   const heard = steps.filter(({ direction }) => direction === '->').map((step) => step.bytes);
@@ -54,7 +54,7 @@ function attackOf({ steps }: Transcript): { readonly bytes: string; readonly adm
   return { bytes: said.join(''), admitted: starts };
 }
 
-/** Sends all at once; resolves when the gateway closes, or all is heard that may be and then nothing for a while. */
+/** Sends all at once; resolves when the gateway closes, or after a silence once everything allowed was heard. */
 async function attack(stage: Stage, bytes: string, isHeard: () => boolean): Promise<void> {
   const socket = await stage.connect();
   let isOpen = true;
@@ -82,7 +82,7 @@ const FILES = ['smuggling', 'chunked', 'fields', 'host', 'keep-alive', 'request-
 );
 const folder = new URL('.', import.meta.url);
 
-t.test('the transcripts of requests are all among these files', async (t) => {
+t.test('every transcript of requests is among these files', async (t) => {
   const all = readdirSync(folder).filter((name) => name.endsWith('.md'));
   t.same(all.filter((name) => !FILES.includes(name)).sort(), ['README.md', 'responses.md']);
 });
@@ -110,6 +110,6 @@ t.test('whatever one caller sends, the next one on the same connection gets its 
       t.same(node.heard, [...admitted, `GET ${own}`], place);
     }
   }
-  t.same(node.faults, [], 'the node never read what is no request');
+  t.same(node.faults, [], 'the node never read anything but requests');
   victim.destroy();
 });

@@ -1,4 +1,4 @@
-/** The death of a worker, of all of them, and of the process that began them. */
+/** The death of a worker, of all workers, and of the process that started them. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -13,14 +13,14 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const CALLERS = 16;
 const REQUESTS = 'patchgate_requests_total{listener="edge",tenant="tenant-a",route="open"';
 
-/** Ends every process of a worker that is begun while the file is there. */
+/** Makes every worker process end that starts while the file is there. */
 const failing = (flag: string): Record<string, string> => ({
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
     `import{existsSync as e}from'node:fs';if(process.argv[1]?.includes('worker-entry')&&e(${JSON.stringify(flag)}))process.exit(3)`,
   )}`,
 });
 
-t.test('a worker that is killed under load takes its own connections along, and no other', async (t) => {
+t.test('a worker killed under load takes down only its own connections', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setWorkers(t, { node: node.address });
   const { connect } = stage;
@@ -35,13 +35,13 @@ t.test('a worker that is killed under load takes its own connections along, and 
   await allAccept(stage);
   t.ok(
     (await stage.workers()).some(({ pid }) => pid === second?.pid),
-    'the other one goes on',
+    'the other worker goes on',
   );
   const counts = callers.map(({ answered }) => answered);
   await eventually(async () => callers.every(({ answered }, at) => answered > (counts[at] ?? 0) + 2));
   await Promise.all(callers.map((caller) => caller.stop()));
   const untouched = callers.filter(({ connections, failures }) => connections === 1 && failures.length === 0);
-  t.ok(untouched.length > 0, 'connections of the other one are served on');
+  t.ok(untouched.length > 0, 'connections of the other worker are still served');
   t.equal(await stage.metric('patchgate_worker_restarts_total'), 1);
   t.ok((await stage.metric(REQUESTS)) >= before, 'no counter falls');
   t.match(stage.running.output.err, /"reason":"by SIGKILL","message":"a worker has ended and is replaced"/);
@@ -59,11 +59,11 @@ t.test('no worker outlives its primary, however it ends', async (t) => {
   await eventually(async () => !pids.some(isAlive));
 });
 
-t.test('while the primary stands still, routes without limits are served on', async (t) => {
+t.test('while the primary stands still, routes without limits are still served', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setWorkers(t, { node: node.address });
   const { child, ended } = stage.running;
-  // A worker asks for the certificate of a name when it is first asked for it.
+  // A worker asks for the certificate of a name when it first needs it.
   for (let turn = 0; turn < 2 * CALLERS; turn += 1) t.equal(await stage.status(), '200');
   child.kill('SIGSTOP');
   for (let turn = 0; turn < 2 * CALLERS; turn += 1) t.equal(await stage.status(), '200');
@@ -73,7 +73,7 @@ t.test('while the primary stands still, routes without limits are served on', as
   t.equal(await ended, 0);
 });
 
-t.test('workers that die at their start over and over end the gateway, and it says why', async (t) => {
+t.test('workers that keep dying at their start end the gateway, which says why', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1', '  workers: 2');
   const flag = join(folder, 'failing');
   await writeFile(flag, '');
@@ -82,13 +82,13 @@ t.test('workers that die at their start over and over end the gateway, and it sa
   t.match(running.output.err, /patchgate: worker 1 cannot start: it ended with status 3\n/);
 });
 
-t.test('so do those that were to replace others', async (t) => {
+t.test('replacement workers that keep dying end the gateway, which says why', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const written = await writePolicy(t, node.address, '  workers: 2');
   const flag = join(written.folder, 'failing');
   const stage = await setWorkers(t, { node: node.address, env: failing(flag) });
   await writeFile(flag, '');
-  // One more may be waiting that has begun already.
+  // One more worker may be waiting that has already started.
   for (let deaths = 0; deaths < 2 && stage.running.child.exitCode === null; deaths += 1) {
     const { pid = 0 } = (await stage.workers().catch(() => []))[0] ?? {};
     if (pid !== 0) process.kill(pid, 'SIGKILL');
@@ -99,12 +99,12 @@ t.test('so do those that were to replace others', async (t) => {
   t.match(stage.running.output.err, /patchgate: worker \d cannot start: it ended with status 3\n/);
 });
 
-t.test('so does a primary that can begin no process any more', async (t) => {
+t.test('a primary that can start no more processes ends the gateway, which says why', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setWorkers(t, { node: node.address });
   const { child, ended, output } = stage.running;
   const workers = await stage.workers();
-  // No descriptor may be had again, whichever are given back: not even one to answer `/policy` on.
+  // No descriptor can be had again, whatever is released, not even to answer `/policy`.
   execFileSync('prlimit', ['--pid', String(child.pid), '--nofile=3']);
   // One process waits to take the place of one of them.
   for (const { pid } of workers) process.kill(pid, 'SIGKILL');
@@ -112,7 +112,7 @@ t.test('so does a primary that can begin no process any more', async (t) => {
   t.match(output.err, /patchgate: worker \d cannot start: it ended before it began: spawn .* EMFILE\n/);
 });
 
-t.test('an address that cannot be had ends the gateway at its start', async (t) => {
+t.test('an address that cannot be bound ends the gateway at its start', async (t) => {
   const taken = await rawNode(t, () => undefined);
   const { folder } = await writePolicy(t, '127.0.0.1:1', '  workers: 2');
   await writeFile(

@@ -1,17 +1,17 @@
-/** The process of a worker that does what the test says. */
+/** A worker process that does what the test says. */
 import type { Forked } from '../../gateway/workers/fork.ts';
 import type { FromWorker, ToWorker } from '../../gateway/workers/messages.ts';
 
 export interface FakeWorker {
   readonly forked: Forked;
-  /** What it was told, but for the handoff. */
+  /** What it was told, except the handoff. */
   readonly heard: readonly ToWorker[];
   readonly kills: number;
   say(message: FromWorker): void;
   end(reason: string): void;
 }
 
-/** `onHeard` hears each thing it is told, to answer. */
+/** `onHeard` gets each message it is told, so as to answer. */
 export function fakeWorker(
   onHeard: (message: ToWorker, worker: FakeWorker) => void = () => undefined,
 ): FakeWorker {
@@ -50,7 +50,7 @@ export function fakeWorker(
   return worker;
 }
 
-/** Takes connections as soon as it is told to start, knows every node, and ends when told to. */
+/** Accepts connections as soon as it is told to start, knows every node, and ends when told to. */
 export const obedient = (message: ToWorker, worker: FakeWorker): void => {
   if (message.kind === 'start') worker.say({ kind: 'up', addresses: new Map() });
   if (message.kind === 'set-drained') worker.say({ kind: 'drained-set', id: message.id, known: true });

@@ -1,4 +1,4 @@
-/** What goes wrong with single workers, as the fleet deals with it. */
+/** Faults of single workers, as the fleet deals with them. */
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -12,7 +12,7 @@ import { eventually } from './workers-stage.ts';
 
 type OnHeard = (message: ToWorker, worker: FakeWorker) => void;
 
-/** A fleet of two; those that are begun later do what `later` says. */
+/** A fleet of two; workers started later do what `later` says. */
 async function twoOf(t: Test, later: OnHeard = obedient, more: Partial<FleetOptions> = {}) {
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
   const workers: FakeWorker[] = [];
@@ -37,7 +37,7 @@ const GARBAGE: readonly unknown[] = [
 ];
 
 for (const message of GARBAGE) {
-  t.test(`one that says what cannot be is replaced, and no other: ${JSON.stringify(message)}`, async (t) => {
+  t.test(`only a worker with an invalid message is replaced: ${JSON.stringify(message)}`, async (t) => {
     const { fleet, first, second } = await twoOf(t);
     first.say(message as FromWorker);
     await turn();
@@ -52,7 +52,7 @@ const quiet: OnHeard = (message, worker) => {
   if (message.kind !== 'start') obedient(message, worker);
 };
 
-t.test('a node that is drained or resumed while a worker starts is so for it too', async (t) => {
+t.test('a node drained or resumed while a worker starts is so for that worker too', async (t) => {
   const upstreams = () => [sampleUpstream(['http://a', 'http://b'])];
   const { fleet, first, third } = await twoOf(t, quiet, { upstreams });
   await fleet.setDrained('tenant-a/sync', 'http://a', true);
@@ -69,7 +69,7 @@ t.test('a node that is drained or resumed while a worker starts is so for it too
   await fleet.drain();
 });
 
-t.test('one that comes up while the others are being told of a drain knows of it', async (t) => {
+t.test('a worker that comes up while others are told of a drain learns of it', async (t) => {
   const { fleet, first, second, third } = await twoOf(t, quiet, {
     upstreams: () => [sampleUpstream(['http://a'])],
   });
@@ -83,7 +83,7 @@ t.test('one that comes up while the others are being told of a drain knows of it
   await fleet.drain();
 });
 
-t.test('a drain ends with the policy that names the node', async (t) => {
+t.test('a drain ends when the policy stops naming the node', async (t) => {
   let nodes = ['http://a', 'http://b'];
   const upstreams = () => [sampleUpstream(nodes)];
   const { fleet, first, third } = await twoOf(t, quiet, { upstreams });
@@ -99,7 +99,7 @@ t.test('a drain ends with the policy that names the node', async (t) => {
   await fleet.drain();
 });
 
-t.test('while others run, one that says that it cannot start is tried again', async (t) => {
+t.test('while others run, a worker that fails to start is tried again', async (t) => {
   let failures = 0;
   const { fleet, workers, first } = await twoOf(t, (message, worker) => {
     if (message.kind === 'start' && failures < 2) {
@@ -114,7 +114,7 @@ t.test('while others run, one that says that it cannot start is tried again', as
   await fleet.drain();
 });
 
-t.test('another waits ready when the one that did has ended', async (t) => {
+t.test('another worker stands by when the one that did has ended', async (t) => {
   const { fleet, workers, third } = await twoOf(t);
   third.end('by SIGTERM');
   await eventually(async () => workers.length === 4);

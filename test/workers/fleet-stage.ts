@@ -1,4 +1,4 @@
-/** A fleet of two without the gateway around it. */
+/** A fleet of two workers without the gateway around it. */
 import type { Test } from 'tap';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import { createLog } from '../../gateway/observe/log.ts';

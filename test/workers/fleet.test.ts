@@ -1,4 +1,4 @@
-/** The workers of a gateway as its primary keeps them. */
+/** The workers of a gateway, as its primary manages them. */
 import { join } from 'node:path';
 import t from 'tap';
 import type { Forked } from '../../gateway/workers/fork.ts';
@@ -7,7 +7,7 @@ import { exchange, isWhole, rawNode, secure } from '../path/stage.ts';
 import { fleetOf } from './fleet-stage.ts';
 import { eventually } from './workers-stage.ts';
 
-t.test('where no two can bind one address all accept from the one socket of the primary', async (t) => {
+t.test('where two cannot bind one address all workers accept from the socket of the primary', async (t) => {
   const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
   const { folder, caller } = await writePolicy(t, node.address);
   const fleet = await fleetOf(t, join(folder, 'policies'));
@@ -42,7 +42,7 @@ function stillborn(): Forked {
   };
 }
 
-t.test('one that ends at its start is tried again some times, and no more', async (t) => {
+t.test('a worker that ends at its start is tried a limited number of times', async (t) => {
   let forks = 0;
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
   const fleet = await fleetOf(t, join(folder, 'policies'), {
@@ -56,7 +56,7 @@ t.test('one that ends at its start is tried again some times, and no more', asyn
   t.equal(fleet.isAccepting, false);
 });
 
-t.test('one that says why it cannot start is not tried again', async (t) => {
+t.test('a worker that says why it cannot start is not tried again', async (t) => {
   const { folder } = await writePolicy(
     t,
     'http://127.0.0.1:1',
@@ -66,7 +66,7 @@ t.test('one that says why it cannot start is not tried again', async (t) => {
   await t.rejects(fleet.listen(), { message: /^worker 1 cannot start: .*ENOENT.*nowhere/ });
 });
 
-t.test('nobody waits for the answer of one that is gone', async (t) => {
+t.test('nobody waits for the answer of a worker that is gone', async (t) => {
   const node = await rawNode(t, () => undefined);
   const { folder } = await writePolicy(t, node.address);
   const fleet = await fleetOf(t, join(folder, 'policies'));

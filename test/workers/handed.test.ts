@@ -1,4 +1,4 @@
-/** What workers have from their primary alone: the policy in force, certificates, tickets, and the file of the audit log. */
+/** What workers get only from their primary: the policy, certificates, tickets, and the file of the audit log. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -19,31 +19,28 @@ const OPEN = `  - name: open
     upstream: sync
 `;
 
-t.test(
-  'a worker that dies while the folder cannot be read has the policy in force, as the others',
-  async (t) => {
-    const node = await rawNode(t, (socket) => socket.write(OK));
-    const stage = await setWorkers(t, { node: node.address });
-    const file = join(stage.config, 'tenants', 'tenant-a.yaml');
-    await writeFile(file, `${await readFile(file, 'utf8')}# another\n`);
-    await stage.admin('/reload', 'POST');
-    t.same(
-      (await stage.workers()).map(({ generation }) => generation),
-      [2, 2],
-    );
-    await rename(stage.config, `${stage.config}.away`);
-    for (const { pid } of await stage.workers()) process.kill(pid, 'SIGKILL');
-    await eventually(async () => (await stage.metric('patchgate_worker_restarts_total')) === 2);
-    await allAccept(stage);
-    t.same(
-      (await stage.workers()).map(({ generation }) => generation),
-      [2, 2],
-    );
-    for (let turn = 0; turn < 8; turn++) t.equal(await stage.status(), '200');
-  },
-);
+t.test('a worker replaced while the folder is unreadable gets the policy in force', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write(OK));
+  const stage = await setWorkers(t, { node: node.address });
+  const file = join(stage.config, 'tenants', 'tenant-a.yaml');
+  await writeFile(file, `${await readFile(file, 'utf8')}# another\n`);
+  await stage.admin('/reload', 'POST');
+  t.same(
+    (await stage.workers()).map(({ generation }) => generation),
+    [2, 2],
+  );
+  await rename(stage.config, `${stage.config}.away`);
+  for (const { pid } of await stage.workers()) process.kill(pid, 'SIGKILL');
+  await eventually(async () => (await stage.metric('patchgate_worker_restarts_total')) === 2);
+  await allAccept(stage);
+  t.same(
+    (await stage.workers()).map(({ generation }) => generation),
+    [2, 2],
+  );
+  for (let turn = 0; turn < 8; turn++) t.equal(await stage.status(), '200');
+});
 
-t.test('a TLS session that began at one worker goes on at any', async (t) => {
+t.test('a TLS session begun at one worker is resumed at any other', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setWorkers(t, { node: node.address });
   const first = await stage.connect();
@@ -57,7 +54,7 @@ t.test('a TLS session that began at one worker goes on at any', async (t) => {
 });
 
 t.test(
-  'lines of all workers are one chain, in one file, and none that was answered is missing',
+  'lines of all workers form one chain in one file, and none that was answered is missing',
   async (t) => {
     const node = await rawNode(t, (socket) => socket.write(OK));
     const gateway = '  workers: 2\n  audit: { file: ../audit.jsonl }';
@@ -93,7 +90,7 @@ t.test(
       t.same(
         answered.filter((id) => !told.has(id)),
         [],
-        event,
+        `every answered request has its ${event} line`,
       );
     }
   },

@@ -1,4 +1,4 @@
-/** What several workers see of one node is told as one. */
+/** The views that several workers have of one node are reported as one. */
 import t from 'tap';
 import type { UpstreamStatus } from '../../gateway/relay/upstream-pools.ts';
 import { mergedGauges, mergedStatuses } from '../../gateway/workers/node-views.ts';
@@ -16,7 +16,7 @@ const view = (...nodes: NodeStatus[]): readonly UpstreamStatus[] => [
   { upstream: 'a/sync', balance: 'hash', nodes },
 ];
 
-t.test('the worst of what they see, and the requests of all', async (t) => {
+t.test('the merged view has the worst state that any worker sees and the requests of all', async (t) => {
   const merged = mergedStatuses([
     view(node('ready', [{ address: '10.0.0.1', state: 'ready', breaker: 'closed', active: 2 }])),
     view(
@@ -37,7 +37,7 @@ t.test('the worst of what they see, and the requests of all', async (t) => {
   );
 });
 
-t.test('a node is up where it is for all, and its breaker is the one that is open the most', async (t) => {
+t.test('a node is up only if it is for all workers, and its breaker is the most open one', async (t) => {
   const gauges = [
     { upstream: 'a/sync', node: 'http://n:1', up: 1, breaker: 0 },
     { upstream: 'a/sync', node: 'http://n:2', up: 1, breaker: 0 },

@@ -1,10 +1,10 @@
-/** A worker that stands still is told of long before it is given up, and one whose primary stood still is not. */
+/** A worker that stands still is reported long before it is given up; one whose primary stood still is not. */
 import t from 'tap';
 import { rawNode, sleep } from '../path/stage.ts';
 import { allAccept, eventually, setWorkers, type WorkersStage } from './workers-stage.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
-/** Longer than a worker may say nothing. */
+/** Longer than a worker may be silent. */
 const STILL_MS = 6000;
 
 const isReady = async ({ admin }: WorkersStage): Promise<boolean> =>
@@ -27,11 +27,11 @@ t.test('while a worker stands still the gateway is not ready, and it is again af
   t.same(
     (await stage.workers()).map(({ pid }) => pid),
     [first?.pid, second?.pid],
-    'nobody was killed',
+    'no worker was killed',
   );
 });
 
-t.test('a primary that stood still does not take its workers for silent', async (t) => {
+t.test('a primary that stood still does not consider its workers silent', async (t) => {
   const node = await rawNode(t, (socket) => socket.write(OK));
   const stage = await setWorkers(t, { node: node.address });
   await allAccept(stage);

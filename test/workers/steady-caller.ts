@@ -1,20 +1,20 @@
-/** Callers that ask again and again, as clients do that take a gateway for granted, and count what fails. */
+/** Callers that ask again and again, as clients that rely on a gateway do, and count failures. */
 import type { TLSSocket } from 'node:tls';
 import { sleep } from '../path/stage.ts';
 
 export interface SteadyOptions {
   readonly connect: () => Promise<TLSSocket>;
-  /** A connection for each request. */
+  /** Whether each request gets its own connection. */
   readonly isFresh?: boolean;
-  /** Between two requests. */
+  /** The pause between two requests. */
   readonly pauseMs?: number;
 }
 
-/** One caller: asks until it is stopped, and connects anew where the answer before was the last of its connection. */
+/** One caller: asks until stopped, and reconnects when an answer was the last of its connection. */
 export class SteadyCaller {
   answered = 0;
   connections = 0;
-  /** What became of requests that got no whole answer of 200, and of connections that were none. */
+  /** Requests that got no whole answer of 200, and connections that failed. */
   readonly failures: string[] = [];
   /** Connections that were reset before anything could be asked. */
   resets = 0;
@@ -63,7 +63,7 @@ export class SteadyCaller {
   }
 }
 
-/** Resolves to whether the connection ends behind the answer. */
+/** Resolves to whether the connection ends after the answer. */
 function ask(socket: TLSSocket, isFresh: boolean): Promise<boolean> {
   return new Promise((resolve, reject) => {
     let answer = '';

@@ -1,4 +1,4 @@
-/** A new version takes over from a running one at the same addresses: nobody notices. */
+/** A new version takes over from a running one at the same addresses without anybody noticing. */
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,15 +38,15 @@ for (const workers of [1, 2]) {
     await eventually(async () => callers.every(({ answered }) => answered > 2));
 
     const next = start(t, ['serve', '--config', stage.config]);
-    t.same(await ports(next), old, 'at the same addresses');
+    t.same(await ports(next), old, 'it listens at the same addresses');
     stage.running.child.kill('SIGTERM');
     await eventually(async () => stage.running.output.err.includes('draining'));
     await sleep(300);
-    t.equal(stage.running.child.exitCode, null, 'the old one stays for its stream');
+    t.equal(stage.running.child.exitCode, null, 'the old gateway stays for its stream');
     const ready = await Promise.all(
       Array.from({ length: 10 }, async () => (await fetch(`http://127.0.0.1:${old.admin}/readyz`)).status),
     );
-    t.same(new Set(ready), new Set([200]), 'the new one alone tells how things are');
+    t.same(new Set(ready), new Set([200]), 'only the new gateway reports readiness');
     upload.write('the end');
     t.match(await uploaded, /^HTTP\/1\.1 200 /);
     t.equal(await stage.running.ended, 0);
@@ -66,7 +66,7 @@ for (const workers of [1, 2]) {
   });
 }
 
-t.test('a gateway that is alone goes on to tell that it drains', async (t) => {
+t.test('a gateway without a successor goes on reporting that it drains', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setWorkers(t, {
     node: node.address,

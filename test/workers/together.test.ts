@@ -1,4 +1,4 @@
-/** Two workers are one gateway: what they count, what they allow, what they log, and what they are told. */
+/** Two workers act as one gateway in what they count, allow, log and are told. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -10,7 +10,7 @@ const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const MANY = 24;
 const range = (count: number): readonly number[] => Array.from({ length: count }, (_, at) => at);
 
-/** A node that answers a request once it ends: a GET with its head, anything else with `the end`. */
+/** A node that answers a GET after its head, and any other request once it ends in `the end`. */
 const nodeOf = (t: Test) =>
   rawNode(t, (socket, text) => {
     if (text.endsWith('\r\n\r\n') && text.includes('GET ')) socket.write(OK);
@@ -21,12 +21,12 @@ async function ask(socket: TLSSocket, request: string): Promise<string> {
   return (await exchange(socket, request, (text) => text.includes('\r\n\r\n') && isWhole(text))).slice(9, 12);
 }
 
-/** A `GET` on each of so many connections of their own. */
+/** Sends a `GET` on each of that many separate connections. */
 async function askAll(stage: WorkersStage, count: number, path: string): Promise<readonly string[]> {
   return Promise.all(range(count).map(() => stage.status(path)));
 }
 
-t.test('a scrape tells what all of them counted, and both have counted', async (t) => {
+t.test('a scrape adds up what all workers counted', async (t) => {
   const stage = await setWorkers(t, { node: (await nodeOf(t)).address });
   const sockets = await Promise.all(range(MANY).map(() => stage.connect()));
   for (const socket of sockets) await ask(socket, 'GET /open/x HTTP/1.1\r\nHost: a.test\r\n\r\n');
@@ -41,8 +41,8 @@ t.test('a scrape tells what all of them counted, and both have counted', async (
   process.kill(first?.pid ?? 0, 'SIGKILL');
   await eventually(async () => (await stage.metric('patchgate_worker_restarts_total')) === 1);
   const left = await stage.metric('patchgate_open_connections');
-  t.ok(left > 0 && left < MANY, 'what the dead one held is held no more');
-  t.equal(await stage.metric('patchgate_requests_total'), MANY, 'what it counted was counted');
+  t.ok(left > 0 && left < MANY, 'connections of the dead worker do not count any more');
+  t.equal(await stage.metric('patchgate_requests_total'), MANY, 'requests of the dead worker still count');
 });
 
 const LIMITED = `  - name: limited
@@ -52,7 +52,7 @@ const LIMITED = `  - name: limited
     upstream: sync
 `;
 
-t.test('places of a route are those of the gateway, and a dead worker gives its own back', async (t) => {
+t.test('the places of a route are shared by all workers, and a dead worker frees its own', async (t) => {
   const node = await nodeOf(t);
   const routes = LIMITED.replace('LIMITS', '{ concurrent: 6, per: tenant }');
   const stage = await setWorkers(t, { node: node.address, routes });
@@ -75,11 +75,11 @@ t.test('places of a route are those of the gateway, and a dead worker gives its 
   for (const { pid } of await stage.workers()) process.kill(pid, 'SIGKILL');
   await eventually(async () => (await stage.metric('patchgate_worker_restarts_total')) === 2);
   await allAccept(stage);
-  t.same(new Set(await askAll(stage, 6, '/limited/x')), new Set(['200']), 'all six are free again');
+  t.same(new Set(await askAll(stage, 6, '/limited/x')), new Set(['200']), 'all six places are free again');
   await Promise.all(answers);
 });
 
-t.test('the rate of a route is that of the gateway', async (t) => {
+t.test('the rate of a route is shared by all workers', async (t) => {
   const routes = LIMITED.replace('LIMITS', '{ requests: 5/h, per: tenant }');
   const stage = await setWorkers(t, { node: (await nodeOf(t)).address, routes });
   const statuses = await askAll(stage, MANY, '/limited/x');
@@ -87,7 +87,7 @@ t.test('the rate of a route is that of the gateway', async (t) => {
   t.equal(statuses.filter((status) => status === '429').length, MANY - 5);
 });
 
-t.test('bytes that nobody declared are counted for the gateway while they flow', async (t) => {
+t.test('undeclared bytes count for the whole gateway while they flow', async (t) => {
   const node = await rawNode(t, () => undefined);
   const routes = LIMITED.replace('LIMITS', '{ bytes: 1MiB/h, per: tenant }');
   const stage = await setWorkers(t, { node: node.address, routes });
@@ -109,7 +109,7 @@ t.test('bytes that nobody declared are counted for the gateway while they flow',
   await sending;
 });
 
-t.test('a reload reaches all of them before it is answered', async (t) => {
+t.test('a reload reaches all workers before it is answered', async (t) => {
   const stage = await setWorkers(t, { node: (await nodeOf(t)).address });
   t.same(new Set(await askAll(stage, MANY, '/open/x')), new Set(['200']));
   const file = join(stage.config, 'tenants', 'tenant-a.yaml');
@@ -122,7 +122,7 @@ t.test('a reload reaches all of them before it is answered', async (t) => {
   t.same(new Set(await askAll(stage, MANY, '/open/x')), new Set(['404']));
 });
 
-t.test('a drained node is drained for all, for one that comes later too', async (t) => {
+t.test('a drained node is drained for all workers, including later ones', async (t) => {
   const node = await nodeOf(t);
   const stage = await setWorkers(t, { node: node.address });
   const named = `upstream=tenant-a/sync&node=http://${node.address}`;
@@ -164,7 +164,7 @@ t.test('lines of the access log are whole, in a file and on a pipe', async (t) =
   }
 });
 
-t.test('a TLS session begun at one of them resumes at any', async (t) => {
+t.test('a TLS session begun at one worker resumes at any', async (t) => {
   const stage = await setWorkers(t, { node: (await nodeOf(t)).address });
   const first = await stage.connect();
   const session = new Promise<Buffer>((resolve) => first.once('session', resolve));

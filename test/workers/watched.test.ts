@@ -1,9 +1,9 @@
-/** What each process tells of itself: how late its event loop came, and what it takes of the machine. */
+/** What each process reports about itself: the delay of its event loop and the resources it uses. */
 import t from 'tap';
 import { rawNode } from '../path/stage.ts';
 import { allAccept, eventually, setWorkers } from './workers-stage.ts';
 
-t.test('a worker that stood still says how long, and the others do not', async (t) => {
+t.test('a worker that stood still reports for how long', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setWorkers(t, { node: node.address });
   await allAccept(stage);
@@ -14,10 +14,10 @@ t.test('a worker that stood still says how long, and the others do not', async (
   await new Promise((resolve) => setTimeout(resolve, 2000));
   process.kill(first?.pid ?? 0, 'SIGCONT');
   await eventually(async () => (await delayOf(first?.worker ?? 0)) > 1.5);
-  for (const worker of [0, 1, 2]) t.ok((await delayOf(worker)) >= 0, `worker ${worker} tells`);
+  for (const worker of [0, 1, 2]) t.ok((await delayOf(worker)) >= 0, `worker ${worker} reports its delay`);
 });
 
-t.test('each process says what it takes', async (t) => {
+t.test('each process reports the resources it uses', async (t) => {
   const node = await rawNode(t, () => undefined);
   const stage = await setWorkers(t, { node: node.address });
   await allAccept(stage);
@@ -25,6 +25,6 @@ t.test('each process says what it takes', async (t) => {
     for (const name of ['cpu_seconds_total', 'resident_memory_bytes', 'open_fds', 'max_fds']) {
       const series = `patchgate_process_${name}{worker="${worker}"}`;
       await eventually(async () => (await stage.metric(series)) > 0);
-      t.pass(series);
+      t.pass(`${series} is reported`);
     }
 });

@@ -1,4 +1,4 @@
-/** The audit log and limits as a worker knows them, while its primary takes nothing. */
+/** The audit log and limits as a worker sees them while its primary takes nothing. */
 import t from 'tap';
 import type { AuditEntry } from '../../gateway/audit/entry.ts';
 import { createMetrics } from '../../gateway/observe/metrics.ts';
@@ -9,7 +9,7 @@ import { WorkerLimits } from '../../gateway/workers/worker-limits.ts';
 const BOUND = 4096;
 const ENTRY: AuditEntry = { event: 'ended', timeMs: 0 };
 
-/** A way to a primary that takes what was sent when the test says so. */
+/** A channel to a primary that takes messages when the test says so. */
 function stuckChannel() {
   const sent: FromWorker[] = [];
   const waiting: (() => void)[] = [];
@@ -26,7 +26,7 @@ function stuckChannel() {
   return { channel, sent, takeAll };
 }
 
-t.test('lines beyond a bound are given up and counted, and the log is told of it afterwards', async (t) => {
+t.test('lines beyond a bound are dropped and counted, and the log says so afterwards', async (t) => {
   const { channel, sent, takeAll } = stuckChannel();
   const metrics = createMetrics({});
   const audit = new WorkerAudit(channel, false, metrics);
@@ -43,7 +43,7 @@ t.test('lines beyond a bound are given up and counted, and the log is told of it
   ]);
 });
 
-t.test('whoever waits for a line beyond the bound is told at once', async (t) => {
+t.test('a request waiting for a line beyond the bound is told at once', async (t) => {
   const { channel } = stuckChannel();
   const audit = new WorkerAudit(channel, true, createMetrics({}));
   const written: boolean[] = [];
@@ -52,7 +52,7 @@ t.test('whoever waits for a line beyond the bound is told at once', async (t) =>
   t.same(written, [false]);
 });
 
-t.test('so is whoever claims a limit', async (t) => {
+t.test('a limit claimed beyond the bound is refused at once', async (t) => {
   const { channel, sent, takeAll } = stuckChannel();
   const limits = new WorkerLimits(channel);
   const claim = () => limits.claim({ holder: 'h', limits: { concurrent: 1 }, declaredBytes: 0 }, 0);

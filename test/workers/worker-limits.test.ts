@@ -1,4 +1,4 @@
-/** Claims of a worker at its primary: asked seldom, given back always. */
+/** Claims of a worker at its primary: it asks seldom and gives back always. */
 import t from 'tap';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import type { Quotas } from '../../gateway/policy/policy.ts';
@@ -9,7 +9,7 @@ import { WorkerLimits } from '../../gateway/workers/worker-limits.ts';
 type Asked = Extract<FromWorker, { kind: 'claim' | 'spend' | 'release' }>;
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
 
-/** A worker and its primary, with nothing between them; `isSilent`: what the primary says is kept back. */
+/** A worker and its primary, directly connected; with `isSilent` the answers of the primary are held back. */
 function pair({ isSilent = false } = {}) {
   const local = new LocalLimits();
   const sent: Asked[] = [];
@@ -43,18 +43,18 @@ t.test('a place is taken at the primary, refused there, and given back', async (
   t.equal(local.taken, 0);
 });
 
-t.test('bytes are asked for a piece ahead, and a spent budget is refused', async (t) => {
+t.test('bytes are claimed in advance pieces, and a spent budget is refused', async (t) => {
   const { sent, claim } = pair();
   const lease = await claim({ bytes: { count: 64_000, perMs: 3_600_000 } });
   if (lease.kind !== 'lease') throw new Error('no lease');
   for (let total = 0; total < 10_000; total += 10)
     if (total > lease.paidBytes) t.equal(await lease.spend(total, 0), undefined);
   const asked = sent.filter(({ kind }) => kind === 'spend').length;
-  t.ok(asked > 10 && asked < 100, `${asked} times`);
+  t.ok(asked > 10 && asked < 100, `the primary was asked ${asked} times`);
   t.match(await lease.spend(70_000, 0), { kind: 'refusal', limit: 'bytes' });
 });
 
-t.test('what was declared is paid for', async (t) => {
+t.test('declared bytes are paid for at the start', async (t) => {
   const { claim } = pair();
   const lease = await claim({ bytes: { count: 6400, perMs: 3_600_000 } }, 5000);
   t.match(lease, { kind: 'lease', paidBytes: 5000, left: { bytes: 1400 } });
@@ -69,7 +69,7 @@ t.test('a worker that is gone holds no place', async (t) => {
   t.equal(local.taken, 0);
 });
 
-t.test('a worker that is gone is paid back nothing of what may have flowed', async (t) => {
+t.test('a worker that is gone is refunded no bytes that may have flowed', async (t) => {
   const { local, desk, claim } = pair();
   const limits = { bytes: { count: 100_000, perMs: 86_400_000 }, concurrent: 9 };
   const declared = await claim(limits, 50_000);
@@ -81,10 +81,10 @@ t.test('a worker that is gone is paid back nothing of what may have flowed', asy
   const refusal = local.claim({ holder: 'h', limits, declaredBytes: 31_000 }, performance.now());
   t.match(refusal, { kind: 'refusal', limit: 'bytes' });
   const rest = local.claim({ holder: 'h', limits, declaredBytes: 20_000 }, performance.now());
-  t.match(rest, { kind: 'lease' }, 'and pays for nothing else');
+  t.match(rest, { kind: 'lease' }, 'it pays for nothing else');
 });
 
-t.test('a worker that goes before it is let in pays for nothing', async (t) => {
+t.test('a worker that dies before its request is admitted pays for nothing', async (t) => {
   const { local, desk, claim } = pair({ isSilent: true });
   const limits = { bytes: { count: 1000, perMs: 86_400_000 } };
   claim(limits, 1000).catch(() => undefined);
@@ -93,7 +93,7 @@ t.test('a worker that goes before it is let in pays for nothing', async (t) => {
   t.match(local.claim({ holder: 'h', limits, declaredBytes: 1000 }, performance.now()), { kind: 'lease' });
 });
 
-t.test('a primary that does not answer is given up, and a place it gives too late goes back', async (t) => {
+t.test('a primary that does not answer is given up, and a late place goes back', async (t) => {
   const { local, kept, worker, claim } = pair({ isSilent: true });
   const waiting = claim({ concurrent: 1 });
   await new Promise((resolve) => setImmediate(resolve));

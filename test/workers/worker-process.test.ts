@@ -1,4 +1,4 @@
-/** A worker as its primary knows it. */
+/** A worker as its primary sees it. */
 import t from 'tap';
 import { LocalLimits } from '../../gateway/limits/local-limits.ts';
 import { createMetrics } from '../../gateway/observe/metrics.ts';
@@ -8,7 +8,7 @@ import { type FakeWorker, fakeWorker } from './fake-worker.ts';
 
 type Link = ReturnType<WorkerProcessOptions['control']['attach']>;
 
-/** The process of that fake, as its primary has it. */
+/** The worker process of that fake, as its primary has it. */
 function processOf(fake: FakeWorker, link: Partial<Link> = {}) {
   const reasons: string[] = [];
   const metrics = createMetrics({});
@@ -33,7 +33,7 @@ function processOf(fake: FakeWorker, link: Partial<Link> = {}) {
   return { worker, reasons, metrics };
 }
 
-t.test('one that says nothing for 30 turns is killed, and that is the reason it is given', async (t) => {
+t.test('a worker that is silent for 30 turns is killed, with that as the reason', async (t) => {
   const fake = fakeWorker();
   const { worker, reasons, metrics } = processOf(fake);
   const turns = (count: number): void => {
@@ -42,7 +42,7 @@ t.test('one that says nothing for 30 turns is killed, and that is the reason it 
   turns(3);
   t.notOk(worker.isSilent);
   turns(1);
-  t.ok(worker.isSilent, 'nobody should be sent to it after four');
+  t.ok(worker.isSilent, 'nobody should be sent to it after four turns');
   turns(25);
   fake.say({ kind: 'series', snapshot: metrics.snapshot() } satisfies FromWorker);
   t.notOk(worker.isSilent);
@@ -54,7 +54,7 @@ t.test('one that says nothing for 30 turns is killed, and that is the reason it 
   t.same(reasons, ['it has said nothing for 30 s']);
 });
 
-t.test('a node that it does not know yet is drained when it has the policy that names it', async (t) => {
+t.test('a node the worker does not know yet is drained once it has the policy naming it', async (t) => {
   let isSettled = false;
   const fake = fakeWorker((message, worker) => {
     if (message.kind === 'set-drained') worker.say({ kind: 'drained-set', id: message.id, known: isSettled });
@@ -69,31 +69,28 @@ t.test('a node that it does not know yet is drained when it has the policy that 
   const told = { kind: 'set-drained', name, drained: true };
   t.match(fake.heard.slice(1), [told, told]);
   await worker.setDrained(name, () => true);
-  t.equal(fake.heard.length, 4, 'and is asked no more than it must be');
+  t.equal(fake.heard.length, 4, 'it is asked no more often than necessary');
 });
 
-t.test(
-  'what is said of a node while its policy is on its way is not taken back by what was said before',
-  async (t) => {
-    const settled = Promise.withResolvers<void>();
-    let knowsNode = false;
-    let drained: boolean | undefined;
-    const fake = fakeWorker((message, worker) => {
-      if (message.kind !== 'set-drained') return;
-      if (knowsNode) drained = message.drained;
-      worker.say({ kind: 'drained-set', id: message.id, known: knowsNode });
-    });
-    const { worker } = processOf(fake, { settled: () => settled.promise });
-    const name = { upstream: 'tenant-a/sync', node: 'http://a' };
-    let isDrained = true;
-    const early = worker.setDrained(name, () => isDrained);
-    while (fake.heard.length < 2) await new Promise((resolve) => setImmediate(resolve));
-    await new Promise((resolve) => setImmediate(resolve));
-    knowsNode = true;
-    isDrained = false;
-    await worker.setDrained(name, () => isDrained);
-    settled.resolve();
-    await early;
-    t.equal(drained, false);
-  },
-);
+t.test('a drain sent while a policy is on its way is not undone by an earlier order', async (t) => {
+  const settled = Promise.withResolvers<void>();
+  let knowsNode = false;
+  let drained: boolean | undefined;
+  const fake = fakeWorker((message, worker) => {
+    if (message.kind !== 'set-drained') return;
+    if (knowsNode) drained = message.drained;
+    worker.say({ kind: 'drained-set', id: message.id, known: knowsNode });
+  });
+  const { worker } = processOf(fake, { settled: () => settled.promise });
+  const name = { upstream: 'tenant-a/sync', node: 'http://a' };
+  let isDrained = true;
+  const early = worker.setDrained(name, () => isDrained);
+  while (fake.heard.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  knowsNode = true;
+  isDrained = false;
+  await worker.setDrained(name, () => isDrained);
+  settled.resolve();
+  await early;
+  t.equal(drained, false);
+});

@@ -1,9 +1,9 @@
-/** A worker before it takes connections. */
+/** A worker before it accepts connections. */
 import t from 'tap';
 import type { FromWorker, ToWorker } from '../../gateway/workers/messages.ts';
 import { runWorker } from '../../gateway/workers/worker.ts';
 
-t.test('one that cannot use the first thing it is handed says so, and is not waited for', async (t) => {
+t.test('a worker that cannot use what it is handed first says so and is not waited for', async (t) => {
   const said: FromWorker[] = [];
   let hear: (message: ToWorker) => void = () => undefined;
   let exited = false;

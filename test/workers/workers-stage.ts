@@ -1,4 +1,4 @@
-/** A gateway of two workers as real processes, and what is asked of it from outside. */
+/** A gateway of two workers as real processes, and questions to it from outside. */
 import { join } from 'node:path';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
@@ -18,12 +18,12 @@ export interface WorkersStage extends Awaited<ReturnType<typeof writePolicy>> {
   readonly edge: number;
   readonly config: string;
   connect(options?: ConnectionOptions): Promise<TLSSocket>;
-  /** The status of a request on a connection of its own. */
+  /** The status of a request on its own connection. */
   status(path?: string): Promise<string>;
   workers(): Promise<readonly WorkerStatus[]>;
-  /** A page of the admin listener; `POST` changes. */
+  /** A page of the admin listener; `POST` makes changes. */
   admin(path: string, method?: 'GET' | 'POST'): Promise<string>;
-  /** The value of the series that begins so, or NaN. */
+  /** The value of the series that begins like this, or NaN. */
   metric(series: string): Promise<number>;
 }
 
@@ -65,7 +65,7 @@ export async function setWorkers(t: Test, options: WorkersOptions): Promise<Work
   };
 }
 
-/** Asks until it is so; the test times out where it never is. */
+/** Asks until it is so; the test times out if it never is. */
 export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo().catch(() => false))) await sleep(10);
 }
