@@ -1,4 +1,4 @@
-/** Callers of the topology: small requests one after another and downloads that take their time, each told by its connection. */
+/** Callers of the topology: consecutive small requests and slow downloads, each reported by its connection. */
 
 import { once } from 'node:events';
 import { connect as dial } from 'node:net';
@@ -12,16 +12,16 @@ const REQUESTS_A_CONNECTION = 5;
 
 /** A request as its caller saw it. */
 export interface Attempt {
-  /** Of the connection, as the balancer sees it. */
+  /** The address of the connection, as the balancer sees it. */
   readonly address: string;
   readonly port: number;
   /** When the connection was opened, by `performance.now()`. */
   readonly openedMs: number;
-  /** The status of a whole answer; 0 where the connection ended before. */
+  /** The status of a whole answer; 0 if the connection ended before. */
   readonly status: number;
 }
 
-/** What a worker of a tenant has, and where it calls. */
+/** The credentials of a worker of a tenant, and where it calls. */
 export async function workerOf(
   { folder, port }: Yard,
   tenant: Tenant,
@@ -45,9 +45,9 @@ export async function workerOf(
   };
 }
 
-type Worker = Awaited<ReturnType<typeof workerOf>>;
+export type Worker = Awaited<ReturnType<typeof workerOf>>;
 
-/** A connection from an address of this machine, and what it was from. Its socket may fail. */
+/** A connection from an address of this machine, and where it came from. Its socket may fail. */
 interface Line {
   readonly socket: TLSSocket;
   readonly told: Omit<Attempt, 'status'>;
@@ -71,7 +71,7 @@ const request = ({ servername, token }: Worker, path: string): string =>
 const statusOf = (text: string): number =>
   isWhole(text) ? Number(/^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? 0) : 0;
 
-/** One request on a connection of its own. */
+/** Sends one request on its own connection. */
 export async function ask(worker: Worker, address: string): Promise<Attempt> {
   const { socket, told } = await open(worker, address);
   const status = statusOf(await exchange(socket, request(worker, ''), isWhole));
@@ -79,7 +79,7 @@ export async function ask(worker: Worker, address: string): Promise<Attempt> {
   return { ...told, status };
 }
 
-/** Requests, five a connection, until `stopped` says so; each is told in `attempts`. */
+/** Sends requests, five per connection, until `stopped`; each outcome is added to `attempts`. */
 export async function keepAsking(
   worker: Worker,
   address: string,
@@ -97,10 +97,10 @@ export async function keepAsking(
   }
 }
 
-/** A download whose caller has taken its head and nothing more. */
+/** A download whose caller has read the head and nothing more. */
 export interface Download {
   readonly told: Omit<Attempt, 'status'>;
-  /** Takes the rest; whether it was whole. */
+  /** Reads the rest; resolves to whether it was whole. */
   finish(): Promise<boolean>;
   leave(): void;
 }

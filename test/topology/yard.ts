@@ -1,4 +1,4 @@
-/** The stack of docker-compose.yml as processes of this machine, from the same files: only addresses and paces are others. */
+/** The stack of docker-compose.yml as processes of this machine, from the same files with other addresses and paces. */
 
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import { newFolder } from '../new-folder.ts';
 export const tenants = ['tenant-a', 'tenant-b'] as const;
 export type Tenant = (typeof tenants)[number];
 
-/** More than the buffers between a node and a caller take, so that a download whose caller reads nothing stands still. */
+/** More than the buffers between a node and a caller hold, so that a download stands still if its caller reads nothing. */
 const LARGE_WEIGHTS = 12_000_000;
 const CHANGE_EVERY = 10_000;
 
@@ -27,17 +27,17 @@ export interface PolicyPage {
 }
 
 export interface RunningGateway {
-  /** As the balancer names it. */
+  /** The name the balancer gives it. */
   readonly name: string;
   readonly edge: number;
   readonly admin: number;
-  /** SIGKILL to the process that was started, and it is gone. */
+  /** Sends SIGKILL to the started process and waits for its end. */
   kill(): Promise<unknown>;
-  /** As its admin listener tells. */
+  /** The policy page of its admin listener. */
   policy(): Promise<PolicyPage>;
   /** The process ids of its workers. */
   workers(): Promise<readonly number[]>;
-  /** On the same ports, after a kill. */
+  /** Starts it again on the same ports after a kill. */
   restart(): Promise<void>;
   readonly auditFile: string;
   /** Its access log so far. */
@@ -45,19 +45,19 @@ export interface RunningGateway {
 }
 
 export interface Yard {
-  /** Certificates, tokens, models: what `demo --prepare` wrote. */
+  /** The certificates, tokens and models that `demo --prepare` wrote. */
   readonly folder: string;
   readonly gateways: readonly [RunningGateway, RunningGateway];
-  /** The port callers know. */
+  /** The port that callers know. */
   readonly port: number;
   readonly redis: RunningServer;
   readonly etcd: RunningServer;
   readonly prometheus: string;
-  /** The gateway that got the connection from there; the balancer tells at its end. */
+  /** The gateway that got the connection from there; the balancer reports it at its end. */
   gatewayOf(address: string, port: number): string | undefined;
 }
 
-/** Starts everything, each part when those it needs are up; all of it ends with the test. */
+/** Starts everything, each part once those it needs are up; all of it ends with the test. */
 export async function openYard(t: Test): Promise<Yard> {
   const folder = await newFolder(t);
   const prepared = await run(t, 'demo', '--prepare', folder);
@@ -88,7 +88,7 @@ async function enlarge(folder: string): Promise<void> {
   await write(1);
 }
 
-/** Puts in what differs here; throws where the file has not what is replaced. */
+/** Replaces what is different here; throws if the file lacks a text to replace. */
 function exchanged(text: string, pairs: Readonly<Record<string, string>>): string {
   return Object.entries(pairs).reduce((so, [from, to]) => {
     if (!so.includes(from)) throw new Error(`no ${from} in ${so}`);
@@ -147,7 +147,7 @@ async function startGateway(t: Test, index: number, around: Surroundings): Promi
   };
 }
 
-/** The last line of one that was killed may be torn. */
+/** The last line of a killed process may be torn. */
 function linesOf(text: string): readonly Readonly<Record<string, unknown>>[] {
   return text.split('\n').flatMap((line) => {
     try {
@@ -195,7 +195,7 @@ async function startBalancer(
   ]);
   const config = exchanged(readText('deploy/haproxy.cfg'), {
     'maxconn 20000': 'maxconn 2000',
-    '  option dontlognull\n': '', // those that died before a byte are told too
+    '  option dontlognull\n': '', // connections that died before a byte are logged too
     'bind :8443': `bind 127.0.0.1:${port}`,
     '127.0.0.1:8404': `127.0.0.1:${alive}`,
     'check port 9901': 'check',
@@ -215,7 +215,7 @@ async function startBalancer(
   return { port, gatewayOf };
 }
 
-/** Scrapes, evaluates and alerts by the second. */
+/** Scrapes, evaluates and alerts every second. */
 async function startPrometheus(
   t: Test,
   folder: string,
@@ -238,13 +238,13 @@ async function startPrometheus(
   return `http://${address}`;
 }
 
-/** One value a series, by its labels. */
+/** One value per series, by its labels. */
 export interface Sample {
   readonly metric: Readonly<Record<string, string>>;
   readonly value: readonly [number, string];
 }
 
-/** Throws where Prometheus cannot read the expression. */
+/** Throws if Prometheus cannot read the expression. */
 export async function queried(prometheus: string, expr: string): Promise<readonly Sample[]> {
   const response = await fetch(`${prometheus}/api/v1/query?query=${encodeURIComponent(expr)}`);
   const answer = (await response.json()) as {
