@@ -29,20 +29,20 @@ t.test(
 );
 
 t.test('deciding a running stream again neither waits for failures nor adds to them', async (t) => {
-    const failedTokens = new FailedVerifications({ count: 1, perMs: 60_000 });
-    const limited = tenant([], { failedTokens });
-    const again = async (token: string): Promise<string> => {
-      const given = { ...facts({ fields: bearer(token) }), again: true };
-      const found = await checkToken(limited, scopeFinetune, given, {
-        address: given.connection.peer,
-        certificate: holder,
-      });
-      return isDenial(found) ? found.code : 'ok';
-    };
-    const forged = (await signClaims({ sub: 'x' })).slice(0, -8).concat('AAAAAAAA');
-    for (let each = 0; each < 3; each++) t.equal(await again(forged), 'token-invalid');
-    t.equal(failedTokens.size, 0);
-    t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
-    t.equal(await outcome(await signClaims(), { tenant: limited }), 'rate-limited');
+  const failedTokens = new FailedVerifications({ count: 1, perMs: 60_000 });
+  const limited = tenant([], { failedTokens });
+  const again = async (token: string): Promise<string> => {
+    const given = { ...facts({ fields: bearer(token) }), again: true };
+    const found = await checkToken(limited, scopeFinetune, given, {
+      address: given.connection.peer,
+      certificate: holder,
+    });
+    return isDenial(found) ? found.code : 'ok';
+  };
+  const forged = (await signClaims({ sub: 'x' })).slice(0, -8).concat('AAAAAAAA');
+  for (let each = 0; each < 3; each++) t.equal(await again(forged), 'token-invalid');
+  t.equal(failedTokens.size, 0);
+  t.equal(await outcome(forged, { tenant: limited }), 'token-invalid');
+  t.equal(await outcome(await signClaims(), { tenant: limited }), 'rate-limited');
   t.equal(await again(await signClaims()), 'ok', 'failures of others behind the same address do not matter');
 });

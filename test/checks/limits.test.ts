@@ -69,5 +69,9 @@ t.test('a route for tunnels takes only handshakes', async (t) => {
     code: 'bad-request',
     rule: 'upgrade',
   });
-  t.equal(judge(route('r'), { method: 'GET', fields: UPGRADE_FIELDS }), undefined, 'a handshake on a route without tunnels is an ordinary request');
+  t.equal(
+    judge(route('r'), { method: 'GET', fields: UPGRADE_FIELDS }),
+    undefined,
+    'a handshake on a route without tunnels is an ordinary request',
+  );
 });

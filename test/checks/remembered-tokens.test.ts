@@ -99,9 +99,9 @@ t.test('a revoked token is refused even if remembered, and an unread list revoke
   t.equal(await outcome(token, { tenant: later }), 'ok');
   const [part] = later.revocation.tokens.parts;
   if (part !== undefined) Object.assign(part, { contents: revokedNames(['jti:j1'], 'x.txt', 4) });
-    t.equal(
-      await outcome(token, { tenant: later }),
-      'token-revoked',
-      'a remembered token is refused once it is on the list',
-    );
+  t.equal(
+    await outcome(token, { tenant: later }),
+    'token-revoked',
+    'a remembered token is refused once it is on the list',
+  );
 });

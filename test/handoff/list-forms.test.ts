@@ -95,28 +95,28 @@ t.test('lists of revoked names keep their entries and when the next one ends', a
 });
 
 t.test('tables of any size arrive byte for byte, even if parcels overtake each other', async (t) => {
-    const random = new SeededRandom(6);
-    const piece = 128 * 1024;
-    const sizes = [0, 1, 3, piece - 1, piece, piece + 1, 3 * piece + 5];
-    const columns = [
-      ...sizes.map((size) => random.bytes(size)),
-      new Uint16Array([1, 2]),
-      new Uint32Array(70_000),
-    ];
-    columns.at(-1)?.fill(0xfffffffe);
-    const parcel = { head: { a: 1 }, columns };
-    const { parcel: whole, messages } = carried(parcel);
-    t.ok(messages > 6);
-    t.same(whole.head, parcel.head);
-    const bytesOf = (column?: Column) =>
-      column && Buffer.from(column.buffer as ArrayBuffer, column.byteOffset, column.byteLength);
-    for (const [index, column] of columns.entries())
-      t.ok(bytesOf(whole.columns[index])?.equals(bytesOf(column) ?? Buffer.alloc(1)));
-    const receiver = new ParcelReceiver();
-    const [large, small] = [messagesOf(1, 'large', parcel), messagesOf(2, 'small', { head: 0, columns: [] })];
-    const order = [large.next(), small.next(), ...large].map((each) => ('value' in each ? each.value : each));
-    const abouts = order.flatMap((message) =>
-      message === undefined ? [] : (receiver.take(message)?.about ?? []),
-    );
-    t.same(abouts, ['small', 'large']);
+  const random = new SeededRandom(6);
+  const piece = 128 * 1024;
+  const sizes = [0, 1, 3, piece - 1, piece, piece + 1, 3 * piece + 5];
+  const columns = [
+    ...sizes.map((size) => random.bytes(size)),
+    new Uint16Array([1, 2]),
+    new Uint32Array(70_000),
+  ];
+  columns.at(-1)?.fill(0xfffffffe);
+  const parcel = { head: { a: 1 }, columns };
+  const { parcel: whole, messages } = carried(parcel);
+  t.ok(messages > 6);
+  t.same(whole.head, parcel.head);
+  const bytesOf = (column?: Column) =>
+    column && Buffer.from(column.buffer as ArrayBuffer, column.byteOffset, column.byteLength);
+  for (const [index, column] of columns.entries())
+    t.ok(bytesOf(whole.columns[index])?.equals(bytesOf(column) ?? Buffer.alloc(1)));
+  const receiver = new ParcelReceiver();
+  const [large, small] = [messagesOf(1, 'large', parcel), messagesOf(2, 'small', { head: 0, columns: [] })];
+  const order = [large.next(), small.next(), ...large].map((each) => ('value' in each ? each.value : each));
+  const abouts = order.flatMap((message) =>
+    message === undefined ? [] : (receiver.take(message)?.about ?? []),
+  );
+  t.same(abouts, ['small', 'large']);
 });
