@@ -55,8 +55,8 @@ export function beginExchange(
 }
 
 /**
- * The exchange of a well-formed request; once it is admitted, the transfer has the ear of the caller. Four ways out:
- * `onComplete`, `onLeft`, `#refuse` and `#breakOff`.
+ * The exchange of a well-formed request; once it is admitted, the transfer has the ear of the caller. Four methods
+ * end it, by `#end`: `onComplete`, `onLeft`, `#answer` and `#breakOff`.
  */
 class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   readonly #context: ExchangeContext;

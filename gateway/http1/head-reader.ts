@@ -28,7 +28,8 @@ export type HeadProgress =
   | { readonly kind: 'more' }
   | {
       readonly kind: 'head';
-      readonly head: RawHead /** Where the bytes behind the head begin. */;
+      readonly head: RawHead;
+      /** Where the bytes behind the head begin. */
       readonly end: number;
     }
   | HeadFault;

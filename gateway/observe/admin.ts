@@ -12,7 +12,7 @@ const { createServer }: typeof import('node:http') = createRequire(import.meta.u
 export interface AdminOptions {
   readonly address: { readonly host: string; readonly port: number };
   readonly metricsText: (accept?: string) => Promise<MetricsText>;
-  /** Generation, digest, tenants, faults of the last reload: printed as JSON. */
+  /** Generation, digest, tenants and every current fault: printed as JSON. */
   readonly policyStatus: () => object;
   /** The server names in use and their certificates: printed as JSON. */
   readonly certificates: () => readonly object[];
@@ -20,7 +20,7 @@ export interface AdminOptions {
   readonly nodes: () => Promise<readonly object[]>;
   /** A drained node gets no new request; false where there is none of that name. */
   readonly setDrained: (upstream: string, node: string, drained: boolean) => Promise<boolean>;
-  /** False while draining and before the first policy. */
+  /** False while draining, while a worker is missing or silent, and until every tenant in etcd was read once. */
   readonly ready: () => boolean;
   /** Reloads and says what came of it: printed as JSON. */
   readonly reload: () => Promise<object>;

@@ -12,8 +12,9 @@ import type { SecuredBy } from './node-tls.ts';
 import { type NodeRecord, RequestWatch } from './request-watch.ts';
 
 /**
- * `busy`: it has as many requests as it may; `resting`: its breaker is open; `down`: its checks failed. What stands
- * further right outweighs the others.
+ * `ready`: it takes a request; `busy`: it has as many requests as it may; `resting`: its breaker is open; `ejected`: its
+ * answers failed too often; `down`: its checks failed; `drained`: an operator drained it. Worst last: of those that
+ * apply, the worst is its state.
  */
 export type TargetState = 'ready' | 'busy' | 'resting' | 'ejected' | 'down' | 'drained';
 
