@@ -12,7 +12,6 @@ export type PolicyFileKind = (typeof policyFiles)[number];
 export interface JsonSchema {
   readonly description?: string;
   readonly default?: unknown;
-  readonly not?: object;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly required?: readonly string[];
   readonly items?: JsonSchema;
@@ -36,14 +35,13 @@ export function policySchema(kind: PolicyFileKind): JsonSchema {
   return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
 }
 
-/** Every key that is in force, in the order of the file; keys refused as not supported yet are left out. */
+/** Every key, in the order of the file. */
 export function configKeys(kind: PolicyFileKind): readonly ConfigKey[] {
   return [...keysBelow(policySchema(kind), '')];
 }
 
 function* keysBelow(schema: JsonSchema, path: string): Generator<ConfigKey> {
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
-    if (child.not !== undefined) continue;
     const childPath = path === '' ? name : `${path}.${name}`;
     if (child.description !== undefined) {
       const { description } = child;
