@@ -121,6 +121,8 @@ function compare(socket: TLSSocket, sent: Buffer, done: (works: boolean) => void
     done(began && isSame && received === sent.length);
     socket.destroy();
   });
-  if (!began) socket.destroy();
-  if (!began) done(false);
+  if (!began) {
+    socket.destroy();
+    done(false);
+  }
 }

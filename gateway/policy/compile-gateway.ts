@@ -24,15 +24,7 @@ export function compileGateway(
     certificates: resolve(dirname(places.file), gateway.certificates),
     admin: gateway.admin.address,
     workers: gateway.workers,
-    limits: {
-      headBytes: limits.headBytes,
-      headFields: limits.headFields,
-      connections: limits.connections,
-      connectionsPerAddress: limits.connectionsPerAddress,
-      handshakes: limits.handshakes,
-      serverNames: limits.serverNames,
-      bufferedBytes: limits.bufferedBytes,
-    },
+    limits,
     timeouts: {
       handshakeMs: timeouts.handshake,
       headMs: timeouts.head,
