@@ -10,8 +10,7 @@ import { drainConnections } from './edge/drain.ts';
 import { HandshakeSlots } from './edge/handshake-slots.ts';
 import { createListener, type Listener } from './edge/listener.ts';
 import { ownLimits } from './edge/own-limits.ts';
-import { ownReadsWork } from './edge/own-reads.ts';
-import { RecordMemory } from './edge/record-memory.ts';
+import type { RecordMemory } from './edge/record-memory.ts';
 import { Room } from './edge/room.ts';
 import { ServerNames } from './edge/server-names.ts';
 import { beginExchange, type ExchangeContext } from './exchange.ts';
@@ -77,13 +76,6 @@ const NOWHERE: Addresses = new Map();
 const SWEEP_MS = 50;
 /** Sweeps further apart: the process stood still. */
 const MAX_STEP_MS = 4 * SWEEP_MS;
-
-/** Memory that callers can be read into, where this Node can and it is wanted. */
-export async function recordMemory(isWanted: boolean, log: Log): Promise<RecordMemory | undefined> {
-  if (isWanted && (await ownReadsWork())) return new RecordMemory();
-  log.warn({}, 'callers are read into a new buffer each time');
-  return undefined;
-}
 
 /** It ends by `drain` or, at once, by `stopNow`. */
 export class DataPlane {

@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { ControlPlane, type DataPlanes } from './control-plane.ts';
 import type { PolicyFault } from './core/fault.ts';
-import { DataPlane, recordMemory } from './data-plane.ts';
+import { DataPlane } from './data-plane.ts';
+import { createRecordMemory } from './edge/record-memory.ts';
 import { LiveLimits } from './limits/live-limits.ts';
 import type { Log } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
@@ -104,7 +105,7 @@ async function ownPlane(
     logs: logsOf(openAccessLog(sources.policy().gateway.accessLog, log), audit),
     log,
     ticketSecret,
-    memory: await recordMemory(readsInPlace, log),
+    memory: readsInPlace ? await createRecordMemory(log) : undefined,
     lookup,
   });
   return new OwnPlane(plane, metrics);

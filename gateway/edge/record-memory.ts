@@ -1,5 +1,8 @@
 /** Where the records of callers are read to: memory that is there already, in place of a new buffer for each. */
 
+import type { Log } from '../observe/log.ts';
+import { ownReadsWork } from './own-reads.ts';
+
 /** The largest TLS record (RFC 8446 §5.1); Node hands on no more at once. */
 export const RECORD_BYTES = 16_384;
 const SLAB_BYTES = 128 * 1024;
@@ -80,4 +83,11 @@ export class RecordMemory {
   #giveBack(slab: Slab): void {
     if (this.#free.length < KEPT_SLABS && !this.#free.includes(slab)) this.#free.push(slab);
   }
+}
+
+/** Undefined, and the log says so, where this Node does not read in place. */
+export async function createRecordMemory(log: Log): Promise<RecordMemory | undefined> {
+  if (await ownReadsWork()) return new RecordMemory();
+  log.warn({}, 'reading in place does not work on this Node; each read allocates a buffer');
+  return undefined;
 }

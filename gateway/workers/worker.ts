@@ -1,6 +1,7 @@
 /** A worker: one data plane in a process of its own, told by the primary what to do and given what to decide by. */
 
-import { DataPlane, recordMemory } from '../data-plane.ts';
+import { DataPlane } from '../data-plane.ts';
+import { createRecordMemory } from '../edge/record-memory.ts';
 import { DataEnd } from '../handoff/data-end.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { createMetrics, type Metrics } from '../observe/metrics.ts';
@@ -72,7 +73,7 @@ class Worker {
       log: this.#log,
       logs: logsOf(openAccessLog(this.#lineOutput(policy.gateway.accessLog), this.#log), this.#openAudit()),
       ticketSecret: this.#sources.ticketSecret,
-      memory: await recordMemory(readsInPlace, this.#log),
+      memory: readsInPlace ? await createRecordMemory(this.#log) : undefined,
       processes,
     });
     for (const { upstream, node } of drained) plane.setDrained(upstream, node, true);

@@ -3,10 +3,18 @@
 import { Socket } from 'node:net';
 import t from 'tap';
 import { ownReadsWork, readIntoOwn } from '../../gateway/edge/own-reads.ts';
-import { RECORD_BYTES, RecordMemory } from '../../gateway/edge/record-memory.ts';
+import { createRecordMemory, RECORD_BYTES, RecordMemory } from '../../gateway/edge/record-memory.ts';
+import { createLog } from '../../gateway/observe/log.ts';
 
 t.test('this Node can read into our memory, and the check says so', async (t) => {
   t.equal(await ownReadsWork(), true);
+});
+
+t.test('where reading in place works there is a memory, and the log has no warning', async (t) => {
+  const lines: string[] = [];
+  const log = createLog('info', { write: (line) => void lines.push(line) });
+  t.type(await createRecordMemory(log), RecordMemory);
+  t.same(lines, []);
 });
 
 t.test('a socket without the needed internals is left alone', async (t) => {
