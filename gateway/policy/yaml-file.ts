@@ -96,10 +96,11 @@ export class YamlFile implements Places {
   #trace(node: Node | null, step: string | number | undefined, around: number, tracer: ValueTracer): void {
     const line = node?.range ? Math.max(1, this.#lines.linePos(node.range[0]).line) : around;
     const row = tracer.begin(step, line);
-    if (isMap(node))
+    if (isMap(node)) {
       for (const { key, value } of node.items) this.#trace(value as Node | null, String(key), line, tracer);
-    else if (isSeq(node))
+    } else if (isSeq(node)) {
       for (const [index, item] of node.items.entries()) this.#trace(item as Node | null, index, line, tracer);
+    }
     tracer.end(row);
   }
 

@@ -103,7 +103,9 @@ export class UpstreamNode implements OwningNode {
   }
 
   setDrained(drained: boolean): void {
-    if (this.drained && !drained) for (const target of this.targets) target.startSlowly();
+    if (this.drained && !drained) {
+      for (const target of this.targets) target.startSlowly();
+    }
     this.drained = drained;
   }
 

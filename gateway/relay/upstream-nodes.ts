@@ -94,7 +94,9 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     const { balance, hashOn } = this.#upstream;
     const key = balance === 'hash' ? hashOf(fillTemplate(hashOn, params)) : 0;
     const request = new NodeRequest(this, waiter, key, avoid);
-    if (avoid !== undefined) for (const target of this.#targets) if (target.url === avoid) target.dropKept();
+    if (avoid !== undefined) {
+      for (const target of this.#targets) if (target.url === avoid) target.dropKept();
+    }
     const secured = this.#isSecure ? this.secured() : undefined;
     if (!(secured instanceof Promise)) this.#begin(request, secured);
     else void secured.then((securedBy) => this.#begin(request, securedBy));

@@ -237,12 +237,15 @@ export class Transfer
   override expire(): void {
     if (!this.#hasRoom) this.#touch();
     else if (this.#isTunnel) this.#watcher.onBroken('gateway', 'the tunnel stood still');
-    else if (this.#download?.begun)
-      if (this.#download.held) this.#watcher.onBroken('caller', 'the caller stood still');
-      else this.#watcher.onBroken('upstream', 'the node stood still');
+    else if (this.#download?.begun) this.#breakStill(this.#download);
     else if (this.#cargo.caller.bodyDone || this.#upload?.held)
       this.#refuseNode('node-timeout', 'The node did not answer in time.');
     else this.#refuse('stream-idle', 'No byte of the body came for too long.');
+  }
+
+  #breakStill({ held }: Download): void {
+    if (held) this.#watcher.onBroken('caller', 'the caller stood still');
+    else this.#watcher.onBroken('upstream', 'the node stood still');
   }
 
   #refuse(code: 'bad-request' | 'stream-idle', detail: string): void {

@@ -48,8 +48,11 @@ class Worker {
 
   constructor() {
     this.#child.on('message', (message: object) => {
-      if (!('bench' in message)) this.#link?.receive(message);
-      else for (const hear of this.#hearers) hear(message as HandoffReport);
+      if (!('bench' in message)) {
+        this.#link?.receive(message);
+        return;
+      }
+      for (const hear of this.#hearers) hear(message as HandoffReport);
     });
   }
 
