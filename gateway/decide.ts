@@ -9,6 +9,7 @@ import { readResumption } from './checks/resumption.ts';
 import { checkRoute, checkTenant, type Routed } from './checks/route.ts';
 import { checkScope } from './checks/scope.ts';
 import { checkToken } from './checks/token.ts';
+import { parseDecimal } from './core/decimal.ts';
 import { type Denial, type DenialCode, isDenial } from './core/denial.ts';
 import type { Facts, VerifiedCertificate } from './core/facts.ts';
 import type { ClientAddress } from './core/forwarded.ts';
@@ -166,5 +167,5 @@ export function patchExpectation(
 /** The version a path names; NaN, which no patch is for, where it is no number. */
 function versionOf(param: string | undefined): number | undefined {
   if (param === undefined) return undefined;
-  return /^(?:0|[1-9][0-9]{0,14})$/.test(param) ? Number(param) : Number.NaN;
+  return parseDecimal(param) ?? Number.NaN;
 }

@@ -1,5 +1,6 @@
 /** Step 8, for a weight patch whose upload was cut: where it goes on. */
 
+import { parseDecimal } from '../core/decimal.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
 import { fieldValues } from '../core/headers.ts';
@@ -15,8 +16,9 @@ export function readResumption(route: Route, head: RequestHead): number | undefi
   const values = fieldValues(head.fields, 'upload-offset');
   const [value] = values;
   if (value === undefined) return undefined;
-  if (values.length > 1 || !/^(?:0|[1-9][0-9]{0,14})$/.test(value)) {
+  const offset = values.length > 1 ? undefined : parseDecimal(value);
+  if (offset === undefined) {
     return deny('limits', 'bad-request', 'Upload-Offset is not one plain number.', { rule: 'stream.format' });
   }
-  return value === '0' ? undefined : Number(value);
+  return offset === 0 ? undefined : offset;
 }

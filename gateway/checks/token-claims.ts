@@ -1,5 +1,6 @@
 /** What a token says, read strictly: RFC 7519 §4.1 and RFC 9068 §2.2 with no type but the right one. */
 
+import { parseDecimal } from '../core/decimal.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import { parseScopes } from '../core/scope.ts';
 import type { VerifiedToken } from '../keys/token-memory.ts';
@@ -16,7 +17,6 @@ const DEFAULT_MAX_EPOCHS = 100;
 const MAX_SECONDS = Number.MAX_SAFE_INTEGER / 1000;
 /** Base64url of 32 bytes. */
 const SHA_256 = /^[A-Za-z0-9_-]{43}$/;
-const DECIMAL = /^(?:0|[1-9][0-9]{0,14})$/;
 
 /** The claims every token has and those patchgate gives a meaning to; `iss` was compared when the issuer was chosen. */
 export function readClaims(issuer: Issuer, claims: Claims, nowMs: number): UnverifiedToken | Denial {
@@ -86,7 +86,7 @@ function readLimits(claims: Claims): Limits | string {
 /** A version as a number or in decimal; null for anything else. */
 function versionNumber(claim: unknown): number | undefined | null {
   if (claim === undefined || isCount(claim)) return claim;
-  return typeof claim === 'string' && DECIMAL.test(claim) ? Number(claim) : null;
+  return typeof claim === 'string' ? (parseDecimal(claim) ?? null) : null;
 }
 
 /** Text that can be written down in any encoding: not empty, no half of a surrogate pair. */

@@ -3,8 +3,6 @@
 const NAME = /^[A-Za-z0-9-]+$/;
 /** Control characters but the tab (RFC 9110 §5.5). */
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
-/** Decimal without sign, leading zero or list; fifteen digits stay a safe integer. */
-const LENGTH = /^(?:0|[1-9][0-9]{0,14})$/;
 
 /** What is wrong with the first line that is not safe to forward: a name beyond `[A-Za-z0-9-]`, a control byte. */
 export function unsafeField(fields: readonly string[]): string | undefined {
@@ -13,9 +11,4 @@ export function unsafeField(fields: readonly string[]): string | undefined {
     if (CONTROL.test(fields[i + 1] ?? '')) return 'A field value holds a control character';
   }
   return undefined;
-}
-
-/** Bytes of a `Content-Length` (RFC 9110 §8.6), or nothing when it is not one plain number. */
-export function contentLength(value: string): number | undefined {
-  return LENGTH.test(value) ? Number(value) : undefined;
 }

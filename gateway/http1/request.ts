@@ -1,10 +1,11 @@
 /** Judges a request head by RFC 9112 and by our own stricter rules, before anything is decided about it. */
 
+import { parseDecimal } from '../core/decimal.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { listMembers } from '../core/headers.ts';
 import { checkPath, pathOf } from '../core/request-target.ts';
-import { contentLength, unsafeField } from './fields.ts';
+import { unsafeField } from './fields.ts';
 import type { HeadFault, RawHead } from './head-reader.ts';
 
 /** Fields that mean something else when they come twice (RFC 9110 §5.3); one value each is all we accept. */
@@ -133,7 +134,7 @@ function readFraming(found: Singletons, minor: 0 | 1): Framing | Denial {
     return bad('The only transfer coding read is chunked', CODINGS.test(coding) ? 501 : undefined);
   }
   if (length === undefined) return { kind: 'none' };
-  const bytes = contentLength(length);
+  const bytes = parseDecimal(length);
   if (bytes === undefined) return bad('Content-Length must be a plain decimal number');
   return bytes === 0 ? { kind: 'none' } : { kind: 'length', length: bytes };
 }

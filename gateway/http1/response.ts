@@ -1,8 +1,9 @@
 /** Judges a node's response head: framing that can be argued with is a failed node, not a response. */
 
+import { parseDecimal } from '../core/decimal.ts';
 import type { Framing } from '../core/facts.ts';
 import { downstreamFields, fieldValues, listMembers } from '../core/headers.ts';
-import { contentLength, unsafeField } from './fields.ts';
+import { unsafeField } from './fields.ts';
 import type { RawHead } from './head-reader.ts';
 
 /** A response head that may be relayed; names are as sent. */
@@ -28,7 +29,7 @@ export function readResponse(raw: RawHead, method: string): ResponseHead | strin
   const codings = fieldValues(raw.fields, 'transfer-encoding');
   if (lengths.length + codings.length > 1) return 'more than one Content-Length or Transfer-Encoding';
   const [length] = lengths;
-  const bytes = length === undefined ? undefined : contentLength(length);
+  const bytes = length === undefined ? undefined : parseDecimal(length);
   if (length !== undefined && bytes === undefined) return 'Content-Length is not a plain number';
   const framing = readFraming(raw, method, codings[0], bytes);
   if (typeof framing === 'string') return framing;

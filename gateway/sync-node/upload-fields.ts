@@ -1,11 +1,12 @@
 /** The fields of resumable uploads (draft-ietf-httpbis-resumable-upload-12), and who is uploading. */
 
 import type { IncomingHttpHeaders } from 'node:http';
+import { parseDecimal } from '../core/decimal.ts';
 
 /** Where a body begins in its stream; 0 where nothing is said. Nothing for a value that is no plain number. */
 export function uploadOffset(headers: IncomingHttpHeaders): number | undefined {
   const value = headers['upload-offset'] ?? '0';
-  return typeof value === 'string' && /^(?:0|[1-9][0-9]{0,14})$/.test(value) ? Number(value) : undefined;
+  return typeof value === 'string' ? parseDecimal(value) : undefined;
 }
 
 /** How far an upload has come. */
