@@ -2,6 +2,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { MIB } from '../core/units.ts';
+import { messageOf } from '../core/error-text.ts';
 import type { AuditFile } from './audit-file.ts';
 import type { ChainHead } from './chain.ts';
 import { type AuditEntry, entryBody } from './entry.ts';
@@ -201,6 +202,6 @@ async function faultOf(writing: Promise<void>): Promise<string | undefined> {
     await writing;
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }

@@ -1,6 +1,7 @@
 /** The command line: picks the command and turns its result into an exit status. */
 
 import { parseArgs } from 'node:util';
+import { messageOf } from '../core/error-text.ts';
 import { type Command, type OptionValues, type Terminal, UsageError } from './command.ts';
 import { commands } from './table.ts';
 
@@ -9,7 +10,7 @@ export async function runCommandLine(words: readonly string[], terminal: Termina
   try {
     return await pickCommand(words, terminal);
   } catch (error) {
-    terminal.warn(`patchgate: ${error instanceof Error ? error.message : String(error)}\n`);
+    terminal.warn(`patchgate: ${messageOf(error)}\n`);
     return 1;
   }
 }
@@ -48,7 +49,7 @@ function readOptions(
     const read = parseArgs({ args: [...args], options, strict: true, allowPositionals: takesWords });
     return { values: read.values as OptionValues, words: read.positionals };
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(messageOf(error));
   }
 }
 

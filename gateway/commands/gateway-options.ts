@@ -1,6 +1,7 @@
 /** The options of commands that call a gateway: where it is, and who calls. */
 
 import { readFile } from 'node:fs/promises';
+import { messageOf } from '../core/error-text.ts';
 import type { GatewayAddress } from '../push/gateway-client.ts';
 import { type OptionValues, optional, parseHostPort, required, UsageError } from './command.ts';
 
@@ -39,7 +40,7 @@ async function fileOf(values: OptionValues, name: string): Promise<string | unde
 
 function textOf(name: string, path: string): Promise<string> {
   return readFile(path, 'utf8').catch((error: unknown) => {
-    throw new UsageError(`--${name}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--${name}: ${messageOf(error)}`);
   });
 }
 

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { AccessKeeper } from '../certificates/access-keeper.ts';
 import { isDenial } from '../core/denial.ts';
+import { messageOf } from '../core/error-text.ts';
 import { formatFault } from '../core/fault.ts';
 import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
 import { rulePlace } from '../explain/describe-step.ts';
@@ -85,7 +86,7 @@ async function replayLog(file: string, before: Rehearsal, after: Rehearsal): Pro
       else await compare(replay, recorded, `${file}:${number}`, before, after);
     }
   } catch (error) {
-    throw new UsageError(`--replay: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--replay: ${messageOf(error)}`);
   }
   return replay;
 }

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { type Address, parseAddress } from '../core/address.ts';
+import { messageOf } from '../core/error-text.ts';
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
 import { certificateFromPem } from '../explain/certificate-from-pem.ts';
@@ -130,6 +131,6 @@ async function textOf(option: string, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw new UsageError(`--${option}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--${option}: ${messageOf(error)}`);
   }
 }

@@ -2,6 +2,7 @@
 
 import { X509Certificate } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
+import { messageOf } from '../core/error-text.ts';
 import { parseDuration } from '../core/units.ts';
 import { type Command, type OptionValues, optional, required, UsageError } from './command.ts';
 
@@ -55,7 +56,7 @@ async function makeKey(file: string): Promise<string> {
       throw error;
     });
   } catch (error) {
-    throw new UsageError(`--new-key: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--new-key: ${messageOf(error)}`);
   }
   return jwks;
 }
@@ -103,7 +104,7 @@ async function confirmation(file: string | undefined): Promise<Readonly<Record<s
     const digest = Buffer.from(fingerprint256.replaceAll(':', ''), 'hex');
     return { cnf: { 'x5t#S256': digest.toString('base64url') } };
   } catch (error) {
-    throw new UsageError(`--certificate: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--certificate: ${messageOf(error)}`);
   }
 }
 

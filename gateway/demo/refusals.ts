@@ -3,6 +3,7 @@
 import { createReadStream } from 'node:fs';
 import type { DenialCode } from '../core/denial.ts';
 import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
+import { messageOf } from '../core/error-text.ts';
 import { type GatewayAnswer, GatewayClient, type GatewayRequest } from '../push/gateway-client.ts';
 import type { DevelopmentTenant } from './development-pki.ts';
 import { MODEL, type Stack } from './stack.ts';
@@ -97,7 +98,7 @@ async function strangerInHandshake(stack: Stack): Promise<AttemptResult> {
     const { status } = await client.send('GET', MODEL_PATH);
     return { title, answer: `answered with ${status}`, expected: false };
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     return { title, answer: `closed after the handshake, no byte answered (${reason})`, expected: true };
   } finally {
     await client.close();

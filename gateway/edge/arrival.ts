@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Address } from '../core/address.ts';
 import { Expiring } from '../core/deadlines.ts';
+import { messageOf } from '../core/error-text.ts';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
 import { listenerOf } from '../policy/policy.ts';
 import type { ArrivalContext, ArrivalReport, HandshakeOutcome } from './arrival-context.ts';
@@ -279,5 +280,5 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
 }
 
 function describe(error: unknown): string {
-  return `the server name cannot be served: ${error instanceof Error ? error.message : String(error)}`;
+  return `the server name cannot be served: ${messageOf(error)}`;
 }

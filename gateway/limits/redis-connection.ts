@@ -2,6 +2,7 @@
 
 import { Redis } from 'ioredis';
 import { Deadlines, Expiring } from '../core/deadlines.ts';
+import { messageOf } from '../core/error-text.ts';
 import { backoffMs } from '../lists/backoff.ts';
 import { accessOptions } from '../lists/redis-options.ts';
 import type { RedisAddress } from '../lists/redis-server.ts';
@@ -207,8 +208,4 @@ function numbersOf(reply: unknown): readonly number[] {
 function failureOf(error: unknown): StoreReply {
   const reason = messageOf(error);
   return { ok: false, failure: /^[A-Z]{2,} /.test(reason) ? 'refused' : 'connection', reason };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

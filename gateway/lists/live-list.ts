@@ -1,5 +1,6 @@
 /** A list that follows its source: read whole, built beside the one in force, put in its place at once. */
 
+import { messageOf } from '../core/error-text.ts';
 import { fileFault, formatFault, type PolicyFault } from '../core/fault.ts';
 import type { SlicedWork } from '../core/prefix-columns.ts';
 import { runSliced } from './run-sliced.ts';
@@ -187,9 +188,7 @@ export class LiveList<Contents extends LiveContents>
           : this.#reader.keyed(this.place, snapshot.entries, nowMs);
       return await runSliced(work, () => !this.#closed);
     } catch (error) {
-      return [
-        fileFault(this.place, `cannot be read: ${error instanceof Error ? error.message : String(error)}`),
-      ];
+      return [fileFault(this.place, `cannot be read: ${messageOf(error)}`)];
     }
   }
 

@@ -1,6 +1,7 @@
 /** One Redis as all lists of it share it: a connection for commands, one for subscriptions, and one probe. */
 
 import { Redis } from 'ioredis';
+import { messageOf } from '../core/error-text.ts';
 import { backoffMs } from './backoff.ts';
 import { nameOf } from './redis-name.ts';
 import { accessOptions } from './redis-options.ts';
@@ -74,7 +75,7 @@ export class RedisServer {
   /** Why a command has failed: that there is no connection does not say why. */
   reasonOf(error: unknown): string {
     if (this.#obstacle !== '') return this.#obstacle;
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 
   join(user: RedisUser): void {

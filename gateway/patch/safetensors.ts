@@ -4,6 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { messageOf } from '../core/error-text.ts';
 import { byteLengthOf, type Dtype, dtypeBits, elementCountOf } from './dtype.ts';
 import { compareNames, parseHeader, type TensorEntry } from './safetensors-header.ts';
 
@@ -140,8 +141,7 @@ async function translated<Result>(path: string, work: () => Promise<Result>): Pr
   try {
     return await work();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new SafetensorsError(path, reason, { cause: error });
+    throw new SafetensorsError(path, messageOf(error), { cause: error });
   }
 }
 

@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { messageOf } from '../core/error-text.ts';
 import { repeatedKey } from '../core/json-keys.ts';
 import {
   type ModelPart,
@@ -67,9 +68,7 @@ async function readWhole(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new SafetensorsError(path, error instanceof Error ? error.message : String(error), {
-      cause: error,
-    });
+    throw new SafetensorsError(path, messageOf(error), { cause: error });
   }
 }
 

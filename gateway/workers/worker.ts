@@ -1,5 +1,6 @@
 /** A worker: one data plane in a process of its own, told by the primary what to do and given what to decide by. */
 
+import { messageOf } from '../core/error-text.ts';
 import { DataPlane } from '../data-plane.ts';
 import { createRecordMemory } from '../edge/record-memory.ts';
 import { DataEnd } from '../handoff/data-end.ts';
@@ -21,7 +22,9 @@ export function runWorker(channel: WorkerEnd, exit: () => void, tidy?: () => voi
   channel.onMessage((message) => {
     if (message.kind === 'start') {
       worker = new Worker(channel, message.settings, exit);
-      worker.start(tidy).catch((error: unknown) => channel.send({ kind: 'failed', reason: reasonOf(error) }));
+      worker
+        .start(tidy)
+        .catch((error: unknown) => channel.send({ kind: 'failed', reason: messageOf(error) }));
     } else if (worker !== undefined) worker.onMessage(message);
     else if (message.kind === 'drain' || message.kind === 'stop') exit();
   });
@@ -140,8 +143,4 @@ class Worker {
     this.#sources.close();
     this.#tellSeries(this.#exit);
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
