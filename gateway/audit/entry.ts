@@ -1,6 +1,6 @@
 /** One line of the audit log, before it has its place in the chain: plain data, so that it can be sent from one process to another. */
 
-import { jsonText } from '../core/json-text.ts';
+import { textMember as text } from '../core/json-text.ts';
 
 export interface AuditEntry {
   /**
@@ -121,10 +121,6 @@ function streamText(stream: AuditedStream): string {
     plain('stream.chain_checked', stream.isChainChecked) +
     text('stream.target_digest', stream.targetDigest)
   );
-}
-
-function text(key: string, value: string | undefined): string {
-  return value === undefined ? '' : `,"${key}":${jsonText(value)}`;
 }
 
 function plain(key: string, value: number | boolean | undefined): string {

@@ -2,6 +2,7 @@
 
 import { parseDecimal } from '../core/decimal.ts';
 import { type Denial, deny } from '../core/denial.ts';
+import { escapeActive } from '../core/json-text.ts';
 import { parseScopes } from '../core/scope.ts';
 import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Issuer } from '../policy/policy.ts';
@@ -121,13 +122,10 @@ const MEANT = [
   ...['model_id', 'max_epochs', 'base_version', 'target_version'],
 ];
 const LOGGED_CHARACTERS = 2048;
-/** What JSON leaves as it is though a terminal or a line reader may act on it. */
-const ACTIVE = /[\u007f-\u009f\u2028\u2029]/g;
 
 /** The claims a decision may rest on, as JSON on one line; nothing where that would be long. */
 export function loggedClaims(claims: Claims, further: ReadonlySet<string>): string | undefined {
   const names = [...MEANT, ...further].filter((name) => Object.hasOwn(claims, name));
   const text = JSON.stringify(Object.fromEntries(names.map((name) => [name, claims[name]])));
-  if (text.length > LOGGED_CHARACTERS) return undefined;
-  return text.replace(ACTIVE, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.length > LOGGED_CHARACTERS ? undefined : escapeActive(text);
 }

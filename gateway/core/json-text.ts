@@ -6,11 +6,21 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 /** What `JSON.stringify` leaves as it is though a terminal or a line reader may act on it. */
 const ACTIVE = /[\u007f-\u009f\u2028\u2029]/g;
 
+/** The member `,"key":"value"`, as `jsonText` writes the value; empty where there is none. `key` needs no escape. */
+export function textMember(key: string, value: string | undefined): string {
+  return value === undefined ? '' : `,"${key}":${jsonText(value)}`;
+}
+
 /** A JSON string on one line: its first 2048 characters, with no byte in it that could start another line. */
 export function jsonText(value: string): string {
   const capped = value.length > VALUE_CHARACTERS ? value.slice(0, VALUE_CHARACTERS) : value;
   if (PLAIN.test(capped)) return `"${capped}"`;
-  return JSON.stringify(capped).replace(ACTIVE, escapeCharacter);
+  return escapeActive(JSON.stringify(capped));
+}
+
+/** The same JSON, with escapes for the characters that a terminal or a line reader may act on. */
+export function escapeActive(json: string): string {
+  return json.replace(ACTIVE, escapeCharacter);
 }
 
 const escapeCharacter = (character: string): string =>

@@ -1,7 +1,7 @@
 /** One line of the access log: its fields, their keys, and how a line is written. */
 
 import type { ConnectionFacts } from '../core/facts.ts';
-import { jsonText } from '../core/json-text.ts';
+import { textMember } from '../core/json-text.ts';
 
 /** What is known of a request at its end. Absent fields are left out of the line. */
 export interface AccessEntry {
@@ -211,9 +211,7 @@ function connectionText({
   );
 }
 
-function text(key: Key, value: string | undefined): string {
-  return value === undefined ? '' : `,"${key}":${jsonText(value)}`;
-}
+const text: (key: Key, value: string | undefined) => string = textMember;
 
 function number(key: Key, value: number | undefined): string {
   return value === undefined ? '' : `,"${key}":${formatNumber(value)}`;
