@@ -3,6 +3,7 @@
 import { hash, type X509Certificate } from 'node:crypto';
 import { serialText } from '../certificates/der.ts';
 import type { VerifiedCertificate } from '../core/facts.ts';
+import { parseJson } from '../core/json-value.ts';
 
 /** A certificate that chains to the right authority and is refused all the same. */
 export interface RefusedCertificate {
@@ -164,12 +165,8 @@ export function readAlternativeNames(text: string): readonly AlternativeName[] |
 }
 
 function unquote(text: string): string | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'string' ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(text);
+  return typeof value === 'string' ? value : undefined;
 }
 
 function valuesOf(names: readonly AlternativeName[], type: string): string[] {

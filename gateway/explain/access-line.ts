@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { parseAddress } from '../core/address.ts';
 import { type DenialCode, denials } from '../core/denial.ts';
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
+import { parseJson } from '../core/json-value.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';
 import { UPGRADE_FIELDS } from '../http1/websocket.ts';
 import { accessKeys } from '../observe/access-entry.ts';
@@ -127,12 +128,4 @@ function certificateOf(entry: Line): CertificateFacts {
     serialNumber: entry[accessKeys.certificateSerial] ?? '',
     fingerprint,
   });
-}
-
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,7 @@
 /** Reads a JSON Web Key Set (RFC 7517) and refuses what no issuer should publish. */
 
 import type { JSONWebKeySet, JWK } from 'jose';
+import { parseJson } from '../core/json-value.ts';
 import { rsaWeakness } from './rsa-weakness.ts';
 
 /** Members that make a JWK private or symmetric (RFC 7518 §6). */
@@ -66,14 +67,6 @@ function isOperations(value: unknown): boolean {
     value.length <= MAX_OPERATIONS &&
     value.every((operation) => typeof operation === 'string')
   );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function isJwks(value: unknown): value is { readonly keys: readonly Written[] } {

@@ -1,6 +1,7 @@
 /** How a transfer ends when it does not come to its end, in words for people. */
 
 import { z } from 'zod';
+import { parseJson } from '../core/json-value.ts';
 import { ModelDiffError } from '../patch/diff.ts';
 import { PatchFaultError } from '../patch/fault.ts';
 import { SafetensorsError } from '../patch/safetensors.ts';
@@ -82,12 +83,4 @@ export function hasNow(version: number, digest = ''): string {
     `; the receiver is at version ${version}, digest ${digest}: ` +
     'pull it and train on from there, or push with --shadow and --rebase'
   );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
