@@ -1,14 +1,13 @@
 /** Keeps requests from waiting for a Redis that does not answer: opossum counts, and says when it is tried again. */
 
 import CircuitBreaker from 'opossum';
+import { outcome } from '../core/circuit-outcome.ts';
 
 /** What of the last half second went wrong, in parts of 100, before it is left alone. */
 const ERROR_PERCENT = 25;
 const WINDOW_MS = 500;
 const PARTS = 5;
 const REST_MS = 1000;
-const DONE = Promise.resolve();
-const FAILED = new Error('the store has failed');
 
 export interface StoreBreakerWatcher {
   onOpen(): void;
@@ -63,10 +62,4 @@ export class StoreBreaker {
   #fire(ok: boolean): void {
     this.#circuit.fire(ok).catch(() => undefined);
   }
-}
-
-/** A failure is thrown: opossum then counts it, and opens, before `fire` returns. */
-function outcome(ok: boolean): Promise<void> {
-  if (ok) return DONE;
-  throw FAILED;
 }

@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
+import { outcome } from '../core/circuit-outcome.ts';
 import type { BreakerSettings } from '../policy/upstream.ts';
 
 export type BreakerState = 'closed' | 'half-open' | 'open';
@@ -11,8 +12,6 @@ const WINDOW_MS = 10_000;
 const PARTS = 10;
 /** opossum opens above its threshold; ours is reached. */
 const REACHED = 1e-9;
-const DONE = Promise.resolve();
-const FAILED = new Error('the request failed');
 
 /** Turns the windows of all breakers: one timer, whatever their number. */
 export class BreakerWindows {
@@ -145,10 +144,4 @@ export class NodeBreaker {
 function count(circuit: CircuitBreaker<[boolean], void>): void {
   circuit.emit('fire');
   circuit.emit('success');
-}
-
-/** A failure is thrown: opossum then counts it, and opens, before `fire` returns. */
-function outcome(ok: boolean): Promise<void> {
-  if (ok) return DONE;
-  throw FAILED;
 }
