@@ -40,7 +40,8 @@ export function objectionTo(
   return { rule: 'allow', cause: `no list holds it${never}` };
 }
 
-function holds({ parts }: AddressList, address: Address): boolean {
+/** Whether the address is in one of its parts; what was never read holds nobody. */
+export function holds({ parts }: AddressList, address: Address): boolean {
   return parts.some(({ contents }) => contents?.tree.contains(address));
 }
 

@@ -1,5 +1,7 @@
 /** The nearest change of a refused request that would let it pass, found by deciding the changed request. */
 
+import { holds } from '../checks/allowlist.ts';
+import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { type Address, addressOf } from '../core/address.ts';
 import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
 import type { Trail } from '../decide.ts';
@@ -98,9 +100,6 @@ function proposeAddress(
   }
   return undefined;
 }
-
-const holds = ({ parts }: AddressList, address: Address): boolean =>
-  parts.some(({ contents }) => contents?.tree.contains(address));
 
 function* prefixesOf(
   lists: readonly AddressList[],
