@@ -9,7 +9,7 @@ import type { Route } from '../policy/policy.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import type { NodeFault, ResponseListener } from '../relay/response-listener.ts';
 import { Forwarded } from './forwarded.ts';
-import { CRLF, chunkedEnd, chunkStart, SMALL_BYTES, smallChunk } from './framing.ts';
+import { CRLF, chunkedEnd, chunkStart, responseFraming, SMALL_BYTES, smallChunk } from './framing.ts';
 import { switchText, trailerLine } from './heads.ts';
 import type { TakingPace } from './pace.ts';
 
@@ -159,7 +159,8 @@ export class Download implements ResponseListener {
     const asked = this.#route.stream?.trailers;
     const start = `HTTP/1.1 ${head.status} ${reasonPhrase(head.status)}${CRLF}`;
     const trailer = framing.kind === 'chunked' && asked !== undefined ? trailerLine(head.fields, asked) : '';
-    const ends = framingLine(head, framing, this.#request) + connectionLine(this.#request, this.#mayReuse);
+    const ends =
+      responseFraming(head, framing, this.#request.method) + connectionLine(this.#request, this.#mayReuse);
     return start + head.keptLines + this.#quotaLines + trailer + ends + CRLF;
   }
 
@@ -174,15 +175,6 @@ export class Download implements ResponseListener {
 function callerFraming(framing: Framing, minor: 0 | 1): Framing {
   if (framing.kind !== 'chunked' && framing.kind !== 'close') return framing;
   return { kind: minor === 1 ? 'chunked' : 'close' };
-}
-
-/** The one framing line; a response to HEAD, and 304, may say the length it would have had (RFC 9110 §8.6). */
-function framingLine(head: ResponseHead, framing: Framing, request: RequestHead): string {
-  if (framing.kind === 'length') return `Content-Length: ${framing.length}${CRLF}`;
-  if (framing.kind === 'chunked') return `Transfer-Encoding: chunked${CRLF}`;
-  if (framing.kind === 'close' || head.status === 204) return '';
-  const declared = request.method === 'HEAD' || head.status === 304 ? head.declaredLength : 0;
-  return declared === undefined ? '' : `Content-Length: ${declared}${CRLF}`;
 }
 
 /** Persistence is the default of HTTP/1.1 and the exception of 1.0 (RFC 9112 §9.3). */

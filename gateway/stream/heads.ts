@@ -1,12 +1,12 @@
 /** The heads the gateway writes itself: the request to the node and its own answers. */
 
-import type { Framing, RequestHead } from '../core/facts.ts';
+import type { RequestHead } from '../core/facts.ts';
 import { fieldValues, listMembers, upstreamFields } from '../core/headers.ts';
 import type { Admission } from '../decide.ts';
 import { reasonPhrase } from '../http1/reason-phrases.ts';
 import type { Route } from '../policy/policy.ts';
 import type { Refusal } from '../refuse.ts';
-import { CRLF } from './framing.ts';
+import { CRLF, requestFraming } from './framing.ts';
 import type { Traces } from './trace.ts';
 
 export const CONTINUE_TEXT = `HTTP/1.1 100 Continue${CRLF}${CRLF}`;
@@ -32,7 +32,7 @@ export function upstreamText(
     certificate,
   });
   return (
-    `${head.method} ${head.target} HTTP/1.1${CRLF}${fields}${framingLine(head.framing, head.method)}` +
+    `${head.method} ${head.target} HTTP/1.1${CRLF}${fields}${requestFraming(head.framing, head.method)}` +
     connectionLines(head, route) +
     CRLF
   );
@@ -74,11 +74,4 @@ export function refusalText(
   if (!mayReuse) text += `Connection: close${CRLF}`;
   else if (head?.minor === 0) text += `Connection: keep-alive${CRLF}`;
   return text + CRLF + (head?.method === 'HEAD' ? '' : body.toString('latin1'));
-}
-
-/** A method that usually has a body says its length even where there is none (RFC 9110 §8.6). */
-function framingLine(framing: Framing, method: string): string {
-  if (framing.kind === 'length') return `Content-Length: ${framing.length}${CRLF}`;
-  if (framing.kind === 'chunked') return `Transfer-Encoding: chunked${CRLF}`;
-  return method === 'PUT' || method === 'POST' || method === 'PATCH' ? `Content-Length: 0${CRLF}` : '';
 }
