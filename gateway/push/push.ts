@@ -147,22 +147,41 @@ async function prepare(
   options: PushOptions,
   receiver: ModelDescription,
 ): Promise<Prepared> {
-  const { basePath, shadowPath, targetPath, modelId, epoch = 0, threshold = 0, values } = options;
-  const { version, digest } = receiver;
+  const { shadowPath, modelId, epoch = 0 } = options;
+  const { version } = receiver;
   const identity = { modelId, baseVersion: version, targetVersion: version + 1, epoch };
-  if (shadowPath === undefined) {
-    if (basePath === undefined) throw new TransferError('a base or a shadow must be given');
-    if (threshold > 0 || values !== undefined || options.rebase) {
-      throw new TransferError('a push that is not exact, or is put on top of others, needs a shadow');
-    }
-    return { patch: await exactPatch(basePath, targetPath, identity, receiver), rebased: false };
+  return shadowPath === undefined
+    ? fromBase(options, identity, receiver)
+    : fromShadow(gateway, { ...options, shadowPath }, identity, receiver);
+}
+
+/** Exact, and from nothing but what the receiver has. */
+async function fromBase(
+  { basePath, targetPath, threshold = 0, values, rebase }: PushOptions,
+  identity: ModelPatchOptions,
+  receiver: ModelDescription,
+): Promise<Prepared> {
+  if (basePath === undefined) throw new TransferError('a base or a shadow must be given');
+  if (threshold > 0 || values !== undefined || rebase) {
+    throw new TransferError('a push that is not exact, or is put on top of others, needs a shadow');
   }
+  return { patch: await exactPatch(basePath, targetPath, identity, receiver), rebased: false };
+}
+
+type ShadowOptions = PushOptions & { readonly shadowPath: string };
+
+async function fromShadow(
+  gateway: GatewayClient,
+  options: ShadowOptions,
+  identity: ModelPatchOptions,
+  { version, digest }: ModelDescription,
+): Promise<Prepared> {
+  const { shadowPath, targetPath, threshold = 0, values } = options;
   const shadow = new Shadow(shadowPath);
   const precision = { threshold, values };
   let state = await shadow.state(digest);
   if (state === 'none') {
-    if (basePath === undefined) await pullThrough(gateway, { ...quiet(options), outPath: shadowPath });
-    else await shadow.begin(basePath);
+    await beginShadow(gateway, options, shadow);
     state = await shadow.state(digest);
   }
   if (state === 'same') {
@@ -177,6 +196,13 @@ async function prepare(
   });
   const onTop = { ...identity, baseVersion: received.version, targetVersion: received.version + 1 };
   return { patch: await shadow.rebasedTo(targetPath, precision, onTop), rebased: true };
+}
+
+/** From the base that was given, or else from what the receiver has. */
+async function beginShadow(gateway: GatewayClient, options: ShadowOptions, shadow: Shadow): Promise<void> {
+  const { basePath, shadowPath } = options;
+  if (basePath === undefined) await pullThrough(gateway, { ...quiet(options), outPath: shadowPath });
+  else await shadow.begin(basePath);
 }
 
 /** The progress is that of what is sent. */
