@@ -53,18 +53,14 @@ async function round(
   const adds = encoding === 'i8';
   const scale = adds ? stepScale(from, to) : 1;
   if (!Number.isFinite(scale)) return change;
-  const [format, size] = [valueFormats[encoding], valueSizes[encoding]];
+  const size = valueSizes[encoding];
   const values = Buffer.alloc(from.length * size);
-  const target = new DataView(values.buffer, values.byteOffset, values.length);
-  const made = new DataView(new ArrayBuffer(4));
+  const roundOne = rounding(values, element, encoding, scale);
   const indices = new Float64Array(from.length);
   let count = 0;
   for (let k = 0; k < from.length; k++) {
     const [old, now] = [from[k] as number, to[k] as number];
-    format.write(target, count * size, adds ? stepsOf(scale, old, now) : now);
-    const given = Math.fround(format.read(target, count * size) * scale);
-    element.write(made, 0, adds ? Math.fround(old + given) : given);
-    const held = element.read(made, 0);
+    const held = roundOne(count, old, now);
     if (Number.isFinite(now) && !Number.isFinite(held)) return change;
     if (Object.is(held, old)) continue;
     indices[count] = change.indices[k] as number;
@@ -77,6 +73,25 @@ async function round(
     encoding,
     operation: adds ? 'add' : 'set',
     ...(adds && { scale }),
+  };
+}
+
+/** Writes the value that makes `now` of `old` to its place in `values`; answers with what the receiver will have. */
+function rounding(
+  values: Buffer,
+  element: NumberFormat,
+  encoding: ValueEncoding,
+  scale: number,
+): (place: number, old: number, now: number) => number {
+  const [format, size] = [valueFormats[encoding], valueSizes[encoding]];
+  const target = new DataView(values.buffer, values.byteOffset, values.length);
+  const made = new DataView(new ArrayBuffer(4));
+  const adds = encoding === 'i8';
+  return (place, old, now) => {
+    format.write(target, place * size, adds ? stepsOf(scale, old, now) : now);
+    const given = Math.fround(format.read(target, place * size) * scale);
+    element.write(made, 0, adds ? Math.fround(old + given) : given);
+    return element.read(made, 0);
   };
 }
 
