@@ -17,6 +17,7 @@ import type { RouteParams } from './core/route-table.ts';
 import type { VerifiedToken } from './keys/token-memory.ts';
 import type { PatchExpectation } from './patch/check.ts';
 import { certificateMode, type Policy, type Route, type Tenant } from './policy/policy.ts';
+import type { VerifiedToken } from './policy/token-memory.ts';
 
 /** Yes, and everything that was found out on the way. */
 export interface Admission {
@@ -69,7 +70,7 @@ export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decisio
 
   const known = { routed, client, facts, trail };
   const caller = checkCaller(policy, known);
-  return caller instanceof Promise ? caller.then((each) => conclude(known, each)) : conclude(known, caller);
+  return caller instanceof Promise ? caller.then((each) => admit(known, each)) : admit(known, caller);
 }
 
 /** What is found out before the caller is looked at. */
@@ -93,24 +94,31 @@ function checkCaller(policy: Policy, known: Known): Denial | undefined | Promise
   if (isDenial(certificate)) return certificate;
   if (certificate !== undefined) trail.certificate = certificate;
 
-  if (route.require === undefined) return undefined;
+  const { require: requirement } = route;
+  if (requirement === undefined) return undefined;
   const bearer = { address: client.address, certificate };
-  const token = checkToken(tenant, route.require, facts, bearer);
-  return token instanceof Promise ? token.then((each) => authorize(known, each)) : authorize(known, token);
+  const token = checkToken(tenant, requirement, facts, bearer);
+  return token instanceof Promise
+    ? token.then((each) => authorize(known, requirement, each))
+    : authorize(known, requirement, token);
 }
 
 /** What the token allows, once it is there. */
-function authorize({ routed, trail }: Known, token: VerifiedToken | Denial): Denial | undefined {
+function authorize(
+  { routed, trail }: Known,
+  requirement: Requirement,
+  token: VerifiedToken | Denial,
+): Denial | undefined {
   if (isDenial(token)) return token;
   trail.token = token;
-  const { tenant, route, params } = routed;
-  if (route.require === undefined) return undefined;
+  const { tenant, params } = routed;
   return (
-    checkScope(tenant, route.require, token, params['model_id']) ?? checkClaims(route.require, token, params)
+    checkScope(tenant, requirement, token, params['model_id']) ?? checkClaims(requirement, token, params)
   );
 }
 
-function conclude({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
+/** What is left once it is known who asks: what the head declares. In shadow, what the caller was refused for goes along. */
+function admit({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
   if (refused !== undefined && !routed.route.shadow) return refused;
   if (refused !== undefined) trail.shadowed = refused;
   const refusedHead = checkLimits(routed.route, facts.head);
