@@ -44,7 +44,7 @@ export function beginExchange(
   if (isDenial(head)) {
     const problem = refusal(head, { requestId: account.requestId });
     caller.write(refusalText(problem, undefined, false));
-    account.bytesOut = problem.body.length;
+    account.answered(problem.body.length);
     account.close({ status: statusOf(head), endedBy: 'gateway', denial: head });
     caller.finish(false);
     return;
@@ -212,7 +212,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
 
   #answer(answer: Refusal, denial: Denial): void {
     const reuse = this.#head.keepAlive && this.#caller.bodyDone && !this.#context.draining();
-    this.#account.bytesOut = this.#head.method === 'HEAD' ? 0 : answer.body.length;
+    this.#account.answered(this.#head.method === 'HEAD' ? 0 : answer.body.length);
     if (!this.#end({ status: answer.status, endedBy: 'gateway', denial })) return;
     this.#transfer?.resetNode(denial.step === 'node' ? denial.detail : undefined);
     this.#caller.write(refusalText(answer, this.#head, reuse, denial.quotaLines ?? this.#quotaLines));
@@ -233,7 +233,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#over = true;
     if (this.#reexamination !== undefined) this.#context.streams.delete(this.#reexamination);
     this.#transfer?.stop();
-    this.#lease?.release(this.#account.bytesIn + this.#account.bytesOut, performance.now());
+    this.#lease?.release(this.#account.movedBytes, performance.now());
     this.#account.close(end);
     return true;
   }

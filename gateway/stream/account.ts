@@ -58,10 +58,9 @@ export class Account {
   readonly trail: Trail = {};
   #streaming: RouteMetrics | undefined;
   #patch: PatchCheck | undefined;
-  /** The node that took the request. */
-  node: string | undefined;
-  bytesIn = 0;
-  bytesOut = 0;
+  #node: string | undefined;
+  #bytesIn = 0;
+  #bytesOut = 0;
 
   constructor(
     context: AccountContext,
@@ -78,6 +77,25 @@ export class Account {
     this.requestId = requestIdOf(this.#head);
   }
 
+  /** The node that took the request, by its URL. */
+  get node(): string | undefined {
+    return this.#node;
+  }
+
+  /** Of the body, in both directions. */
+  get movedBytes(): number {
+    return this.#bytesIn + this.#bytesOut;
+  }
+
+  sentTo(url: string): void {
+    this.#node = url;
+  }
+
+  /** The gateway answers itself, by a body of so many bytes. */
+  answered(bytes: number): void {
+    this.#bytesOut = bytes;
+  }
+
   /** The decision was yes: the stream counts as active from here to `close`. */
   admitted(admission: Admission): void {
     const { metrics } = this.#context;
@@ -88,11 +106,11 @@ export class Account {
     this.#streaming.streamStarted();
   }
 
-  /** What the two directions moved; a refusal's own body is in `bytesOut` already. */
+  /** What the two directions moved; a refusal's own body is counted already. */
   streamed(upload: Moved | undefined, download: Moved | undefined): void {
-    this.bytesIn = upload?.bytes ?? 0;
+    this.#bytesIn = upload?.bytes ?? 0;
     this.#patch = upload?.check;
-    this.bytesOut += download?.bytes ?? 0;
+    this.#bytesOut += download?.bytes ?? 0;
     for (const moved of [upload, download]) {
       if (moved === undefined) continue;
       this.#context.metrics.forwarded('passed', moved.forwarded.passed);
@@ -113,8 +131,8 @@ export class Account {
       method: this.#line?.method ?? '',
       status: end.status,
       durationMs,
-      bytesIn: this.bytesIn,
-      bytesOut: this.bytesOut,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
     });
     accessLog.write(this.#entry(end, durationMs));
     if (audit !== undefined && isAudited(this.trail.route)) audit.record(this.#auditEntry(end));
@@ -146,10 +164,10 @@ export class Account {
     const { status, denial, endedBy } = end;
     return {
       ...auditEntry(this.#streaming === undefined ? 'refused' : 'ended', this.#audited),
-      bytesIn: this.bytesIn,
-      bytesOut: this.bytesOut,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
       stream: this.#patch && auditedStream(this.#patch),
-      node: this.node,
+      node: this.#node,
       status,
       denialCode: denial?.code,
       shadowCode: this.trail.shadowed?.code,
@@ -172,10 +190,10 @@ export class Account {
       path: this.#path,
       status: end.status,
       durationMs,
-      bytesIn: this.bytesIn,
-      bytesOut: this.bytesOut,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
       modelId: trail.params?.['model_id'],
-      node: this.node,
+      node: this.#node,
       policyGeneration: this.#policy.generation,
       decisionStep: end.denial?.step,
       denialCode: end.denial?.code,

@@ -40,12 +40,10 @@ export class Download implements ResponseListener {
   #framing: Framing = { kind: 'none' };
   #mayReuse = false;
   #stopped = false;
-  /** The head was passed on: from here a failure can only be shown by breaking off. */
-  begun = false;
-  /** Reading from the node pauses until the caller reads on. */
-  held = false;
-  status = 0;
-  bytes = 0;
+  #begun = false;
+  #held = false;
+  #status = 0;
+  #bytes = 0;
   readonly forwarded = new Forwarded();
 
   /** `quotaLines` are added to the fields of the node's answer. */
@@ -67,6 +65,24 @@ export class Download implements ResponseListener {
     this.#pace = pace;
   }
 
+  /** The head was passed on: from here a failure can only be shown by breaking off. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  /** Reading from the node pauses until the caller reads on. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get mayUpgrade(): boolean {
     return this.#route.upgrade !== undefined;
   }
@@ -79,8 +95,8 @@ export class Download implements ResponseListener {
     if (this.#stopped) return;
     this.#framing = callerFraming(head.framing, this.#request.minor);
     this.#mayReuse = this.#watcher.onResponse(head) && this.#framing.kind !== 'close';
-    this.begun = true;
-    this.status = head.status;
+    this.#begun = true;
+    this.#status = head.status;
     this.#caller.write(this.#headText(head));
   }
 
@@ -88,14 +104,14 @@ export class Download implements ResponseListener {
     const { upgrade } = this.#route;
     if (this.#stopped || upgrade === undefined || !this.#watcher.onSwitch(head)) return;
     this.#framing = { kind: 'close' };
-    this.begun = true;
-    this.status = head.status;
+    this.#begun = true;
+    this.#status = head.status;
     this.#caller.write(switchText(head.keptLines, upgrade.protocol, this.#quotaLines));
   }
 
   onBody(bytes: Buffer): void {
     if (this.#stopped) return;
-    this.bytes += bytes.length;
+    this.#bytes += bytes.length;
     const isChunk = this.#framing.kind === 'chunked';
     const isText = bytes.length < SMALL_BYTES;
     this.forwarded.count(bytes.length, isText);
@@ -104,8 +120,8 @@ export class Download implements ResponseListener {
     else if (isChunk) flows = this.#writeChunk(bytes);
     else flows = this.#caller.write(bytes, this.#node.hold());
     this.#watcher.onProgress();
-    if (flows || this.held || this.#stopped) return;
-    this.held = true;
+    if (flows || this.#held || this.#stopped) return;
+    this.#held = true;
     this.#pace?.wait();
     this.#node.pause();
     this.#watcher.onCallerBusy();
@@ -136,8 +152,8 @@ export class Download implements ResponseListener {
 
   /** The caller reads again. */
   resume(): void {
-    if (!this.held) return;
-    this.held = false;
+    if (!this.#held) return;
+    this.#held = false;
     this.#pace?.rest();
     this.#readOn();
   }
@@ -151,7 +167,7 @@ export class Download implements ResponseListener {
   }
 
   #readOn(): void {
-    if (!this.#stopped && !this.held && this.#hasRoom) this.#node.resume();
+    if (!this.#stopped && !this.#held && this.#hasRoom) this.#node.resume();
   }
 
   #headText(head: ResponseHead): string {

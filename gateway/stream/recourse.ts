@@ -15,8 +15,7 @@ export class Recourse {
   readonly #pools: UpstreamPools;
   readonly #admission: Admission;
   readonly #waiter: NodeWaiter;
-  /** Where the request goes now. */
-  upstream: Upstream;
+  #upstream: Upstream;
   #retried = false;
   #fellBack = false;
 
@@ -24,19 +23,24 @@ export class Recourse {
     this.#pools = pools;
     this.#admission = admission;
     this.#waiter = waiter;
-    this.upstream = admission.route.upstream;
+    this.#upstream = admission.route.upstream;
+  }
+
+  /** Where the request goes now. */
+  get upstream(): Upstream {
+    return this.#upstream;
   }
 
   /** Asks for the first node. */
   begin(): void {
-    this.#pools.acquire(this.upstream, this.#admission.params, this.#waiter);
+    this.#pools.acquire(this.#upstream, this.#admission.params, this.#waiter);
   }
 
   /** True: a kept connection was found closed, and the waiter hears of another one, of another node if there is one. */
   retry(head: RequestHead, fault: NodeFault, node: NodeConnection, url: string | undefined): boolean {
     if (this.#retried || !mayRetry(head, fault, node.uses)) return false;
     this.#retried = true;
-    this.#pools.acquire(this.upstream, this.#admission.params, this.#waiter, url);
+    this.#pools.acquire(this.#upstream, this.#admission.params, this.#waiter, url);
     return true;
   }
 
@@ -46,7 +50,7 @@ export class Recourse {
     if (fallback === undefined || this.#fellBack) return undefined;
     this.#fellBack = true;
     if (!('upstream' in fallback)) return fallback;
-    this.upstream = fallback.upstream;
+    this.#upstream = fallback.upstream;
     this.#pools.acquire(fallback.upstream, this.#admission.params, this.#waiter);
     return true;
   }

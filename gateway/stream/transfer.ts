@@ -119,7 +119,7 @@ export class Transfer
     if (this.#stopped) return;
     const { caller, head, admission, quotaLines, account } = this.#cargo;
     this.#node = node;
-    account.node = url;
+    account.sentTo(url);
     const hasBody = head.framing.kind !== 'none';
     const pace = this.#supervision?.taking;
     this.#download = new Download(caller, node, head, admission.route, this, quotaLines, pace);

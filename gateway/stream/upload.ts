@@ -59,9 +59,8 @@ export class Upload implements BodySink {
   readonly #pace: SendingPace | undefined;
   #stopped = false;
   #hasRoom = true;
-  /** Reading from the caller pauses until the node reads on. */
-  held = false;
-  bytes = 0;
+  #held = false;
+  #bytes = 0;
   readonly forwarded = new Forwarded();
   /** Where the piece under way lies, and whether it was moved there. */
   #memory: ArrayBufferLike | undefined;
@@ -83,6 +82,15 @@ export class Upload implements BodySink {
     pace?.wait();
   }
 
+  /** Reading from the caller pauses until the node reads on. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** Absent where the bytes are not looked at. */
   get check(): PatchCheck | undefined {
     return this.#rules.check;
@@ -95,11 +103,11 @@ export class Upload implements BodySink {
 
   onBody(bytes: Buffer): void {
     if (this.#stopped) return;
-    this.bytes += bytes.length;
+    this.#bytes += bytes.length;
     this.#memory = bytes.buffer;
     this.#isCopy = this.#caller.input.isCopy(bytes);
     const { maxBytes, check } = this.#rules;
-    if (maxBytes !== undefined && this.bytes > maxBytes) {
+    if (maxBytes !== undefined && this.#bytes > maxBytes) {
       this.#deny(deny('stream', 'body-too-large', `The body is larger than ${maxBytes} bytes.`));
       return;
     }
@@ -119,14 +127,14 @@ export class Upload implements BodySink {
     this.#stopped = true;
     this.#node.endRequest();
     // Nothing more of the body comes, so nobody would read on: and a caller that is not read from leaves unnoticed.
-    if (this.held || !this.#hasRoom) this.#caller.resumeBody();
+    if (this.#held || !this.#hasRoom) this.#caller.resumeBody();
     this.#watcher.onUploadEnd();
   }
 
   /** The node reads again. */
   resume(): void {
-    if (!this.held) return;
-    this.held = false;
+    if (!this.#held) return;
+    this.#held = false;
     this.#readOn();
   }
 
@@ -135,7 +143,7 @@ export class Upload implements BodySink {
     if (hasRoom === this.#hasRoom) return;
     this.#hasRoom = hasRoom;
     if (hasRoom) this.#readOn();
-    else if (!this.held && !this.#stopped) this.#pause();
+    else if (!this.#held && !this.#stopped) this.#pause();
   }
 
   #pause(): void {
@@ -144,7 +152,7 @@ export class Upload implements BodySink {
   }
 
   #readOn(): void {
-    if (this.#stopped || this.held || !this.#hasRoom) return;
+    if (this.#stopped || this.#held || !this.#hasRoom) return;
     this.#pace?.wait();
     this.#caller.resumeBody();
   }
@@ -158,8 +166,8 @@ export class Upload implements BodySink {
     if (isText) flows = this.#node.write(smallChunk(bytes));
     else if (isChunk) flows = this.#writeChunk(bytes);
     else flows = this.#node.write(bytes, this.#caller.input.hold(bytes));
-    if (flows || this.held) return;
-    this.held = true;
+    if (flows || this.#held) return;
+    this.#held = true;
     this.#pause();
     this.#watcher.onNodeBusy();
   };

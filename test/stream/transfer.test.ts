@@ -58,7 +58,8 @@ class UploadYard {
     const client = { address: addressOf(4, [0x7f000001]) };
     const admission = { route, params: {}, client, tenant: { name: 'a' }, connectionOptions: [] };
     const head = { method: 'PUT', target: '/', fields: [], framing, minor: 1, keepAlive: true };
-    return { caller, head, admission, quotaLines: '', account: {}, streamIdleMs: STREAM_IDLE_MS };
+    const account = { sentTo: () => undefined };
+    return { caller, head, admission, quotaLines: '', account, streamIdleMs: STREAM_IDLE_MS };
   }
 }
 
