@@ -16,8 +16,7 @@ import type { ClientAddress } from './core/forwarded.ts';
 import type { RouteParams } from './core/route-table.ts';
 import type { VerifiedToken } from './keys/token-memory.ts';
 import type { PatchExpectation } from './patch/check.ts';
-import { certificateMode, type Policy, type Route, type Tenant } from './policy/policy.ts';
-import type { VerifiedToken } from './policy/token-memory.ts';
+import { certificateMode, type Policy, type Requirement, type Route, type Tenant } from './policy/policy.ts';
 
 /** Yes, and everything that was found out on the way. */
 export interface Admission {

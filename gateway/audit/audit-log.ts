@@ -1,8 +1,8 @@
 /** The audit log: entries are chained, written and synced in groups, and whoever waits is told whether theirs is on disk. */
 
 import { setTimeout as wait } from 'node:timers/promises';
-import { MIB } from '../core/units.ts';
 import { messageOf } from '../core/error-text.ts';
+import { MIB } from '../core/units.ts';
 import type { AuditFile } from './audit-file.ts';
 import type { ChainHead } from './chain.ts';
 import { type AuditEntry, entryBody } from './entry.ts';

@@ -2,8 +2,8 @@
 
 import { createReadStream } from 'node:fs';
 import type { DenialCode } from '../core/denial.ts';
-import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { messageOf } from '../core/error-text.ts';
+import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { type GatewayAnswer, GatewayClient, type GatewayRequest } from '../push/gateway-client.ts';
 import type { DevelopmentTenant } from './development-pki.ts';
 import { MODEL, type Stack } from './stack.ts';

@@ -41,8 +41,6 @@ export class CallerConnection extends Expiring implements InputListener {
   #listener: CallListener | undefined;
   /** The chunk being read, where it is in memory that other connections read into as well. */
   #lent: Buffer | undefined;
-  #pumping = false;
-  #flushIsDue = false;
   #dropped = 0;
   #idleSinceMs: number;
   /** The caller has ended its side. */
@@ -138,11 +136,8 @@ export class CallerConnection extends Expiring implements InputListener {
   /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */
   finish(mayReuse: boolean): void {
     this.#listener = undefined;
-    const goesOn = mayReuse && this.#body.done;
-    // Answers to requests that came in one piece leave in one, when all of it is read.
-    this.#flushIsDue = this.#pumping && goesOn;
-    if (!this.#flushIsDue) this.#output.flush();
-    if (!goesOn) {
+    this.#output.flush();
+    if (!mayReuse || !this.#body.done) {
       this.#close();
       return;
     }
@@ -214,16 +209,14 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** Reads on in the queue as far as the state of the connection lets it. */
   #pump(): void {
-    if (this.#pumping) return;
-    this.#pumping = true;
+    if (this.#output.held) return;
+    // Answers to requests that arrived together leave together.
+    this.#output.hold();
     while (this.#queue.first !== undefined && this.#readsOn()) {
       if (this.#state === 'call') this.#readBody(this.#queue.first, this.#queue.at);
       else this.#readHead(this.#queue.first, this.#queue.at);
     }
-    this.#pumping = false;
-    if (!this.#flushIsDue) return;
-    this.#flushIsDue = false;
-    this.#output.flush();
+    this.#output.release();
   }
 
   #readsOn(): boolean {

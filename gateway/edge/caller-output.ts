@@ -12,14 +12,30 @@ export class CallerOutput {
   #text = '';
   /** What was unsent at the last look. */
   #unsentAtLook = 0;
+  #held = false;
+  #flushIsDue = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
   }
 
-  /** Written, and not taken by the system yet. */
+  /** Written, and not yet taken by the system. */
   get unsentBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + this.#text.length;
+  }
+
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /** Puts off every `flush` until `release`. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  release(): void {
+    this.#held = false;
+    if (this.#flushIsDue) this.flush();
   }
 
   /** Whether there is something unsent, and another amount of it than at the last look: the caller takes it. */
@@ -61,6 +77,8 @@ export class CallerOutput {
 
   /** Whoever writes says when nothing more comes for now: a timer for each write would cost more than the write. */
   flush(): void {
+    this.#flushIsDue = this.#held;
+    if (this.#held) return;
     this.#writeText();
     if (!this.#corked) return;
     this.#corked = false;

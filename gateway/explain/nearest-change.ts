@@ -1,7 +1,6 @@
 /** The nearest change of a refused request that would let it pass, found by deciding the changed request. */
 
 import { holds } from '../checks/allowlist.ts';
-import { WEIGHT_PATCH_TYPE } from '../checks/limits.ts';
 import { type Address, addressOf } from '../core/address.ts';
 import { type Denial, type DenialCode, isDenial } from '../core/denial.ts';
 import type { Trail } from '../decide.ts';
