@@ -11,7 +11,13 @@ import { denials } from '../gateway/core/denial.ts';
 import { accessKeys } from '../gateway/observe/access-entry.ts';
 import { metricTable } from '../gateway/observe/metric-table.ts';
 import { patchFaults } from '../gateway/patch/fault.ts';
-import { configKeys, type PolicyFileKind, policyFiles, policySchema } from '../gateway/policy/schema.ts';
+import {
+  type ConfigKey,
+  configKeys,
+  type PolicyFileKind,
+  policyFiles,
+  policySchema,
+} from '../gateway/policy/schema.ts';
 import { chart } from './bench/chart.ts';
 import { besideText, measuredRows } from './bench/measured.ts';
 import { chartPath, readResults } from './bench/results.ts';
@@ -78,12 +84,14 @@ function faultTable(rows: readonly FaultText[]): string {
 }
 
 function keyTable(kind: PolicyFileKind): string {
-  const rows = configKeys(kind).map(({ path, required, defaultText, description }) => [
-    tick(path),
-    required ? 'required' : defaultText === undefined ? '' : tick(defaultText),
-    description,
-  ]);
+  const rows = configKeys(kind).map((key) => [tick(key.path), whenLeftOut(key), key.description]);
   return table(['key', 'default', 'meaning'], rows);
+}
+
+function whenLeftOut({ required, requiredIn, defaultText }: ConfigKey): string {
+  if (requiredIn !== undefined) return `required in ${tick(requiredIn)}`;
+  if (required) return 'required';
+  return defaultText === undefined ? '' : tick(defaultText);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

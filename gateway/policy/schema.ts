@@ -27,6 +27,8 @@ export interface ConfigKey {
   /** As it would be written; undefined where the key must be given or may be left out. */
   readonly defaultText: string | undefined;
   readonly required: boolean;
+  /** Where `required` holds only if another key is written as an object: that key, as in `audit` or `nodes[]`. */
+  readonly requiredIn: string | undefined;
 }
 
 /** The schema of one kind of file, as it is written by hand: durations and sizes are text. */
@@ -35,25 +37,31 @@ export function policySchema(kind: PolicyFileKind): JsonSchema {
   return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
 }
 
-/** Every key, in the order of the file. */
+/** Every key that has a description, in the order of the file. */
 export function configKeys(kind: PolicyFileKind): readonly ConfigKey[] {
-  return [...keysBelow(policySchema(kind), '')];
+  return [...keysBelow(policySchema(kind), '', false)];
 }
 
-function* keysBelow(schema: JsonSchema, path: string): Generator<ConfigKey> {
+/** `mayBeAbsent`: the object need not be written, since its key is optional or takes something else in its place. */
+function* keysBelow(schema: JsonSchema, path: string, mayBeAbsent: boolean): Generator<ConfigKey> {
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
     const childPath = path === '' ? name : `${path}.${name}`;
-    if (child.description !== undefined) {
-      const { description } = child;
       const required = schema.required?.includes(name) === true;
-      yield { path: childPath, description, required, defaultText: defaultText(child.default) };
+    if (child.description !== undefined) {
+      yield {
+        path: childPath,
+        description: child.description,
+        defaultText: defaultText(child.default),
+        required,
+        requiredIn: required && mayBeAbsent ? path.slice(path.lastIndexOf('.') + 1) : undefined,
+      };
     }
-    yield* keysBelow(child, childPath);
+    yield* keysBelow(child, childPath, !required);
   }
-  if (schema.items !== undefined) yield* keysBelow(schema.items, `${path}[]`);
-  for (const alternative of schema.anyOf ?? []) yield* keysBelow(alternative, path);
+  if (schema.items !== undefined) yield* keysBelow(schema.items, `${path}[]`, false);
+  for (const alternative of schema.anyOf ?? []) yield* keysBelow(alternative, path, true);
   if (typeof schema.additionalProperties === 'object')
-    yield* keysBelow(schema.additionalProperties, `${path}.<name>`);
+    yield* keysBelow(schema.additionalProperties, `${path}.<name>`, false);
 }
 
 function defaultText(value: unknown): string | undefined {
