@@ -19,7 +19,7 @@ import {
   policySchema,
 } from '../gateway/policy/schema.ts';
 import { chart } from './bench/chart.ts';
-import { besideText, measuredRows } from './bench/measured.ts';
+import { besideText, goalsText, measuredRows } from './bench/measured.ts';
 import { chartPath, readResults } from './bench/results.ts';
 import { callerRows } from './faults/caller-rows.ts';
 import type { FaultText } from './faults/fault-stage.ts';
@@ -41,7 +41,7 @@ export const schemaPath = (kind: PolicyFileKind): URL => new URL(`policies/schem
 /** The tables of the README by the name in their markers. */
 export const tables: Readonly<Record<string, string>> = {
   denials: table(
-    ['code', 'status', 'who mends it', 'title'],
+    ['code', 'status', 'fixed by', 'title'],
     Object.entries(denials).map(([code, { status, fault, title }]) => [
       tick(code),
       String(status),
@@ -55,7 +55,7 @@ export const tables: Readonly<Record<string, string>> = {
   ),
   'what-breaks': faultTable([...nodeRows, ...callerRows, ...systemRows]),
   metrics: table(
-    ['metric', 'type', 'labels', 'what it tells'],
+    ['metric', 'type', 'labels', 'meaning'],
     Object.values(metricTable).map(({ name, type, labels, help }) => [
       tick(name),
       type,
@@ -73,6 +73,7 @@ export const tables: Readonly<Record<string, string>> = {
   'gateway-keys': keyTable('gateway'),
   'tenant-keys': keyTable('tenant'),
   measured: table(...measuredRows(readResults())),
+  'measured-goals': goalsText(readResults()),
   'measured-beside': besideText(readResults()),
   'access-log': ['time', ...Object.values(accessKeys)].map(tick).join(' · '),
 };
@@ -80,7 +81,7 @@ export const tables: Readonly<Record<string, string>> = {
 function faultTable(rows: readonly FaultText[]): string {
   const cells = rows.map(({ fault, caller, node, account }) => [fault, caller, node, account]);
   const once = new Map(cells.map((row) => [row.join(), row]));
-  return table(['what breaks', 'the caller gets', 'the node sees', '`ended_by`, code'], [...once.values()]);
+  return table(['what breaks', 'the caller gets', 'the node sees', 'logged as'], [...once.values()]);
 }
 
 function keyTable(kind: PolicyFileKind): string {

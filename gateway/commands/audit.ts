@@ -10,7 +10,7 @@ const TORN = /\.torn\.[^/]*$/;
 export const audit: Command = {
   name: 'audit',
   summary:
-    'hold the hash chain of an audit log against every line of its files, in whatever order they are given; exit 1 and file:line of each that was changed, taken out, put in or moved',
+    'check every line of an audit log against its hash chain, with its files in any order; exit 1 and file:line of each line that was changed, removed, inserted or moved',
   usage: 'verify FILE… [--expect-first HASH] [--expect-last HASH] [--contains HASH]',
   options: {
     'expect-first': { type: 'string' },

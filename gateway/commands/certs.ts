@@ -5,7 +5,7 @@ import { type Command, required } from './command.ts';
 export const certs: Command = {
   name: 'certs',
   summary:
-    'list the certificates of every server name and upstream: names, ends, authorities, revocation lists',
+    'list the certificates of every server name and upstream: names, expiry, authorities, revocation lists',
   usage: '--config policies',
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {

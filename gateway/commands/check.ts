@@ -5,7 +5,7 @@ import { type Command, required } from './command.ts';
 export const check: Command = {
   name: 'check',
   summary:
-    'report every fault of a policy folder and its certificates (of one file a hundred, and how many more), and doubts about its lists; exit 1 if there is a fault',
+    'report every fault in a policy folder and its certificates (at most a hundred per file, then their number) and warn about suspicious address lists; exit 1 if there is a fault',
   usage: '--config policies',
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {

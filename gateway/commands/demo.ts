@@ -6,7 +6,7 @@ import { type Command, optional, UsageError } from './command.ts';
 export const demo: Command = {
   name: 'demo',
   summary:
-    'train a small network and push every epoch through a gateway, all on this machine; with --prepare: write what docker-compose.yml needs',
+    'train a small network and push every epoch through a gateway, all on this machine; with --prepare: write the files docker-compose.yml needs',
   usage: '[--once] | --prepare FOLDER',
   options: { once: { type: 'boolean', default: false }, prepare: { type: 'string' } },
   async run(values, terminal) {

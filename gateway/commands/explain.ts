@@ -7,7 +7,7 @@ import { type Command, type OptionValues, optional, required, UsageError } from 
 export const explain: Command = {
   name: 'explain',
   summary:
-    'decide a request step by step and show why, and what would let it pass; without --path or --access-line: show who the client is behind its proxies, and which prefix allows or denies it',
+    'decide a request step by step, with the reasons and what would let it pass; without --path or --access-line: show who the client behind the proxies is, and which prefix allows or denies it',
   usage: `--path /PATH --peer ADDRESS [--method GET] [--server-name NAME] [--forwarded VALUE] [--header 'Name: value'] [--body-bytes N]
          [--token-file FILE | --claims JSON] [--certificate FILE] [--time 2026-12-01T00:00:00Z] [--json]
          --access-line LINE|FILE [--json]

@@ -5,7 +5,7 @@ import { type Command, optional, parseHostPort, required, UsageError } from './c
 
 export const node: Command = {
   name: 'node',
-  summary: 'run a reference sync node',
+  summary: 'run the reference sync node',
   usage:
     '--root FOLDER [--listen 127.0.0.1:7001] [--model ID --from FILE.safetensors|FOLDER] [--keep VERSIONS]',
   options: {

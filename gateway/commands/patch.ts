@@ -10,7 +10,7 @@ const modes: readonly string[] = ['header', 'deep', 'values'] satisfies readonly
 export const patch: Command = {
   name: 'patch',
   summary:
-    'print the frames, tensors and ratios of a weight patch on disk; where it is faulty, the frame as hex and exit 1',
+    'print the frames, tensors and ratios of a weight patch on disk; if it is faulty, print the frame as hex and exit 1',
   usage: 'inspect FILE [--check header|deep|values] [--frames] [--json]',
   options: {
     check: { type: 'string', default: 'deep' },

@@ -6,7 +6,8 @@ import { GATEWAY_USAGE, gatewayAddress, gatewayOptions, wholeNumber } from './ga
 
 export const pull: Command = {
   name: 'pull',
-  summary: 'bring the weights of a model, or the patches since a version; a pull that is cut goes on',
+  summary:
+    'download the weights of a model, or the patches since a version; resumes by itself when interrupted',
   usage:
     `--from URL --model ID --out FILE.safetensors ${GATEWAY_USAGE}\n` +
     '         [--version N] [--base FILE.safetensors] [--since N]',

@@ -9,7 +9,7 @@ const ENCODINGS: readonly ValueEncoding[] = ['f32', 'f16', 'bf16', 'i8'];
 
 export const push: Command = {
   name: 'push',
-  summary: 'send the weights that changed as one patch; a push that is cut goes on by itself',
+  summary: 'send the weights that changed as one patch; resumes by itself when interrupted',
   usage:
     '--to URL --model ID --target new.safetensors --base old.safetensors | --shadow FILE\n' +
     `         ${GATEWAY_USAGE} [--epoch N] [--dry-run]\n` +

@@ -5,7 +5,7 @@ import { type Command, optional, UsageError } from './command.ts';
 export const test: Command = {
   name: 'test',
   summary:
-    'run table tests of a policy, with the routes and rules they cover; exit 1 if a case fails or too little is covered',
+    'run table tests of a policy and report which routes and rules they cover; exit 1 if a case fails or coverage is too low',
   usage: 'FILE… [--fail-under PERCENT]',
   takesWords: true,
   options: { 'fail-under': { type: 'string', default: '0' } },

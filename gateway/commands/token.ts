@@ -13,7 +13,7 @@ const KEY_MEMBERS = ['kty', 'crv', 'x', 'y', 'd', 'kid'];
 export const token: Command = {
   name: 'token',
   summary:
-    'sign a token for development; with --new-key make the key first, and beside it the JWKS that a policy names',
+    'sign a token for development; with --new-key create the key first, and next to it the JWKS for the policy',
   usage: `--key dev.jwk [--new-key] --iss ISSUER --aud AUDIENCE [--sub NAME] [--scope 'read finetune:vision'] [--claim name=value]
          [--certificate FILE] [--expires-in 1h]`,
   options: {

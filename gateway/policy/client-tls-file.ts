@@ -8,14 +8,18 @@ export const tlsVersion = z.enum(['TLSv1.3', 'TLSv1.2']);
 export function clientTls(servers: string) {
   const path = z.string().min(1).optional();
   return z.strictObject({
-    ca: path.describe(`PEM: authorities of the certificates of ${servers}; else the public ones.`),
-    cert: path.describe(`PEM: the chain the gateway shows to ${servers}.`),
-    key: path.describe('PEM: its key.'),
+    ca: path.describe(
+      `PEM file: the authorities that sign the certificates of ${servers}; the public ones unless given.`,
+    ),
+    cert: path.describe(`PEM file: the certificate chain the gateway presents to ${servers}.`),
+    key: path.describe('PEM file: the key of that certificate.'),
     serverName: z
       .string()
       .optional()
-      .describe(`The name asked for and found in the certificates of ${servers}, if not their host.`),
-    minTlsVersion: tlsVersion.prefault('TLSv1.3').describe(`The oldest TLS version spoken to ${servers}.`),
+      .describe(
+        `The name sent as SNI and required in the certificates of ${servers}; their host unless given.`,
+      ),
+    minTlsVersion: tlsVersion.prefault('TLSv1.3').describe(`The oldest TLS version used with ${servers}.`),
   });
 }
 

@@ -27,18 +27,20 @@ const scope = z.enum(scopeNames);
 const binding = z.enum(['required', 'ifPresent', 'off']);
 
 const addressList = z.strictObject({
-  cidrs: z.array(prefix).optional().describe('Prefixes written here.'),
+  cidrs: z.array(prefix).optional().describe('Prefixes, written inline.'),
   file: z
     .string()
     .min(1)
     .optional()
-    .describe('Prefixes in a file, one a line, perhaps with `until=2026-12-01T00:00:00Z`; `#` comments.'),
+    .describe(
+      'File with one prefix per line, optionally followed by `until=2026-12-01T00:00:00Z`; `#` starts a comment.',
+    ),
   etcd: z
     .string()
     .min(1)
     .optional()
-    .describe('A key of etcd with one prefix a line, or one key a prefix below it.'),
-  redis: z.string().min(1).optional().describe('A set of prefixes in Redis, or a string with one a line.'),
+    .describe('etcd key whose value has one prefix per line, or under which each prefix is a key.'),
+  redis: z.string().min(1).optional().describe('Redis set of prefixes, or string with one per line.'),
 });
 
 function revoked(entry: ReturnType<typeof read<string>>, description: string) {
@@ -49,9 +51,13 @@ function revoked(entry: ReturnType<typeof read<string>>, description: string) {
         .string()
         .min(1)
         .optional()
-        .describe('The same in a file, one a line, perhaps with `until=…`; `#` comments.'),
-      etcd: z.string().min(1).optional().describe('A key of etcd with one a line, or one key each below it.'),
-      redis: z.string().min(1).optional().describe('A set in Redis, or a string with one a line.'),
+        .describe('File with one entry per line, optionally followed by `until=…`; `#` starts a comment.'),
+      etcd: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('etcd key whose value has one entry per line, or under which each entry is a key.'),
+      redis: z.string().min(1).optional().describe('Redis set of entries, or string with one per line.'),
     })
     .prefault({});
 }
@@ -61,54 +67,62 @@ const revocation = z.strictObject({
     .enum(['chain', 'leaf'])
     .prefault('chain')
     .describe(
-      'Whose list is asked where there is a `clients.crl`: every authority of the chain has one, or the issuer.',
+      'What `clients.crl`, if present, must cover: a list of every authority in the chain (`chain`), or of the issuer alone (`leaf`).',
     ),
   expiredCrl: z
     .enum(['refuse', 'accept'])
     .prefault('refuse')
-    .describe('What a revocation list past its `nextUpdate` means.'),
+    .describe(
+      'Whether certificates are refused or accepted once a revocation list is past its `nextUpdate`.',
+    ),
   certificates: revoked(
     read(revokedCertificate, REVOKED_CERTIFICATE),
-    'Revoked certificates: `sha256:…` or `serial:…`, hexadecimal.',
+    'Revoked certificates: `sha256:…` or `serial:…`, in hexadecimal.',
   ),
   tokens: revoked(
     read(revokedToken, REVOKED_TOKEN),
-    'Revoked tokens: `jti:…`, `sub:…`, or `sha256:…` of the certificate they are bound to or come with.',
+    'Revoked tokens: `jti:…`, `sub:…`, or `sha256:…` of the certificate a token is bound to or presented with.',
   ),
 });
 
 const issuer = z.strictObject({
-  issuer: z.string().min(1).describe('The `iss` claim, compared exactly.'),
-  audience: z.string().min(1).describe('The `aud` claim, or one of its members.'),
-  keys: z.strictObject({
-    jwks: z.string().optional().describe('https address of the JWKS; http on loopback only.'),
-    file: z.string().min(1).optional().describe('JWKS file, followed.'),
-    refresh: duration(1000, DAY_MS).prefault('10m').describe('Between two fetches of a JWKS.'),
-    keep: duration(1000, 366 * DAY_MS)
-      .prefault('1d')
-      .describe('Fetched keys hold for so long while the issuer cannot be reached.'),
-  }),
-  algorithms: z.array(z.enum(algorithms)).min(1).describe('Signature algorithms accepted.'),
-  clockSkew: duration(0, 60_000).prefault('30s').describe('Tolerance for exp, nbf and iat.'),
+  issuer: z.string().min(1).describe('Expected `iss` claim, compared exactly.'),
+  audience: z.string().min(1).describe('Expected `aud` claim, or one of its members.'),
+  keys: z
+    .strictObject({
+      jwks: z.string().optional().describe('https URL of the JWKS; http is accepted on loopback only.'),
+      file: z.string().min(1).optional().describe('JWKS file; read again when it changes.'),
+      refresh: duration(1000, DAY_MS).prefault('10m').describe('Time between two fetches of the JWKS.'),
+      keep: duration(1000, 366 * DAY_MS)
+        .prefault('1d')
+        .describe('How long fetched keys stay valid while the issuer is unreachable.'),
+    })
+    .describe('Where its keys come from: `jwks` or `file`.'),
+  algorithms: z.array(z.enum(algorithms)).min(1).describe('Accepted signature algorithms.'),
+  clockSkew: duration(0, 60_000).prefault('30s').describe('Tolerance for `exp`, `nbf` and `iat`.'),
   maxLifetime: duration(1000, 366 * DAY_MS)
     .prefault('24h')
-    .describe('Longest span from iat to exp.'),
-  binding: binding.prefault('ifPresent').describe('Whether tokens are bound to the certificate (RFC 8705).'),
+    .describe('Longest time from `iat` to `exp`.'),
+  binding: binding
+    .prefault('ifPresent')
+    .describe('Whether tokens must be bound to the client certificate (RFC 8705).'),
 });
 
 const claimValue = z.union([z.string().min(1), z.int(), z.boolean()]);
 
 const requirement = z.strictObject({
-  scope: scope.describe('The scope the token must grant for the model of the path.'),
-  binding: binding.optional().describe("In place of the issuer's."),
+  scope: scope.describe('Scope the token must grant for the model in the path.'),
+  binding: binding.optional().describe("Overrides the issuer's."),
   claims: z
     .record(z.string(), z.union([claimValue, z.array(claimValue).min(1)]))
     .prefault({})
-    .describe('Claims and the value, or one of the values, each must have; `{name}` is a path parameter.'),
+    .describe(
+      'Claims the token must have, each with its value or a list of allowed values; `{name}` is a path parameter.',
+    ),
   maxEpochs: count(1, Number.MAX_SAFE_INTEGER)
     .optional()
     .describe(
-      'The largest `max_epochs` of a token, which stands for 100 where it is absent; one without limit (0) is above every number.',
+      'Largest `max_epochs` a token may have. An absent claim counts as 100; 0 means no limit and exceeds any number.',
     ),
 });
 
@@ -127,74 +141,73 @@ const onExpiry = read((text) => {
 }, 'end, finish or grace with a duration, as in grace 30s');
 
 const stream = z.strictObject({
-  format: z
-    .literal('weight-patch')
-    .optional()
-    .describe('The body is a weight patch and is checked as it passes.'),
+  format: z.literal('weight-patch').optional().describe('The body is a weight patch, checked in passing.'),
   maxBytes: size(1, 2 ** 50)
     .optional()
-    .describe('Largest body, declared or counted.'),
+    .describe('Largest body, by its declared length or as counted.'),
   minRate: byteRate
     .optional()
-    .describe('Slowest a caller may send, or take the answer, while nobody else is waited for.'),
+    .describe(
+      'Slowest rate at which a caller may send, or read the response; counts only time spent waiting for the caller.',
+    ),
   minRateGrace: duration(100, DAY_MS)
     .optional()
-    .describe('Time waited for the caller that `minRate` is taken over; 10s unless it is given.'),
+    .describe('Time spent waiting for the caller over which `minRate` is measured; 10s unless given.'),
   trailers: z
     .array(z.string().regex(/^[A-Za-z0-9-]+$/, { error: 'a field name of letters, digits and hyphens' }))
     .min(1)
     .optional()
-    .describe('Trailer fields that go on, both ways; all others are dropped.'),
+    .describe('Trailer fields to forward, in both directions; all others are dropped.'),
   check: z
     .enum(['header', 'deep', 'values'])
     .prefault('deep')
     .describe(
-      'How much of a patch is checked: `header` sums and places, `deep` its indices too, `values` its values too.',
+      'How much of a patch is checked: `header`: frames, checksums and order; `deep`: each index as well; `values`: each value as well.',
     ),
   maxAbs: z
     .number()
     .nonnegative()
     .optional()
-    .describe('With `check: values`: the largest absolute value (of what is added, the largest difference).'),
+    .describe('With `check: values`: the largest absolute value (in an `add`, the largest difference).'),
   maxChanged: read(parseShare, 'a share like 10% or 0.5%')
     .optional()
     .describe(
-      'With `check: values`: the largest share of a tensor that may change, as in `10%`. An upload that was cut within a tensor begins anew.',
+      'With `check: values`: the largest share of a tensor that may change, as in `10%`. An upload interrupted within a tensor then starts over.',
     ),
   tensors: z
     .array(z.string().min(1))
     .min(1)
     .optional()
     .describe(
-      "With `check: values`: names that may change, as in `'*.lora_A.*'`; `*` is any run of characters.",
+      "With `check: values`: the tensors that may change, as in `'*.lora_A.*'`; `*` matches any run of characters.",
     ),
 });
 
 const limits = z.strictObject({
-  requests: rate.optional().describe('Requests in a time; that many may come at once.'),
-  concurrent: count(1, 1_000_000).optional().describe('Requests at once.'),
-  bytes: byteRate.optional().describe('Body bytes in a time, both directions together.'),
+  requests: rate.optional().describe('Requests per unit of time; the whole amount may arrive in one burst.'),
+  concurrent: count(1, 1_000_000).optional().describe('Requests in progress at once.'),
+  bytes: byteRate.optional().describe('Body bytes per unit of time, both directions together.'),
   per: z
     .enum(['subject', 'address', 'model', 'tenant'])
     .prefault('subject')
     .describe(
-      'Who shares them: callers of the route with the same token subject, client address, model, or all.',
+      'Who shares them: callers of the route with the same token subject, client address or model, or all callers.',
     ),
 });
 
 const tunnel = z.strictObject({
   idle: duration(100, DAY_MS)
     .optional()
-    .describe('Without a byte in either direction; 5m unless it is given.'),
+    .describe('Longest time without a byte in either direction; 5m unless given.'),
   lifetime: duration(100, 366 * DAY_MS)
     .optional()
-    .describe('However busy it is; 1d unless it is given.'),
+    .describe('Longest time in all; 1d unless given.'),
 });
 
 const fallback = z.union([
   name,
   z.strictObject({
-    status: answerStatus.describe('The status of the answer.'),
+    status: answerStatus.describe('Status of the answer.'),
     body: z.string().max(65_536).prefault('').describe('Its body.'),
     contentType: z
       .string()
@@ -205,87 +218,107 @@ const fallback = z.union([
 ]);
 
 const route = z.strictObject({
-  name: name.describe('Names the route in metrics and log.'),
-  match: z.strictObject({
-    methods: z
-      .array(z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']))
-      .min(1)
-      .describe('HEAD is not implied by GET.'),
-    path: z.string().describe('`{name}` is one segment, `{name=*/*}` two, `**` the rest.'),
-  }),
-  require: z.union([z.literal('none'), requirement]).describe('What the token must bring, or `none`.'),
-  allow: z.array(name).optional().describe("Lists that narrow the tenant's."),
+  name: name.describe('The name of the route in metrics and logs.'),
+  match: z
+    .strictObject({
+      methods: z
+        .array(z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']))
+        .min(1)
+        .describe('Methods of the route; GET does not imply HEAD.'),
+      path: z
+        .string()
+        .describe('Path of the route: `{name}` matches one segment, `{name=*/*}` two, `**` the rest.'),
+    })
+    .describe('The requests this route is for.'),
+  require: z
+    .union([z.literal('none'), requirement])
+    .describe('What the token must grant; `none`: the route needs no token.'),
+  allow: z.array(name).optional().describe("Address lists that narrow the tenant's."),
   certificate: z
     .strictObject({
       names: z
         .array(z.string().min(1))
         .min(1)
-        .describe('Alternative names (DNS, URI, e-mail), any of which the certificate must have.'),
-      commonName: z.boolean().prefault(false).describe("The subject's common name counts as well."),
+        .describe('Subject alternative names (DNS, URI, e-mail); the certificate must have one of them.'),
+      commonName: z.boolean().prefault(false).describe("Whether the subject's common name counts as well."),
     })
-    .optional(),
-  encodedSlash: z.boolean().prefault(false).describe('`%2F` may stand inside a segment.'),
-  forwardAuthorization: z.boolean().prefault(false).describe('The node sees `Authorization`.'),
+    .optional()
+    .describe('Restricts which client certificates the route accepts.'),
+  encodedSlash: z.boolean().prefault(false).describe('Whether a segment may contain `%2F`.'),
+  forwardAuthorization: z
+    .boolean()
+    .prefault(false)
+    .describe('Whether `Authorization` is forwarded to the node.'),
   forwardCertificateChain: z
     .boolean()
     .prefault(false)
     .describe(
-      'The node gets `Client-Cert-Chain` beside `Client-Cert` (RFC 9440); no session of the tenant is resumed.',
+      'Whether the node gets `Client-Cert-Chain` as well as `Client-Cert` (RFC 9440); the tenant then resumes no TLS sessions.',
     ),
-  mode: mode.optional().describe("In place of the tenant's."),
+  mode: mode.optional().describe("Overrides the tenant's."),
   onExpiry: onExpiry
     .prefault('end')
-    .describe('A running stream whose token expires: `end`, `grace 30s`, or `finish`.'),
-  stream: stream.optional(),
+    .describe('What happens to a running stream when its token expires: `end`, `grace 30s` or `finish`.'),
+  stream: stream.optional().describe('What the body may be.'),
   limits: limits
     .optional()
-    .describe('Counted by each gateway for itself, or in `gateway.state.redis` for all; beyond them 429.'),
+    .describe(
+      'Limits per caller, counted by each gateway on its own or, with `gateway.state`, by all together; above them 429.',
+    ),
   upgrade: z
     .enum(['websocket'])
     .optional()
-    .describe('The route takes WebSocket handshakes (RFC 6455) and nothing else.'),
-  tunnel: tunnel.optional().describe('What a handshake leads to; needs `upgrade`.'),
-  upstream: name.describe('Where admitted requests go.'),
+    .describe('The route accepts WebSocket handshakes (RFC 6455) and nothing else.'),
+  tunnel: tunnel.optional().describe('Limits of the tunnel that a handshake opens; needs `upgrade`.'),
+  upstream: name.describe('The upstream that gets admitted requests.'),
   fallback: fallback
     .optional()
     .describe(
-      'For requests no node of the upstream can take, before anything was sent: another upstream, or an answer.',
+      'Another upstream, or an answer, for requests that no node can take; applies only before anything was sent.',
     ),
 });
 
 export const tenantFile = z.strictObject({
-  tenant: name.describe('The name of the file.'),
+  tenant: name.describe('Must match the name of the file.'),
   serverNames: z
     .array(z.string())
     .min(1)
-    .describe('Names this tenant answers to; `*.example.com` is one label.'),
+    .describe('Server names of the tenant; `*` in `*.example.com` stands for one label.'),
   clientCertificates: clientCertificates.optional(),
   minTlsVersion: minTlsVersion.optional(),
   mode: mode
     .prefault('enforce')
     .describe(
-      '`shadow`: what address, certificate, token, scope and claims would refuse is logged and counted, and passes.',
+      '`shadow`: requests that address, certificate, token, scope or claims would refuse are admitted, logged and counted.',
     ),
   revocation: revocation.prefault({}),
   modelId: z
     .string()
     .prefault('^[a-z0-9_]{3,32}$')
     .describe(
-      'Regular expression of model names, which have at most 255 characters; one that could be slow is a fault.',
+      'Regular expression for model names, which have at most 255 characters; a pattern that could be slow is a fault.',
     ),
-  addresses: z.record(name, addressList).prefault({}).describe('CIDR lists by name.'),
-  allow: z.array(name).optional().describe('Lists of which one must hold the client address.'),
-  deny: z.array(name).prefault([]).describe('Lists none of which may; deny wins.'),
+  addresses: z
+    .record(name, addressList)
+    .prefault({})
+    .describe('Address lists by name; each key below adds to the list.'),
+  allow: z.array(name).optional().describe('Address lists; one of them must contain the client address.'),
+  deny: z
+    .array(name)
+    .prefault([])
+    .describe('Address lists; none of them may contain the client address. `deny` wins over `allow`.'),
   issuers: z.record(name, issuer).prefault({}).describe('Token issuers by name.'),
   failedTokensPerAddress: rate
     .prefault('60/m')
-    .describe('Tokens with a wrong signature one client address may send; beyond, none is verified.'),
+    .describe(
+      'Tokens with a wrong signature accepted from one client address; above that its new tokens are answered 429, unverified.',
+    ),
   scopes: z
     .partialRecord(scope, z.array(scope))
     .prefault({ publish: ['read'], finetune: ['read'] })
-    .describe('What a scope includes besides itself.'),
-  upstreams: z.record(name, upstream).describe('Sync nodes by name.'),
-  routes: z.array(route).min(1).describe('Tried in order; the first that fits is taken.'),
+    .describe('Further scopes that a scope includes.'),
+  upstreams: z.record(name, upstream).describe('Groups of sync nodes, by name.'),
+  routes: z.array(route).min(1).describe('Routes, tried in order; the first match is taken.'),
 });
 
 export type TenantFile = z.output<typeof tenantFile>;

@@ -10,10 +10,10 @@ const DAY_MS = 86_400_000;
 const node = z.union([
   z.string(),
   z.strictObject({
-    url: z.string().describe('http://host:port or https://host:port.'),
+    url: z.string().describe('`http://host:port` or `https://host:port`.'),
     weight: count(1, 1000)
       .prefault(1)
-      .describe('Its share of the requests beside the others, for each of its addresses.'),
+      .describe('Share of the requests relative to other nodes; counts for each of its addresses.'),
   }),
 ]);
 
@@ -37,58 +37,62 @@ const health = z.strictObject({
   path: z
     .string()
     .refine((path) => typeof checkPath(path) !== 'string', { error: 'is no path' })
-    .describe('Asked for by GET, on a connection of its own, over the same TLS as requests.'),
-  expect: z.array(statusRange).min(1).prefault(['200-299']).describe('Statuses of a node that is well.'),
+    .describe(
+      'Path for GET; each check uses a connection of its own, with the TLS settings of the upstream.',
+    ),
+  expect: z.array(statusRange).min(1).prefault(['200-299']).describe('Statuses of a healthy node.'),
   interval: duration(100, DAY_MS)
     .prefault('5s')
-    .describe('Between two checks of a node, a tenth more or less.'),
-  timeout: duration(10, 60_000).prefault('1s').describe('For the connection and the head of the answer.'),
+    .describe('Time between two checks of a node, plus or minus a tenth.'),
+  timeout: duration(10, 60_000).prefault('1s').describe('For connecting and receiving the response head.'),
   unhealthyAfter: count(1, 100)
     .prefault(3)
     .describe(
-      'Failed checks in a row that take a node out. A node begins well, and its first check decides alone.',
+      'Failed checks in a row that take a node out. A node starts healthy, and its first check alone decides.',
     ),
-  healthyAfter: count(1, 100).prefault(2).describe('Good checks in a row that bring it back.'),
+  healthyAfter: count(1, 100).prefault(2).describe('Successful checks in a row that bring it back.'),
 });
 
 const ejection = z.strictObject({
   consecutiveFailures: count(1, 1000)
     .prefault(5)
     .describe(
-      'Failures in a row that eject a node: no connection, no or no good response, or a status from 500 up.',
+      'Failures in a row that eject a node: no connection, no valid response, or a status of 500 or above.',
     ),
   for: duration(100, DAY_MS)
     .prefault('30s')
-    .describe('The first time; each further time in a row so much longer.'),
-  maxFor: duration(100, DAY_MS).prefault('5m').describe('At most.'),
-  maxShare: percent.prefault('50%').describe('Of the nodes ejected at once; of one node alone, none.'),
+    .describe('Duration of the first ejection; each further one in a row is longer by this much.'),
+  maxFor: duration(100, DAY_MS).prefault('5m').describe('Longest ejection.'),
+  maxShare: percent
+    .prefault('50%')
+    .describe('Largest share of nodes ejected at once; a single node is never ejected.'),
 });
 
 const breaker = z.strictObject({
   timeout: duration(10, DAY_MS)
     .prefault('800ms')
     .describe(
-      'A node waited for so long has failed, for its breaker: to be connected to, or for the first byte of the response to a request without a body. The request itself goes on, until `timeouts` end it; after a body only these count, for what a node does with it takes its time.',
+      'Wait after which the breaker counts a failure: for a connection, or for the first byte of the response to a request without a body. The request itself goes on until `timeouts` end it; after a body only those count.',
     ),
   errorThreshold: percent
     .prefault('50%')
     .describe(
-      'Failed requests of the last 10 s at which the breaker opens: also streams that break off, and statuses from 500 up. What callers break off does not count.',
+      'Share of failed requests in the last 10 s at which the breaker opens. Streams that break off and statuses of 500 or above count as failures; requests that callers break off do not.',
     ),
   minimumRequests: count(1, 100_000)
     .prefault(10)
     .describe(
-      'Fewer in 10 s never open it; a stream that breaks off behind its first byte counts as one more.',
+      'With fewer requests in 10 s the breaker never opens; a stream that breaks off after its first byte counts once more.',
     ),
   sleepWindow: duration(100, DAY_MS)
     .prefault('30s')
     .describe(
-      'The node gets no request for so long, then one on trial: it closes the breaker or opens it again.',
+      'How long the node gets no requests; then one trial request closes the breaker or opens it again.',
     ),
   maxConcurrent: count(1, 65_535)
     .prefault(20)
     .describe(
-      'Requests a node is waited for at once, connection to first byte; a body on its way does not count.',
+      'Requests that may wait for a node at once, from connecting to the first byte of the response; time spent sending a body does not count.',
     ),
 });
 
@@ -97,41 +101,47 @@ export const upstream = z.strictObject({
     .array(node)
     .min(1)
     .max(1000)
-    .describe('http://host:port or https://host:port of each sync node; each address of a name is one.'),
+    .describe(
+      '`http://host:port` or `https://host:port` of each sync node; a host name with several addresses counts as several nodes.',
+    ),
   tls: clientTls('nodes')
     .optional()
-    .describe('For nodes over https; the files are read again when they change.'),
+    .describe('TLS settings for https nodes; the files are read again when they change.'),
   balance: z
     .enum(['leastRequests', 'roundRobin', 'hash'])
     .prefault('leastRequests')
-    .describe('How a node is chosen: the less busy of two drawn by weight, each in turn, or by `hashOn`.'),
+    .describe(
+      'How a node is chosen: `leastRequests`: the less busy of two drawn by weight; `roundRobin`: in turn; `hash`: by `hashOn`.',
+    ),
   hashOn: z
     .string()
     .prefault('{model_id}')
-    .describe(
-      'Parameters of the path: requests in which they are the same go to the same node, load permitting.',
-    ),
+    .describe('Path parameters; requests in which they are equal go to the same node, load permitting.'),
   slowStart: duration(0, DAY_MS)
     .prefault('0ms')
-    .describe('A node that comes, or comes back, grows to its share over so long.'),
+    .describe('Time over which a new or returning node grows to its full share.'),
   resolve: duration(1000, DAY_MS)
     .prefault('30s')
-    .describe('Names of nodes are looked up so often; a look-up that fails leaves the last good addresses.'),
-  health: health.optional().describe('Checks of every node; without it a node is well until requests fail.'),
-  ejection: ejection.optional().describe('Takes nodes out by what comes of requests; without it none is.'),
+    .describe('How often host names of nodes are looked up; a failed look-up keeps the last good addresses.'),
+  health: health
+    .optional()
+    .describe('Active health checks; without them a node counts as healthy until requests fail.'),
+  ejection: ejection
+    .optional()
+    .describe('Takes out nodes on which requests keep failing; without it no node is ejected.'),
   breaker: breaker.prefault({}),
   timeouts: z
     .strictObject({
-      connect: duration(10, 60_000).prefault('2s').describe('For the connection to a node.'),
+      connect: duration(10, 60_000).prefault('2s').describe('For connecting to a node.'),
       firstByte: duration(10, DAY_MS)
         .prefault('30s')
-        .describe('From the last byte sent to the first received.'),
+        .describe('From the last byte of the request to the first byte of the response.'),
     })
     .prefault({}),
   connections: z
     .strictObject({
-      max: count(1, 65_535).prefault(64).describe('Connections to one node.'),
-      idle: duration(100, DAY_MS).prefault('30s').describe('An unused connection is kept so long.'),
+      max: count(1, 65_535).prefault(64).describe('Open connections per node.'),
+      idle: duration(100, DAY_MS).prefault('30s').describe('How long an unused connection is kept.'),
     })
     .prefault({}),
 });

@@ -85,42 +85,47 @@ const isAccepted = async (scene: Scene): Promise<boolean> => (await openConnecti
 
 export const callerRows: readonly FaultRow[] = [
   ...turnsBack(
-    'amid its ClientHello',
+    'during its ClientHello',
     (hello) => hello.subarray(0, 100),
     (_, scene) => until(() => isAccepted(scene)),
   ),
   ...turnsBack(
-    'amid the handshake',
+    'during the handshake',
     (hello) => hello,
     (socket) => new Promise((resolve) => socket.once('data', () => resolve())),
   ),
   ...leaves(
-    'amid its request head',
+    'during its request head',
     { manner: 'says nothing', node: 'nothing', account: 'no request' },
     (caller) => caller.send('GET /fault/x HTTP/1.1\r\nHos'),
     (caller, scene) => caller.unsentBytes === 0 && isAccepted(scene),
   ),
   ...leaves(
-    'amid an upload with a length',
+    'during an upload with a length',
     { manner: 'says nothing', ...LEFT },
     (caller) => caller.send(`${put('Content-Length: 100000')}begun`),
     hasRequest,
   ),
   ...leaves(
-    'amid a chunked upload',
+    'during a chunked upload',
     { manner: 'says nothing', ...LEFT },
     (caller) => caller.send(`${put('Transfer-Encoding: chunked')}5\r\nbegun\r\n`),
     hasRequest,
   ),
-  ...leaves('while the node is waited for', { manner: 'says nothing', ...LEFT }, sendsGet, hasRequest),
   ...leaves(
-    'amid a response with a length',
+    'while the gateway waits for the node',
+    { manner: 'says nothing', ...LEFT },
+    sendsGet,
+    hasRequest,
+  ),
+  ...leaves(
+    'during a response with a length',
     { manner: 'stays in a length', ...LEFT, account: 'caller, 200' },
     sendsGet,
     ({ text }) => text.includes('begun'),
   ),
   ...leaves(
-    'amid a chunked response',
+    'during a chunked response',
     { manner: 'stays between chunks', ...LEFT, account: 'caller, 200' },
     sendsGet,
     ({ text }) => text.includes('begun'),

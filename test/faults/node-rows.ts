@@ -51,7 +51,7 @@ const sendsGet = (caller: FaultCaller): void => caller.send(get());
 
 const gone: readonly NodeProcessRow[] = [
   {
-    fault: 'The node is not there: its port refuses',
+    fault: 'The node is down: its port refuses connections',
     caller: '503 node-unavailable',
     node: 'nothing',
     account: 'gateway, node-unavailable',
@@ -64,7 +64,7 @@ const gone: readonly NodeProcessRow[] = [
     },
   },
   {
-    fault: 'The node is a black hole: its backlog is full',
+    fault: 'The node accepts no connections: its backlog is full',
     caller: '504 node-timeout',
     node: 'nothing',
     account: 'gateway, node-timeout',
@@ -83,7 +83,7 @@ const gone: readonly NodeProcessRow[] = [
   },
   killed('after the request head', { manner: 'says nothing', ...FAILED }, sendsGet, hasRequest),
   killed(
-    'amid an upload',
+    'during an upload',
     { manner: 'says nothing', ...FAILED },
     (caller) => caller.send(`${put('Content-Length: 100000')}begun`),
     hasRequest,
@@ -95,13 +95,13 @@ const gone: readonly NodeProcessRow[] = [
     hasText('\r\n\r\n'),
   ),
   killed(
-    'amid a response with a length',
+    'during a response with a length',
     { manner: 'stays in a length', ...BROKEN },
     sendsGet,
     hasText('begun'),
   ),
   killed(
-    'amid a chunked response',
+    'during a chunked response',
     { manner: 'stays between chunks', ...BROKEN },
     sendsGet,
     hasText('begun'),
@@ -110,7 +110,7 @@ const gone: readonly NodeProcessRow[] = [
 
 const still: readonly NodeProcessRow[] = [
   {
-    fault: 'The node stands still before its answer (SIGSTOP), and goes on in time',
+    fault: 'The node hangs before its response (SIGSTOP) and continues in time',
     caller: '200, whole',
     node: 'an end',
     account: 'upstream, 200',
@@ -126,7 +126,7 @@ const still: readonly NodeProcessRow[] = [
     },
   },
   {
-    fault: 'The node stands still before its answer for too long',
+    fault: 'The node hangs before its response for too long',
     caller: '504 node-timeout',
     node: 'a reset',
     account: 'gateway, node-timeout',
@@ -143,7 +143,7 @@ const still: readonly NodeProcessRow[] = [
     },
   },
   {
-    fault: 'The node stands still amid an upload',
+    fault: 'The node hangs during an upload',
     caller: '504 node-timeout',
     node: 'a reset',
     account: 'gateway, node-timeout',
@@ -162,7 +162,7 @@ const still: readonly NodeProcessRow[] = [
     },
   },
   {
-    fault: 'The node stands still amid its response',
+    fault: 'The node hangs during its response',
     ...BROKEN,
     node: 'a reset',
     cause: /^the node stood still$/,
@@ -183,7 +183,7 @@ const still: readonly NodeProcessRow[] = [
 
 const wrong: readonly FaultRow[] = [
   {
-    fault: 'The node answers byte by byte',
+    fault: 'The node responds byte by byte',
     caller: '200, whole',
     node: 'an end',
     account: 'upstream, 200',
@@ -191,7 +191,7 @@ const wrong: readonly FaultRow[] = [
     play: askOnce,
   },
   {
-    fault: 'The node resets before its answer',
+    fault: 'The node resets the connection before its response',
     ...FAILED,
     node: '—',
     cause: /: ECONNRESET$/,
@@ -199,7 +199,7 @@ const wrong: readonly FaultRow[] = [
     play: askOnce,
   },
   {
-    fault: 'The node resets amid its response',
+    fault: 'The node resets the connection during its response',
     ...BROKEN,
     node: '—',
     cause: /: ECONNRESET$/,
@@ -207,28 +207,28 @@ const wrong: readonly FaultRow[] = [
     play: askOnce,
   },
   {
-    fault: 'The node answers garbage',
+    fault: 'The node responds with garbage',
     ...FAILED,
     node: 'a reset',
     manner: 'answers in another tongue',
     play: askOnce,
   },
   {
-    fault: 'The node sends garbage for a chunk',
+    fault: 'The node sends garbage in place of a chunk',
     ...BROKEN,
     node: 'a reset',
     manner: 'garbles its chunks',
     play: askOnce,
   },
   {
-    fault: 'The node sends fewer bytes than its length, and an end',
+    fault: 'The node sends fewer bytes than its length and closes',
     ...BROKEN,
     node: '—',
     manner: 'ends in a length',
     play: askOnce,
   },
   {
-    fault: 'The node sends no last chunk, and an end',
+    fault: 'The node closes without sending the last chunk',
     ...BROKEN,
     node: '—',
     manner: 'ends between chunks',
@@ -244,7 +244,7 @@ const wrong: readonly FaultRow[] = [
     play: askOnce,
   },
   {
-    fault: 'The node sends more behind a whole response, unasked',
+    fault: 'The node sends more bytes after a whole response',
     caller: '200, whole',
     node: 'a reset',
     account: 'upstream, 200',

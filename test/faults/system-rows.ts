@@ -45,7 +45,7 @@ async function trickle({ arrive }: Scene, head: string, text: string): Promise<s
 
 const names: readonly FaultRow[] = [
   {
-    fault: 'The name of the node is not found',
+    fault: 'The host name of the node does not resolve',
     ...UNAVAILABLE,
     node: 'nothing',
     cause: /^http:\/\/nodes\.test:1: unresolved$/,
@@ -59,7 +59,7 @@ const names: readonly FaultRow[] = [
     play: askOnce,
   },
   {
-    fault: 'The look-up of the name of the node gives no answer',
+    fault: 'The look-up of the host name of the node gets no answer',
     ...UNAVAILABLE,
     node: 'nothing',
     cause: /^http:\/\/nodes\.test:1: unresolved$/,
@@ -75,7 +75,7 @@ const names: readonly FaultRow[] = [
 
 const slow: readonly FaultRow[] = [
   {
-    fault: 'A request head comes at a byte a second',
+    fault: 'A request head arrives at one byte per second',
     caller: '408 head-timeout',
     node: 'nothing',
     account: 'gateway, head-timeout',
@@ -84,7 +84,7 @@ const slow: readonly FaultRow[] = [
     play: (scene) => trickle(scene, '', get()),
   },
   {
-    fault: 'A body comes at a byte a second, where the route asks for more',
+    fault: 'A body arrives at one byte per second, below the minimum of the route',
     caller: '408 too-slow',
     node: 'a reset',
     account: 'gateway, too-slow',
@@ -96,7 +96,7 @@ const slow: readonly FaultRow[] = [
     play: (scene) => trickle(scene, put('Content-Length: 100000'), 'x'.repeat(100)),
   },
   {
-    fault: 'A body stops coming',
+    fault: 'A body stalls',
     caller: '408 stream-idle',
     node: 'a reset',
     account: 'gateway, stream-idle',
@@ -108,7 +108,7 @@ const slow: readonly FaultRow[] = [
 
 const many: readonly AnyFaultRow[] = [
   {
-    fault: `${SILENT} connections send nothing; others are served meanwhile`,
+    fault: `${SILENT} connections send nothing; others are still served`,
     caller: 'nothing, closed',
     node: 'nothing',
     account: `no request: ${SILENT} × handshake timeout`,
@@ -126,7 +126,7 @@ const many: readonly AnyFaultRow[] = [
     },
   },
   {
-    fault: 'Twice as many requests as the node has places for',
+    fault: 'Twice as many requests as the node can take',
     caller: '200, whole or 503 node-unavailable',
     node: 'an end',
     account: 'gateway, node-unavailable or upstream, 200',
@@ -142,7 +142,7 @@ const many: readonly AnyFaultRow[] = [
     },
   },
   {
-    fault: 'More requests than places, and than may wait for one',
+    fault: 'More requests than the node and the queue can take',
     caller: '503 node-unavailable at once, and all others 200, whole',
     node: 'an end',
     account: 'gateway, node-unavailable or upstream, 200',
@@ -187,7 +187,7 @@ async function starve<T>(
 
 const starved: readonly GatewayProcessRow[] = [
   {
-    fault: 'The gateway has no descriptor left for a node',
+    fault: 'The gateway has no file descriptor left for a node',
     ...UNAVAILABLE,
     node: 'nothing',
     cause: /: EMFILE$/,
@@ -203,8 +203,8 @@ const starved: readonly GatewayProcessRow[] = [
     },
   },
   {
-    fault: 'The gateway has no descriptor left for a caller',
-    caller: 'nothing, closed; 200, whole once there are some',
+    fault: 'The gateway has no file descriptor left for a caller',
+    caller: 'nothing, closed; 200, whole once descriptors are free',
     node: 'an end',
     account: 'upstream, 200',
     manner: 'answers',
@@ -215,7 +215,7 @@ const starved: readonly GatewayProcessRow[] = [
         await once(late.resume(), 'close');
         return late.bytesRead === 0 ? 'nothing, closed' : 'an answer';
       });
-      return `${refused}; ${await scene.ask(get())} once there are some`;
+      return `${refused}; ${await scene.ask(get())} once descriptors are free`;
     },
   },
 ];
