@@ -4,7 +4,6 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { denials } from '../gateway/core/denial.ts';
 import { formatFault } from '../gateway/core/fault.ts';
 import { writeDevelopmentPki } from '../gateway/demo/development-pki.ts';
 import { createTokenIssuer } from '../gateway/demo/token.ts';
@@ -20,14 +19,16 @@ import {
   schemaPath,
   schemaText,
   shownExamples,
+  tablePaths,
   tables,
 } from './documents.ts';
+import { drawnSteps, madeSteps, STEP_OF_ROW } from './request-drawing.ts';
 
 const readme = readFileSync(readmePath, 'utf8');
 const folder = (name: string): string => fileURLToPath(new URL(`../${name}`, import.meta.url));
 
-t.test('every table of the README is the one of the code (npm run documents writes them)', async (t) => {
-  const marked = markedTables(readme);
+t.test('every table of the documents is the one of the code (npm run documents writes them)', async (t) => {
+  const marked = markedTables(tablePaths.map((path) => readFileSync(path, 'utf8')).join('\n'));
   t.same([...marked.keys()].sort(), Object.keys(tables).sort());
   for (const [name, body] of marked) t.equal(body, tables[name], name);
 });
@@ -45,11 +46,39 @@ t.test('the schema files are those of the code', async (t) => {
   for (const kind of policyFiles) t.equal(readFileSync(schemaPath(kind), 'utf8'), schemaText(kind), kind);
 });
 
-t.test('the drawing of the request names every status a refusal can have', async (t) => {
-  const [, drawing = ''] = /```\n(TCP accept[\s\S]*?)```/.exec(readme) ?? [];
-  const drawn = new Set([...drawing.matchAll(/\b[45]\d\d\b/g)].map(([status]) => Number(status)));
-  for (const [code, { status }] of Object.entries(denials)) t.ok(drawn.has(status), `${code}: ${status}`);
-});
+t.test(
+  'the drawing of the request has every step with the statuses it refuses with, and no others',
+  async (t) => {
+    const made = madeSteps();
+    const drawn = drawnSteps(readme).filter(({ name }) => STEP_OF_ROW.has(name));
+    t.same(
+      drawn.map(({ name }) => name),
+      [...STEP_OF_ROW.keys()],
+    );
+    for (const [step, { statuses, unexplained }] of made) {
+      const rows = drawn.filter(({ name }) => STEP_OF_ROW.get(name) === step);
+      t.same([...new Set(rows.flatMap((row) => row.statuses))].sort(), statuses, step);
+      t.same(unexplained, [], step);
+    }
+  },
+);
+
+t.test(
+  'the drawing of the request names files that are there, and at each step one that refuses',
+  async (t) => {
+    const made = madeSteps();
+    for (const { name, files } of drawnSteps(readme)) {
+      t.ok(files.length > 0, name);
+      for (const file of files) t.ok(existsSync(folder(`gateway/${file}`)), file);
+      const step = STEP_OF_ROW.get(name);
+      if (step !== undefined)
+        t.ok(
+          files.some((file) => made.get(step)?.files.has(file)),
+          `${name} is refused there`,
+        );
+    }
+  },
+);
 
 t.test('the README shows the output that its commands print', async (t) => {
   const shown = shownExamples(readme);

@@ -1,6 +1,6 @@
 /**
- * What the documents take from the code: tables and chart of the README, and the schema files of `policies/`.
- * `npm run documents` writes them; tests check them.
+ * What the documents take from the code: tables and chart of the README, the faults of WPF1.md, and the schema
+ * files of `policies/`. `npm run documents` writes them; tests check them.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -36,9 +36,11 @@ const CLAIMS = JSON.stringify({
   scope: 'finetune:acme/vision-7',
 });
 export const readmePath = new URL('README.md', root);
+/** Where generated tables stand. */
+export const tablePaths: readonly URL[] = [readmePath, new URL('gateway/patch/WPF1.md', root)];
 export const schemaPath = (kind: PolicyFileKind): URL => new URL(`policies/schema/${kind}.json`, root);
 
-/** The tables of the README by the name in their markers. */
+/** The tables of the documents by the name in their markers. */
 export const tables: Readonly<Record<string, string>> = {
   denials: table(
     ['code', 'status', 'fixed by', 'title'],
@@ -79,13 +81,22 @@ export const tables: Readonly<Record<string, string>> = {
 };
 
 function faultTable(rows: readonly FaultText[]): string {
-  const cells = rows.map(({ fault, caller, node, account }) => [fault, caller, node, account]);
-  const once = new Map(cells.map((row) => [row.join(), row]));
-  return table(['what breaks', 'the caller gets', 'the node sees', 'logged as'], [...once.values()]);
+  const byOutcome = Map.groupBy(rows, ({ caller, node, account }) => [caller, node, account].join(' | '));
+  const lines = [...byOutcome].map(([outcome, each]) => {
+    const faults = new Set(each.map(({ fault }) => fault));
+    return [[...faults].join('<br>'), ...outcome.split(' | ')];
+  });
+  return table(['what breaks', 'the caller gets', 'the node sees', 'logged as'], lines);
 }
 
+/** Keys with the same default and meaning share a row. */
 function keyTable(kind: PolicyFileKind): string {
-  const rows = configKeys(kind).map((key) => [tick(key.path), whenLeftOut(key), key.description]);
+  const keys = configKeys(kind);
+  const alike = Map.groupBy(keys, (key) => JSON.stringify([whenLeftOut(key), key.description]));
+  const rows = [...alike.values()].map((each) => {
+    const [key] = each as [ConfigKey];
+    return [each.map(({ path }) => tick(path)).join('<br>'), whenLeftOut(key), key.description];
+  });
   return table(['key', 'default', 'meaning'], rows);
 }
 
@@ -144,14 +155,15 @@ export function schemaText(kind: PolicyFileKind): string {
 }
 
 function write(): void {
-  const text = readFileSync(readmePath, 'utf8');
-  const written = text.replaceAll(MARKED, (_, name: string) => {
-    return `<!-- table: ${name} -->\n\n${tables[name] ?? ''}\n\n<!-- end -->`;
-  });
-  const shown = written.replaceAll(EXAMPLE, (_, name: string) => {
-    return `<!-- example: ${name} -->\n\n${exampleText(name)}\n\n<!-- end -->`;
-  });
-  writeFileSync(readmePath, shown);
+  for (const path of tablePaths) {
+    const written = readFileSync(path, 'utf8').replaceAll(MARKED, (_, name: string) => {
+      return `<!-- table: ${name} -->\n\n${tables[name] ?? ''}\n\n<!-- end -->`;
+    });
+    const shown = written.replaceAll(EXAMPLE, (_, name: string) => {
+      return `<!-- example: ${name} -->\n\n${exampleText(name)}\n\n<!-- end -->`;
+    });
+    writeFileSync(path, shown);
+  }
   writeFileSync(chartPath, chart(readResults()));
   for (const kind of policyFiles) writeFileSync(schemaPath(kind), schemaText(kind));
 }

@@ -94,15 +94,15 @@ const keyPrefix = (text: string): string | undefined =>
   /^\/(?:[A-Za-z0-9._-]+\/)+$/.test(text) ? text : undefined;
 
 /** How a server is reached whose address stands beside it. */
-const access = (server: string) => ({
-  tls: clientTls(server).optional().describe('TLS settings; the files are read again when they change.'),
-  user: z.string().min(1).max(256).optional().describe(`User name of the gateway in ${server}.`),
+const access = {
+  tls: clientTls.optional().describe('TLS settings; the files are read again when they change.'),
+  user: z.string().min(1).max(256).optional().describe('The user to log in as.'),
   passwordFile: z
     .string()
     .min(1)
     .optional()
     .describe('File that holds the password and nothing else; read again when it changes.'),
-});
+};
 
 export const gatewayFile = z.strictObject({
   gateway: z.strictObject({
@@ -157,7 +157,7 @@ export const gatewayFile = z.strictObject({
         redis: read(redisAddress, 'redis://host:port or rediss://host:port', withoutCredentials).describe(
           'Address of Redis.',
         ),
-        ...access('Redis'),
+        ...access,
         prefix: z
           .string()
           .regex(/^[A-Za-z0-9:._-]{1,64}$/, { error: 'up to 64 letters, digits and : . _ -' })
@@ -179,7 +179,7 @@ export const gatewayFile = z.strictObject({
           .min(1)
           .max(16)
           .describe('Members of the etcd cluster, tried in turn.'),
-        ...access('etcd'),
+        ...access,
         tenants: read(keyPrefix, 'a prefix like /patchgate/tenants/')
           .optional()
           .describe(

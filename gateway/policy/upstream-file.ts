@@ -104,7 +104,7 @@ export const upstream = z.strictObject({
     .describe(
       '`http://host:port` or `https://host:port` of each sync node; a host name with several addresses counts as several nodes.',
     ),
-  tls: clientTls('nodes')
+  tls: clientTls
     .optional()
     .describe('TLS settings for https nodes; the files are read again when they change.'),
   balance: z
