@@ -19,7 +19,7 @@ import {
   policySchema,
 } from '../gateway/policy/schema.ts';
 import { chart } from './bench/chart.ts';
-import { besideText, goalsText, measuredRows } from './bench/measured.ts';
+import { besideText, measuredRows } from './bench/measured.ts';
 import { chartPath, readResults } from './bench/results.ts';
 import { callerRows } from './faults/caller-rows.ts';
 import type { FaultText } from './faults/fault-stage.ts';
@@ -75,7 +75,6 @@ export const tables: Readonly<Record<string, string>> = {
   'gateway-keys': keyTable('gateway'),
   'tenant-keys': keyTable('tenant'),
   measured: table(...measuredRows(readResults())),
-  'measured-goals': goalsText(readResults()),
   'measured-beside': besideText(readResults()),
   'access-log': ['time', ...Object.values(accessKeys)].map(tick).join(' · '),
 };

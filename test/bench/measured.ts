@@ -30,26 +30,9 @@ function range({ min, max }: Spread): string {
   return `${min.toFixed(2)}–${max.toFixed(2)}`;
 }
 
-/** Which goals were reached, by load. */
-export function goalsText({ loads }: Results): string {
-  const goals = loads.flatMap(({ name, rivals }) =>
-    rivals.flatMap(({ name: rival, ratio, goal }) =>
-      goal === undefined ? [] : [{ name, rival, isMet: ratio.median <= goal }],
-    ),
-  );
-  const missed = goals.filter(({ isMet }) => !isMet);
-  const byLoad = Map.groupBy(missed, ({ name }) => name);
-  const listed = [...byLoad].map(
-    ([name, each]) => `${name} (against ${each.map(({ rival }) => rival).join('; ')})`,
-  );
-  return [
-    `Goals met: ${goals.length - missed.length} of ${goals.length}.`,
-    ...(listed.length > 0 ? [`Not met: ${listed.join(', ')}.`] : []),
-  ].join(' ');
-}
-
-/** Latency, memory, and what all of it was measured with. */
+/** Goals, latency, memory, and what all of it was measured with. */
 export function besideText({
+  loads,
   date,
   rounds,
   requests,
@@ -69,11 +52,30 @@ export function besideText({
     ({ name, idleMib, kibPerStream }) => `${name} ${idleMib} MiB and ${kibPerStream} KiB`,
   );
   const used = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const load = busyBefore === undefined ? '' : ` Load average in the minute before: ${busyBefore}.`;
   return [
+    goalsText(loads),
     `Latency at ${latency.requestsPerSecond} requests per second, half of patchgate's maximum (p50 / p99): ${waits.join(' · ')}.`,
     `Resident memory at rest, and at most per upload with ${memory.streams} in parallel: ${resident.join(' · ')}.`,
-    `Measured ${date.slice(0, 10)} in ${rounds} rounds of ${requests} requests and streams of ${mebibytes} MiB, on ${machine} with ${cipher}: ${used.join(' · ')}.`,
-    ...(busyBefore === undefined ? [] : [`Load average in the minute before: ${busyBefore}.`]),
+    `Measured ${date.slice(0, 10)} in ${rounds} rounds of ${requests} requests and streams of ${mebibytes} MiB, on ${machine} with ${cipher}: ${used.join(' · ')}.${load}`,
     ...skipped.map((reason) => `Not measured: ${reason}.`),
   ].join('\n\n');
+}
+
+/** Which goals were reached, by load. */
+function goalsText(loads: Results['loads']): string {
+  const goals = loads.flatMap(({ name, rivals }) =>
+    rivals.flatMap(({ name: rival, ratio, goal }) =>
+      goal === undefined ? [] : [{ name, rival, isMet: ratio.median <= goal }],
+    ),
+  );
+  const missed = goals.filter(({ isMet }) => !isMet);
+  const byLoad = Map.groupBy(missed, ({ name }) => name);
+  const listed = [...byLoad].map(
+    ([name, each]) => `${name} (against ${each.map(({ rival }) => rival).join('; ')})`,
+  );
+  return [
+    `Goals met: ${goals.length - missed.length} of ${goals.length}.`,
+    ...(listed.length > 0 ? [`Not met: ${listed.join(', ')}.`] : []),
+  ].join(' ');
 }
