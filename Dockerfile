@@ -1,4 +1,4 @@
-# The gateway, its commands and the reference sync node in one image: production dependencies, dist/, nobody's rights.
+# The gateway, its commands and the reference sync node in one image: production dependencies and dist/, without root.
 FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
