@@ -46,7 +46,7 @@ export function configKeys(kind: PolicyFileKind): readonly ConfigKey[] {
 function* keysBelow(schema: JsonSchema, path: string, mayBeAbsent: boolean): Generator<ConfigKey> {
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
     const childPath = path === '' ? name : `${path}.${name}`;
-      const required = schema.required?.includes(name) === true;
+    const required = schema.required?.includes(name) === true;
     if (child.description !== undefined) {
       yield {
         path: childPath,
