@@ -210,6 +210,7 @@ export class PolicyFollower implements DataPlaneSources {
   }
 
   close(): void {
+    this.#live.close();
     this.#control?.close();
     this.#certificates.close();
     this.#sources.close();

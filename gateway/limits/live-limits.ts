@@ -22,6 +22,7 @@ export class LiveLimits implements LimitsBackend {
   readonly #local = new LocalLimits();
   #state: SharedState | undefined;
   #sharing: Sharing | undefined;
+  #isClosed = false;
 
   constructor(log: Log, findAccess?: FindAccess) {
     this.#log = log;
@@ -44,6 +45,7 @@ export class LiveLimits implements LimitsBackend {
    * second.
    */
   async follow(state: SharedState | undefined): Promise<void> {
+    if (this.#isClosed) return;
     const before = this.#state;
     this.#state = state;
     if (state !== undefined && isSameStore(state, before)) {
@@ -55,7 +57,9 @@ export class LiveLimits implements LimitsBackend {
     if (state !== undefined) await this.#share(state);
   }
 
+  /** For good: a policy that comes later is not followed. */
   close(): void {
+    this.#isClosed = true;
     this.#state = undefined;
     this.#sharing?.limits.close();
   }

@@ -38,6 +38,7 @@ export class LivePolicy {
   #filesAsked = false;
   #running: Promise<ReloadOutcome> | undefined;
   #next: Promise<ReloadOutcome> | undefined;
+  #isClosed = false;
 
   /** `loaded` was read from `folder`, what it follows is of `sources`; `onReload` hears of every reload, after the swap. */
   constructor(
@@ -87,6 +88,11 @@ export class LivePolicy {
     return this.#request();
   }
 
+  /** The policy in force stays: a reload that ends later changes nothing, opens nothing, and nobody hears of it. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
   #request(): Promise<ReloadOutcome> {
     if (this.#running === undefined) return this.#next ?? this.#start();
     this.#next ??= this.#running
@@ -110,6 +116,7 @@ export class LivePolicy {
     const ofFiles = this.#filesAsked;
     this.#filesAsked = false;
     if (ofFiles) await sources.refresh();
+    if (this.#isClosed) return this.#dropped;
     const files = ofFiles ? undefined : this.#files;
     const previous = this.#current;
     const read = await loadPolicy(this.#folder, this.#nowMs(), {
@@ -119,6 +126,11 @@ export class LivePolicy {
       files,
       onCompiled: this.#onCompiled,
     });
+    if (this.#isClosed) {
+      // What it has opened since they were closed is nobody's.
+      sources.close();
+      return this.#dropped;
+    }
     if (ofFiles) this.#refused = read.policy === undefined ? read.faults : [];
     if (read.policy !== undefined) this.#files = read.files;
     this.#current = read.policy ?? previous;
@@ -129,6 +141,10 @@ export class LivePolicy {
     const outcome = this.#outcome(told);
     this.#onReload(outcome);
     return outcome;
+  }
+
+  get #dropped(): ReloadOutcome {
+    return { ...this.outcome, successful: false };
   }
 
   /**

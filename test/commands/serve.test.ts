@@ -32,6 +32,21 @@ t.test('a SIGHUP during the start causes a reload after it', async (t) => {
   t.equal(await running.ended, 0);
 });
 
+t.test('a reload that ends when the gateway has stopped opens nothing again', async (t) => {
+  for (const workers of [1, 2]) {
+    const { folder } = await writePolicy(
+      t,
+      'http://127.0.0.1:1',
+      `  workers: ${workers}\n  state: { redis: 'redis://127.0.0.1:1', prefix: 'p:', onFailure: local }`,
+    );
+    const running = start(t, ['serve', '--config', join(folder, 'policies')]);
+    await ports(running);
+    running.child.kill('SIGHUP');
+    running.child.kill('SIGTERM');
+    t.equal(await running.ended, 0);
+  }
+});
+
 t.test('a fault in the file of any tenant prevents the start and is listed', async (t) => {
   const { folder } = await writePolicy(t, 'http://127.0.0.1:1');
   await writeFile(join(folder, 'policies', 'tenants', 'tenant-b.yaml'), 'tenant: tenant-b\ncolour: red\n');

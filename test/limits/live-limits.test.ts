@@ -96,3 +96,15 @@ t.test('of policies that follow each other quickly the last one applies', { skip
   t.match(await ask(limits), { backend: 'redis' });
   t.ok(await until(async () => (await client.keys('*gateways')).join() === 'c:gateways'));
 });
+
+t.test('once they are closed, no policy opens a Redis again', async (t) => {
+  const { limits, lines } = liveLimits(t);
+  // Nothing answers there, which would be told.
+  const state: SharedState = { redis: 'redis://127.0.0.1:1', prefix: PREFIX, onFailure: 'deny' };
+  const under = limits.follow(state);
+  limits.close();
+  await under;
+  await limits.follow(state);
+  t.match(await ask(limits), { kind: 'lease', backend: 'local' });
+  t.same(lines, []);
+});
