@@ -19,7 +19,7 @@ export interface AuditLog {
 }
 
 export interface FileAuditLogOptions {
-  readonly file: AuditFile;
+  readonly file: Pick<AuditFile, 'append' | 'head' | 'close'>;
   readonly isRequired: boolean;
   readonly nowMs?: () => number;
   /** Characters of lines that wait for a disk that does not write; what comes beyond is given up and counted. */
@@ -37,6 +37,8 @@ const RETRY_MS = 1000;
 const STALL_MS = 5000;
 const HEAD_MS = 60_000;
 const CLOSE_MS = 2000;
+/** For the line that tells what the close gave up. */
+const LAST_LINE_MS = 1000;
 const MAX_WAITING_BYTES = 16 * MIB;
 /** Written and synced together, so that one sync has an end. */
 const MAX_LINES = 1000;
@@ -59,10 +61,13 @@ export class FileAuditLog implements AuditLog {
   #writing: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #fault: string | undefined;
-  /** Given up since the last line on disk. */
+  /** Given up, and no line on disk tells of them yet. */
   #lost = 0;
   #toldHash = '';
+  /** Nothing more is taken. */
   #isClosed = false;
+  /** Nothing more is written. */
+  #hasEnded = false;
 
   constructor(options: FileAuditLogOptions) {
     this.#options = options;
@@ -82,25 +87,32 @@ export class FileAuditLog implements AuditLog {
     if (this.#isClosed || this.#waitingBytes + body.length > this.#mostWaitingBytes) {
       this.#giveUp(1);
       onSettled?.(false);
-      return;
+    } else {
+      this.#queue.push({ body, isAwaited, onSettled });
+      this.#waitingBytes += body.length;
     }
-    this.#queue.push({ body, isAwaited, onSettled });
-    this.#waitingBytes += body.length;
-    if (this.#retry === undefined) this.#begin();
+    if (this.#retry === undefined && !this.#isClosed) this.#begin();
   }
 
-  /** Writes what waits, if it can be within bounded time, and closes the file. */
+  /** Writes what waits, or else how much of it was given up, if it can be within bounded time, and closes the file. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#retry);
-    this.#retry = undefined;
-    this.#begin();
-    await Promise.race([this.#writing, wait(CLOSE_MS, undefined, { ref: false })]);
-    clearTimeout(this.#retry);
+    await this.#writeWithin(CLOSE_MS);
+    if (this.#lost > 0) await this.#writeWithin(LAST_LINE_MS);
+    this.#hasEnded = true;
     clearInterval(this.#heads);
-    this.#giveUp(this.#queue.length);
     this.#tellHead();
     await this.#options.file.close();
+  }
+
+  /** What is not on its way by then is given up. */
+  async #writeWithin(ms: number): Promise<void> {
+    this.#begin();
+    await Promise.race([this.#writing, wait(ms, undefined, { ref: false })]);
+    const lines = this.#queue.splice(0);
+    this.#giveUp(lines.length);
+    for (const line of lines) settle(line, false);
   }
 
   /** What is recorded in the same turn goes together. */
@@ -108,12 +120,13 @@ export class FileAuditLog implements AuditLog {
     this.#writing ??= new Promise<void>((resolve) => void setImmediate(resolve)).then(() => this.#writeAll());
   }
 
-  /** After a fault a line of the log's own shows whether it can be written to again. */
+  /** After a fault, and after losses, there is a line of the log's own: of losses too, though nothing comes behind them. */
   async #writeAll(): Promise<void> {
-    while (this.#queue.length > 0 || this.#fault !== undefined) {
+    while (this.#hasToWrite) {
       const lines = this.#queue.splice(0, MAX_LINES);
       const bodies = lines.map(({ body }) => body);
-      if (this.#fault !== undefined || this.#lost > 0) bodies.unshift(this.#resumption());
+      const lost = this.#lost;
+      if (this.#fault !== undefined || lost > 0) bodies.unshift(this.#resumption());
       const stall = setTimeout(() => this.#onStall(lines), STALL_MS);
       const fault = await faultOf(this.#options.file.append(bodies));
       clearTimeout(stall);
@@ -121,16 +134,21 @@ export class FileAuditLog implements AuditLog {
         this.#onFailed(lines, fault);
         break;
       }
+      // Others may have been given up meanwhile: no line tells of them yet.
+      this.#lost -= lost;
       this.#onWritten(lines, bodies.length);
     }
     // Together with the last look at the queue: what is recorded from here on begins anew.
     this.#writing = undefined;
   }
 
+  get #hasToWrite(): boolean {
+    return !this.#hasEnded && (this.#queue.length > 0 || this.#fault !== undefined || this.#lost > 0);
+  }
+
   #onWritten(lines: readonly Waiting[], count: number): void {
     for (const { body } of lines) this.#waitingBytes -= body.length;
     this.#options.onLines?.('written', count);
-    this.#lost = 0;
     this.#tellFault(undefined);
     for (const line of lines) settle(line, true);
   }
@@ -139,6 +157,7 @@ export class FileAuditLog implements AuditLog {
     this.#queue.unshift(...lines);
     this.#tellFault(fault);
     this.#settleAwaited();
+    if (this.#isClosed) return;
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
       this.#begin();

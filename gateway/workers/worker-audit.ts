@@ -56,6 +56,8 @@ export class WorkerAudit implements AuditLog {
     this.#unsent += 1;
     this.#channel.send({ kind: 'record', entry, id }, () => {
       this.#unsent -= 1;
+      // Perhaps nothing is recorded after it.
+      if (this.#lost > 0) this.#tellLost();
     });
   }
 }
