@@ -6,8 +6,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { addLine, type ChainHead, newChain } from './chain.ts';
-import { readTail } from './tail.ts';
+import { addLine, type ChainHead, type ChainLine, newChain } from './chain.ts';
+import { readStart, readTail } from './tail.ts';
 
 export interface AuditFileOptions {
   readonly path: string;
@@ -146,16 +146,27 @@ export class AuditFile {
     this.#bytes = 0;
     await syncFolder(dirname(path));
     if (keep === undefined) return;
-    for (const old of (await filesAside(path)).slice(0, -keep)) await unlink(old);
+    const aside = await filesAside(path, this.#head.chain);
+    for (const old of aside.slice(0, -keep)) await unlink(old).catch(absent);
   }
 }
 
-/** Those that were full, the oldest first. */
-async function filesAside(path: string): Promise<readonly string[]> {
+/**
+ * Those that were full, the oldest first: by the lines they have, since the clock of their names may have been set back.
+ * Before those of this chain, or else of the one that the last name has, stand those of others, which it followed.
+ */
+async function filesAside(path: string, chain?: string): Promise<readonly string[]> {
   const folder = dirname(path);
-  const names = await readdir(folder);
-  const aside = names.filter((name) => name.startsWith(`${basename(path)}.until.`)).sort();
-  return aside.map((name) => join(folder, name));
+  const names = (await readdir(folder)).filter((name) => name.startsWith(`${basename(path)}.until.`));
+  const files: { readonly file: string; readonly first: ChainLine | undefined }[] = [];
+  for (const name of names.sort()) {
+    const file = join(folder, name);
+    files.push({ file, first: await readStart(file).catch(absent) });
+  }
+  const current = chain ?? files.findLast(({ first }) => first !== undefined)?.first?.chain;
+  const placeOf = (first: ChainLine | undefined): number =>
+    first === undefined || first.chain !== current ? 0 : first.sequence;
+  return files.sort((a, b) => placeOf(a.first) - placeOf(b.first)).map(({ file }) => file);
 }
 
 async function headOfNewest(path: string): Promise<ChainHead | undefined> {

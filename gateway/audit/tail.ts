@@ -1,11 +1,13 @@
-/** Where the chain in a file ends, and what stands behind its last whole line. */
+/** Where the chain in a file begins and ends, and what stands behind its last whole line. */
 
 import { open } from 'node:fs/promises';
 import { MIB } from '../core/units.ts';
-import { type ChainHead, follows, readLine } from './chain.ts';
+import { type ChainHead, type ChainLine, follows, readLine } from './chain.ts';
 
 /** A line takes some KiB; what a power failure spoils is the last write. */
 const TAIL_BYTES = 4 * MIB;
+/** Of which the first line that is not spoiled is taken. */
+const START_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 
 export type Tail =
@@ -27,6 +29,17 @@ export async function readTail(path: string): Promise<Tail> {
   }
 }
 
+/** The first line near the beginning of the file that is as it was written, if any is; rejects where it cannot be read. */
+export async function readStart(path: string): Promise<ChainLine | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(START_BYTES), 0, START_BYTES, 0);
+    return firstWholeLine(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
 function tailOf(bytes: Buffer, start: number): Tail {
   // The first line of a part of a file has lost its beginning.
   let from = start === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
@@ -39,7 +52,7 @@ function tailOf(bytes: Buffer, start: number): Tail {
   }
   const torn = bytes.subarray(from);
   const isAnyWhole = head !== undefined || (start === 0 && !torn.includes(NEWLINE));
-  if (!isAnyWhole || hasWholeLine(torn)) return { kind: 'damaged' };
+  if (!isAnyWhole || firstWholeLine(torn) !== undefined) return { kind: 'damaged' };
   return {
     kind: 'sound',
     bytes: start + from,
@@ -48,11 +61,12 @@ function tailOf(bytes: Buffer, start: number): Tail {
   };
 }
 
-function hasWholeLine(bytes: Buffer): boolean {
+function firstWholeLine(bytes: Buffer): ChainLine | undefined {
   let from = 0;
   for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {
-    if (readLine(bytes.subarray(from, end)) !== undefined) return true;
+    const line = readLine(bytes.subarray(from, end));
+    if (line !== undefined) return line;
     from = end + 1;
   }
-  return false;
+  return undefined;
 }
