@@ -281,6 +281,9 @@ export class NodeConnection extends Expiring {
   }
 
   #onClose(): void {
+    const isUnanswered = this.#phase === 'waiting' && this.#interim === 0 && !this.#heads.started;
+    if (isUnanswered && this.uses > 1 && this.#fault.kind === 'broken' && this.watch?.isLate !== true)
+      this.#fault = { kind: 'stale', reason: this.#fault.reason };
     this.#phase = 'closed';
     this.#deadlines.disarm(this);
     this.#heads.close();

@@ -41,6 +41,11 @@ export class RequestWatch extends Expiring {
     this.#patienceMs = patienceMs;
   }
 
+  /** The node was waited for too long, and has failed. */
+  get isLate(): boolean {
+    return this.#running && this.#failed && !this.#answered;
+  }
+
   /** The connection is a request's, once it is made. */
   taken(isMade: boolean): void {
     this.#running = true;

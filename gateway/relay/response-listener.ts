@@ -4,9 +4,12 @@ import type { BodySink } from '../http1/body-reader.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import type { NodeConnection } from './node-connection.ts';
 
-/** Why a node did not do its part; `timeout` is a connection that could not be made in time. */
+/**
+ * Why a node did not do its part. `timeout`: a connection could not be made in time; `stale`: a kept one broke before a byte of
+ * the answer was there.
+ */
 export interface NodeFault {
-  readonly kind: 'refused' | 'timeout' | 'broken' | 'bad-response';
+  readonly kind: 'refused' | 'timeout' | 'broken' | 'stale' | 'bad-response';
   readonly reason: string;
 }
 

@@ -4,7 +4,6 @@ import type { RequestHead } from '../core/facts.ts';
 import type { Admission } from '../decide.ts';
 import type { Upstream } from '../policy/upstream.ts';
 import type { Refusal } from '../refuse.ts';
-import type { NodeConnection } from '../relay/node-connection.ts';
 import type { NodeWaiter } from '../relay/node-request.ts';
 import type { NodeFault } from '../relay/response-listener.ts';
 import type { UpstreamPools } from '../relay/upstream-pools.ts';
@@ -37,8 +36,8 @@ export class Recourse {
   }
 
   /** True: a kept connection was found closed, and the waiter hears of another one, of another node if there is one. */
-  retry(head: RequestHead, fault: NodeFault, node: NodeConnection, url: string | undefined): boolean {
-    if (this.#retried || !mayRetry(head, fault, node.uses)) return false;
+  retry(head: RequestHead, fault: NodeFault, url: string | undefined): boolean {
+    if (this.#retried || !mayRetry(head, fault)) return false;
     this.#retried = true;
     this.#pools.acquire(this.#upstream, this.#admission.params, this.#waiter, url);
     return true;

@@ -6,11 +6,11 @@ import type { NodeFault } from '../relay/response-listener.ts';
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * A node may close a kept connection in the moment a request is sent on it; `uses` says how often it carried one. Asking
- * once more is safe where the method promises no effect (RFC 9110 §9.2.1) and there was no body. PUT could be sent again by the
- * same RFC, but a node that had applied it would see the patch twice.
+ * A node may close a kept connection in the moment a request is sent on it. One that has begun to answer, or was waited for
+ * too long, had the request: it is not asked again. Asking once more is safe where the method promises no effect
+ * (RFC 9110 §9.2.1) and there was no body. PUT could be sent again by the same RFC, but a node that had applied it would see
+ * the patch twice.
  */
-export function mayRetry({ method, framing }: RequestHead, fault: NodeFault, uses: number): boolean {
-  const stale = fault.kind === 'broken' && uses > 1;
-  return stale && framing.kind === 'none' && SAFE.has(method);
+export function mayRetry({ method, framing }: RequestHead, fault: NodeFault): boolean {
+  return fault.kind === 'stale' && framing.kind === 'none' && SAFE.has(method);
 }

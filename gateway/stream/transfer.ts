@@ -272,10 +272,9 @@ export class Transfer
   }
 
   #retry(fault: NodeFault): boolean {
-    const node = this.#node;
     this.#node = undefined;
     const { head, account } = this.#cargo;
-    return node !== undefined && this.#recourse.retry(head, fault, node, account.node);
+    return this.#recourse.retry(head, fault, account.node);
   }
 
   #setFlow(): void {

@@ -39,6 +39,35 @@ t.test('a kept connection that breaks under a GET is replaced by one of another 
   socket.destroy();
 });
 
+for (const { how, begin } of [
+  { how: 'half a head', begin: 'HTTP/1.1 200 OK\r\nContent-L' },
+  { how: 'an interim response', begin: 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n' },
+]) {
+  t.test(`a GET is not sent twice once ${how} of its answer is there`, async (t) => {
+    const node = await namedNode(t, 'a');
+    node.answer = (socket) => {
+      if (node.requests() === 1) return response('a');
+      setTimeout(() => socket.resetAndDestroy(), 50);
+      return begin;
+    };
+    const stage = await setStage(t, { nodes: [node.address] });
+    t.same(await askTimes(stage, 2), ['a', '502 node-failed']);
+    t.equal(node.requests(), 2);
+  });
+}
+
+t.test('nor is one whose node was waited for longer than its breaker waits', async (t) => {
+  const node = await namedNode(t, 'a');
+  node.answer = (socket) => {
+    if (node.requests() === 1) return response('a');
+    setTimeout(() => socket.resetAndDestroy(), 1000);
+    return undefined;
+  };
+  const stage = await setStage(t, { nodes: [node.address], upstream: '    breaker: { timeout: 100ms }\n' });
+  t.same(await askTimes(stage, 2), ['a', '502 node-failed']);
+  t.equal(node.requests(), 2);
+});
+
 for (const method of ['PUT', 'POST', 'DELETE']) {
   t.test(`${method} is never sent twice, even on a kept connection`, async (t) => {
     const ids: string[] = [];
