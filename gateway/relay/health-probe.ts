@@ -16,6 +16,7 @@ export interface ProbeSettings {
 /** Begins with its making; `onVerdict` is called once, with what was wrong if something was, unless it is cancelled. */
 export class HealthProbe extends Expiring implements ConnectionOwner, ResponseListener {
   readonly mayUpgrade = false;
+  readonly mayRetry = false;
   readonly #settings: ProbeSettings;
   readonly #context: NodeContext;
   readonly #onVerdict: (fault: string | undefined) => void;

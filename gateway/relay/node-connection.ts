@@ -287,8 +287,9 @@ export class NodeConnection extends Expiring {
     this.#phase = 'closed';
     this.#deadlines.disarm(this);
     this.#heads.close();
-    this.watch?.break(this.#fault.reason);
     const listener = this.#listener;
+    if (this.#fault.kind === 'stale' && listener?.mayRetry === true) this.watch?.giveUp();
+    else this.watch?.break(this.#fault.reason);
     this.#listener = undefined;
     this.#owner.onClosed(this, this.#fault);
     listener?.onNodeFault(this.#fault);

@@ -16,6 +16,8 @@ export interface NodeFault {
 export interface ResponseListener extends BodySink {
   /** The request asks for another protocol; a node that switches unasked has failed. */
   readonly mayUpgrade: boolean;
+  /** Should its connection turn out to be stale, it asks on another one: that says nothing of the node. */
+  readonly mayRetry: boolean;
   /** The final response head; interim ones (1xx) are dropped. */
   onResponse(head: ResponseHead): void;
   /** 101: from here on every byte of the connection goes to `onBody`, until it closes. */

@@ -15,6 +15,8 @@ import type { TakingPace } from './pace.ts';
 
 /** Hears how the download fares; after its end or a fault nothing more is reported. */
 export interface DownloadWatcher {
+  /** The request may be sent on another connection, should this one turn out to be stale. */
+  readonly mayRetry: boolean;
   /** The response begins; answers whether the caller's connection may stay open after it. */
   onResponse(head: ResponseHead): boolean;
   /** The node switches protocols as it was asked to; answers whether the caller does too. */
@@ -85,6 +87,10 @@ export class Download implements ResponseListener {
 
   get mayUpgrade(): boolean {
     return this.#route.upgrade !== undefined;
+  }
+
+  get mayRetry(): boolean {
+    return !this.#stopped && this.#watcher.mayRetry;
   }
 
   stop(): void {

@@ -35,9 +35,14 @@ export class Recourse {
     this.#pools.acquire(this.#upstream, this.#admission.params, this.#waiter);
   }
 
+  /** Whether `retry` would do it, should the connection be stale. */
+  mayRetry(head: RequestHead): boolean {
+    return !this.#retried && mayRetry(head);
+  }
+
   /** True: a kept connection was found closed, and the waiter hears of another one, of another node if there is one. */
   retry(head: RequestHead, fault: NodeFault, url: string | undefined): boolean {
-    if (this.#retried || !mayRetry(head, fault)) return false;
+    if (fault.kind !== 'stale' || !this.mayRetry(head)) return false;
     this.#retried = true;
     this.#pools.acquire(this.#upstream, this.#admission.params, this.#waiter, url);
     return true;

@@ -1,7 +1,6 @@
-/** Whether a request may be sent once more. */
+/** Whether a request that met a stale connection may be sent once more. */
 
 import type { RequestHead } from '../core/facts.ts';
-import type { NodeFault } from '../relay/response-listener.ts';
 
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -11,6 +10,6 @@ const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
  * (RFC 9110 §9.2.1) and there was no body. PUT could be sent again by the same RFC, but a node that had applied it would see
  * the patch twice.
  */
-export function mayRetry({ method, framing }: RequestHead, fault: NodeFault): boolean {
-  return fault.kind === 'stale' && framing.kind === 'none' && SAFE.has(method);
+export function mayRetry({ method, framing }: RequestHead): boolean {
+  return framing.kind === 'none' && SAFE.has(method);
 }

@@ -90,6 +90,10 @@ export class Transfer
     return this.#cargo.caller.bodyDone || this.#isTunnel;
   }
 
+  get mayRetry(): boolean {
+    return this.#recourse.mayRetry(this.#cargo.head);
+  }
+
   begin(): void {
     this.#cargo.caller.attach(this);
     this.#recourse.begin();

@@ -4,6 +4,7 @@ import type { ResponseListener } from '../../gateway/relay/response-listener.ts'
 
 export const UNHEARD: ResponseListener = {
   mayUpgrade: false,
+  mayRetry: false,
   onUpgrade: () => undefined,
   onReadEnd: () => undefined,
   onResponse: () => undefined,
