@@ -31,10 +31,11 @@ export class CellRates {
     return waitMs > ROUNDING_MS ? waitMs : 0;
   }
 
-  /** How much the holder may use now, whole. */
+  /** How much the holder may use now, whole; of a large rate the rounding alone would be more than all. */
   left(holder: string, rate: Rate, nowMs: number): number {
     const takenMs = Math.max(0, (this.#takenUntilMs.get(holder) ?? 0) - nowMs);
-    return Math.max(0, Math.floor(((rate.perMs - takenMs + ROUNDING_MS) / rate.perMs) * rate.count));
+    const left = ((rate.perMs - takenMs + ROUNDING_MS) / rate.perMs) * rate.count;
+    return Math.floor(Math.min(rate.count, Math.max(0, left)));
   }
 
   /** The holder has used so much, whether it might or not; less than nothing gives back. */

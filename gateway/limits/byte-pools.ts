@@ -68,9 +68,9 @@ export class BytePool {
     return this.#balance;
   }
 
-  /** What is left of the budget, here and, as far as is known, in Redis. */
+  /** What is left of the budget, here and, as far as is known, in Redis: what is here may have come back there already. */
   get left(): number {
-    return Math.max(0, this.#balance) + this.#elsewhere;
+    return Math.min(this.#budget.count, Math.max(0, this.#balance) + this.#elsewhere);
   }
 
   /** What a claim may ask for besides what it needs: a chunk, unless one is on its way. */

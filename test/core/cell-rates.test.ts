@@ -56,6 +56,16 @@ t.test('half a million holders in turn, known or new, cost no more each than a f
   t.ok(rates.waitMs(String(2 * many - 1), rate, 10, 0) > 0);
 });
 
+t.test('what is left is whole, and never more than there is', async (t) => {
+  for (const count of [3.5, 10, 20 * 2 ** 30, 2 ** 40, 2 ** 40 / 3, 999_999_999_999_999])
+    for (const perMs of [1000, 86_400_000]) {
+      const rates = new CellRates(1);
+      t.equal(rates.left('a', { count, perMs }, 123_456.789), Math.floor(count));
+      rates.take('a', { count, perMs }, 1, 123_456.789);
+      t.ok(rates.left('a', { count, perMs }, 123_456.789) <= count);
+    }
+});
+
 t.test('a rate admits at once exactly its count, however its parts are rounded', async (t) => {
   const nowMs = 123_456.789;
   const wrong: string[] = [];

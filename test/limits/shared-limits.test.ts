@@ -56,6 +56,22 @@ async function away(sharing: Sharing): Promise<void> {
   await until(() => !sharing.store.isUp);
 }
 
+t.test(
+  'no more is told to be left than there is, though what is held here has come back there',
+  { skip },
+  async (t) => {
+    const stage = await setRedisStage(t);
+    const store = await stage.store({ patient: true });
+    const limits = new SharedLimits(store, new LocalLimits(), 'local');
+    t.teardown(() => limits.close());
+    const quotas = { requests: { count: 100, perMs: DAY_MS }, bytes: { count: 64_000, perMs: 200 } };
+    const claim = { holder: 'h', limits: quotas, declaredBytes: 0 };
+    lease(await limits.claim(claim, now()));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    t.match(await limits.claim(claim, now()), { kind: 'lease', left: { requests: 98, bytes: 64_000 } });
+  },
+);
+
 t.test('Redis is asked once per chunk of bytes and gets back what did not flow', { skip }, async (t) => {
   const sharing = await share(t);
   const quotas: Quotas = { bytes: { count: 20_000 * MIB, perMs: DAY_MS } };
