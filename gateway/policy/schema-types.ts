@@ -46,8 +46,14 @@ export function size(minBytes: number, maxBytes: number) {
 
 export const rate = read(parseRate, 'a rate like 100/s, 6000/m, 10/h');
 
+/** Callers are told their limits as Integers of 15 digits (RFC 9651 §3.3.1): with more, they would take the field for none. */
+const MOST_TOLD = 999_999_999_999_999;
+
 /** Bytes in a time. */
-export const byteRate = read(parseByteRate, 'a rate like 10KiB/s, 20GiB/d');
+export const byteRate = read((text) => {
+  const rate = parseByteRate(text);
+  return isBetween(rate?.count, 1, MOST_TOLD) ? rate : undefined;
+}, 'a rate like 10KiB/s, 20GiB/d of at most 909TiB');
 
 /** A share, from 1 to 100. */
 export const percent = read((text) => {

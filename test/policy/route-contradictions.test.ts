@@ -30,9 +30,15 @@ const ROWS: readonly Row[] = [
     ...[
       '25:25 routes[1].limits.requests: "0/m" cannot be read (expected a rate like 100/s, 6000/m, 10/h)',
       '25:42 routes[1].limits.concurrent: is too small (expected at least 1)',
-      '25:52 routes[1].limits.bytes: "20GiB" cannot be read (expected a rate like 10KiB/s, 20GiB/d)',
+      '25:52 routes[1].limits.bytes: "20GiB" cannot be read (expected a rate like 10KiB/s, 20GiB/d of at most 909TiB)',
       '25:64 routes[1].limits.per: has a value that does not exist (expected subject, address, model, tenant)',
     ],
+  ],
+  [
+    'more bytes than the fields that tell of them can say',
+    READ,
+    `${READ}    limits: { bytes: 910TiB/d }\n`,
+    '25:22 routes[1].limits.bytes: "910TiB/d" cannot be read (expected a rate like 10KiB/s, 20GiB/d of at most 909TiB)',
   ],
   [
     'a grace without a rate, and trailers that would frame or allow',
