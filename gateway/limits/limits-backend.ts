@@ -39,7 +39,7 @@ export interface LimitLease {
   readonly paidBytes: number;
   /**
    * So many body bytes have flowed, more than were paid for: nothing if they may and a few more, which are paid for now. A
-   * promise, which never rejects, where that has to be asked; until then nothing more should flow.
+   * promise where that has to be asked, which rejects where there is no answer in time; until then nothing more should flow.
    */
   spend(totalBytes: number, nowMs: number): Spent | Promise<Spent>;
   /** The request is over, with so many body bytes in all. Called once. */

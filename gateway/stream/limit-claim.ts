@@ -45,6 +45,11 @@ export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial
   });
 }
 
+/** Whoever counts them has not answered in time. */
+export function unaskedDenial(error: unknown): Denial {
+  return deny('limits', 'overloaded', 'The limits cannot be asked.', { cause: String(error) });
+}
+
 /** The limits a route has, by their keys. */
 export function limitNames(limits: Quotas): readonly LimitName[] {
   const names: readonly LimitName[] = ['requests', 'concurrent', 'bytes'];

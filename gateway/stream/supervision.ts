@@ -5,7 +5,7 @@ import { type Denial, deny } from '../core/denial.ts';
 import type { Admission } from '../decide.ts';
 import type { LimitLease, Spent } from '../limits/limits-backend.ts';
 import type { Route } from '../policy/policy.ts';
-import { limitDenial } from './limit-claim.ts';
+import { limitDenial, unaskedDenial } from './limit-claim.ts';
 import { SendingPace, TakingPace } from './pace.ts';
 
 export interface SupervisionWatcher {
@@ -81,11 +81,16 @@ export class Supervision extends Expiring {
       return;
     }
     this.#setAsking(true);
-    void spent.then((answer) => {
+    void spent.then(
+      (answer) => {
       if (this.#stopped) return;
       this.#setAsking(false);
       this.#judge(answer);
-    });
+      },
+      (error: unknown) => {
+        if (!this.#stopped) this.#watcher.onCut(unaskedDenial(error));
+      },
+    );
   }
 
   override expire(): void {

@@ -225,6 +225,7 @@ export class Transfer
   }
 
   onBudgetAsked(isAsked: boolean): void {
+    if (!isAsked) this.#touch();
     this.#isBudgetAsked = isAsked;
     this.#setFlow();
   }
@@ -237,9 +238,9 @@ export class Transfer
     this.#watcher.onBroken('gateway', 'the tunnel has reached its lifetime');
   }
 
-  /** Nothing moved for too long: whoever was waited for is to blame. */
+  /** Nothing moved for too long: whoever was waited for is to blame. Room and budget are waited for elsewhere, with an end. */
   override expire(): void {
-    if (!this.#hasRoom) this.#touch();
+    if (!this.#hasRoom || this.#isBudgetAsked) this.#touch();
     else if (this.#isTunnel) this.#watcher.onBroken('gateway', 'the tunnel stood still');
     else if (this.#download?.begun) this.#breakStill(this.#download);
     else if (this.#cargo.caller.bodyDone || this.#upload?.held)

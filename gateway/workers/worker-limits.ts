@@ -13,7 +13,16 @@ import type { GrantedLease, ToWorker, WorkerEnd } from './messages.ts';
 import { Pending } from './pending.ts';
 
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
+type GivenSpent = Extract<Given, { kind: 'spent' }>;
 type Answer = LimitRefusal | GrantedLease;
+/** Asks whether so many bytes in all may flow, and says as what it has asked; `settle` gets nothing where no answer came in time. */
+type AskToSpend = (
+  totalBytes: number,
+  nowMs: number,
+  settle: (answer: GivenSpent | undefined) => void,
+) => number;
+
+const NO_ANSWER = 'the primary does not answer';
 
 /** Claims on their way to a primary that takes none. */
 const MAX_UNSENT = 4096;
@@ -21,6 +30,7 @@ const MAX_UNSENT = 4096;
 export class WorkerLimits implements LimitsBackend {
   readonly #channel: WorkerEnd;
   readonly #pending = new Pending<Answer>();
+  readonly #spends = new Pending<GivenSpent>();
   readonly #leases = new Map<number, AskedLease>();
   #unsent = 0;
 
@@ -38,13 +48,14 @@ export class WorkerLimits implements LimitsBackend {
       this.#unsent -= 1;
     });
     const answer = await promise;
-    if (answer === undefined) throw new Error('the primary does not answer');
+    if (answer === undefined) throw new Error(NO_ANSWER);
     return answer.kind === 'refusal' ? answer : this.#lease(id, answer);
   }
 
   onGiven(given: Given): void {
     if (given.kind === 'spent') {
-      this.#leases.get(given.id)?.onSpent(given.spent, given.paidBytes);
+      const lease = this.#leases.get(given.id);
+      if (lease !== undefined) this.#spends.answer(lease.askedAs, given);
       return;
     }
     const { id, answer } = given;
@@ -55,12 +66,17 @@ export class WorkerLimits implements LimitsBackend {
   /** Of what was asked too long ago. */
   giveUp(nowMs: number): void {
     this.#pending.giveUp(nowMs);
+    this.#spends.giveUp(nowMs);
   }
 
   #lease(id: number, granted: GrantedLease): LimitLease {
     const lease = new AskedLease(
       granted,
-      (totalBytes) => this.#channel.send({ kind: 'spend', id, totalBytes }),
+      (totalBytes, nowMs, settle) => {
+        const askedAs = this.#spends.ask(nowMs, settle);
+        this.#channel.send({ kind: 'spend', id, totalBytes });
+        return askedAs;
+      },
       (totalBytes) => {
         this.#leases.delete(id);
         this.#channel.send({ kind: 'release', id, totalBytes });
@@ -78,13 +94,14 @@ class AskedLease implements LimitLease {
   readonly left: LimitsLeft;
   /** As the primary last said. */
   paidBytes: number;
-  readonly #ask: (totalBytes: number) => void;
+  /** What it has asked last. */
+  askedAs = 0;
+  readonly #ask: AskToSpend;
   readonly #end: (totalBytes: number) => void;
-  #onSpent: ((spent: Spent) => void) | undefined;
 
   constructor(
     { backend, left, paidBytes }: GrantedLease,
-    ask: (totalBytes: number) => void,
+    ask: AskToSpend,
     end: (totalBytes: number) => void,
   ) {
     this.backend = backend;
@@ -94,16 +111,13 @@ class AskedLease implements LimitLease {
     this.#end = end;
   }
 
-  spend(totalBytes: number): Promise<Spent> {
-    const { promise, resolve } = Promise.withResolvers<Spent>();
-    this.#onSpent = resolve;
-    this.#ask(totalBytes);
-    return promise;
-  }
-
-  onSpent(spent: Spent, paidBytes: number): void {
-    this.paidBytes = paidBytes;
-    this.#onSpent?.(spent);
+  async spend(totalBytes: number, nowMs: number): Promise<Spent> {
+    const { promise, resolve } = Promise.withResolvers<GivenSpent | undefined>();
+    this.askedAs = this.#ask(totalBytes, nowMs, resolve);
+    const answer = await promise;
+    if (answer === undefined) throw new Error(NO_ANSWER);
+    this.paidBytes = answer.paidBytes;
+    return answer.spent;
   }
 
   release(totalBytes: number): void {

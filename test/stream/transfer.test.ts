@@ -32,6 +32,8 @@ class UploadYard {
     const node = {
       begin: () => undefined,
       write: () => false,
+      pause: () => undefined,
+      resume: () => undefined,
       endRequest: () => undefined,
     };
     this.transfer.onNode(node as unknown as NodeConnection, 'http://node');
@@ -103,3 +105,17 @@ t.test('an answer that has begun may pause as long as any stream', async (t) => 
   transfer.onNodeDrain();
   t.equal(transfer.dueMs, STREAM_IDLE_MS);
 });
+
+t.test(
+  'while its budget is asked for nobody is to blame, and the caller has all of its time afterwards',
+  async (t) => {
+    const { deadlines, transfer, upload, refusals } = new UploadYard();
+    upload.onBody(Buffer.alloc(3));
+    transfer.onBudgetAsked(true);
+    for (let turns = 1; turns <= 3; turns++) deadlines.sweep(turns * STREAM_IDLE_MS);
+    t.same(refusals, []);
+    deadlines.sweep(3.5 * STREAM_IDLE_MS);
+    transfer.onBudgetAsked(false);
+    t.equal(transfer.dueMs, 4.5 * STREAM_IDLE_MS);
+  },
+);

@@ -104,3 +104,28 @@ t.test('a primary that does not answer is given up, and a late place goes back',
   for (const given of kept) worker.onGiven(given);
   t.equal(local.taken, 0);
 });
+
+t.test('nor is it waited for any longer by a stream that needs more bytes', async (t) => {
+  const { desk, kept, worker, claim } = pair({ isSilent: true });
+  const waiting = claim({ bytes: { count: 64_000, perMs: 3_600_000 } });
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const given of kept.splice(0)) worker.onGiven(given);
+  const lease = await waiting;
+  if (lease.kind !== 'lease') throw new Error('no lease');
+  const spent = Promise.resolve(lease.spend(lease.paidBytes + 1, 1000));
+  let isSettled = false;
+  spent.then(
+    () => undefined,
+    () => {
+      isSettled = true;
+    },
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  worker.giveUp(5999);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(isSettled);
+  worker.giveUp(6000);
+  await t.rejects(spent, { message: 'the primary does not answer' });
+  for (const given of kept) worker.onGiven(given);
+  desk.close();
+});
