@@ -23,7 +23,8 @@ import { type JudgementContext, judge, type Leased, leaseFor } from './stream/ju
 import { quotaLines } from './stream/quota-lines.ts';
 import { Reexamination, type ReexaminationWatcher } from './stream/reexamination.ts';
 import type { RunningStreams } from './stream/running-streams.ts';
-import { Transfer, type TransferWatcher } from './stream/transfer.ts';
+import { Transfer } from './stream/transfer.ts';
+import type { TransferWatcher } from './stream/transfer-watcher.ts';
 
 /** What every exchange of a gateway shares. */
 export interface ExchangeContext extends AccountContext, JudgementContext, TransferContext {

@@ -83,9 +83,9 @@ export class Supervision extends Expiring {
     this.#setAsking(true);
     void spent.then(
       (answer) => {
-      if (this.#stopped) return;
-      this.#setAsking(false);
-      this.#judge(answer);
+        if (this.#stopped) return;
+        this.#setAsking(false);
+        this.#judge(answer);
       },
       (error: unknown) => {
         if (!this.#stopped) this.#watcher.onCut(unaskedDenial(error));

@@ -5,29 +5,17 @@ import { type Denial, deny } from '../core/denial.ts';
 import type { CallListener } from '../edge/call-listener.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import { switchFault } from '../http1/websocket.ts';
-import type { Refusal } from '../refuse.ts';
 import type { NodeConnection } from '../relay/node-connection.ts';
 import type { NodeWaiter } from '../relay/node-request.ts';
 import type { NodeFault } from '../relay/response-listener.ts';
-import { CALLER_GONE, type EndedBy } from './account.ts';
+import { CALLER_GONE } from './account.ts';
 import type { Cargo, TransferContext } from './cargo.ts';
 import { Download, type DownloadWatcher } from './download.ts';
 import { CONTINUE_TEXT, upstreamText } from './heads.ts';
 import { Recourse } from './recourse.ts';
 import { isSupervised, Supervision, type SupervisionWatcher } from './supervision.ts';
+import type { TransferWatcher } from './transfer-watcher.ts';
 import { TUNNEL_RULES, Upload, type UploadWatcher, uploadRules } from './upload.ts';
-
-/** Hears how the transfer ends, and ends it by `stop`; may be told more than once, and is right to heed the first. */
-export interface TransferWatcher {
-  /** The response went out whole. */
-  onComplete(mayReuse: boolean): void;
-  onRefusal(denial: Denial): void;
-  /** The route has an answer of its own for this. */
-  onAnswer(answer: Refusal, denial: Denial): void;
-  onBroken(endedBy: EndedBy, cause: string): void;
-  /** The caller ended its tunnel. */
-  onLeft(): void;
-}
 
 export class Transfer
   extends Expiring

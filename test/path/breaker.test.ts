@@ -31,24 +31,27 @@ t.test('a failing node rests while the next takes all, until one trial brings it
   t.equal(await gaugeOf(stage, STATE, a), 0);
 });
 
-t.test('a kept connection found closed counts against no node, since the request is sent elsewhere', async (t) => {
-  const [keeps, resets] = [
-    await namedNode(t, 'keeps'),
-    await rawNode(t, (socket, text) => {
-      const heads = text.split('\r\n\r\n').length - 1;
-      if (heads === 1) socket.write(response('resets'));
-      else socket.resetAndDestroy();
-    }),
-  ];
-  const stage = await setStage(t, {
-    nodes: [keeps.address, resets.address],
-    upstream: `${breaker('sleepWindow: 30s')}    ejection: { consecutiveFailures: 1, for: 30s }\n`,
-  });
-  t.same(new Set(await askTimes(stage, 24)), new Set(['keeps', 'resets']));
-  t.ok(resets.received.length > 4, 'it was asked anew each time');
-  t.equal(await gaugeOf(stage, STATE, resets), 0);
-  t.equal(await gaugeOf(stage, 'patchgate_node_up', resets), 1);
-});
+t.test(
+  'a kept connection found closed counts against no node, since the request is sent elsewhere',
+  async (t) => {
+    const [keeps, resets] = [
+      await namedNode(t, 'keeps'),
+      await rawNode(t, (socket, text) => {
+        const heads = text.split('\r\n\r\n').length - 1;
+        if (heads === 1) socket.write(response('resets'));
+        else socket.resetAndDestroy();
+      }),
+    ];
+    const stage = await setStage(t, {
+      nodes: [keeps.address, resets.address],
+      upstream: `${breaker('sleepWindow: 30s')}    ejection: { consecutiveFailures: 1, for: 30s }\n`,
+    });
+    t.same(new Set(await askTimes(stage, 24)), new Set(['keeps', 'resets']));
+    t.ok(resets.received.length > 4, 'it was asked anew each time');
+    t.equal(await gaugeOf(stage, STATE, resets), 0);
+    t.equal(await gaugeOf(stage, 'patchgate_node_up', resets), 1);
+  },
+);
 
 t.test('if all nodes rest the answer is a 503 with Retry-After, and nothing is sent', async (t) => {
   const node = await rawNode(t, (socket) => socket.resetAndDestroy());

@@ -5,7 +5,8 @@ import { Deadlines } from '../../gateway/core/deadlines.ts';
 import type { NodeConnection } from '../../gateway/relay/node-connection.ts';
 import type { Cargo, TransferContext } from '../../gateway/stream/cargo.ts';
 import { Traces } from '../../gateway/stream/trace.ts';
-import { Transfer, type TransferWatcher } from '../../gateway/stream/transfer.ts';
+import { Transfer } from '../../gateway/stream/transfer.ts';
+import type { TransferWatcher } from '../../gateway/stream/transfer-watcher.ts';
 import type { Upload } from '../../gateway/stream/upload.ts';
 
 const FIRST_BYTE_MS = 5000;

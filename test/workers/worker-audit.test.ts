@@ -43,15 +43,18 @@ t.test('lines beyond a bound are dropped and counted, and the log says so afterw
   ]);
 });
 
-t.test('dropped lines are reported to the log as soon as there is room, even if nothing more is recorded', (t) => {
-  const { channel, sent, takeAll } = stuckChannel();
-  const audit = new WorkerAudit(channel, false, createMetrics({}));
-  for (let lines = 0; lines < BOUND + 3; lines += 1) audit.record(ENTRY);
-  takeAll();
-  t.match(sent.slice(BOUND), [{ entry: { event: 'resumed', note: /; 3 lines were given up$/ } }]);
-  t.equal(sent.length, BOUND + 1);
-  t.end();
-});
+t.test(
+  'dropped lines are reported to the log as soon as there is room, even if nothing more is recorded',
+  (t) => {
+    const { channel, sent, takeAll } = stuckChannel();
+    const audit = new WorkerAudit(channel, false, createMetrics({}));
+    for (let lines = 0; lines < BOUND + 3; lines += 1) audit.record(ENTRY);
+    takeAll();
+    t.match(sent.slice(BOUND), [{ entry: { event: 'resumed', note: /; 3 lines were given up$/ } }]);
+    t.equal(sent.length, BOUND + 1);
+    t.end();
+  },
+);
 
 t.test('a request waiting for a line beyond the bound is told at once', async (t) => {
   const { channel } = stuckChannel();
