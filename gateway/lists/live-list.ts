@@ -207,8 +207,8 @@ export class LiveList<Contents extends LiveContents>
     if (nextEndMs === undefined || this.#closed) return;
     const inMs = Math.min(MAX_TIMER_MS, Math.max(0, nextEndMs - this.#nowMs()) + 1);
     this.#timer = setTimeout(() => {
-      // What waits is newer, and asks for this again when it is done.
-      if (this.#good !== undefined && this.#waiting === undefined) {
+      // What is being built is newer, or asks for this again when it is done.
+      if (this.#good !== undefined && this.#building === undefined) {
         this.#enqueue({ snapshot: this.#good, again: true });
       }
     }, inMs).unref();

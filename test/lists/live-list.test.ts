@@ -10,6 +10,7 @@ import {
 } from '../../gateway/lists/live-list.ts';
 import { tidyHeap } from '../../gateway/tidy-heap.ts';
 import { follow } from './following.ts';
+import { until } from './servers.ts';
 
 interface Said extends LiveContents {
   readonly text: string;
@@ -138,6 +139,43 @@ for (const [what, silence] of silences) {
     t.equal(changes(), before + 1, 'the list is rebuilt once and not again and again');
   });
 }
+
+t.test(
+  'an entry of the list in force that ends amid the building of a newer one does not bring the old back',
+  async (t) => {
+    const feed = new SaidFeed();
+    const endsMs = Date.now() + 100;
+    const read = function* (_: string, said: unknown): Generator<undefined, Said> {
+      while (said === 'new' && Date.now() < endsMs + 50) yield;
+      return { text: String(said), ...(said === 'old' && { nextEndMs: endsMs }) };
+    };
+    const list = new LiveList(feed, { reader: { text: read, keyed: read } });
+    t.teardown(() => list.close());
+    feed.say('old');
+    await list.settled();
+    feed.say('new');
+    await list.settled();
+    t.equal(list.contents?.text, 'new');
+  },
+);
+
+t.test('an entry that ends amid a building that comes to nothing still ends', async (t) => {
+  const feed = new SaidFeed();
+  const endsMs = Date.now() + 100;
+  const read = function* (_: string, said: unknown): Generator<undefined, Said> {
+    while (said === 'bad' && Date.now() < endsMs + 50) yield;
+    if (said === 'bad') throw new RangeError('too much');
+    return Date.now() < endsMs ? { text: 'old', nextEndMs: endsMs } : { text: 'old without it' };
+  };
+  const list = new LiveList(feed, { reader: { text: read, keyed: read } });
+  t.teardown(() => list.close());
+  feed.say('old');
+  await list.settled();
+  feed.say('bad');
+  await list.settled();
+  t.ok(await until(() => list.contents?.text === 'old without it'));
+  t.notOk(list.isCurrent, 'and what is wrong stays told');
+});
 
 t.test('the source of a list is kept only if an entry of it expires', async (t) => {
   for (const ends of [false, true]) {
