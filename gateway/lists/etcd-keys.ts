@@ -9,21 +9,27 @@ import { backoffMs } from './backoff.ts';
 import type { EtcdServer } from './etcd-server.ts';
 import type { EtcdSession } from './etcd-session.ts';
 
-/** A server that is there but stands still is found out by asking it so often. */
+/** A server that is there but stands still, or a watch that does, is found out by asking so often. */
 const PROBE_MS = 2000;
 /** Their codes say it all; those of TLS need its words beside them. */
 const SYSTEM_ERROR = /^(?:E[A-Z]+|UND_.*)$/;
 
-const revision = z.union([z.string(), z.number()]).transform(Number);
-const header = z.object({ revision });
-const keyValue = z.object({ key: z.string(), value: z.string().prefault('') });
-const rangeAnswer = z.object({ header, kvs: z.array(keyValue).prefault([]) });
+/** 64 bits, which JSON has as text; what is zero is left out. */
+const integer = z.union([z.string(), z.number()]).transform(Number);
+const header = z.object({ revision: integer });
+const keyValue = z.object({
+  key: z.string(),
+  value: z.string().prefault(''),
+  mod_revision: integer.prefault(0),
+  version: integer.prefault(0),
+});
+const rangeAnswer = z.object({ header, kvs: z.array(keyValue).prefault([]), count: integer.prefault(0) });
 const watchAnswer = z.object({
   result: z.object({
     header,
     canceled: z.boolean().optional(),
     cancel_reason: z.string().optional(),
-    compact_revision: revision.optional(),
+    compact_revision: integer.optional(),
     events: z.array(z.object({ type: z.string().optional(), kv: keyValue })).prefault([]),
   }),
 });
@@ -53,7 +59,10 @@ export class EtcdKeys<Value> {
   readonly #options: EtcdKeysOptions<Value>;
   readonly #stopped = new AbortController();
   #values = new Map<string, Value>();
+  /** Of the newest change that was read or heard of. */
   #revision = 0;
+  /** Keys of the range at that revision, those beside the prefix as well. */
+  #count = 0;
   #failures = 0;
   #settling: NodeJS.Timeout | undefined;
   #tellByMs = 0;
@@ -98,17 +107,17 @@ export class EtcdKeys<Value> {
 
   /** The revision after the one that was read. */
   async #readAll(session: EtcdSession, endpoint: string, listener: EtcdKeysListener<Value>): Promise<number> {
-    const text = await session.ask(endpoint, 'kv/range', this.#range(), this.#stopped.signal);
-    const { header, kvs } = rangeAnswer.parse(JSON.parse(text));
+    const { header, kvs } = await this.#ask(session, endpoint, {});
     this.#values = new Map();
     for (const { key, value } of kvs) this.#put(key, value);
     this.#revision = header.revision;
+    this.#count = kvs.length;
     this.#tell(listener);
     this.#failures = 0;
     return header.revision + 1;
   }
 
-  /** Follows the changes until the connection ends, stands still, is no longer to be used, or the revision is too old. */
+  /** Follows the changes until the connection ends, stands still, is no longer to be used, or misses some. */
   async #watch(
     session: EtcdSession,
     endpoint: string,
@@ -124,7 +133,7 @@ export class EtcdKeys<Value> {
       for await (const line of lines) if (!this.#take(line, listener)) return;
       throw new Error('the watch ended');
     } catch (error) {
-      if (ending.signal.reason === RENEWED) return;
+      if (ending.signal.reason === READ_AGAIN) return;
       throw ending.signal.aborted ? ending.signal.reason : error;
     } finally {
       ending.abort();
@@ -140,10 +149,12 @@ export class EtcdKeys<Value> {
     for (const { type, kv } of result.events) {
       if (type === 'DELETE') this.#values.delete(keyOf(kv.key));
       else this.#put(kv.key, kv.value);
+      if (type === 'DELETE') this.#count -= 1;
+      else if (kv.version === 1) this.#count += 1;
+      // That of the header may be ahead: of what is told late, the rest is still to come.
+      this.#revision = kv.mod_revision;
     }
-    if (result.events.length === 0) return true;
-    this.#revision = result.header.revision;
-    this.#tellSoon(listener);
+    if (result.events.length > 0) this.#tellSoon(listener);
     return true;
   }
 
@@ -174,15 +185,40 @@ export class EtcdKeys<Value> {
     return { key: encode(firstKey), range_end: encode(`${prefix.slice(0, -1)}0`) };
   }
 
-  /** Rejects when the server stands still, says no, or has to be asked with other files than the watch. */
+  #ask(session: EtcdSession, endpoint: string, question: object): Promise<z.output<typeof rangeAnswer>> {
+    return session
+      .ask(endpoint, 'kv/range', { ...this.#range(), ...question }, this.#stopped.signal)
+      .then((text) => rangeAnswer.parse(JSON.parse(text)));
+  }
+
+  /**
+   * Rejects when the server stands still, says no, or has to be asked with other files than the watch, and when the watch
+   * stood still while there was something to tell: a connection that is lost on its way need not end.
+   */
   async #probe(session: EtcdSession, endpoint: string, signal: AbortSignal): Promise<void> {
-    const question = { ...this.#range(), count_only: true };
+    let wholeAt = this.#revision;
+    let behindAt: number | undefined;
     while (!signal.aborted) {
       await this.#pause(PROBE_MS, signal);
       if (signal.aborted) return;
-      if ((await this.#options.server.session()) !== session) throw RENEWED;
-      await session.ask(endpoint, 'kv/range', question, this.#stopped.signal);
+      if ((await this.#options.server.session()) !== session) throw READ_AGAIN;
+      const wholeNow = await this.#wholeAt(session, endpoint, wholeAt);
+      if (wholeNow === undefined && behindAt === this.#revision) throw READ_AGAIN;
+      behindAt = wholeNow === undefined ? this.#revision : undefined;
+      wholeAt = wholeNow ?? wholeAt;
     }
+  }
+
+  /**
+   * The revision of etcd up to which the watch has told all; nothing when it is behind. etcd counts keys by its index, but
+   * looks through all of them for the newest, so it is asked for that only when anything has changed since it was last.
+   */
+  async #wholeAt(session: EtcdSession, endpoint: string, wholeAt: number): Promise<number | undefined> {
+    const { header, count } = await this.#ask(session, endpoint, { count_only: true });
+    if (count !== this.#count) return undefined;
+    if (header.revision <= wholeAt) return wholeAt;
+    const { kvs } = await this.#ask(session, endpoint, { ...NEWEST, min_mod_revision: this.#revision + 1 });
+    return (kvs[0]?.mod_revision ?? 0) > this.#revision ? undefined : header.revision;
   }
 
   #pause(ms: number, signal: AbortSignal = this.#stopped.signal): Promise<void> {
@@ -200,7 +236,9 @@ export class EtcdKeys<Value> {
 }
 
 /** The watch ends, and all is read again. */
-const RENEWED = new Error('the access of the server has changed');
+const READ_AGAIN = new Error('the watch tells no more, or the access of the server has changed');
+/** The key that was changed last. */
+const NEWEST = { keys_only: true, limit: 1, sort_target: 'MOD', sort_order: 'DESCEND' };
 
 const encode = (text: string): string => Buffer.from(text).toString('base64');
 const keyOf = (encoded: string): string => Buffer.from(encoded, 'base64').toString('utf8');
