@@ -18,7 +18,7 @@ export function upstreamText(
   requestId: string,
   traces: Traces,
 ): string {
-  const { token, params, route, certificate } = admission;
+  const { token, params, route, certificate, shadowed } = admission;
   const fields = upstreamFields(head, admission.connectionOptions, {
     requestId,
     traceparent: traces.continue(fieldValues(head.fields, 'traceparent')),
@@ -27,7 +27,8 @@ export function upstreamText(
     forwardAuthorization: route.forwardAuthorization,
     forwardCertificateChain: route.forwardCertificateChain,
     subject: token?.subject,
-    scope: route.require?.scope,
+    // What a route in shadow would refuse, nobody was granted.
+    scope: shadowed === undefined ? route.require?.scope : undefined,
     model: params['model_id'],
     certificate,
   });

@@ -39,3 +39,34 @@ t.test('an admitted request reaches the node cleaned, and its answer comes back'
   });
   socket.destroy();
 });
+
+t.test('a node is told a scope only where a token granted it, also on a route in shadow', async (t) => {
+  const node = await rawNode(t, (socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
+  const stage = await setStage(t, {
+    nodes: [node.address],
+    routes: `  - name: weights
+    match: { methods: [GET], path: '/v1/models/{model_id}/**' }
+    mode: shadow
+    require: { scope: publish, claims: { model_id: '{model_id}' } }
+    upstream: sync
+`,
+  });
+  const seenWith = async (fields: string): Promise<string> => {
+    const before = node.received.join('');
+    const socket = await stage.connect();
+    const get = `GET /v1/models/vision/weights HTTP/1.1\r\nHost: ${HOST}\r\n${fields}\r\n`;
+    t.match(await exchange(socket, get, isWhole), /^HTTP\/1\.1 200 /);
+    socket.destroy();
+    return node.received.join('').slice(before.length);
+  };
+  const withToken = async (claims: Readonly<Record<string, unknown>>): Promise<string> =>
+    seenWith(`Authorization: Bearer ${await stage.token(claims)}\r\n`);
+  t.notMatch(await seenWith(''), /Patchgate-(?:Scope|Subject)/, 'no token');
+  t.notMatch(await withToken({ exp: 1 }), /Patchgate-(?:Scope|Subject)/, 'a token that has expired');
+  t.notMatch(await withToken({ scope: 'read' }), 'Patchgate-Scope', 'a token for less');
+  t.notMatch(await withToken({ scope: 'publish', model_id: 'other' }), 'Patchgate-Scope', 'another model');
+  t.match(
+    await withToken({ scope: 'publish' }),
+    /Patchgate-Subject: worker-1\r\nPatchgate-Scope: publish\r\n/,
+  );
+});
