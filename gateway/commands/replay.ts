@@ -93,7 +93,7 @@ async function replayLog(file: string, before: Rehearsal, after: Rehearsal): Pro
 
 async function compare(
   replay: Replay,
-  { request, code }: RecordedRequest,
+  { request, code, shadowCode }: RecordedRequest,
   place: string,
   before: Rehearsal,
   after: Rehearsal,
@@ -104,7 +104,8 @@ async function compare(
     outcomeOf(old, request.token === undefined),
     outcomeOf(now, request.token === undefined),
   ];
-  if (code !== undefined && was.code !== code) replay.otherwise += 1;
+  const recordedCode = code ?? shadowCode;
+  if (recordedCode !== undefined && was.code !== recordedCode) replay.otherwise += 1;
   if (was.words === is.words) return;
   const words = `${was.words} → ${is.words}`;
   const known = replay.changes.get(words);
@@ -125,8 +126,8 @@ function outcomeOf(
   const route = trail.route === undefined ? '' : ` by ${trail.route.name}`;
   if (refused === undefined) return { words: `admitted${route}` };
   const { code } = refused;
-  if (tokenless && code === 'token-missing') return { words: `asked for a token${route}`, code };
-  return { words: `${isDenial(decision) ? '' : 'in shadow '}${code}${route}`, code };
+  const what = tokenless && code === 'token-missing' ? 'asked for a token' : code;
+  return { words: `${isDenial(decision) ? '' : 'in shadow '}${what}${route}`, code };
 }
 
 function whyOf({ decision, trail }: Decided): string | undefined {

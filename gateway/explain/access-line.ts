@@ -17,6 +17,8 @@ export interface RecordedRequest {
   readonly request: HypotheticalRequest;
   readonly status: number;
   readonly code?: string;
+  /** What its route would have refused it for, had it not been in shadow. */
+  readonly shadowCode?: string;
 }
 
 const text = z.string().optional();
@@ -40,6 +42,8 @@ const line = z.object({
   [accessKeys.tokenClaims]: z.record(z.string(), z.unknown()).optional(),
   [accessKeys.denialCode]: text,
   [accessKeys.decisionStep]: text,
+  [accessKeys.shadowStep]: text,
+  [accessKeys.shadowCode]: text,
   [accessKeys.cause]: text,
 });
 
@@ -75,9 +79,11 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
   const client = entry[accessKeys.clientAddress];
   const token = tokenOf(entry);
   const code = entry[accessKeys.denialCode];
+  const shadowCode = entry[accessKeys.shadowCode];
   return {
     status: entry[accessKeys.status],
     ...(code !== undefined && { code }),
+    ...(shadowCode !== undefined && { shadowCode }),
     request: {
       listener: entry[accessKeys.listener],
       serverName: entry[accessKeys.serverName],
@@ -94,14 +100,20 @@ export function readAccessLine(json: string): RecordedRequest | string | undefin
   };
 }
 
+/** The code by which a step refused it, or would have, had the route not been in shadow. */
+function refusedFor(entry: Line, step: Step): string | undefined {
+  if (entry[accessKeys.decisionStep] === step) return entry[accessKeys.denialCode];
+  return entry[accessKeys.shadowStep] === step ? entry[accessKeys.shadowCode] : undefined;
+}
+
 function tokenOf(entry: Line): AssumedToken | undefined {
   const claims = entry[accessKeys.tokenClaims];
   const sub = entry[accessKeys.tokenSubject];
   const jti = entry[accessKeys.tokenId];
   if (claims !== undefined && sub !== undefined)
     return { kind: 'claims', claims: { ...claims, sub, ...(jti !== undefined && { jti }) } };
-  const code = entry[accessKeys.denialCode];
-  if (entry[accessKeys.decisionStep] === 'token' && code !== undefined && Object.hasOwn(denials, code))
+  const code = refusedFor(entry, 'token');
+  if (code !== undefined && Object.hasOwn(denials, code))
     return { kind: 'refused', code: code as DenialCode };
   return undefined;
 }
@@ -110,7 +122,7 @@ function certificateOf(entry: Line): CertificateFacts {
   const subject = entry[accessKeys.certificateSubject];
   const fingerprint = entry[accessKeys.certificateHash];
   if (subject === undefined || fingerprint === undefined) {
-    const refused = entry[accessKeys.denialCode] === 'certificate-denied';
+    const refused = refusedFor(entry, 'certificate') === 'certificate-denied';
     return refused
       ? { status: 'refused', reason: entry[accessKeys.cause] ?? 'it did not hold' }
       : { status: 'absent' };

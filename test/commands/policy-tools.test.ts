@@ -7,6 +7,7 @@ import t from 'tap';
 import { skipWithout, startRedis } from '../lists/servers.ts';
 import { newFolder } from '../new-folder.ts';
 import { runHere } from './here.ts';
+import { line } from './log-line.ts';
 import { run, writePolicy } from './process.ts';
 
 const skip = skipWithout('redis-server', 'redis-server');
@@ -85,38 +86,6 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   t.match(await runHere('test'), { status: 2, err: /which test file/ });
   t.match(await runHere('test', join(folder, 'none.yaml')), { status: 2, err: /cannot be read/ });
 });
-
-/** A line as the gateway would have written it. */
-const line = (more: Readonly<Record<string, unknown>> = {}): string =>
-  JSON.stringify({
-    time: '2026-12-01T12:00:00.000Z',
-    'request.id': 'r',
-    listener: 'edge',
-    tenant: 'tenant-a',
-    route: 'weights',
-    'server.address': 'a.test',
-    'client.address': '127.0.0.1',
-    'network.peer.address': '127.0.0.1',
-    'http.request.method': 'GET',
-    'url.path': '/v1/models/vision/weights',
-    'http.response.status_code': 200,
-    duration_ms: 3.5,
-    bytes_in: 0,
-    bytes_out: 10,
-    'tls.client.subject': 'CN=worker',
-    'tls.client.names': 'URI:spiffe://a.test/worker',
-    'tls.client.serial': '12',
-    'tls.client.hash.sha256': 'ab'.repeat(32),
-    'token.sub': 'worker-1',
-    'token.claims': {
-      iss: 'https://auth.test',
-      aud: 'weights',
-      iat: 1796126100,
-      exp: 1796127000,
-      scope: 'read finetune',
-    },
-    ...more,
-  });
 
 t.test('diff replays a log and reports what a changed policy decides otherwise, and why', async (t) => {
   const { folder } = await writePolicy(t, '127.0.0.1:1');
