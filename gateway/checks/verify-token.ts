@@ -54,17 +54,34 @@ async function verifyOf(
   tenant: Tenant,
   jws: string,
   claims: Claims,
-  { address, nowMs, isNew }: VerificationContext,
+  verification: VerificationContext,
 ): Promise<VerifiedToken | Denial> {
-  const token = readTimely(issuer, claims, nowMs);
+  const token = readTimely(issuer, claims, verification.nowMs);
   if (isDenial(token)) return token;
-  const waitMs = isNew ? tenant.failedTokens.waitMs(address, nowMs) : 0;
-  if (waitMs > 0) return tooManyFailures(waitMs);
-  const verdict = await issuer.keys.verify(jws, issuer.algorithms, isNew);
-  if (isNew && verdict.kind === 'refused') tenant.failedTokens.record(address, nowMs);
+  const verdict = await verifySignature(issuer, tenant, jws, verification);
+  if (typeof verdict === 'number') return tooManyFailures(verdict);
   if (verdict.kind !== 'verified') return signatureDenial(verdict);
   const logged = loggedClaims(claims, tenant.claimNames);
   return { ...token, keysVersion: verdict.version, ...(logged !== undefined && { logged }) };
+}
+
+/** Milliseconds to wait for an address of which no more tokens are verified. */
+async function verifySignature(
+  { keys, algorithms }: Issuer,
+  { failedTokens }: Tenant,
+  jws: string,
+  { address, nowMs, isNew }: Verification,
+): Promise<Verdict | number> {
+  if (!isNew) return keys.verify(jws, algorithms, false);
+  const waitMs = await failedTokens.begin(address, nowMs);
+  if (waitMs > 0) return waitMs;
+  let verdict: Verdict | undefined;
+  try {
+    verdict = await keys.verify(jws, algorithms, true);
+    return verdict;
+  } finally {
+    failedTokens.end(address, nowMs, verdict?.kind === 'refused');
+  }
 }
 
 /** The token that is told of, read as if its signature had held. */

@@ -8,17 +8,38 @@ import type { Rate } from '../core/units.ts';
 
 /** Addresses remembered; those that failed longest ago make room, and are let off early. */
 const CAPACITY = 10_000;
+/** Longer than keys are fetched for a token. */
+const LONGEST_WAIT_MS = 10_000;
+
+export interface FailedVerificationsOptions {
+  readonly capacity?: number;
+  readonly longestWaitMs?: number;
+}
+
+/** Tokens of one address: how many are being verified, and those that wait for one of these to end, the first one first. */
+interface Crowd {
+  underWay: number;
+  readonly waiting: Set<Waiter>;
+}
+
+interface Waiter {
+  readonly nowMs: number;
+  readonly answer: (waitMs: number) => void;
+}
 
 /** An address that has failed `rate.count` times at once waits, and may then fail once each `perMs / count`. */
 export class FailedVerifications {
   readonly #whole: Rate;
   #rate: Rate;
   readonly #failures: CellRates;
+  readonly #crowds = new Map<string, Crowd>();
+  readonly #longestWaitMs: number;
 
-  constructor(rate: Rate, capacity = CAPACITY) {
+  constructor(rate: Rate, options: FailedVerificationsOptions = {}) {
     this.#whole = rate;
     this.#rate = rate;
-    this.#failures = new CellRates(capacity);
+    this.#failures = new CellRates(options.capacity ?? CAPACITY);
+    this.#longestWaitMs = options.longestWaitMs ?? LONGEST_WAIT_MS;
   }
 
   /** So many processes see the tokens of one address, each counting for itself. */
@@ -39,5 +60,56 @@ export class FailedVerifications {
   /** A token of the address had a wrong signature. */
   record(address: Address, nowMs: number): void {
     this.#failures.take(holderOf(address), this.#rate, 1, nowMs);
+  }
+
+  /**
+   * 0 when a token of the address may be verified now: `end` is to follow. Else milliseconds until it may. Whatever is under
+   * way may turn out wrong; where that is all that may, one more waits until it is known, so that a crowd behind one address
+   * is verified a few at a time, and no more tokens than may be wrong ever are.
+   */
+  begin(address: Address, nowMs: number): Promise<number> {
+    const holder = holderOf(address);
+    const crowd = this.#crowds.get(holder) ?? { underWay: 0, waiting: new Set() };
+    this.#crowds.set(holder, crowd);
+    return new Promise((resolve) => {
+      const giveUp = (): void => waiter.answer(Math.max(1, this.#crowdedMs(holder, crowd, nowMs)));
+      const timer = setTimeout(giveUp, this.#longestWaitMs);
+      const waiter = {
+        nowMs,
+        answer: (waitMs: number): void => {
+          clearTimeout(timer);
+          crowd.waiting.delete(waiter);
+          resolve(waitMs);
+        },
+      };
+      crowd.waiting.add(waiter);
+      this.#letIn(holder, crowd);
+    });
+  }
+
+  /** The token that `begin` let in was verified. */
+  end(address: Address, nowMs: number, hasFailed: boolean): void {
+    if (hasFailed) this.record(address, nowMs);
+    const holder = holderOf(address);
+    const crowd = this.#crowds.get(holder);
+    if (crowd === undefined) return;
+    crowd.underWay -= 1;
+    this.#letIn(holder, crowd);
+  }
+
+  /** Lets in, or sends away, those who need not wait any more. */
+  #letIn(holder: string, crowd: Crowd): void {
+    for (const { nowMs, answer } of crowd.waiting) {
+      const waitMs = this.#failures.waitMs(holder, this.#rate, 1, nowMs);
+      if (waitMs === 0 && this.#crowdedMs(holder, crowd, nowMs) > 0) return;
+      if (waitMs === 0) crowd.underWay += 1;
+      answer(waitMs);
+    }
+    if (crowd.underWay === 0) this.#crowds.delete(holder);
+  }
+
+  /** Milliseconds until one more may fail, if all fail that are under way. */
+  #crowdedMs(holder: string, { underWay }: Crowd, nowMs: number): number {
+    return this.#failures.waitMs(holder, this.#rate, underWay + 1, nowMs);
   }
 }
