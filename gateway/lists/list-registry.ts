@@ -26,6 +26,8 @@ export interface ListRegistryOptions {
   readonly mode: 'follow' | 'once';
   /** Hears of every change of a list and of what is wrong with it. */
   readonly onChange?: (list: FollowedList) => void;
+  /** Hears of what is no fault of a list and somebody should know. */
+  readonly onWarning?: (list: FollowedList, warning: string) => void;
   /** For servers that are not reached without; absent where none is asked. */
   readonly findAccess?: FindAccess | undefined;
 }
@@ -112,8 +114,12 @@ export class ListRegistry implements ListsByReader {
 
   #kind<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents> {
     const known = new Map<string, LiveList<Contents>>();
-    const { onChange } = this.#options;
-    const options = { reader, ...(onChange !== undefined && { onChange }) };
+    const { onChange, onWarning } = this.#options;
+    const options = {
+      reader,
+      ...(onChange !== undefined && { onChange }),
+      ...(onWarning !== undefined && { onWarning }),
+    };
     return {
       list: async (source) => {
         const makeFeed = await this.#feedMaker(source);

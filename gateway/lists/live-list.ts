@@ -19,6 +19,8 @@ export interface FeedListener {
   onSnapshot(snapshot: Snapshot): void;
   /** The source cannot be read; what it said last still holds. */
   onFault(problem: string): void;
+  /** It can be read, and somebody should know of this. */
+  onWarning(warning: string): void;
 }
 
 /** Where a list comes from. */
@@ -68,6 +70,7 @@ export interface LiveListOptions<Contents extends LiveContents> {
   /** Wall clock in milliseconds since the epoch. */
   readonly nowMs?: () => number;
   readonly onChange?: (list: FollowedList) => void;
+  readonly onWarning?: (list: FollowedList, warning: string) => void;
 }
 
 /** What is wrong with a list, in place of its contents. */
@@ -90,7 +93,8 @@ export class LiveList<Contents extends LiveContents>
   readonly #feed: Feed;
   readonly #nowMs: () => number;
   readonly #reader: ListReader<Contents>;
-  readonly #onChange: ((list: FollowedList) => void) | undefined;
+  readonly #onChange: LiveListOptions<Contents>['onChange'];
+  readonly #onWarning: LiveListOptions<Contents>['onWarning'];
   readonly #started: Promise<void>;
   #contents: Contents | undefined;
   #faults: readonly PolicyFault[] = [];
@@ -108,6 +112,7 @@ export class LiveList<Contents extends LiveContents>
     this.#reader = options.reader;
     this.#nowMs = options.nowMs ?? Date.now;
     this.#onChange = options.onChange;
+    this.#onWarning = options.onWarning;
     this.#started = feed.start(this);
   }
 
@@ -154,6 +159,10 @@ export class LiveList<Contents extends LiveContents>
   onFault(problem: string): void {
     this.#sinceSnapshot = [fileFault(this.place, problem)];
     this.#take(undefined, this.#sinceSnapshot);
+  }
+
+  onWarning(warning: string): void {
+    this.#onWarning?.(this, warning);
   }
 
   close(): void {

@@ -30,6 +30,8 @@ export class RedisFeed implements Feed, RedisUser {
   /** Entries that are said to have changed since they were looked at. */
   readonly #changed = new Set<string>();
   #settling: NodeJS.Timeout | undefined;
+  /** Why some of the channels are not heard, as it was told. */
+  #deafness: string | undefined;
   #stopped = false;
 
   constructor(server: RedisServer, key: string) {
@@ -42,7 +44,7 @@ export class RedisFeed implements Feed, RedisUser {
   async start(listener: FeedListener): Promise<void> {
     this.#listener = listener;
     this.#server.join(this);
-    this.#poll = setInterval(() => this.#readSoon(), POLL_MS);
+    this.#poll = setInterval(() => this.#pollNow(), POLL_MS);
     this.#look = setInterval(() => void this.#count(), LOOK_MS);
     this.#readNext();
     await this.#reading;
@@ -63,6 +65,16 @@ export class RedisFeed implements Feed, RedisUser {
 
   onReady(): void {
     this.#readSoon();
+  }
+
+  onDeaf(reason: string | undefined): void {
+    if (this.#stopped || reason === this.#deafness) return;
+    this.#deafness = reason;
+    if (reason === undefined) return;
+    const channels = this.channels.map((channel) => `&${channel}`).join(' ');
+    this.#listener?.onWarning(
+      `changes are not heard of, and found late: ${reason}; its user needs its channels (${channels})`,
+    );
   }
 
   onProbe(error: unknown): void {
@@ -118,6 +130,11 @@ export class RedisFeed implements Feed, RedisUser {
       // It is of another kind now, or cannot be asked: reading tells.
       this.#readSoon();
     }
+  }
+
+  #pollNow(): void {
+    if (this.#deafness !== undefined) this.#server.join(this);
+    this.#readSoon();
   }
 
   #readSoon(): void {

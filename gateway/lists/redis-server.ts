@@ -24,6 +24,8 @@ export interface RedisUser {
   onMessage(channel: string, message: string): void;
   /** Connected, or subscribed, anew: what happened before was not heard. */
   onReady(): void;
+  /** Why the server does not tell of some of its channels; nothing when it does of all. */
+  onDeaf(reason: string | undefined): void;
   /** The server was asked whether it is there: nothing, or what went wrong. */
   onProbe(error: unknown): void;
 }
@@ -78,6 +80,7 @@ export class RedisServer {
     return messageOf(error);
   }
 
+  /** Once more: channels that the server refused are asked for again. */
   join(user: RedisUser): void {
     this.#users.add(user);
     const { subscriber } = this.#connections ?? {};
@@ -135,12 +138,17 @@ export class RedisServer {
 
   /** What changed while nobody listened is read afterwards. */
   async #subscribe(subscriber: Redis, users: readonly RedisUser[]): Promise<void> {
+    await Promise.all(
+      users.map(async (user) => {
     try {
-      await subscriber.subscribe(...users.flatMap(({ channels }) => channels));
-      for (const user of users) user.onReady();
+          const refusals = await Promise.all(user.channels.map((channel) => refusalOf(subscriber, channel)));
+          user.onDeaf(refusals.find((each) => each !== undefined));
+          user.onReady();
     } catch {
       // The connection is lost again, and 'ready' comes again.
     }
+      }),
+    );
   }
 
   async #ask(): Promise<void> {
@@ -158,4 +166,18 @@ export class RedisServer {
 function retire({ commands, subscriber }: Connections): void {
   subscriber.disconnect();
   commands.quit().catch(() => commands.disconnect());
+}
+
+/**
+ * Why the server does not subscribe to the channel, nothing when it does; rejects when it does not answer. Channels are asked
+ * for one by one: Redis refuses together what is asked together.
+ */
+async function refusalOf(subscriber: Redis, channel: string): Promise<string | undefined> {
+  try {
+    await subscriber.subscribe(channel);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ReplyError') return error.message;
+    throw error;
+  }
 }

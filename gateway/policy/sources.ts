@@ -15,6 +15,8 @@ export interface PolicySourcesOptions {
   readonly mode: 'follow' | 'once';
   /** Hears of every change of a list and of what is wrong with it. */
   readonly onList?: ListRegistryOptions['onChange'];
+  /** Hears of what is no fault of a list and somebody should know. */
+  readonly onListWarning?: ListRegistryOptions['onWarning'];
   readonly keys?: KeyWatcher;
   /** Hears how it stands with the tenants in etcd. */
   readonly onTenants?: (state: EtcdState) => void;
@@ -38,12 +40,17 @@ export class PolicySources implements SourcesOfPolicy {
 
   readonly #accesses: Accesses | undefined;
 
-  constructor({ mode, onList, keys, onTenants, accesses }: PolicySourcesOptions) {
+  constructor({ mode, onList, onListWarning, keys, onTenants, accesses }: PolicySourcesOptions) {
     const findAccess = accesses?.find;
     this.mode = mode;
     this.#accesses = accesses;
     this.tenants = new EtcdTenants({ mode, findAccess, onState: onTenants });
-    this.lists = new ListRegistry({ mode, findAccess, ...(onList !== undefined && { onChange: onList }) });
+    this.lists = new ListRegistry({
+      mode,
+      findAccess,
+      ...(onList !== undefined && { onChange: onList }),
+      ...(onListWarning !== undefined && { onWarning: onListWarning }),
+    });
     this.keys = new KeyRegistry(mode, keys);
   }
 

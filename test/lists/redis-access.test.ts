@@ -3,13 +3,15 @@ import { writeFile } from 'node:fs/promises';
 import type { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { LimitStore } from '../../gateway/limits/limit-store.ts';
+import { prefixReader } from '../../gateway/lists/contents.ts';
+import { ListRegistry } from '../../gateway/lists/list-registry.ts';
 import { RedisFeed } from '../../gateway/lists/redis-feed.ts';
 import { RedisServer } from '../../gateway/lists/redis-server.ts';
 import type { ServerAccess } from '../../gateway/lists/server-access.ts';
 import { type AccessFiles, accessFiles, fullAccess, keeperFor, secureRedis } from './access-files.ts';
 import { type Followed, follow } from './following.ts';
 import { redisWriter } from './redis-writer.ts';
-import { skipWithout, until } from './servers.ts';
+import { skipWithout, startRedis, until } from './servers.ts';
 
 const KEY = 'tenant-a:fleet';
 const skip = skipWithout('redis-server', 'redis-server');
@@ -106,3 +108,32 @@ t.test('a changed password is used from then on', { skip }, async (t) => {
   await client.sadd(KEY, '10.0.0.0/8');
   t.ok(await until(() => has('10.0.0.1')));
 });
+
+t.test(
+  'channels its user may not hear are told, and heard once it may; other lists lose nothing',
+  { skip },
+  async (t) => {
+    const redis = await startRedis(t);
+    const client = redisWriter(t, redis);
+    const allow = (...rules: readonly string[]) => client.call('ACL', 'SETUSER', 'gateway', ...rules);
+    await allow('on', '>s3cret', '~*', '+@all', 'resetchannels', '&free:changes', '&__keyspace@0__:free');
+    const warnings: string[] = [];
+    const registry = new ListRegistry({
+      mode: 'follow',
+      onWarning: ({ place }, warning) => warnings.push(`${place}: ${warning}`),
+    });
+    t.teardown(() => registry.close());
+    const at = { url: `redis://gateway:s3cret@127.0.0.1:${redis.port}` };
+    const lists = ['deaf', 'free'].map((key) => registry.of(prefixReader).list({ kind: 'redis', at, key }));
+    for (const list of await Promise.all(lists)) await list.settled();
+    const heard = async (channel: string): Promise<boolean> =>
+      (await client.pubsub('NUMSUB', channel))[1] === 1;
+    t.ok(await until(() => heard('free:changes')));
+    t.ok(await until(() => warnings.length > 0));
+    t.match(warnings, [/^redis deaf: .*NOPERM.*\(&__keyspace@0__:deaf &deaf:changes\)$/]);
+    t.notOk(await heard('deaf:changes'));
+    await allow('&deaf:changes', '&__keyspace@0__:deaf');
+    t.ok(await until(() => heard('deaf:changes')), 'asked for again and again');
+    t.equal(warnings.length, 1, 'and told once');
+  },
+);

@@ -80,6 +80,7 @@ t.test('entries that change together are reported together', { skip }, async (t)
       if (snapshot.kind === 'keyed') told.push([...snapshot.entries].map(([, text]) => text));
     },
     onFault: (problem) => t.fail(problem),
+    onWarning: (warning) => t.fail(warning),
   });
   t.ok(await until(async () => (await client.pubsub('NUMSUB', `${KEY}:changes`))[1] === 1));
   await new Promise((resolve) => setTimeout(resolve, 200));
