@@ -3,6 +3,7 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { linkDirectories } from './link-directories.ts';
 
 export interface FileWatchOptions {
   /** Every group is looked at so often even when nothing was heard of it. */
@@ -32,9 +33,14 @@ export class FileWatch {
    * The answer ends it.
    */
   async watch(paths: readonly string[], onChange: () => void): Promise<() => void> {
-    const group = new FileGroup(paths, this.#settleMs, onChange);
+    const onMoved = (): void => {
+      this.#listen(group);
+      this.#forget();
+    };
+    const group = new FileGroup(paths, this.#settleMs, { onChange, onMoved });
     this.#groups.add(group);
     this.#listen(group);
+    await group.follow();
     await group.look();
     return () => {
       group.end();
@@ -55,7 +61,7 @@ export class FileWatch {
     this.#forget();
   }
 
-  /** The directory above is watched as well: a whole folder may be put in place of another. */
+  /** The directory above is watched as well: a whole folder may be put in place of another. So are those links lead to. */
   #listen(group: FileGroup): void {
     for (const directory of group.directories) {
       if (this.#directories.has(directory)) continue;
@@ -100,25 +106,56 @@ export class FileWatch {
   }
 }
 
+interface GroupListener {
+  onChange(): void;
+  /** Its directories are others than before. */
+  onMoved(): void;
+}
+
 /** Files that change together. */
 class FileGroup {
-  readonly parents: ReadonlySet<string>;
-  /** The directories of the files, and those above them. */
-  readonly directories: ReadonlySet<string>;
+  /** Those above the directories of the files. */
+  parents: ReadonlySet<string>;
+  /** The directories of the files and of what they are links to, and those above them. */
+  directories: ReadonlySet<string>;
   readonly #paths: readonly string[];
   readonly #settleMs: number;
-  readonly #onChange: () => void;
+  readonly #listener: GroupListener;
   #timer: NodeJS.Timeout | undefined;
   #seen: string | undefined;
+  #following: Promise<void> = Promise.resolve();
   #ended = false;
 
-  constructor(paths: readonly string[], settleMs: number, onChange: () => void) {
+  constructor(paths: readonly string[], settleMs: number, listener: GroupListener) {
     this.#paths = paths;
     this.#settleMs = settleMs;
-    this.#onChange = onChange;
+    this.#listener = listener;
     const own = paths.map((path) => dirname(path));
     this.parents = new Set(own.map((directory) => dirname(directory)));
     this.directories = new Set([...own, ...this.parents]);
+  }
+
+  /** Finds the directories anew, as links may lead elsewhere now. One after the other, so that the newest are taken last. */
+  follow(): Promise<void> {
+    this.#following = this.#following.then(() => this.#findDirectories());
+    return this.#following;
+  }
+
+  async #findDirectories(): Promise<void> {
+    const found = await Promise.all(this.#paths.map(linkDirectories));
+    if (this.#ended) return;
+    const linked = found.filter((each) => each !== undefined);
+    const own = [...this.#paths.map((path) => dirname(path)), ...linked.map(({ target }) => target)];
+    this.parents = new Set(own.map((directory) => dirname(directory)));
+    const directories = new Set([...own, ...this.parents, ...linked.flatMap(({ links }) => links)]);
+    const isSame =
+      directories.size === this.directories.size &&
+      [...directories].every((directory) => this.directories.has(directory));
+    this.directories = directories;
+    if (isSame) return;
+    this.#listener.onMoved();
+    // What happened there before was not heard.
+    if (this.#seen !== undefined) this.lookSoon();
   }
 
   lookSoon(): void {
@@ -134,7 +171,9 @@ class FileGroup {
     const now = signatures.join('\n');
     const changed = this.#seen !== undefined && this.#seen !== now;
     this.#seen = now;
-    if (changed && !this.#ended) this.#onChange();
+    if (!changed || this.#ended) return;
+    this.#listener.onChange();
+    await this.follow();
   }
 
   end(): void {

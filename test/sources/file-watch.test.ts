@@ -59,6 +59,29 @@ t.test('the swap of ..data in a Kubernetes volume is noticed', async (t) => {
   t.ok(await next());
 });
 
+t.test('a link to a file elsewhere, over another link: whatever of them changes', async (t) => {
+  const folder = t.testdir({ name: {}, store: { one: { a: '1' }, two: { a: '2' } }, aside: {} });
+  const at = (...names: string[]): string => join(folder, ...names);
+  symlinkSync(at('store', 'one'), at('aside', 'current'));
+  symlinkSync(at('aside', 'current', 'a'), at('name', 'a'));
+  const { next } = await watching(t, [at('name', 'a')]);
+  writeFileSync(at('store', 'one', 'a'), 'three');
+  t.ok(await next(), 'written');
+  writeFileSync(at('store', 'one', 'new'), 'four');
+  renameSync(at('store', 'one', 'new'), at('store', 'one', 'a'));
+  t.ok(await next(), 'replaced');
+  symlinkSync(join('..', 'store', 'two'), at('aside', 'new'));
+  renameSync(at('aside', 'new'), at('aside', 'current'));
+  t.ok(await next(), 'another link on the way');
+  writeFileSync(at('store', 'two', 'a'), 'five');
+  t.ok(await next(), 'written there');
+  symlinkSync(at('store', 'one', 'a'), at('name', 'new'));
+  renameSync(at('name', 'new'), at('name', 'a'));
+  t.ok(await next(), 'another target');
+  writeFileSync(at('store', 'one', 'a'), 'six');
+  t.ok(await next(), 'which is watched from then on');
+});
+
 t.test('a folder that is replaced, removed or created later is noticed each time', async (t) => {
   const folder = t.testdir({ name: { 'a.pem': 'one' }, next: { 'a.pem': 'two' } });
   const { next } = await watching(t, [join(folder, 'name', 'a.pem')]);
