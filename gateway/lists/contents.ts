@@ -20,7 +20,7 @@ export interface ReadContents extends ListContents {
 
 /** Of a tree and where its entries stand; `nextEndMs` is Infinity where none of them ends. */
 export function contentsOf(tree: PrefixTree, places: EntryPlaces, nextEndMs: number): ReadContents {
-  return { tree, ...placed(places, nextEndMs) };
+  return { tree, size: tree.size, ...placed(places, nextEndMs) };
 }
 
 /** Faults told of one list, at most: a file of something else has as many as it has lines. */

@@ -38,6 +38,8 @@ export interface Feed {
 export interface LiveContents {
   /** When it has to be built again for the time alone, milliseconds since the epoch. */
   readonly nextEndMs?: number;
+  /** Of its entries, where it has any. */
+  readonly size?: number;
 }
 
 /** Builds what a list holds, or finds what is wrong with it; `file` and `place` are for people. */
@@ -182,9 +184,16 @@ export class LiveList<Contents extends LiveContents>
         continue;
       }
       this.#good = read.nextEndMs === undefined ? undefined : snapshot;
+      if (!again && read.size === 0) this.#warnOfLoss();
       // That an entry has ended mends nothing of what is wrong with the source.
       this.#take(read, again ? this.#faults : this.#sinceSnapshot);
     }
+  }
+
+  /** A source that lost its data looks like one that was emptied. */
+  #warnOfLoss(): void {
+    const { size = 0 } = this.#contents ?? {};
+    if (size > 0) this.onWarning(`it had ${size} entries, and has none any more`);
   }
 
   /** What a snapshot holds, or what is wrong with it, which is also what a reader throws; nothing once the list is closed. */

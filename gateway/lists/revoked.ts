@@ -21,7 +21,7 @@ export interface ReadRevoked extends RevokedContents {
 
 /** Of entries and where they stand; `nextEndMs` is Infinity where none of them ends. */
 export function revokedOf(names: NameTable, places: EntryPlaces, nextEndMs: number): ReadRevoked {
-  return { names, ...placed(places, nextEndMs) };
+  return { names, size: names.size, ...placed(places, nextEndMs) };
 }
 
 /** What the hash of a table of names begins with. */

@@ -13,15 +13,18 @@ export interface Followed {
   faults(): readonly string[];
   /** How often the list in force or its faults changed. */
   changes(): number;
+  readonly warnings: readonly string[];
 }
 
 export function follow(t: Test, feed: Feed): Followed {
   let changes = 0;
+  const warnings: string[] = [];
   const list = new LiveList(feed, {
     reader: prefixReader,
     onChange: () => {
       changes += 1;
     },
+    onWarning: (_, warning) => warnings.push(warning),
   });
   t.teardown(() => list.close());
   return {
@@ -33,5 +36,6 @@ export function follow(t: Test, feed: Feed): Followed {
     size: () => list.contents?.tree.size,
     faults: () => list.faults.map(formatFault),
     changes: () => changes,
+    warnings,
   };
 }

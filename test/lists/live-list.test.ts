@@ -177,6 +177,19 @@ t.test('an entry that ends amid a building that comes to nothing still ends', as
   t.notOk(list.isCurrent, 'and what is wrong stays told');
 });
 
+t.test('a list that loses all its entries causes a warning, but not one whose entries expired', async (t) => {
+  const feed = new SaidFeed();
+  const { list, size, warnings } = follow(t, feed);
+  const ends = new Date(Date.now() + 100).toISOString();
+  const texts = ['', '203.0.113.7/32\n198.51.100.7/32', '', '', `203.0.113.7/32 until=${ends}`];
+  for (const text of texts) {
+    feed.say(text);
+    await list.settled();
+  }
+  t.ok(await until(() => size() === 0));
+  t.same(warnings, ['it had 2 entries, and has none any more']);
+});
+
 t.test('the source of a list is kept only if an entry of it expires', async (t) => {
   for (const ends of [false, true]) {
     const feed = new SaidFeed();
