@@ -13,10 +13,14 @@ const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d
 /** The longest prefix, an instant and blanks; what is longer is no entry, and is not searched for one. */
 const MAX_CHARACTERS = 256;
 
-/** A line without its comment and the blanks around it. */
-export function withoutComment(line: string): string {
-  const hash = line.indexOf('#');
-  return (hash < 0 ? line : line.slice(0, hash)).trim();
+/** What ends a comment. */
+export const LINE_END = /[\r\n]/;
+
+/** The text without its comment and the blanks around it. A comment ends with its line: what stands behind is not lost in it. */
+export function withoutComment(written: string): string {
+  const text = written.trim();
+  const hash = text.indexOf('#');
+  return hash < 0 || LINE_END.test(text.slice(hash)) ? text : text.slice(0, hash).trim();
 }
 
 /** Nothing for an empty line or a comment, a sentence for what is no entry. */

@@ -3,7 +3,7 @@
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { type NameTable, NameTableBuilder } from '../core/name-table.ts';
 import { SLICE, type SlicedWork } from '../core/prefix-columns.ts';
-import { untilOption } from './entry.ts';
+import { LINE_END, untilOption } from './entry.ts';
 import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
@@ -42,7 +42,6 @@ const MAX_FAULTS = 20;
 
 /** A comment begins after a blank, or the line: ids may hold what begins one. */
 const COMMENT = /(?:^|\s)#/;
-const LINE_END = /[\r\n]/;
 
 /** The entry as it is compared; nothing for text that is none. */
 export function revokedCertificate(text: string): string | undefined {

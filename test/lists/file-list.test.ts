@@ -27,6 +27,7 @@ t.test('an entry is a prefix with an optional expiry and comment', async (t) => 
   t.match(readEntry('  203.0.113.7 # why'), { prefix: { text: '203.0.113.7/32' } });
   t.match(readEntry('2001:db8::/32\tuntil=2026-12-01T00:00:00Z#why'), { untilMs: NOW_MS });
   t.match(readEntry('10.0.0.0/8 until=2026-12-01T02:00:00+02:00\r'), { untilMs: NOW_MS });
+  t.match(readEntry('\n10.0.0.0/8 # why\r\n'), { prefix: { text: '10.0.0.0/8' } });
   for (const nothing of ['', '   ', '# 10.0.0.0/8', '\r']) t.equal(readEntry(nothing), undefined);
   for (const bad of [
     '10.0.0.1/8',
@@ -38,6 +39,9 @@ t.test('an entry is a prefix with an optional expiry and comment', async (t) => 
     '10.0.0.0/8 until=2026-12-01T00:00:00',
     '10.0.0.0/8 until=2026-13-01T00:00:00Z',
     '10.0.0.0/8,11.0.0.0/8',
+    '10.0.0.0/8 # why\n11.0.0.0/8',
+    '10.0.0.0/8# why\r11.0.0.0/8',
+    '# why\r\n11.0.0.0/8',
     'fe80::1%eth0',
     '\0\0\0',
     'x'.repeat(1_000_000),
