@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { type Address, parseAddress } from '../core/address.ts';
 import { messageOf } from '../core/error-text.ts';
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
+import { parseInstant } from '../core/instant.ts';
 import { type RecordedRequest, readAccessLine } from '../explain/access-line.ts';
 import { certificateFromPem } from '../explain/certificate-from-pem.ts';
 import type { HypotheticalRequest } from '../explain/hypothetical-request.ts';
@@ -61,8 +62,8 @@ export function listenerFor({ gateway }: Policy, name: string | undefined): List
 
 function timeOption(values: OptionValues): number {
   const text = optional(values, 'time');
-  const nowMs = text === undefined ? Date.now() : Date.parse(text);
-  if (Number.isNaN(nowMs)) throw new UsageError(`--time: ${text} is no time (2026-12-01T00:00:00Z)`);
+  const nowMs = text === undefined ? Date.now() : parseInstant(text);
+  if (nowMs === undefined) throw new UsageError(`--time: ${text} is no time (2026-12-01T00:00:00Z)`);
   return nowMs;
 }
 

@@ -1,6 +1,7 @@
 /** One entry of an address list: `203.0.113.7/32 until=2026-12-01T00:00:00Z # why`. */
 
 import { type Prefix, parsePrefix } from '../core/address.ts';
+import { parseInstant } from '../core/instant.ts';
 
 export interface ListEntry {
   readonly prefix: Prefix;
@@ -8,8 +9,6 @@ export interface ListEntry {
   readonly untilMs?: number;
 }
 
-/** RFC 3339, with its zone: a local time would end elsewhere at another moment. */
-const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/;
 /** The longest prefix, an instant and blanks; what is longer is no entry, and is not searched for one. */
 const MAX_CHARACTERS = 256;
 
@@ -40,6 +39,5 @@ export function readEntry(line: string): ListEntry | string | undefined {
 export function untilOption(option: string): number | string {
   const until = option.startsWith('until=') ? option.slice('until='.length) : undefined;
   if (until === undefined) return `${option} is no option of an entry (until=…)`;
-  const untilMs = INSTANT.test(until) ? Date.parse(until) : Number.NaN;
-  return Number.isNaN(untilMs) ? `${until} is no time (2026-12-01T00:00:00Z)` : untilMs;
+  return parseInstant(until) ?? `${until} is no time (2026-12-01T00:00:00Z)`;
 }

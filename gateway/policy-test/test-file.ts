@@ -3,14 +3,12 @@
 import { z } from 'zod';
 import { parseAddress } from '../core/address.ts';
 import { type DenialCode, denials } from '../core/denial.ts';
+import { parseInstant } from '../core/instant.ts';
 import { count, duration, read } from '../policy/schema-types.ts';
 
 const YEAR_MS = 366 * 86_400_000;
 
-const instant = read((text) => {
-  const ms = Date.parse(text);
-  return Number.isNaN(ms) ? undefined : ms;
-}, 'a time like 2026-12-01T00:00:00Z');
+const instant = read(parseInstant, 'a time like 2026-12-01T00:00:00Z');
 
 const certificate = z.strictObject({
   subject: z.string().prefault('CN=client'),

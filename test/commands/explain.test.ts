@@ -244,6 +244,7 @@ t.test('a token file is verified, but claims are taken as given', async (t) => {
     ['--claims', '[]'],
     ['--claims', '{'],
     ['--time', 'noon'],
+    ['--time', 'tomorrow 5'],
     ['--header', 'x'],
     ['--body-bytes', 'many'],
     ['--token-file', join(folder, 'none')],

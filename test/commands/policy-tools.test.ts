@@ -82,6 +82,7 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   t.match(await faulty('  method: GET', '  verb: GET'), `${file}:3:3 base.verb: there is no key verb here`);
   t.match(await faulty('  client: 127.0.0.1\n', ''), '✗ reading\n      the request has no client');
   t.match(await faulty('scope: read', 'scope: read, issuer: other'), 'a.test has no issuer other');
+  t.match(await faulty('base:', 'time: next year 2027\nbase:'), `${file}:1:7 time`);
   t.match(await faulty('base:', 'policy: nowhere\nbase:'), /nowhere.gateway\.yaml:1:1: cannot be read/);
   t.match(await runHere('test'), { status: 2, err: /which test file/ });
   t.match(await runHere('test', join(folder, 'none.yaml')), { status: 2, err: /cannot be read/ });
