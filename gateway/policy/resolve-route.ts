@@ -108,18 +108,16 @@ function idleKeys(places: Places, { stream = { check: 'deep' } }: RouteFile, pat
 
 function unknownParams(places: Places, written: RouteFile, path: Path, pattern: PathPattern): PolicyFault[] {
   if (written.require === 'none') return [];
-  return Object.entries(written.require.claims).flatMap(([claim, value]) =>
-    [value].flat().flatMap((text) => {
-      const template = readTemplate(text);
-      if ('literal' in template || pattern.params.includes(template.param)) return [];
-      const problem = `the path has no {${template.param}}`;
-      return [
-        places.at(
-          [...path, 'require', 'claims', claim],
-          problem,
-          pattern.params.map((each) => `{${each}}`).join(', ') || undefined,
-        ),
-      ];
-    }),
-  );
+  const expected = pattern.params.map((each) => `{${each}}`).join(', ') || undefined;
+  return Object.entries(written.require.claims).flatMap(([claim, value]) => {
+    const problems = [value].flat().flatMap((text) => templateProblem(readTemplate(text), pattern) ?? []);
+    return problems.map((problem) => places.at([...path, 'require', 'claims', claim], problem, expected));
+  });
+}
+
+/** Braces compared literally would refuse every token. */
+function templateProblem(template: ClaimTemplate, { params }: PathPattern): string | undefined {
+  if ('literal' in template)
+    return /[{}]/.test(template.literal) ? `'${template.literal}' is not a parameter of the path` : undefined;
+  return params.includes(template.param) ? undefined : `the path has no {${template.param}}`;
 }

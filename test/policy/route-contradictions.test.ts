@@ -52,6 +52,18 @@ const ROWS: readonly Row[] = [
     ],
   ],
   [
+    'claims that are almost a parameter of the path',
+    READ,
+    "require: { scope: read, claims: { a: '{model-id}', b: ['{ model_id }', x], c: '{model_id}-x', d: 'x{model_id}', e: 'a}' } }\n",
+    ...[
+      "24:42 routes[1].require.claims.a: '{model-id}' is not a parameter of the path (expected {model_id})",
+      "24:59 routes[1].require.claims.b: '{ model_id }' is not a parameter of the path (expected {model_id})",
+      "24:83 routes[1].require.claims.c: '{model_id}-x' is not a parameter of the path (expected {model_id})",
+      "24:102 routes[1].require.claims.d: 'x{model_id}' is not a parameter of the path (expected {model_id})",
+      "24:120 routes[1].require.claims.e: 'a}' is not a parameter of the path (expected {model_id})",
+    ],
+  ],
+  [
     'a tunnel without an upgrade',
     READ,
     `${READ}    tunnel: { idle: 1m }\n`,
