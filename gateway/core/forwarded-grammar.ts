@@ -2,14 +2,15 @@
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 const QUOTED = String.raw`"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*)"`;
-/** One `name=value` of an element. */
+/** One `name=value` of an element; each of them may be left out. */
 const PAIR = new RegExp(`^(${TOKEN})=(?:(${TOKEN})|${QUOTED})`);
 /** What may stand between two pairs: a semicolon inside an element, a comma between two. */
 const SEPARATOR = /^[ \t]*([,;])[ \t]*/;
 const ESCAPED = /\\(.)/gs;
 
 /**
- * The `for` value of every element over all lines, in order, unquoted; an element without one gives an empty string.
+ * The `for` value of every element over all lines, in order, unquoted; an element without one, or with nothing in it, gives
+ * an empty string: a hop that is not told of.
  * The answer is a sentence when a line breaks the grammar or an element names a parameter twice.
  */
 export function forwardedNodes(lines: readonly string[]): readonly string[] | string {
@@ -25,9 +26,9 @@ function readLine(line: string, nodes: string[]): boolean {
   let element = new Map<string, string>();
   let rest = line;
   for (;;) {
-    const [pair, name = '', token, quoted = ''] = PAIR.exec(rest) ?? [];
-    if (pair === undefined || element.has(name.toLowerCase())) return false;
-    element.set(name.toLowerCase(), token ?? quoted.replace(ESCAPED, '$1'));
+    const [pair = '', name = '', token, quoted = ''] = PAIR.exec(rest) ?? [];
+    if (element.has(name.toLowerCase())) return false;
+    if (pair !== '') element.set(name.toLowerCase(), token ?? quoted.replace(ESCAPED, '$1'));
     rest = rest.slice(pair.length);
     const [separator, mark] = SEPARATOR.exec(rest) ?? [];
     if (mark !== ';') {

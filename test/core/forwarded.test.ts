@@ -114,6 +114,30 @@ t.test('Forwarded is read by its whole grammar', async (t) => {
   );
 });
 
+t.test('ports of Forwarded may be hidden, and pairs left out', async (t) => {
+  t.equal(forwarded('for="203.0.113.5:_a.B-9_"'), '203.0.113.5');
+  t.equal(forwarded('for="[2001:db8::1]:_p"'), '2001:db8::1');
+  t.equal(client(['203.0.113.5:_p']), undefined, 'but not those of X-Forwarded-For');
+  for (const line of ['for=203.0.113.5;', ';for=203.0.113.5', 'by=_x;;for=203.0.113.5 ; ;proto=http;'])
+    t.equal(forwarded(line), '203.0.113.5', line);
+  for (const line of [',for=203.0.113.5', 'for=6.6.6.6,, for=203.0.113.5', ';;, for=203.0.113.5'])
+    t.equal(forwarded(line), '203.0.113.5', `${line}: what is left of the client may be empty`);
+  for (const line of ['for=6.6.6.6, ;', 'for=6.6.6.6,,for=10.0.0.9', ',', ';', 'for=6.6.6.6, for=10.0.0.9;,'])
+    t.equal(forwarded(line), undefined, `${line}: an empty element hides its hop`);
+  t.equal(forwarded('for=6.6.6.6', ''), undefined, 'and so does an empty line');
+  const ports = ['1.2.3.4:_', '1.2.3.4:_p:80', '1.2.3.4:p', '1.2.3.4:_é', '2001:db8::1:_p'];
+  for (const node of [
+    ...ports,
+    '[::1]_p',
+    '1.2.3.4:80_',
+    'unknown:_p',
+    '_hidden:_p',
+    '010.0.0.1:_p',
+    '[::1%1]:_p',
+  ])
+    t.equal(forwarded(`for="${node}"`), undefined, node);
+});
+
 t.test('a Forwarded field that breaks the grammar or hides the hop is refused', async (t) => {
   const broken = [
     '',
@@ -121,10 +145,10 @@ t.test('a Forwarded field that breaks the grammar or hides the hop is refused', 
     'for=',
     'for=;',
     '=1.2.3.4',
-    'for=1.2.3.4;',
     'for=1.2.3.4,',
-    ',for=1.2.3.4',
     'for =1.2.3.4',
+    'for=1.2.3.4; by',
+    ';=',
   ];
   const hidden = [
     'for=unknown',
@@ -169,6 +193,7 @@ t.test('the cost of a hostile line is bounded by its length', async (t) => {
   t.equal(client([`${' '.repeat(200_000)}x`]), undefined);
   t.equal(forwarded(`for="${'\\a'.repeat(100_000)}`), undefined);
   t.equal(forwarded(`${'for=a;'.repeat(20_000)}`), undefined);
+  t.equal(forwarded(`${'; '.repeat(100_000)}`), undefined);
 });
 
 /** The rule in its plainest form, for addresses only. */
