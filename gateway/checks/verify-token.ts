@@ -70,7 +70,7 @@ async function verifySignature(
   { keys, algorithms }: Issuer,
   { failedTokens }: Tenant,
   jws: string,
-  { address, nowMs, isNew }: Verification,
+  { address, nowMs, isNew }: VerificationContext,
 ): Promise<Verdict | number> {
   if (!isNew) return keys.verify(jws, algorithms, false);
   const waitMs = await failedTokens.begin(address, nowMs);

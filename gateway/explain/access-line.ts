@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { parseAddress } from '../core/address.ts';
-import { type DenialCode, denials } from '../core/denial.ts';
+import { type DenialCode, denials, type Step } from '../core/denial.ts';
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { parseJson } from '../core/json-value.ts';
 import { readAlternativeNames } from '../edge/peer-certificate.ts';

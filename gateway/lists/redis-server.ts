@@ -140,13 +140,13 @@ export class RedisServer {
   async #subscribe(subscriber: Redis, users: readonly RedisUser[]): Promise<void> {
     await Promise.all(
       users.map(async (user) => {
-    try {
+        try {
           const refusals = await Promise.all(user.channels.map((channel) => refusalOf(subscriber, channel)));
           user.onDeaf(refusals.find((each) => each !== undefined));
           user.onReady();
-    } catch {
-      // The connection is lost again, and 'ready' comes again.
-    }
+        } catch {
+          // The connection is lost again, and 'ready' comes again.
+        }
       }),
     );
   }

@@ -6,7 +6,7 @@ import { type PathPattern, parsePathPattern } from '../core/route-table.ts';
 import { unknownLists } from './address-lists.ts';
 import { readTemplate } from './claim-template.ts';
 import type { Path, Places } from './places.ts';
-import type { Fallback } from './policy.ts';
+import type { ClaimTemplate, Fallback } from './policy.ts';
 import { contradictions } from './route-contradictions.ts';
 import type { RouteFile } from './tenant-file.ts';
 import type { Upstream } from './upstream.ts';

@@ -28,17 +28,22 @@ t.test(
   },
 );
 
-t.test('forged tokens that arrive together are verified up to the limit, while a crowd of good ones all pass', async (t) => {
-  const limited = tenant([], { failedTokens: new FailedVerifications({ count: 3, perMs: 3_600_000 }) });
-  const crowd = await Promise.all(Array.from({ length: 20 }, (_, index) => signClaims({ sub: `w${index}` })));
-  const outcomes = (tokens: readonly string[]): Promise<readonly string[]> =>
-    Promise.all(tokens.map((token) => outcome(token, { tenant: limited })));
-  t.same(await outcomes(crowd), new Array(20).fill('ok'));
-  const forged = crowd.map((token) => token.slice(0, -8).concat('AAAAAAAA'));
-  const refused = await outcomes(forged);
-  t.equal(refused.filter((code) => code === 'token-invalid').length, 3);
-  t.equal(refused.filter((code) => code === 'rate-limited').length, 17);
-});
+t.test(
+  'forged tokens that arrive together are verified up to the limit, while a crowd of good ones all pass',
+  async (t) => {
+    const limited = tenant([], { failedTokens: new FailedVerifications({ count: 3, perMs: 3_600_000 }) });
+    const crowd = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => signClaims({ sub: `w${index}` })),
+    );
+    const outcomes = (tokens: readonly string[]): Promise<readonly string[]> =>
+      Promise.all(tokens.map((token) => outcome(token, { tenant: limited })));
+    t.same(await outcomes(crowd), new Array(20).fill('ok'));
+    const forged = crowd.map((token) => token.slice(0, -8).concat('AAAAAAAA'));
+    const refused = await outcomes(forged);
+    t.equal(refused.filter((code) => code === 'token-invalid').length, 3);
+    t.equal(refused.filter((code) => code === 'rate-limited').length, 17);
+  },
+);
 
 t.test('deciding a running stream again neither waits for failures nor adds to them', async (t) => {
   const failedTokens = new FailedVerifications({ count: 1, perMs: 60_000 });
