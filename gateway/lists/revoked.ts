@@ -33,11 +33,16 @@ export function randomSeed(): number {
 const CERTIFICATE = /^(?:sha256:((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})|serial:([0-9a-f]{1,40}))$/i;
 export const REVOKED_CERTIFICATE = 'sha256:… of the DER encoding, or serial:…, in hexadecimal';
 /** How an entry names tokens: one by its id, all of a subject, all that are bound to a certificate. */
-const TOKEN = /^(?:jti|sub):\S+$/;
-export const REVOKED_TOKEN = 'jti:…, sub:…, or sha256:… of a certificate in hexadecimal';
-const MAX_CHARACTERS = 600;
-/** Of the longest name, an instant and blanks. */
-const MAX_ENTRY_CHARACTERS = 1024;
+const TOKEN = /^(?:jti|sub):[^\s"]\S*$/;
+/** Names with blanks in them are written as JSON writes them. */
+const QUOTED_TOKEN = /^((?:jti|sub):)("(?:[^"\\]|\\.)*")(?=\s|$)/;
+export const REVOKED_TOKEN = 'jti:…, sub:…, sub:"with blanks", or sha256:… of a certificate in hexadecimal';
+/** Of the longest token, and so of every name in one. */
+const MAX_CHARACTERS = 8192;
+/** Of the longest name with every character escaped, an instant and blanks. */
+const MAX_ENTRY_CHARACTERS = 6 * MAX_CHARACTERS + 256;
+/** Of what is none. */
+const MAX_SHOWN_CHARACTERS = 600;
 const MAX_FAULTS = 20;
 
 /** A comment begins after a blank, or the line: ids may hold what begins one. */
@@ -52,9 +57,21 @@ export function revokedCertificate(text: string): string | undefined {
 
 /** The entry as it is compared; nothing for text that is none. */
 export function revokedToken(text: string): string | undefined {
-  if (text.length > MAX_CHARACTERS) return undefined;
-  if (TOKEN.test(text)) return text;
+  if (text.length > MAX_ENTRY_CHARACTERS) return undefined;
+  const [quoted, kind = '', json = ''] = QUOTED_TOKEN.exec(text) ?? [];
+  if (quoted === text) return namedBy(kind, json);
+  if (TOKEN.test(text)) return text.length > MAX_CHARACTERS ? undefined : text;
   return /^sha256:/i.test(text) ? revokedCertificate(text) : undefined;
+}
+
+/** Nothing for a text that is no JSON, or that no token can be called. */
+function namedBy(kind: string, json: string): string | undefined {
+  try {
+    const name = String(JSON.parse(json));
+    return name !== '' && name.isWellFormed() && name.length <= MAX_CHARACTERS ? kind + name : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export const revokedCertificates = revokedReader(revokedCertificate, REVOKED_CERTIFICATE, 'certificate');
@@ -66,7 +83,7 @@ function revokedReader(
   expected: string,
   what: string,
 ): ListReader<ReadRevoked> {
-  const read = (entry: string): Entry | string => readEntry(entry, parse, what);
+  const read = (written: string): Entry | string | undefined => readEntry(written, parse, what);
   return {
     *text(file, text, nowMs) {
       const reading = new Reading(read, nowMs);
@@ -106,35 +123,48 @@ function withoutComment(written: string): string {
   return start < 0 || LINE_END.test(text.slice(start + 1)) ? text : text.slice(0, start).trim();
 }
 
-/** A sentence for what is no entry. */
-function readEntry(text: string, parse: (text: string) => string | undefined, what: string): Entry | string {
-  if (text.length > MAX_ENTRY_CHARACTERS) return `a line this long names no ${what}`;
-  const blank = text.search(/\s/);
-  const name = blank < 0 ? text : text.slice(0, blank);
+/** Nothing for an empty line or a comment, a sentence for what is no entry. */
+function readEntry(
+  written: string,
+  parse: (text: string) => string | undefined,
+  what: string,
+): Entry | string | undefined {
+  const text = written.trim();
+  if (text === '' || (text.startsWith('#') && !LINE_END.test(text))) return undefined;
+  const end = endOfName(text);
+  const name = text.slice(0, end);
+  const option = withoutComment(text.slice(end));
+  if (name.length + option.length > MAX_ENTRY_CHARACTERS) return `a line this long names no ${what}`;
   const canonical = parse(name);
-  if (canonical === undefined) return `${name.slice(0, MAX_CHARACTERS)} names no ${what}`;
-  if (blank < 0) return { canonical };
-  const untilMs = untilOption(text.slice(blank).trim());
+  if (canonical === undefined) return `${name.slice(0, MAX_SHOWN_CHARACTERS)} names no ${what}`;
+  if (option === '') return { canonical };
+  const untilMs = untilOption(option);
   return typeof untilMs === 'string' ? untilMs : { canonical, untilMs };
+}
+
+function endOfName(text: string): number {
+  const [quoted] = QUOTED_TOKEN.exec(text.slice(0, MAX_ENTRY_CHARACTERS)) ?? [];
+  if (quoted !== undefined) return quoted.length;
+  const blank = text.search(/\s/);
+  return blank < 0 ? text.length : blank;
 }
 
 /** The entries that count, so far. */
 class Reading {
-  readonly #read: (text: string) => Entry | string;
+  readonly #read: (written: string) => Entry | string | undefined;
   readonly #nowMs: number;
   readonly #names = new NameTableBuilder(randomSeed());
   readonly #faults: PolicyFault[] = [];
   #nextEndMs = Number.POSITIVE_INFINITY;
 
-  constructor(read: (text: string) => Entry | string, nowMs: number) {
+  constructor(read: (written: string) => Entry | string | undefined, nowMs: number) {
     this.#read = read;
     this.#nowMs = nowMs;
   }
 
   /** A sentence when the text is no entry. */
   read(written: string, number: number): string | undefined {
-    const text = withoutComment(written);
-    const entry = text === '' ? undefined : this.#read(text);
+    const entry = this.#read(written);
     if (typeof entry === 'string') return entry;
     const { canonical, untilMs = Number.POSITIVE_INFINITY } = entry ?? {};
     if (canonical === undefined || untilMs <= this.#nowMs) return undefined;

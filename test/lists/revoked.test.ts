@@ -52,6 +52,55 @@ t.test('eight million characters that might begin a comment are scanned only onc
   t.match(await read(revokedTokens, `jti:a${' #'.repeat(4_000_000)}`), { entries: { 'jti:a': 'x.txt:1' } });
 });
 
+t.test('a name with blanks, or anything else, is written as JSON writes it', async (t) => {
+  const text = [
+    'sub:"John Doe"',
+    'jti:"a \\"b\\" # \\\\" until=2026-12-01T00:00:00Z # why',
+    '  sub:"\\u00fc\\n"\t# a comment "with quotes"',
+    'sub:"plain"',
+    'jti:a"b"',
+  ];
+  t.same(await read(revokedTokens, text.join('\r\n')), {
+    entries: {
+      'sub:John Doe': 'x.txt:1',
+      'jti:a "b" # \\': 'x.txt:2',
+      'sub:ü\n': 'x.txt:3',
+      'sub:plain': 'x.txt:4',
+      'jti:a"b"': 'x.txt:5',
+    },
+    nextEndMs: Date.parse('2026-12-01T00:00:00Z'),
+  });
+  const bad = [
+    'sub:""',
+    'sub:"',
+    'sub:"a',
+    'sub:"a"b',
+    'sub:"a"#',
+    'sub:"\\x"',
+    'sub:"\\ud800"',
+    'sha256:"ab"',
+  ];
+  for (const text of bad) t.same(await read(revokedTokens, text), [`1:1 ${text} names no token`]);
+  t.same(await read(revokedTokens, 'sub:"a b" c'), ['1:1 c is no option of an entry (until=…)']);
+  t.same(await read(revokedTokens, 'sub:"John\tDoe"'), ['1:1 sub:"John\tDoe" names no token'], 'no JSON');
+});
+
+t.test('whatever a token may be called can be named', async (t) => {
+  for (const name of ['x'.repeat(6000), 'ü ✓ "'.repeat(1000), '\u0001'.repeat(6000)]) {
+    const contents = await runSteps(
+      revokedTokens.text('x', `sub:${JSON.stringify(name)}`, NOW_MS),
+      () => true,
+    );
+    if (contents === undefined || isFaults(contents)) t.fail(`${name.slice(0, 10)} cannot be named`);
+    else t.ok(contents.names.has(`sub:${name}`));
+  }
+  const [fault] = (await read(revokedTokens, `sub:"${'x'.repeat(9000)}"`)) as readonly string[];
+  t.match(fault, /^1:1 sub:"x{500,600} names no token$/);
+  const started = 'a line this long names no token';
+  for (const start of ['sub:"', 'sub:"a" ', 'sub:"\\', '"'])
+    t.match(await read(revokedTokens, `${start}${'x'.repeat(8_000_000)}`), [`1:1 ${started}`]);
+});
+
 t.test('an entry may expire', async (t) => {
   const text =
     'jti:a until=2026-12-01T00:00:00Z # then it has expired\njti:b until=2026-10-01T00:00:00Z\nserial:1';
