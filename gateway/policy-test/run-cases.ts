@@ -33,7 +33,7 @@ export async function runCases(
   return results;
 }
 
-/** Headers, certificate and token are merged as well: a case says what is otherwise. */
+/** A case says what is otherwise, header by header; its certificate or token takes the place of the base's as a whole. */
 function merged(base: RequestFile, own: RequestFile): RequestFile {
   return {
     ...base,
