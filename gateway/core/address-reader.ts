@@ -1,4 +1,4 @@
-/** Reads the text of an address into 32-bit words and makes nothing else of it: this runs for every hop of every request. */
+/** Parses the text of an address into 32-bit words without allocating: this runs for every hop of every request. */
 
 const DOT = 0x2e;
 const COLON = 0x3a;
@@ -10,7 +10,7 @@ const MAX_DOTTED = 15;
 const NO_GAP = -1;
 const NO_DIGIT = -1;
 
-/** The value of each hexadecimal digit by its character code; of other characters `NO_DIGIT`. */
+/** The value of each hexadecimal digit by its character code; `NO_DIGIT` for other characters. */
 const HEX = Int8Array.from({ length: 128 }, (_, code) => '0123456789abcdef'.indexOf(lowerCase(code)));
 
 function lowerCase(code: number): string {
@@ -18,17 +18,17 @@ function lowerCase(code: number): string {
 }
 
 /**
- * Reads the one strict spelling of IPv4 (four decimal octets, no leading zero) or any spelling of IPv6 of
- * RFC 4291 §2.2; nothing of octal, hexadecimal and short forms (CVE-2021-29923 and its kin), ports, brackets and
- * zone ids. No regular expression, no split, no allocation.
+ * Accepts the one strict spelling of IPv4 (four decimal octets, no leading zero) and every spelling of IPv6 in
+ * RFC 4291 §2.2. Rejects octal, hexadecimal and short IPv4 forms (CVE-2021-29923 and related), ports, brackets and
+ * zone ids. Uses no regular expression, no split, no allocation.
  */
 export class AddressReader {
-  /** Of the address read last, signed, most significant first; of IPv4 the first one alone counts. */
+  /** The address read last, as signed words, most significant first; for IPv4 only the first one is valid. */
   readonly words = new Int32Array(4);
-  /** As many as a text can have; how many there are is looked at in the end. */
+  /** Room for as many groups as a text can have; their count is checked at the end. */
   readonly #groups = new Uint16Array(Math.ceil(MAX_LENGTH / 2));
 
-  /** The family of the address, or 0 when the text is none. */
+  /** Returns the family of the address, or 0 if the text is not an address. */
   read(text: string): 4 | 6 | 0 {
     if (text.length > MAX_LENGTH) return 0;
     if (this.#readDotted(text, 0)) return 4;
@@ -36,10 +36,10 @@ export class AddressReader {
   }
 
   /**
-   * Four octets from `start` to the end into the first word. How many digits an octet has is anybody's guess, the
-   * processor's too, and a wrong guess costs it more than four digits: so nothing is asked, all is computed. A mask is
-   * all ones where a digit is absent; a value that must not be is negative, and so is `wrong` from then on. `25.`: the
-   * third is no digit, `noThird` is -1, the octet stays 25 and is two long.
+   * Reads four octets from `start` to the end into the first word. The number of digits in an octet is unpredictable,
+   * and a mispredicted branch costs more than four digits, so the digits are combined without branches. A mask is all
+   * ones if its digit is absent; an invalid value is negative, and makes `wrong` negative from then on. Example `25.`:
+   * the third character is not a digit, `noThird` is -1, the octet stays 25 and is two characters long.
    */
   #readDotted(text: string, start: number): boolean {
     const end = text.length;
@@ -57,7 +57,7 @@ export class AddressReader {
       let octet = first;
       octet += (octet * 9 + second) & ~noSecond;
       octet += (octet * 9 + third) & ~noThird;
-      // A zero stands alone: digits behind it would be octal to some.
+      // A zero must stand alone: some parsers would read further digits as octal.
       wrong |= noDigit(first) | (255 - octet) | ((first - 1) & ~noSecond);
       at += 3 + noSecond + noThird;
       if (at >= end) return false;
@@ -70,11 +70,11 @@ export class AddressReader {
     return last >= 0;
   }
 
-  /** The eight groups of an IPv6 address into the words, in one pass. */
+  /** Reads the eight groups of an IPv6 address into the words, in one pass. */
   #readGroups(text: string): boolean {
     const end = text.length;
     let gap = NO_GAP;
-    // At the start, and nowhere else, a colon has no group before it.
+    // Only a leading `::` has a colon without a group before it.
     let at = beginsGap(text, 1) ? 1 : 0;
     let count = 0;
     const groups = this.#groups;
@@ -96,11 +96,11 @@ export class AddressReader {
       count += 1;
       at = next + 1;
     }
-    // Where `::` stands at the end there is no last group.
+    // Only a text that ends in `::` has no last group.
     return gap === count && this.#spread(count, gap);
   }
 
-  /** The last two groups written as an IPv4 address (RFC 4291 §2.2, form 3). */
+  /** Reads the last two groups, written as an IPv4 address (RFC 4291 §2.2, form 3). */
   #readDottedTail(text: string, at: number, count: number, gap: number): boolean {
     if (count > 6 || !this.#readDotted(text, at)) return false;
     const word = this.words[0] ?? 0;
@@ -109,7 +109,7 @@ export class AddressReader {
     return this.#spread(count + 2, gap);
   }
 
-  /** Puts the zeros of `::`, one group at least, where they belong, and the groups into words. */
+  /** Expands `::` to zeros, at least one group of them, and packs the groups into words. */
   #spread(count: number, gap: number): boolean {
     if (gap === NO_GAP ? count !== 8 : count > 7) return false;
     if (gap !== NO_GAP) this.#fillGap(count, gap);
@@ -127,18 +127,21 @@ export class AddressReader {
   }
 }
 
-/** Whether a colon stands there, behind another. (`startsWith` costs as much as half of the reading.) */
+/** Whether a colon at `at` follows another. (`startsWith` would cost half as much as the whole parse.) */
 function beginsGap(text: string, at: number): boolean {
   if (at < 1 || at >= text.length) return false;
   return text.charCodeAt(at) === COLON && text.charCodeAt(at - 1) === COLON;
 }
 
-/** Negative unless the digit is 0 to 9. */
+/** Negative unless the digit is 0 to 9: 10 gives 10 | -1 and -2 gives -2 | 11, both -1. */
 function noDigit(digit: number): number {
   return digit | (9 - digit);
 }
 
-/** The octet of the last `length` characters, read from the end; negative when they are none. */
+/**
+ * Reads the last `length` characters as an octet, from the end; negative if they are not one. With two characters
+ * `noTens` is 0 and `noHundreds` is -1.
+ */
 function lastOctet(text: string, length: number): number {
   if (length < 1 || length > 3) return NO_DIGIT;
   const end = text.length;
@@ -148,7 +151,7 @@ function lastOctet(text: string, length: number): number {
   const noTens = (length - 2) >> 31;
   const noHundreds = (length - 3) >> 31;
   const octet = ones + ((tens * 10) & ~noTens) + ((hundreds * 100) & ~noHundreds);
-  // Of two digits the tens, of three the hundreds must not be a zero.
+  // The first of two or three digits must not be a zero.
   const wrong =
     noDigit(ones) |
     ((noDigit(tens) | ((tens - 1) & noHundreds)) & ~noTens) |
@@ -156,7 +159,7 @@ function lastOctet(text: string, length: number): number {
   return wrong < 0 || octet > 255 ? NO_DIGIT : octet;
 }
 
-/** A group of one to four digits: its value above, and in the last three bits how many they are, perhaps none. */
+/** Reads a group of up to four digits. Returns value << 3 | digit count: `1f:` gives 0x1f << 3 | 2, `:` gives 0. */
 function groupAt(text: string, at: number, end: number): number {
   if (at + 4 <= end) {
     const full =

@@ -8,12 +8,12 @@ import { AddressReader } from './address-reader.ts';
  */
 export interface Address {
   readonly family: 4 | 6;
-  /** The four words as signed integers, which V8 keeps in the object itself; of IPv4 all but the first are 0. */
+  /** The four words as signed integers, which V8 stores in the object itself; for IPv4 all but the first are 0. */
   readonly first: number;
   readonly second: number;
   readonly third: number;
   readonly fourth: number;
-  /** The words there are, unsigned: made when asked for. */
+  /** One word or four, unsigned; a new list on each access. */
   readonly words: readonly number[];
   /** Canonical spelling (RFC 5952). */
   readonly text: string;
@@ -30,14 +30,14 @@ export interface Prefix {
 
 const PREFIX_LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
 
-/** It is done with one text before anything else can begin. */
+/** Can be shared: each read is synchronous, and its words are copied at once. */
 const reader = new AddressReader();
 
-/** Reads the one strict spelling of IPv4, or any spelling of IPv6; nothing for what `AddressReader` does not read. */
+/** Parses strict IPv4 or any spelling of IPv6. Returns undefined for a text that `AddressReader` rejects. */
 export function parseAddress(text: string): Address | undefined {
   const family = reader.read(text);
   if (family === 0) return undefined;
-  // By their places: taking them apart as a list would cost more than the reading.
+  // By index: destructuring the list would cost more than the parse.
   const first = reader.words[0] ?? 0;
   if (family === 4) return new IpAddress(4, first, 0, 0, 0, text);
   const second = reader.words[1] ?? 0;
@@ -48,8 +48,8 @@ export function parseAddress(text: string): Address | undefined {
 }
 
 /**
- * Reads `address/length`, or an address alone, which stands for itself; the answer is a sentence when it is
- * neither, or when bits beyond the length are set. IPv4-mapped prefixes become IPv4.
+ * Parses `address/length`, or an address alone as a prefix of full length. Returns an error string if the text is
+ * neither, or if bits beyond the length are set. IPv4-mapped prefixes become IPv4.
  */
 export function parsePrefix(text: string): Prefix | string {
   const slash = text.indexOf('/');
@@ -61,20 +61,20 @@ export function parsePrefix(text: string): Prefix | string {
   if (!PREFIX_LENGTH.test(length)) return `${text} has no decimal prefix length`;
   const mapped = address.family === 4 && text.includes(':');
   const bits = Number(length) - (mapped ? 96 : 0);
-  if (bits < 0) return `${text} mixes IPv4 and IPv6: an IPv4-mapped prefix has a length of 96 at least`;
+  if (bits < 0) return `${text} mixes IPv4 and IPv6: an IPv4-mapped prefix needs a length of at least 96`;
   if (bits > most) return `${text} is longer than ${mapped ? 128 : most} bits`;
   const cleared = clearHostBits(address, bits);
   if (!isSame(cleared, address)) return `${text} has host bits set: the prefix is ${cleared.text}/${bits}`;
   return prefixOf(address, bits);
 }
 
-/** An address of words as they are, signed or not. */
+/** Builds an address from words, signed or unsigned. */
 export function addressOf(family: 4 | 6, words: readonly number[]): Address {
   const [first = 0, second = 0, third = 0, fourth = 0] = words;
   return new IpAddress(family, first | 0, second | 0, third | 0, fourth | 0);
 }
 
-/** The prefix of `bits` bits that holds an address. */
+/** The prefix of `bits` bits that contains the address. */
 export function prefixAround(address: Address, bits: number): Prefix {
   return prefixOf(clearHostBits(address, bits), bits);
 }
@@ -83,7 +83,7 @@ function prefixOf(address: Address, bits: number): Prefix {
   return new AddressPrefix(address, bits);
 }
 
-/** Its spelling is written when it is asked for, as that of an address. */
+/** Computes `text` on access: most prefixes are only looked up. */
 class AddressPrefix implements Prefix {
   readonly address: Address;
   readonly bits: number;
@@ -98,7 +98,7 @@ class AddressPrefix implements Prefix {
   }
 }
 
-/** The canonical spelling is written when it is asked for: most addresses are only looked up. */
+/** Computes `text` on first access: most addresses are only looked up. */
 class IpAddress implements Address {
   readonly family: 4 | 6;
   readonly first: number;
@@ -146,7 +146,7 @@ function clearHostBits({ family, first, second, third, fourth }: Address, bits: 
   );
 }
 
-/** The mask of a word of which `bits` bits count: -8 gives 0, 8 gives 0xff000000, 40 gives 0xffffffff. */
+/** The mask of the first `bits` bits of a word: -8 gives 0, 8 gives 0xff000000, 40 gives 0xffffffff. */
 function maskOf(bits: number): number {
   if (bits <= 0) return 0;
   return bits >= 32 ? -1 : -1 << (32 - bits);

@@ -1,23 +1,23 @@
-/** Which of several nodes takes the next request: the rules alone, over plain numbers. */
+/** Chooses the node that takes the next request: pure rules over plain numbers. */
 
 /** A node as the rules see it. Weights are above 0; only their ratios count. */
 export interface Choice {
   readonly weight: number;
-  /** Requests it has now. */
+  /** Requests in progress. */
   readonly active: number;
-  /** Kept by `nextInTurn` alone; 0 at first. */
+  /** Written only by `nextInTurn`; starts at 0. */
   turn: number;
-  /** Unlike that of every other node, and the same every time: `seedOf` of its name. */
+  /** Distinct for each node and the same in every run: `seedOf` its name. */
   readonly seed: number;
 }
 
-/** A node that has more than this times its share of all active requests is passed over (Mirrokni et al., 2018). */
+/** A node with more than this times its share of all active requests is skipped (Mirrokni et al., 2018). */
 const MAX_SHARE_FACTOR = 1.25;
 
 /**
- * Of two drawn by weight the one with fewer requests for its weight, the first where both have as many: nearly as even as
- * asking all of them, and no herd runs to the one that looked idle a moment ago (Mitzenmacher, "The power of two choices
- * in randomized load balancing", 2001). `random` is from 0 up to 1.
+ * Draws two nodes by weight and returns the one with fewer active requests for its weight, the first on a tie. This is
+ * nearly as even as comparing all nodes, and sends no herd to the one that looked idle a moment ago (Mitzenmacher, "The
+ * power of two choices in randomized load balancing", 2001). `random` returns a number in [0, 1).
  */
 export function lessBusyOfTwo<C extends Choice>(choices: readonly C[], random: () => number): C | undefined {
   if (choices.length < 2) return choices[0];
@@ -27,7 +27,7 @@ export function lessBusyOfTwo<C extends Choice>(choices: readonly C[], random: (
   return second.active * first.weight < first.active * second.weight ? second : first;
 }
 
-/** One drawn by weight from all but `except`. */
+/** Draws one by weight from all but `except`. */
 function drawn<C extends Choice>(
   choices: readonly C[],
   except: C | undefined,
@@ -45,8 +45,8 @@ function drawn<C extends Choice>(
 }
 
 /**
- * Each in turn, by weight, and the heavy ones not several times in a row: 5, 1, 1 is a a b a c a a (the smooth weighted
- * round robin of nginx).
+ * Takes the nodes in turn by weight, with the turns of a heavy one spread out: weights 5, 1, 1 give a a b a c a a (the
+ * smooth weighted round robin of nginx).
  */
 export function nextInTurn<C extends Choice>(choices: readonly C[]): C | undefined {
   let next: C | undefined;
@@ -59,9 +59,9 @@ export function nextInTurn<C extends Choice>(choices: readonly C[]): C | undefin
 }
 
 /**
- * The node that is first for the key, as long as it is not over its share of the load: then the next for that key.
- * A node that leaves gives its keys alone to others, one that comes takes its share alone (weighted rendezvous:
- * Thaler and Ravishankar, 1998; Schindelhauer and Schomaker, 2005). `key` is `hashOf` a text.
+ * Returns the first node for the key that is not over its share of the load. When a node leaves, only its own keys
+ * move; when one joins, only its share of the keys moves (weighted rendezvous hashing: Thaler and Ravishankar, 1998;
+ * Schindelhauer and Schomaker, 2005). `key` is `hashOf` a text.
  */
 export function firstForKey<C extends Choice>(choices: readonly C[], key: number): C | undefined {
   if (choices.length < 2) return choices[0];
@@ -86,19 +86,19 @@ function weightOf(choices: readonly Choice[]): number {
   return sum;
 }
 
-/** 32 bits of a text: FNV-1a over its UTF-16 units. */
+/** A 32-bit hash of a text: FNV-1a over its UTF-16 code units. */
 export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return hash | 0;
 }
 
-/** The seed of a node's name: mixed, since names differ in their last letters. */
+/** The seed of a node by its name; mixed, because names often differ only in their last letters. */
 export function seedOf(name: string): number {
   return mixed(hashOf(name));
 }
 
-/** A number above 0 and below 1 that every bit of `bits` has changed. */
+/** Maps 32 bits to a number above 0 and below 1 that depends on every bit. */
 function unit(bits: number): number {
   return ((mixed(bits) >>> 0) + 0.5) / 2 ** 32;
 }

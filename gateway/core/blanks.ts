@@ -3,7 +3,7 @@
 const SPACE = 0x20;
 const TAB = 0x09;
 
-/** Without the spaces and tabs at both ends: `trim` would take more, and a regular expression quadratic time. */
+/** Removes spaces and tabs at both ends. `trim` would remove more, and a regular expression takes quadratic time. */
 export function trimBlanks(text: string): string {
   let start = 0;
   let end = text.length;

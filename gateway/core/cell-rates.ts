@@ -1,19 +1,19 @@
-/** How much of a rate many holders have used, a number each. */
+/** Tracks how much of a rate each of many holders has used, with one number per holder. */
 
 import type { Rate } from './units.ts';
 
-/** Thirds and sevenths of a span do not add up to it: what is left of them is rounding, not time to wait for. */
+/** Thirds and sevenths of a span do not add up to it exactly: a wait below this is rounding. */
 const ROUNDING_MS = 1e-3;
-/** The part of its capacity that is still remembered after room was made. */
+/** The fraction of the capacity that is kept when room is made. */
 const KEPT = 0.99;
 
 /**
  * The generic cell rate algorithm (ITU-T I.371): what a rate allows in its time may be used at once, and comes back
- * evenly. Bounded: holders seen longest ago make room, and begin anew.
+ * evenly. Bounded: holders whose last use is longest ago are forgotten, and start afresh.
  */
 export class CellRates {
   readonly #capacity: number;
-  /** Until when what each has used lasts, milliseconds of the caller's clock. */
+  /** When the use of each holder will have come back, in milliseconds of the caller's clock. */
   readonly #takenUntilMs = new Map<string, number>();
 
   constructor(capacity: number) {
@@ -24,21 +24,21 @@ export class CellRates {
     return this.#takenUntilMs.size;
   }
 
-  /** Milliseconds until the holder may use so much; 0 when it may now. */
+  /** Milliseconds until the holder may use `amount`; 0 if it may now. */
   waitMs(holder: string, rate: Rate, amount: number, nowMs: number): number {
     const takenUntilMs = Math.max(this.#takenUntilMs.get(holder) ?? 0, nowMs);
     const waitMs = takenUntilMs + durationMs(rate, amount) - nowMs - rate.perMs;
     return waitMs > ROUNDING_MS ? waitMs : 0;
   }
 
-  /** How much the holder may use now, whole; of a large rate the rounding alone would be more than all. */
+  /** How much the holder may use now, rounded down and at most `rate.count`: the allowance for rounding could exceed a large rate. */
   left(holder: string, rate: Rate, nowMs: number): number {
     const takenMs = Math.max(0, (this.#takenUntilMs.get(holder) ?? 0) - nowMs);
     const left = ((rate.perMs - takenMs + ROUNDING_MS) / rate.perMs) * rate.count;
     return Math.floor(Math.min(rate.count, Math.max(0, left)));
   }
 
-  /** The holder has used so much, whether it might or not; less than nothing gives back. */
+  /** Records that the holder used `amount`, allowed or not; a negative amount is a refund. */
   take(holder: string, rate: Rate, amount: number, nowMs: number): void {
     const takenUntilMs = Math.max(this.#takenUntilMs.get(holder) ?? 0, nowMs) + durationMs(rate, amount);
     this.#takenUntilMs.delete(holder);
@@ -47,7 +47,7 @@ export class CellRates {
     this.#takenUntilMs.set(holder, takenUntilMs);
   }
 
-  /** Many leave at once: the first in a Map is found behind all that was deleted before it. */
+  /** Removes many at once, because finding the first key of a Map skips all keys deleted before it. */
   #makeRoom(): void {
     const keptSize = Math.floor(this.#capacity * KEPT);
     for (const holder of this.#takenUntilMs.keys()) {

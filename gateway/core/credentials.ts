@@ -1,6 +1,6 @@
-/** Addresses of servers may hold a password; what quotes them leaves it out. */
+/** Server addresses may contain a password, which messages must not quote. */
 
-/** The text without all that comes before its last `@`, whatever else is wrong with it. */
+/** Replaces all that comes before the last `@` by `…`, also in a text that is not a valid address. */
 export function withoutCredentials(text: string): string {
   const at = text.lastIndexOf('@');
   return at < 0 ? text : `…${text.slice(at)}`;

@@ -1,33 +1,33 @@
-/** Time limits of connections and streams: one sweep for all of them instead of one timer for each. */
+/** Time limits of connections and streams, checked by one sweep instead of one timer each. */
 
 import { Slots, type Slotted } from './slots.ts';
 
-/** Something that ends when its time is up. */
+/** Something with a deadline. */
 export abstract class Expiring implements Slotted {
-  /** Kept by `Deadlines` alone, like `dueMs`. */
+  /** Written only by `Deadlines`, like `dueMs`. */
   slot = -1;
   dueMs = 0;
 
-  /** Called once, by the sweep, after the deadline was removed. */
+  /** Called once, by the sweep, after the deadline is removed. */
   abstract expire(): void;
 }
 
 /**
- * Deadlines on a coarse clock. `arm` costs three assignments; the owner calls `sweep` with a monotonic clock every
- * so often, and a deadline fires in the first sweep at or after it. Precision is the sweep's interval.
+ * Deadlines on a coarse clock. `arm` costs a few assignments. The owner calls `sweep` at intervals with a monotonic
+ * clock, and a deadline fires in the first sweep at or after it. The precision is the sweep interval.
  *
- * A sweep in which nothing is due looks at nothing and makes nothing: ten thousand idle connections cost no garbage, and
- * V8 gives the memory of a rush back once little garbage is made.
+ * A sweep with nothing due looks at nothing and allocates nothing: ten thousand idle connections make no garbage, and
+ * V8 returns the memory of a traffic peak once little garbage is made.
  *
- * The clock goes by `longestStepMs` at most from one sweep to the next. A process that stood still, for whatever reason,
- * has not looked at what came meanwhile: nobody it waits for was late.
+ * The clock advances by at most `longestStepMs` from one sweep to the next. A process that stalled, for whatever
+ * reason, has not read what arrived meanwhile, so that time does not count against its peers.
  */
 export class Deadlines {
   readonly #armed = new Slots<Expiring>();
   readonly #longestStepMs: number;
   #sweptMs: number;
   #nowMs: number;
-  /** Nothing is due before; nothing need be due then, as what was to be may have been given more time. */
+  /** Lower bound of the next due time; may be early, because deadlines can be extended. */
   #earliestMs = Number.POSITIVE_INFINITY;
 
   constructor(nowMs: number, longestStepMs = Number.POSITIVE_INFINITY) {
@@ -36,12 +36,12 @@ export class Deadlines {
     this.#longestStepMs = longestStepMs;
   }
 
-  /** Monotonic milliseconds as of the last sweep, without those in which the process stood still. */
+  /** Monotonic milliseconds at the last sweep, without the time in which the process was stalled. */
   get nowMs(): number {
     return this.#nowMs;
   }
 
-  /** The same as of a moment since then, on the clock of the sweeps. */
+  /** Converts `atMs`, a time since the last sweep on the clock passed to `sweep`, to the clock of `nowMs`. */
   timeAt(atMs: number): number {
     return this.#nowMs + this.#stepTo(atMs);
   }
@@ -50,7 +50,7 @@ export class Deadlines {
     return this.#armed.size;
   }
 
-  /** Sets or moves the one deadline of `item` to `afterMs` from the last sweep. */
+  /** Sets or moves the one deadline of `item` to `afterMs` after the last sweep. */
   arm(item: Expiring, afterMs: number): void {
     item.dueMs = this.#nowMs + afterMs;
     this.#earliestMs = Math.min(this.#earliestMs, item.dueMs);
@@ -61,14 +61,14 @@ export class Deadlines {
     this.#armed.remove(item);
   }
 
-  /** Moves the clock and expires what is due. An item armed during the sweep waits for a later one. */
+  /** Advances the clock and expires what is due. An item armed during the sweep waits for a later one. */
   sweep(atMs: number): void {
     this.#nowMs += this.#stepTo(atMs);
     this.#sweptMs = atMs;
     const nowMs = this.#nowMs;
     if (nowMs < this.#earliestMs) return;
     for (const item of this.#lookForDue()) {
-      // What expired before it may have disarmed it, or given it more time.
+      // An item that expired before it may have disarmed it or extended its deadline.
       if (item.slot < 0 || item.dueMs > nowMs) continue;
       this.#armed.remove(item);
       item.expire();
@@ -79,7 +79,7 @@ export class Deadlines {
     return Math.min(atMs - this.#sweptMs, this.#longestStepMs);
   }
 
-  /** Looks at everything that is armed, and so learns how long nothing has to be looked at. */
+  /** Returns what is due, and sets the next due time by looking at all armed items. */
   #lookForDue(): readonly Expiring[] {
     const nowMs = this.#nowMs;
     let earliestMs = Number.POSITIVE_INFINITY;

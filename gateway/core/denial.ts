@@ -1,4 +1,4 @@
-/** Refusals as values: one table from code to status, fault and title; log, metric label and body all read it. */
+/** Refusals as values: one table from code to status, fault and title, read by the log, the metrics and the body. */
 
 /** The steps a request passes, in order; a denial and a decision metric name one of them. */
 export type Step =
@@ -14,7 +14,7 @@ export type Step =
   | 'node'
   | 'stream';
 
-/** Who has to mend something before the same request can succeed. */
+/** Who must change something before the same request can succeed. */
 export type Fault = 'caller' | 'upstream' | 'gateway';
 
 /** One row of the table. `status` is the HTTP status (RFC 9110 §15; 421, 429 and 431 by RFC 9110 and RFC 6585). */
@@ -25,9 +25,9 @@ export interface DenialRow {
 }
 
 /**
- * Every way the gateway can say no. `bad-request` answers 417 to an expectation that is not met and 501 to a transfer
- * coding that is not known, `head-too-large` 414 when the request target alone is too long, `patch-invalid` the status
- * of the broken rule (WPF1: 400, 403, 409, 413 or 422).
+ * Every refusal of the gateway. `bad-request` answers 417 to an unsupported expectation and 501 to an unknown transfer
+ * coding, `head-too-large` 414 if the request target alone is too long, and `patch-invalid` the status of the broken
+ * rule (WPF1: 400, 403, 409, 413 or 422).
  */
 export const denials = {
   'bad-request': { status: 400, fault: 'caller', title: 'The request is malformed' },
@@ -68,20 +68,20 @@ export const denials = {
 
 export type DenialCode = keyof typeof denials;
 
-/** A refusal. `detail` may be shown to the caller; `cause` goes to the log alone. */
+/** A refusal. `detail` may be shown to the caller; `cause` is only logged. */
 export interface Denial {
   readonly kind: 'denial';
   readonly code: DenialCode;
   readonly step: Step;
-  /** One sentence for the caller: what was wrong with the request, never how the gateway is set up. */
+  /** One sentence for the caller: what is wrong with the request, never how the gateway is configured. */
   readonly detail: string;
-  /** For the log only: keys, lists, upstream names, foreign error texts. */
+  /** For the log only: keys, lists, upstream names, error texts of libraries. */
   readonly cause?: string;
-  /** The key of the policy that decided: `require.scope` of a route, `tenant.allow` of the tenant. */
+  /** The policy key that decided, such as `require.scope` of a route or `tenant.allow` of its tenant. */
   readonly rule?: string;
-  /** Whose token was refused, by the issuer's name in the policy, where the token was new and says so: for the metric. */
+  /** For the metric: the issuer of a refused token, by its name in the policy, if the token was new and names one. */
   readonly issuer?: string;
-  /** Status in place of the table's, for the three codes that allow it. */
+  /** Replaces the status of the table, for the three codes that allow it. */
   readonly status?: number;
   /** Scope to name in `WWW-Authenticate` (RFC 6750 §3). */
   readonly scope?: string;
@@ -89,13 +89,13 @@ export interface Denial {
   readonly allow?: readonly string[];
   /** Seconds to name in `Retry-After`. */
   readonly retryAfterS?: number;
-  /** Field lines of the limits that refused, CRLF behind each. */
+  /** Field lines of the limits that refused, each ending in CRLF. */
   readonly quotaLines?: string;
   /** Further members of the problem body (RFC 9457 §3.2). */
   readonly extension?: Readonly<Record<string, string | number>>;
 }
 
-/** Makes a denial; `more` adds what the code needs beside the sentence. */
+/** Makes a denial; `more` adds what the code needs beside `detail`. */
 export function deny(
   step: Step,
   code: DenialCode,
@@ -105,12 +105,12 @@ export function deny(
   return { kind: 'denial', code, step, detail, ...more };
 }
 
-/** Tells a denial from whatever else a step returns. */
+/** Distinguishes a denial from the other results of a step. */
 export function isDenial(value: unknown): value is Denial {
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'denial';
 }
 
-/** The status the caller is answered with. */
+/** The HTTP status of the answer. */
 export function statusOf(denial: Denial): number {
   return denial.status ?? denials[denial.code].status;
 }

@@ -1,6 +1,6 @@
-/** What was thrown, as text: it may be anything. */
+/** Thrown values as text: any value can be thrown. */
 
-/** The message of an error, and the text of anything else. */
+/** The message of an error; any other value as a string. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

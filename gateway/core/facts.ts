@@ -1,9 +1,9 @@
-/** What is known of a connection and of a request before anything is decided: plain data, no sockets. */
+/** What is known about a connection and a request before the decision: plain data, no sockets. */
 
 import type { Address } from './address.ts';
 import type { DenialCode } from './denial.ts';
 
-/** A client certificate as the handshake left it. */
+/** The client certificate, as checked in the handshake. */
 export type CertificateFacts =
   | { readonly status: 'absent' }
   | { readonly status: 'refused'; readonly reason: string }
@@ -25,19 +25,19 @@ export interface VerifiedCertificate {
   readonly serialNumber: string;
   /** When it expires, milliseconds since the epoch. */
   readonly notAfterMs: number;
-  /** When a revocation list it was looked up in is past its time, where that refuses it; milliseconds since the epoch. */
+  /** When the first revocation list checked for it expires, if that refuses it; milliseconds since the epoch. */
   readonly listsDueMs?: number;
   /** SHA-256 of the DER encoding, base64url: the form of `cnf.x5t#S256` (RFC 8705 §3.1). */
   readonly thumbprint: string;
-  /** The same in lower-case hexadecimal. */
+  /** The same digest in lower-case hexadecimal. */
   readonly fingerprint: string;
   /** The DER encoding in base64, for `Client-Cert` (RFC 9440 §2.1). */
   readonly der: string;
-  /** The authorities above it as far as they are known, the root left out; DER in base64, for `Client-Cert-Chain`. */
+  /** The known authorities above it, without the root; DER in base64, for `Client-Cert-Chain`. */
   readonly chain: readonly string[];
 }
 
-/** What one connection brings to every request on it. */
+/** What all requests of a connection have in common. */
 export interface ConnectionFacts {
   /** Name of the listener, as in the policy. */
   readonly listener: string;
@@ -46,7 +46,7 @@ export interface ConnectionFacts {
   /** The other end of the TCP connection. */
   readonly peer: Address;
   readonly peerPort: number;
-  /** Whom the peer accepted the connection from, by its PROXY header. */
+  /** The source address in the peer's PROXY header, if it sent one. */
   readonly proxied?: Address;
   readonly certificate: CertificateFacts;
   /** `TLSv1.2` or `TLSv1.3`. */
@@ -61,7 +61,7 @@ export type Framing =
   | { readonly kind: 'chunked' }
   | { readonly kind: 'close' };
 
-/** How a request begins: known also of a head that breaks the rules for what follows. */
+/** The start of a request, known even if the rest of the head breaks the rules. */
 export interface RequestLine {
   readonly method: string;
   /** As sent. */
@@ -71,7 +71,7 @@ export interface RequestLine {
 /** A request head that passed every rule of RFC 9112 and our own; names are as sent, values trimmed. */
 export interface RequestHead {
   readonly method: string;
-  /** Origin-form exactly as sent, query included; this is what goes upstream. */
+  /** Origin-form, query included; this is what goes upstream. As sent, less scheme and host of an absolute target. */
   readonly target: string;
   /** The part of `target` before `?`, never decoded. */
   readonly path: string;
@@ -81,7 +81,7 @@ export interface RequestHead {
   readonly minor: 0 | 1;
   /** `Host` without its port, lower case, no trailing dot. */
   readonly host: string;
-  /** `Host` as sent, port included: what `X-Forwarded-Host` says. */
+  /** `Host` as sent, port included; becomes `X-Forwarded-Host`. */
   readonly authority: string;
   /** Name, value, name, value …: every field line as sent, in order. */
   readonly fields: readonly string[];
@@ -91,11 +91,11 @@ export interface RequestHead {
   readonly expectsContinue: boolean;
 }
 
-/** What is known of the token of a request that is told of and did not arrive. */
+/** The token of a hypothetical request. */
 export type AssumedToken =
-  /** Its claims; that its signature holds is taken for granted. */
+  /** Its claims; the signature is assumed to be valid. */
   | { readonly kind: 'claims'; readonly claims: Readonly<Record<string, unknown>> }
-  /** Only why it was refused. */
+  /** Only the reason it was refused. */
   | { readonly kind: 'refused'; readonly code: DenialCode };
 
 /** Everything `decide` looks at. */
@@ -104,10 +104,10 @@ export interface Facts {
   readonly head: RequestHead;
   /** Wall clock in milliseconds since the epoch. */
   readonly nowMs: number;
-  /** The moment the token is judged at, where that is not now: a stream may outlive its token. */
+  /** When the token is checked, if not at `nowMs`: a stream may outlive its token. */
   readonly tokenNowMs?: number;
-  /** A request that was admitted is decided again: nothing is fetched for it, and it is nobody's attempt. */
+  /** An admitted request is decided again: no keys are fetched for it, and a failure is not counted. */
   readonly again?: boolean;
-  /** In place of the token of the head; never on a request that arrived. */
+  /** Replaces the token in the head; never set for a received request. */
   readonly assumedToken?: AssumedToken;
 }

@@ -1,8 +1,8 @@
-/** What is wrong with a policy, and where. */
+/** Faults of a policy, and where they are. */
 
 export interface PolicyFault {
   readonly file: string;
-  /** From 1; 1:1 where the whole file is meant. */
+  /** From 1; 1:1 for the whole file. */
   readonly line: number;
   readonly column: number;
   /** `routes[1].match.methods`; empty for the whole file. */
@@ -18,14 +18,14 @@ export function formatFault(fault: PolicyFault): string {
   return `${file}:${line}:${column}${place}: ${problem}${expected === undefined ? '' : ` (expected ${expected})`}`;
 }
 
-/** A fault of a file as a whole. */
+/** A fault of the whole file. */
 export function fileFault(file: string, problem: string, expected?: string): PolicyFault {
   return { file, line: 1, column: 1, path: '', problem, ...(expected !== undefined && { expected }) };
 }
 
 /**
- * The faults of a file together, in the order of its lines; files in the order they first appear. Each stands there
- * once, although two tenants may have read the same list.
+ * Groups the faults by file, in the order files first appear, and sorts those of a file by line and column. Removes
+ * duplicates, which occur when two tenants read the same list.
  */
 export function inFileOrder(faults: readonly PolicyFault[]): readonly PolicyFault[] {
   const files = [...new Set(faults.map(({ file }) => file))];
@@ -35,10 +35,10 @@ export function inFileOrder(faults: readonly PolicyFault[]): readonly PolicyFaul
   );
 }
 
-/** Faults told of one file, at most: whoever mends so many reads it again. */
+/** Faults reported for one file, at most; after fixing this many, an operator checks it again. */
 const MAX_FAULTS = 100;
 
-/** The first of a file's faults; where those left out begin, how many they are. */
+/** The first of a file's faults, and one that says where the omitted ones begin and how many they are. */
 export function firstFaults(faults: readonly PolicyFault[]): readonly PolicyFault[] {
   if (faults.length <= MAX_FAULTS) return faults;
   const ordered = inFileOrder(faults);

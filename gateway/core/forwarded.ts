@@ -1,21 +1,21 @@
-/** Finds out who is calling behind trusted proxies: X-Forwarded-For or Forwarded, read from the right. */
+/** Finds the client behind trusted proxies: X-Forwarded-For or Forwarded, read from the right. */
 
 import { type Address, parseAddress } from './address.ts';
 import { trimBlanks } from './blanks.ts';
 import { forwardedNodes } from './forwarded-grammar.ts';
 import type { PrefixTree } from './prefix-tree.ts';
 
-/** A client address with the way it was found. */
+/** A client address and the hops before it. */
 export interface ClientAddress {
   readonly address: Address;
-  /** The trusted proxies between us and the client, the peer first; empty when the peer is the client. */
+  /** The trusted proxies between the gateway and the client, the peer first; empty if the peer is the client. */
   readonly hops: readonly Address[];
 }
 
-/** What there is to find the client with. */
+/** What the client is found from. */
 export interface ForwardingFacts {
   readonly peer: Address;
-  /** Whose word about the hop before is believed. */
+  /** Proxies that are believed about the hop before them. */
   readonly trusted: PrefixTree;
   readonly header: 'x-forwarded-for' | 'forwarded';
   /** The values of all lines of that field, in order. */
@@ -23,15 +23,15 @@ export interface ForwardingFacts {
 }
 
 const MAX_HOPS = 64;
-/** IPv4 or bracketed IPv6, perhaps with a port; bare IPv6 is read without one. */
+/** IPv4 or bracketed IPv6, with an optional port; bare IPv6 has none. */
 const NODE = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?$/;
 /** The port may be hidden (RFC 7239 §6.3). */
 const FORWARDED_NODE = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:([0-9]{1,5})|_[A-Za-z0-9._-]+))?$/;
 
 /**
- * Walks from the peer towards the client as long as the hop reached is a trusted proxy; the first that is not is the
- * client, and what stands left of it is never looked at. All trusted: the left-most one. The answer is a sentence when
- * a trusted proxy forwarded what cannot be read: an entry that is no address must not be skipped or passed by.
+ * Walks from the peer towards the client while the hop reached is a trusted proxy. The first that is not is the client,
+ * and entries to its left are never read. If all are trusted, the left-most is the client. Returns an error string if a
+ * trusted proxy forwarded a malformed field: an entry that is not an address must not be skipped.
  */
 export function resolveClient(facts: ForwardingFacts): ClientAddress | string {
   const { peer, trusted, header, lines } = facts;
@@ -51,7 +51,7 @@ function walk(
   let address = peer;
   for (let i = nodes.length - 1; i >= 0 && trusted.contains(address); i--) {
     const next = parseNode(trimBlanks(nodes[i] ?? ''), form);
-    if (next === undefined) return 'The forwarding header holds an entry that is not an address';
+    if (next === undefined) return 'The forwarding header has an entry that is not an address';
     if (hops.length === MAX_HOPS) return `The forwarding header names more than ${MAX_HOPS} proxies`;
     hops.push(address);
     address = next;
@@ -59,7 +59,7 @@ function walk(
   return { address, hops };
 }
 
-/** Most nodes are an address and nothing else, and no address reads as another with a port. */
+/** Tries a plain address first: most nodes are one, and no address can be misread as another with a port. */
 function parseNode(text: string, form: RegExp): Address | undefined {
   const plain = parseAddress(text);
   if (plain !== undefined) return plain;

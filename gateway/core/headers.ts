@@ -1,4 +1,4 @@
-/** Field lines as a flat list, the names the gateway treats specially, and what goes on in each direction. */
+/** Field lines as a flat list, the fields with special treatment, and the fields forwarded in each direction. */
 
 import type { RequestHead, VerifiedCertificate } from './facts.ts';
 
@@ -12,7 +12,7 @@ export function fieldValues(fields: readonly string[], name: string): string[] {
   return values;
 }
 
-/** The members of a comma-separated list field over all its lines, in lower case, empty ones left out. */
+/** The members of a comma-separated list field over all its lines, in lower case, without empty ones. */
 export function listMembers(fields: readonly string[], name: string): string[] {
   const lines = fieldValues(fields, name);
   if (lines.length === 0) return [];
@@ -20,7 +20,7 @@ export function listMembers(fields: readonly string[], name: string): string[] {
   return members.map((member) => member.trim()).filter((member) => member !== '');
 }
 
-/** Fields that concern one connection only (RFC 9110 §7.6.1), or that the sender of a message writes itself. */
+/** Fields that concern one connection only (RFC 9110 §7.6.1), or that each sender of a message sets itself. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -34,8 +34,8 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Fields that say who is calling, or that some servers obey in place of the method, path or host that was decided
- * about; from a caller they are hearsay.
+ * Fields that say who is calling, or that some servers obey instead of the method, path or host that was decided on.
+ * Those of a caller cannot be trusted and are removed.
  */
 const OWNED: ReadonlySet<string> = new Set([
   'forwarded',
@@ -69,7 +69,7 @@ const OWNED_PREFIXES = [
 ];
 const HOP_PREFIX = 'proxy-';
 
-/** Fields a `Connection` line may not name, since removing them would remove what the gateway relies on. */
+/** Fields that `Connection` must not name, because removing them would remove what the gateway relies on. */
 const PROTECTED: ReadonlySet<string> = new Set([
   'host',
   'authorization',
@@ -80,7 +80,7 @@ const PROTECTED: ReadonlySet<string> = new Set([
   'upload-offset',
 ]);
 
-/** What the gateway knows of the caller and tells the node. */
+/** What the gateway knows about the caller and sends to the node. */
 export interface Provenance {
   readonly requestId: string;
   readonly traceparent: string;
@@ -90,21 +90,21 @@ export interface Provenance {
   readonly scope?: string | undefined;
   readonly model?: string | undefined;
   readonly certificate?: VerifiedCertificate | undefined;
-  /** The authorities above the certificate go on to the node. */
+  /** Whether the authorities above the certificate are sent to the node. */
   readonly forwardCertificateChain: boolean;
-  /** `Authorization` goes on to the node. */
+  /** Whether `Authorization` is forwarded to the node. */
   readonly forwardAuthorization: boolean;
 }
 
-/** The member of `Connection` that names a field it must not; such a request is refused with 400 (CVE-2024-45410). */
+/** A member of `Connection` that must not be there, if any; such a request is refused with 400 (CVE-2024-45410). */
 export function protectedOption(options: readonly string[]): string | undefined {
   return options.find((name) => PROTECTED.has(name) || isOwned(name));
 }
 
 /**
- * The field lines of the request to the node, CRLF behind each, without those of framing: the caller's own, less
- * hop-by-hop and owned ones and what `Connection` names, then ours. `Host` stays as it was sent. The fields must be
- * free of control bytes.
+ * The field lines of the request to the node, each ending in CRLF, without framing: those of the caller, except
+ * hop-by-hop fields, owned fields and those in `dropped` (what `Connection` names), then those of the gateway. `Host`
+ * stays as sent. The fields must be free of control bytes.
  */
 export function upstreamFields(head: RequestHead, dropped: readonly string[], known: Provenance): string {
   let text = '';
@@ -119,7 +119,7 @@ export function upstreamFields(head: RequestHead, dropped: readonly string[], kn
   return text + provenanceFields(head, known);
 }
 
-/** The field lines of the response to the caller, CRLF behind each, without those of framing. */
+/** The field lines of the response to the caller, each ending in CRLF, without framing and those in `dropped`. */
 export function downstreamFields(fields: readonly string[], dropped: readonly string[]): string {
   let text = '';
   for (let i = 0; i < fields.length; i += 2) {
@@ -133,7 +133,7 @@ function endsHere(name: string, dropped: readonly string[]): boolean {
   return HOP_BY_HOP.has(name) || name.startsWith(HOP_PREFIX) || dropped.includes(name);
 }
 
-/** Whether a field of that lower-case name is the gateway's own to write. */
+/** Whether only the gateway may write the field; `name` is lower case. */
 export function isOwned(name: string): boolean {
   return OWNED.has(name) || OWNED_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
@@ -157,8 +157,8 @@ function provenanceFields(head: RequestHead, known: Provenance): string {
 }
 
 /**
- * A claim may hold any text: one that is not plain ASCII is escaped as in a URI, and so is one with `%`, so that two
- * different claims never look alike and a line stays one line. The text is well-formed.
+ * A claim may be any text. One that is not plain ASCII is percent-encoded, and so is one with `%`, so that different
+ * claims never look alike and a line stays one line. The text must be well-formed UTF-16.
  */
 function visible(text: string): string {
   return /^[!-$&-~]+$/.test(text) ? text : encodeURIComponent(text);

@@ -1,4 +1,4 @@
-/** Whether a node is well, by the checks of it: several in a row change what is believed, the first decides alone. */
+/** Whether a node is healthy: several checks in a row change its state, but the first check decides alone. */
 
 export interface HealthThresholds {
   /** Checks in a row. */
@@ -6,12 +6,12 @@ export interface HealthThresholds {
   readonly healthyAfter: number;
 }
 
-/** A node begins as well: at the start of a gateway nobody is turned away before anything is known. */
+/** A node starts as healthy, so that a new gateway refuses no request before the first checks. */
 export class HealthCount {
   readonly #thresholds: HealthThresholds;
   #isWell = true;
   #isFirst = true;
-  /** Checks in a row that say the other thing. */
+  /** Checks in a row that contradict the state. */
   #against = 0;
 
   constructor(thresholds: HealthThresholds) {
@@ -22,7 +22,7 @@ export class HealthCount {
     return this.#isWell;
   }
 
-  /** Counts a check; true when what is believed has changed. */
+  /** Counts a check. Returns true if the state changed. */
   count(isGood: boolean): boolean {
     const { unhealthyAfter, healthyAfter } = this.#thresholds;
     const needed = this.#isFirst ? 1 : this.#isWell ? unhealthyAfter : healthyAfter;

@@ -1,6 +1,6 @@
-/** Finds a key that occurs twice in one object of a JSON text, which `JSON.parse` would pass over in silence. */
+/** Finds a duplicate key in an object of a JSON text, which `JSON.parse` would accept silently. */
 
-/** The first repeated key. `json` must be a text that `JSON.parse` accepts. Takes one pass; nesting costs no stack. */
+/** The first duplicate key. `json` must be a text that `JSON.parse` accepts. Takes one pass; nesting uses no stack. */
 export function repeatedKey(json: string): string | undefined {
   const open: Set<string>[] = [];
   for (let at = 0; at < json.length; at++) {
@@ -21,14 +21,14 @@ export function repeatedKey(json: string): string | undefined {
   return undefined;
 }
 
-/** Where the string that begins at `at` ends, closing quote included. */
+/** The offset behind the closing quote of the string that begins at `at`. */
 function endOfString(json: string, at: number): number {
   let end = at + 1;
   while (json[end] !== '"') end += json[end] === '\\' ? 2 : 1;
   return end + 1;
 }
 
-/** A string is a key when a colon follows it. */
+/** A string is a key if a colon follows it. */
 function isKey(json: string, end: number): boolean {
   let next = end;
   while (' \t\n\r'.includes(json[next] ?? ',')) next += 1;

@@ -1,6 +1,6 @@
-/** JSON from elsewhere, of which nothing is known. */
+/** JSON of unknown content. */
 
-/** The value; undefined for a text that is not JSON. */
+/** Returns undefined if the text is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -1,18 +1,18 @@
-/** Names with `*` in them, for any run of characters: matched in time linear in the name, whatever the pattern. */
+/** Patterns of names, with `*` for any run of characters: matching is linear in the name, whatever the pattern. */
 
 export interface NamePattern {
   /** As written. */
   readonly text: string;
-  /** What stands between the stars, in order. */
+  /** The literal texts between the stars, in order. */
   readonly parts: readonly string[];
 }
 
-/** `*.lora_A.*`; a star is the only character with a meaning, and takes dots as well. */
+/** Compiles a pattern such as `*.lora_A.*`. The star is the only special character, and matches dots as well. */
 export function namePattern(text: string): NamePattern {
   return { text, parts: text.split('*') };
 }
 
-/** Whether the whole name fits: the ends are fixed, and each part in between is taken where it first comes. */
+/** Whether the whole name matches: the ends are anchored, and each part in between matches where it first occurs. */
 export function matchesName({ parts }: NamePattern, name: string): boolean {
   const first = parts[0] ?? '';
   if (parts.length === 1) return name === first;

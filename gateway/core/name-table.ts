@@ -1,27 +1,27 @@
-/** A set of names over a few tables of integers: a look-up costs what a `Map` costs, and another process can have it as it is. */
+/** A set of names in a few integer tables, which other processes can share; a look-up costs as much as in a `Map`. */
 
 import { SLICE, type SlicedWork } from './prefix-columns.ts';
 
 /** A table as plain data. */
 export interface NameTables {
   readonly size: number;
-  /** What the hash begins with. */
+  /** The initial value of the hash. */
   readonly seed: number;
-  /** The names behind each other, as UTF-16 code units; in bytes where all of them fit. */
+  /** All names in a row, as UTF-16 code units; in bytes if all of them fit. */
   readonly units: Uint8Array | Uint16Array;
-  /** Where each name begins, and at the end where the last one ends. */
+  /** The offset of each name in `units`, followed by the end of the last. */
   readonly starts: Uint32Array;
-  /** What each name was added under. */
+  /** The number each name was added under. */
   readonly numbers: Uint32Array;
-  /** Pairs of a hash and a name, counted from 1; 0 is a free slot. Twice as many as there are names, at least. */
+  /** Pairs of a hash and a name, counted from 1; 0 is a free slot. There are at least twice as many pairs as names. */
   readonly slots: Uint32Array;
 }
 
-/** The name is not there. */
+/** Returned for a name that is not in the table. */
 export const ABSENT = -1;
 
 export class NameTable {
-  /** What it consists of: another one over the same tables answers alike. */
+  /** A `NameTable` over the same tables, in any process, gives the same results. */
   readonly tables: NameTables;
 
   constructor(tables: NameTables) {
@@ -36,7 +36,7 @@ export class NameTable {
     return this.find(name) !== ABSENT;
   }
 
-  /** The number it was added under last, or `ABSENT`. */
+  /** The number the name was added under last, or `ABSENT`. */
   find(name: string): number {
     const { slots, numbers } = this.tables;
     const at = slotOf(this.tables, name, hashOf(name, this.tables.seed));
@@ -45,18 +45,18 @@ export class NameTable {
   }
 }
 
-/** Collects names and makes a table of them, in steps of a fraction of a millisecond. */
+/** Collects names and builds a table of them, in steps of a fraction of a millisecond. */
 export class NameTableBuilder {
   readonly #seed: number;
   readonly #names: string[] = [];
   readonly #numbers: number[] = [];
 
-  /** `seed`: 32 bits nobody can guess who chooses names, lest he chooses some that meet in one slot. */
+  /** `seed`: 32 secret random bits, so that nobody can choose names that collide. */
   constructor(seed: number) {
     this.#seed = seed;
   }
 
-  /** Of several entries with the same name the last one counts. */
+  /** The last of several entries with the same name counts. */
   add(name: string, number: number): void {
     this.#names.push(name);
     this.#numbers.push(number);
@@ -92,7 +92,7 @@ export class NameTableBuilder {
 
 const WIDE = /[^\u0000-\u00ff]/;
 
-/** FNV-1a over code units, its bits then spread over the whole word (the end of MurmurHash3). */
+/** FNV-1a over code units, then the finalizer of MurmurHash3, which spreads its bits over the whole word. */
 function hashOf(name: string, seed: number): number {
   let hash = seed;
   for (let unit = 0; unit < name.length; unit++) hash = Math.imul(hash ^ name.charCodeAt(unit), 0x01000193);
@@ -101,7 +101,7 @@ function hashOf(name: string, seed: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** Where the slot of a name lies: its own, or the free one it would get. */
+/** The offset of the slot of a name, or of the free slot it would get. */
 function slotOf(tables: Omit<NameTables, 'size'>, name: string, hash: number): number {
   const { slots } = tables;
   const last = slots.length - 2;

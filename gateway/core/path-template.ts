@@ -1,4 +1,4 @@
-/** A text with parameters of a path in it: `{model_id}/{stream_id}`. */
+/** A text that contains path parameters: `{model_id}/{stream_id}`. */
 
 import type { RouteParams } from './route-table.ts';
 
@@ -13,7 +13,7 @@ type TemplatePart = { readonly literal: string } | { readonly param: string };
 
 const PART = /\{([A-Za-z_][A-Za-z0-9_]*)\}|([^{}]+)/y;
 
-/** Reads a template; nothing for one whose braces are not `{name}`, or that has no parameter. */
+/** Returns undefined if the text has braces that are not `{name}`, or no parameter. */
 export function parseTemplate(text: string): PathTemplate | undefined {
   const parts: TemplatePart[] = [];
   PART.lastIndex = 0;
@@ -26,12 +26,11 @@ export function parseTemplate(text: string): PathTemplate | undefined {
   return paramsOf({ text, parts }).length === 0 ? undefined : { text, parts };
 }
 
-/** The parameters it names. */
 export function paramsOf({ parts }: PathTemplate): readonly string[] {
   return parts.flatMap((part) => ('param' in part ? [part.param] : []));
 }
 
-/** The text with the values in place; a parameter the path lacks is empty. */
+/** Substitutes the values; a parameter that is not in `params` becomes empty. */
 export function fillTemplate({ parts }: PathTemplate, params: RouteParams): string {
   let text = '';
   for (const part of parts) text += 'param' in part ? (params[part.param] ?? '') : part.literal;

@@ -1,28 +1,28 @@
-/** Prefixes of one key width as columns of integers, and their order: what a prefix tree is built from. */
+/** Prefixes of one key width as columns of integers, and their sort order: the input of a prefix tree. */
 
 import type { Prefix } from './address.ts';
 
-/** A piece of work that gives way now and then, so that whoever runs it can do something else in between. */
+/** Work that yields now and then, so that its runner can do something else in between. */
 export type SlicedWork<T> = Generator<void, T, void>;
 
-/** Entries between two times it gives way: a fraction of a millisecond. */
+/** Entries between two yields: a fraction of a millisecond. */
 export const SLICE = 2048;
 
 const DIGIT_BITS = 16;
 const DIGITS = 1 << DIGIT_BITS;
-/** So many are sorted by comparing them, in one step: the digits of a radix sort have to be counted even for one entry. */
+/** Up to this many are sorted by comparison, in one step: a radix sort counts all its digits even for one entry. */
 const FEW = 1024;
 /** The number of an entry shares a word with its length. */
 export const MAX_NUMBER = 2 ** 24 - 1;
 
-/** Entries of a block. Entries are put into blocks that stay where they are: to move a million at once takes too long. */
+/** Entries are stored in blocks of 2^13, which never move: moving a million entries at once takes too long. */
 const BLOCK_BITS = 13;
 const BLOCK = 1 << BLOCK_BITS;
 
-/** `width` words make a key; of each prefix there are its key, its length and its number. */
+/** Key, length and number of each prefix; a key has `width` words. */
 export class PrefixColumns {
   readonly width: number;
-  /** Of each entry its key and, behind it, its info: number above, length in the last eight bits. */
+  /** For each entry its key, then its info, number << 8 | length: number 5 and length 24 give 0x518. */
   readonly #blocks: Uint32Array[] = [];
   #count = 0;
 
@@ -34,7 +34,7 @@ export class PrefixColumns {
     return this.#count;
   }
 
-  /** Words beyond the width are zero in every prefix that belongs here. */
+  /** The words of the address beyond the width must be zero. */
   add({ address, bits }: Prefix, number: number): void {
     const stride = this.width + 1;
     const index = this.#count++;
@@ -60,7 +60,7 @@ export class PrefixColumns {
     return this.word(index, this.width);
   }
 
-  /** How many leading bits two entries have in common, `most` at most. */
+  /** The number of leading bits two entries have in common, at most `most`. */
   common(a: number, b: number, most: number): number {
     for (let word = 0; word * 32 < most; word++) {
       const differing = this.word(a, word) ^ this.word(b, word);
@@ -69,7 +69,7 @@ export class PrefixColumns {
     return most;
   }
 
-  /** The entries by key, of the same key the shorter first, of the same prefix in the order they were added. */
+  /** The entries by key, then by length, shorter first, then in the order they were added. */
   *order(): SlicedWork<Uint32Array> {
     let order = new Uint32Array(this.#count);
     for (let index = 0; index < order.length; index++) {
@@ -77,7 +77,7 @@ export class PrefixColumns {
       if (index % SLICE === SLICE - 1) yield;
     }
     if (order.length <= FEW) return order.sort((a, b) => this.#compare(a, b));
-    // A radix sort from the least significant digit, whose every pass keeps the order of the one before.
+    // A radix sort from the least significant digit; every pass is stable.
     order = yield* this.#pass(order, (index) => this.bits(index));
     for (let word = this.width - 1; word >= 0; word--) {
       order = yield* this.#pass(order, (index) => this.word(index, word) & (DIGITS - 1));

@@ -1,12 +1,12 @@
-/** One level of a prefix tree: prefixes of which none holds another, found by a radix root and a short search. */
+/** One level of a prefix tree: prefixes that do not contain each other, found by a radix root and a short search. */
 
 import type { Address } from './address.ts';
 import { type PrefixColumns, SLICE, type SlicedWork } from './prefix-columns.ts';
 
-/** Entries that share a branch of the root, on average: the root takes two bytes for each entry then. */
+/** Average number of entries that share a branch of the root, which then takes two bytes per entry. */
 const ENTRIES_A_BRANCH = 2;
 const MAX_ROOT_BITS = 18;
-/** No entry holds the address. */
+/** Returned if no entry contains the address. */
 export const NONE = -1;
 
 /** A level as plain data. */
@@ -20,20 +20,20 @@ export interface LevelTables {
 }
 
 /**
- * Sorted entries and, over them, a root with a branch for each value of the bits in which the keys begin to differ. As
- * no prefix holds another, the one that may hold an address is the last whose key is not above it. An entry is its key
- * and, behind it, its number and length: what is read together lies together, as each lookup waits for memory twice,
+ * Sorted entries and, over them, a root with a branch for each value of the bits in which the keys begin to differ. No
+ * prefix contains another, so only the last entry whose key is not above an address can contain it. An entry is its key
+ * followed by its number and length, so that what is read together lies together: a lookup waits for memory only twice,
  * for its branch and for its entries.
  */
 export class PrefixLevel {
-  /** What it consists of: another one over the same tables answers alike. */
+  /** A `PrefixLevel` over the same tables, in any process, gives the same results. */
   readonly tables: LevelTables;
   readonly #width: number;
   readonly #entries: Uint32Array;
-  /** Leading bits all prefixes, and so all addresses they hold, have in common. */
+  /** Leading bits that all prefixes, and so all addresses they contain, have in common. */
   readonly #skip: number;
   readonly #rootBits: number;
-  /** Where the entries of each branch begin, and at the end how many there are. */
+  /** The index of the first entry of each branch, followed by the number of entries. */
   readonly #root: Uint32Array;
 
   constructor(tables: LevelTables) {
@@ -45,7 +45,7 @@ export class PrefixLevel {
     this.#root = tables.root;
   }
 
-  /** `members` are entries of the columns, in order, none of them in another. */
+  /** `members` are entries of the columns, in order, none of them contained in another. */
   static *build(columns: PrefixColumns, members: Uint32Array): SlicedWork<PrefixLevel> {
     const { width } = columns;
     const entries = new Uint32Array(members.length * (width + 1));
@@ -62,7 +62,7 @@ export class PrefixLevel {
       1,
       Math.min(MAX_ROOT_BITS, Math.floor(Math.log2(members.length / ENTRIES_A_BRANCH))),
     );
-    // The bits of a branch have to lie within the key.
+    // The bits of a branch must lie within the key.
     skip = Math.min(skip, width * 32 - rootBits);
     const root = new Uint32Array(2 ** rootBits + 1);
     const level = new PrefixLevel({ width, skip, rootBits, entries, root });
@@ -78,14 +78,14 @@ export class PrefixLevel {
     return this.#entries.byteLength + this.#root.byteLength;
   }
 
-  /** The words of a key, and its number and length as in the columns. */
+  /** The words of a key, and its info as in the columns. */
   entry(index: number): { readonly words: readonly number[]; readonly info: number } {
     const at = index * (this.#width + 1);
     const end = at + this.#width;
     return { words: [...this.#entries.subarray(at, end)], info: this.#entries[end] ?? 0 };
   }
 
-  /** Number and length of the prefix that holds an address of its family, as in the columns, or `NONE`. */
+  /** The info, as in the columns, of the prefix that contains the address, which must be of its family; or `NONE`. */
   find(address: Address): number {
     const last = this.#lastNotAbove(address);
     if (last < 0) return NONE;
@@ -106,9 +106,9 @@ export class PrefixLevel {
   }
 
   /**
-   * The last entry whose key is not above the address: that before the branch, or one of the branch. Each step halves
-   * what is left, and takes the upper half by adding, not by branching: random addresses go either way, and a branch the
-   * processor guesses wrong costs it more than the step.
+   * The last entry whose key is not above the address: one of the branch, or the one before it. Each step halves the
+   * range and moves to the upper half by addition, not by a branch: random addresses go either way, and a mispredicted
+   * branch costs more than the step. `half & -1` is `half`, `half & -0` is 0.
    */
   #lastOfOneWord({ first }: Address): number {
     const entries = this.#entries;
@@ -168,7 +168,7 @@ export class PrefixLevel {
     while (branch < this.#root.length - 1) this.#root[++branch] = size;
   }
 
-  /** The bits behind the common ones; they may lie across two words. */
+  /** The bits behind the common ones: with skip 28 and 8 root bits, the last 4 of `first`, the first 4 of `second`. */
   #branchOf(first: number, second: number, third: number, fourth: number): number {
     const skip = this.#skip;
     let high = first;
@@ -178,7 +178,7 @@ export class PrefixLevel {
       low = skip < 64 ? third : skip < 96 ? fourth : 0;
     }
     const shift = skip & 31;
-    // In two steps, as a shift by 32 is one by 0.
+    // In two steps, because a shift by 32 is a shift by 0.
     return ((high << shift) | ((low >>> 1) >>> (31 - shift))) >>> (32 - this.#rootBits);
   }
 
@@ -198,7 +198,7 @@ export class PrefixLevel {
   }
 }
 
-/** Whether two words differ in their first `bits` bits, one at least; of more than 32, in any. */
+/** Whether two words differ in their first `bits` bits (1 or more; 32 at most count): 6 and 7 do for 32, not for 31. */
 function differ(one: number, other: number, bits: number): boolean {
   return (one ^ other) >>> Math.max(0, 32 - bits) !== 0;
 }

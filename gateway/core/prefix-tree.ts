@@ -1,10 +1,10 @@
-/** Address lists as radix trees: longest match, or just whether any prefix holds an address. */
+/** Address lists as radix trees: longest match, or just whether any prefix contains an address. */
 
 import type { Address, Prefix } from './address.ts';
 import { PrefixColumns, SLICE, type SlicedWork } from './prefix-columns.ts';
 import { type LevelTables, NONE, PrefixLevel } from './prefix-level.ts';
 
-/** The longest prefix that holds an address. */
+/** The longest prefix that contains an address. */
 export interface PrefixMatch {
   /** The number it was added under. */
   readonly number: number;
@@ -12,33 +12,33 @@ export interface PrefixMatch {
   readonly bits: number;
 }
 
-/** Immutable. A lookup allocates nothing but its answer; `contains` allocates nothing. */
+/** Immutable. `lookup` allocates only its result; `contains` allocates nothing. */
 export interface PrefixTree {
   /** Distinct prefixes. */
   readonly size: number;
-  /** Bytes held, of the tables alone. */
+  /** Bytes of the tables. */
   readonly byteLength: number;
-  /** Of those of `mostBits` bits at most, if that is given. */
+  /** Considers only prefixes of at most `mostBits` bits, if given. */
   lookup(address: Address, mostBits?: number): PrefixMatch | undefined;
   contains(address: Address): boolean;
-  /** Every prefix, those that hold others before them. */
+  /** Every prefix; one that contains others comes before them. */
   entries(): Iterable<PrefixEntry>;
-  /** Entries left out because their prefix stood before: their number, and that of the first. The first thousand. */
+  /** Entries left out as duplicates, with the number of the entry that was kept; at most a thousand are listed. */
   readonly repeats: readonly (readonly [number: number, first: number])[];
-  /** What it consists of, not a copy. */
+  /** Not a copy. */
   readonly tables: TreeTables;
 }
 
-/** A tree as plain data, which another process can have: `treeOf` makes one of it without building anything. */
+/** A tree as plain data, which other processes can share: `treeOf` wraps it without building anything. */
 export interface TreeTables {
   readonly four: readonly LevelTables[];
   readonly six: readonly LevelTables[];
-  /** Of IPv6 prefixes longer than 64 bits. */
+  /** IPv6 prefixes longer than 64 bits. */
   readonly sixLong: readonly LevelTables[];
   readonly repeats: PrefixTree['repeats'];
 }
 
-/** The tree over tables that were another's. */
+/** The tree over tables that were built before. */
 export function treeOf({ four, six, sixLong, repeats }: TreeTables): PrefixTree {
   const levelsOf = (tables: readonly LevelTables[]) => tables.map((each) => new PrefixLevel(each));
   return new NestedLevels(levelsOf(four), levelsOf(six), levelsOf(sixLong), repeats);
@@ -51,15 +51,15 @@ export interface PrefixEntry extends PrefixMatch {
 }
 
 /**
- * Collects prefixes and makes a tree of them, in steps of a fraction of a millisecond. IPv6 prefixes longer than 64 bits, which
- * are few, are kept apart: all others need half a key.
+ * Collects prefixes and builds a tree of them, in steps of a fraction of a millisecond. IPv6 prefixes longer than 64
+ * bits, which are few, are kept apart, so that all others need only half a key.
  */
 export class PrefixTreeBuilder {
   readonly #four = new PrefixColumns(1);
   readonly #six = new PrefixColumns(2);
   readonly #sixLong = new PrefixColumns(4);
 
-  /** `number`: up to 2^24 - 1. Of several entries with the same prefix the first one counts. */
+  /** `number`: at most 2^24 - 1. The first of several entries with the same prefix counts. */
   add(prefix: Prefix, number: number): void {
     this.#columnsOf(prefix).add(prefix, number);
   }
@@ -78,7 +78,7 @@ export class PrefixTreeBuilder {
   }
 }
 
-/** A tree of prefixes, numbered in their order, in one go: for short lists. */
+/** Builds a tree at once, with the prefixes numbered in order: for short lists. */
 export function buildPrefixTree(prefixes: Iterable<Prefix>): PrefixTree {
   const builder = new PrefixTreeBuilder();
   let number = 0;
@@ -86,7 +86,7 @@ export function buildPrefixTree(prefixes: Iterable<Prefix>): PrefixTree {
   return finish(builder.build());
 }
 
-/** Runs all of it at once. */
+/** Runs the work to its end without a pause. */
 export function finish<T>(work: SlicedWork<T>): T {
   for (;;) {
     const { done, value } = work.next();
@@ -95,8 +95,8 @@ export function finish<T>(work: SlicedWork<T>): T {
 }
 
 /**
- * Sorts the prefixes into levels: in the first those that no other holds, in the second those that one of the first
- * holds, and so on. An address is in a prefix of some level only if it is in one of every level above.
+ * Sorts the prefixes into levels: the first has those that no other contains, the second those that only one of the
+ * first contains, and so on. An address is in a prefix of some level only if it is in one of every level above.
  */
 function* nest(columns: PrefixColumns, repeats: Repeats): SlicedWork<readonly PrefixLevel[]> {
   const order = yield* columns.order();
@@ -118,10 +118,10 @@ function* nest(columns: PrefixColumns, repeats: Repeats): SlicedWork<readonly Pr
 type Repeats = (readonly [number: number, first: number])[];
 const MAX_REPEATS = 1000;
 
-/** An entry whose prefix stands before it. No prefix lies in more than 128 others. */
+/** Depth of a duplicate entry. No prefix lies in more than 128 others. */
 const REPEATED = 255;
 
-/** In how many others each entry lies, and how many lie in so many. In their order, those around an entry precede it. */
+/** The depth of each entry (how many prefixes contain it, all of which precede it), and the entries per depth. */
 function* measureDepths(
   columns: PrefixColumns,
   order: Uint32Array,

@@ -1,6 +1,6 @@
-/** Finds the route of a method and path: the first that was written and fits both, at the cost of a few. */
+/** Finds the route of a method and path, the first in written order that matches both, by comparing only a few. */
 
-/** A path as a route writes it, compiled; made by `parsePathPattern`. */
+/** The path pattern of a route, compiled by `parsePathPattern`. */
 export interface PathPattern {
   /** As written. */
   readonly text: string;
@@ -9,7 +9,7 @@ export interface PathPattern {
   readonly parts: readonly PatternPart[];
 }
 
-/** A literal segment, a parameter of one or two segments, or all the rest. */
+/** A literal segment, a parameter of one or two segments, or the rest of the path. */
 export type PatternPart =
   | { readonly kind: 'literal'; readonly text: string }
   | { readonly kind: 'param'; readonly name: string; readonly segments: 1 | 2 }
@@ -26,28 +26,28 @@ export type RouteParams = Readonly<Record<string, string>>;
 
 export type RouteMatch<R> =
   | { readonly kind: 'found'; readonly route: R; readonly params: RouteParams }
-  /** The path is known, but not with this method; `allow` has the methods it is known with. */
+  /** Routes match the path, but not the method; `allow` lists their methods. */
   | { readonly kind: 'method'; readonly allow: readonly string[] }
   | { readonly kind: 'none' };
 
 export interface RouteTable<R> {
   /** Every route, in written order. */
   readonly entries: readonly RouteEntry<R>[];
-  /** GET does not imply HEAD. The path has passed `checkPath`. */
+  /** GET does not imply HEAD. The path must have passed `checkPath`. */
   match(method: string, path: string): RouteMatch<R>;
 }
 
 const LITERAL = /^[A-Za-z0-9._~!$&'()+,;=:@-]+$/;
 const PARAM = /^\{([A-Za-z_][A-Za-z0-9_]*)(?:=(\*|\*\/\*))?\}$/;
-/** A slash that stands in no braces: it separates parts. */
+/** A slash outside braces, which separates parts. */
 const PART_BREAK = /\/(?![^{}]*\})/;
 
 /**
- * Reads a path pattern: `{name}` is one segment, `{name=*\/*}` two joined by a slash, `**` at the end all that is left, perhaps nothing.
- * The answer is a sentence when it is none.
+ * Parses a path pattern: `{name}` matches one segment, `{name=*\/*}` two joined by a slash, `**` at the end the rest of
+ * the path, which may be empty. Returns an error string if the text is not a pattern.
  */
 export function parsePathPattern(text: string): PathPattern | string {
-  if (!text.startsWith('/')) return 'a path begins with a slash';
+  if (!text.startsWith('/')) return 'a path must begin with a slash';
   const parts: PatternPart[] = [];
   const params: string[] = [];
   const pieces = text === '/' ? [] : text.slice(1).split(PART_BREAK);
@@ -55,7 +55,7 @@ export function parsePathPattern(text: string): PathPattern | string {
     const part = parsePart(piece, index === pieces.length - 1);
     if (typeof part === 'string') return part;
     if (part.kind === 'param') {
-      if (params.includes(part.name)) return `{${part.name}} stands in the path twice`;
+      if (params.includes(part.name)) return `duplicate parameter {${part.name}}`;
       params.push(part.name);
     }
     parts.push(part);
@@ -64,35 +64,35 @@ export function parsePathPattern(text: string): PathPattern | string {
 }
 
 function parsePart(piece: string, last: boolean): PatternPart | string {
-  if (piece === '**') return last ? { kind: 'rest' } : '** stands at the end of a path only';
+  if (piece === '**') return last ? { kind: 'rest' } : '** is allowed only at the end of a path';
   const [, name, shape] = PARAM.exec(piece) ?? [];
   if (name !== undefined) return { kind: 'param', name, segments: shape === '*/*' ? 2 : 1 };
-  if (piece === '') return 'a path has no empty segment';
-  if (piece === '.' || piece === '..') return 'a path has no dot segment';
-  if (!LITERAL.test(piece)) return `the segment ${piece} is not a plain one, {name}, {name=*/*} or **`;
+  if (piece === '') return 'a path must not have an empty segment';
+  if (piece === '.' || piece === '..') return 'a path must not have a dot segment';
+  if (!LITERAL.test(piece)) return `the segment ${piece} is not a plain segment, {name}, {name=*/*} or **`;
   return { kind: 'literal', text: piece };
 }
 
-/** The table over the entries; among those that fit, the first in their order counts. */
+/** The first of several entries that match wins. */
 export function buildRouteTable<R>(entries: Iterable<RouteEntry<R>>): RouteTable<R> {
   return new RouteTree([...entries]);
 }
 
-/** Where patterns part: each edge takes one or two segments, so a node stands at one depth of a path alone. */
+/** Where patterns diverge. Each edge takes one or two segments, so a node is always at the same depth of a path. */
 interface RouteNode {
-  /** Numbers of the entries that part no further: the rest of their patterns is compared part by part. */
+  /** Numbers of the entries that diverge no further: the rest of their patterns is compared part by part. */
   readonly entries: number[];
   literals?: Map<string, RouteNode>;
-  /** Behind a parameter of one segment, and of two. */
+  /** The node behind a parameter of one segment; `two`: of two segments. */
   one?: RouteNode;
   two?: RouteNode;
-  /** The least number at or below this node: what is not less than one found already need not be looked at. */
+  /** The lowest number at or below this node, which is skipped if a lower one was found already. */
   first: number;
 }
 
 /**
- * A tree over the segments of the patterns, as deep as it takes to tell them apart. A look-up visits the nodes that a
- * path can lead to: a handful, however many routes there are, and each once.
+ * A tree over the segments of the patterns, only as deep as needed to distinguish them. A look-up visits the nodes that
+ * a path can lead to, once each: a handful, however many routes there are.
  */
 class RouteTree<R> implements RouteTable<R> {
   readonly entries: readonly RouteEntry<R>[];
@@ -127,7 +127,7 @@ class RouteTree<R> implements RouteTable<R> {
   }
 }
 
-/** What stands between the slashes. A path is split once a request: `split` remembers all it ever split, at a cost. */
+/** The texts between the slashes. `split` costs more, as it caches its results; a path is split once per request. */
 function segmentsOf(path: string): string[] {
   const segments: string[] = [];
   if (path === '/') return segments;
@@ -140,7 +140,7 @@ function segmentsOf(path: string): string[] {
   return segments;
 }
 
-/** Values that are the same become one: what a thousand routes share stays at hand. */
+/** Replaces equal values by one object: what a thousand routes share stays in the processor's cache. */
 function share<T>(value: T, shared: Map<string, T>): T {
   const key = JSON.stringify(value);
   const known = shared.get(key) ?? value;
@@ -148,7 +148,7 @@ function share<T>(value: T, shared: Map<string, T>): T {
   return known;
 }
 
-/** The node of these entries, whose patterns are the same up to part `depth`. */
+/** The node of these entries, whose patterns are equal up to part `depth`. */
 function grow(entries: readonly RouteEntry<unknown>[], numbers: readonly number[], depth: number): RouteNode {
   const node: RouteNode = { entries: [], first: numbers[0] ?? Number.POSITIVE_INFINITY };
   if (numbers.length === 1) {
@@ -168,7 +168,7 @@ function grow(entries: readonly RouteEntry<unknown>[], numbers: readonly number[
   return node;
 }
 
-/** What a part takes of a path: a segment of that text, or any one or two; nothing where a pattern ends. */
+/** What a part matches: a segment with this text, or any one or two; undefined for `**` and behind the last part. */
 function keyOf(part: PatternPart | undefined): string | 1 | 2 | undefined {
   if (part === undefined || part.kind === 'rest') return undefined;
   return part.kind === 'literal' ? part.text : part.segments;
@@ -176,9 +176,9 @@ function keyOf(part: PatternPart | undefined): string | 1 | 2 | undefined {
 
 /** One look-up. */
 class Search {
-  /** The number of the first entry that fits path and method. */
+  /** The number of the first entry that matches path and method. */
   best = Number.POSITIVE_INFINITY;
-  /** Entries that fit the path alone, as long as none fits both. */
+  /** Entries that match only the path, collected while none lower matches both. */
   readonly others: number[] = [];
   readonly #entries: readonly RouteEntry<unknown>[];
   readonly #method: string;
@@ -221,7 +221,7 @@ function fits(parts: readonly PatternPart[], segments: readonly string[]): boole
   return at === segments.length;
 }
 
-/** The parameters of a path that fits. */
+/** The parameters of a path that matches. */
 function paramsOf(pattern: PathPattern, segments: readonly string[]): RouteParams {
   const params: Record<string, string> = Object.create(null);
   let at = 0;

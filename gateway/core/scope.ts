@@ -1,4 +1,4 @@
-/** Scopes: what a token allows, compared word by word and model by model, never by parts of words. */
+/** Scopes: what a token allows, compared by whole words and exact models, never by substrings. */
 
 export const scopeNames = ['read', 'finetune', 'publish'] as const;
 
@@ -11,15 +11,15 @@ export interface Grant {
   readonly model?: string;
 }
 
-/** What a scope includes besides itself; it is not followed further. */
+/** What a scope includes besides itself; not transitive. */
 export type ScopeInclusions = ReadonlyMap<ScopeName, ReadonlySet<ScopeName>>;
 
 const byWord: ReadonlyMap<string, ScopeName> = new Map(scopeNames.map((name) => [name, name]));
 
 /**
- * Reads a `scope` (RFC 8693 §4.2: words separated by one space) or `scp` claim (such a string, or an array of words).
- * Words are `read`, `finetune`, `publish`, each alone or with `:<model>`, and `train:<model>` for `finetune:<model>`;
- * every other word, and every other type, grants nothing.
+ * Parses a `scope` (RFC 8693 §4.2: words separated by one space) or `scp` claim (such a string, or an array of words).
+ * Words are `read`, `finetune`, `publish`, each alone or with `:<model>`, and `train:<model>` for `finetune:<model>`.
+ * Any other word or type grants nothing.
  */
 export function parseScopes(claim: unknown): Grant[] {
   const words: unknown[] = typeof claim === 'string' ? claim.split(' ') : Array.isArray(claim) ? claim : [];
@@ -38,7 +38,7 @@ function parseWord(word: string): Grant | undefined {
   return scope === undefined || model === '' ? undefined : { scope, model };
 }
 
-/** Whether any grant covers the scope on that model; a grant for one model covers nothing that is about no model. */
+/** Whether any grant covers the scope on the model; a grant for one model does not cover a request without a model. */
 export function grants(
   held: readonly Grant[],
   inclusions: ScopeInclusions,

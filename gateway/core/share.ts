@@ -1,6 +1,6 @@
-/** Limits of a whole gateway that each of its processes keeps for itself, without asking the others. */
+/** Limits of a whole gateway that each of its processes enforces alone, without asking the others. */
 
-/** The part of one of so many processes: rounded up, so that none is left with nothing. */
+/** The share of one process, rounded up so that none gets 0. */
 export function shareOf(limit: number, processes: number): number {
   return Math.ceil(limit / processes);
 }

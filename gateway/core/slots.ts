@@ -1,15 +1,15 @@
-/** A collection of what comes and goes by the thousand in a second. */
+/** A collection whose members come and go by the thousand per second. */
 
-/** Something that is in one such collection at most. Its `slot` belongs to the collection alone. */
+/** A member of at most one such collection, which alone writes its `slot`. */
 export interface Slotted {
-  /** Where it is; -1 where it is in none. */
+  /** Its index in the collection; -1 if it is in none. */
   slot: number;
 }
 
 /**
- * A set without order, for which its members say where they are. Maps and Sets of V8 replace their tables as they churn,
- * and each dead table keeps what was in it alive, and the next table, until a full collection: measured as a tenth of
- * all that a request allocates. Here what is removed leaves nothing behind.
+ * An unordered set whose members know their place in it. V8 replaces the tables of a Map or Set as members come and go,
+ * and each dead table keeps its members and the next table alive until a full collection: measured as a tenth of all
+ * that a request allocates. Here a removed member leaves nothing behind.
  */
 export class Slots<T extends Slotted> {
   readonly #members: T[] = [];
@@ -18,12 +18,12 @@ export class Slots<T extends Slotted> {
     return this.#members.length;
   }
 
-  /** Does nothing for a member. */
+  /** Does nothing if the item is a member already. */
   add(item: T): void {
     if (item.slot < 0) item.slot = this.#members.push(item) - 1;
   }
 
-  /** Does nothing for what is no member. */
+  /** Does nothing if the item is not a member. */
   remove(item: T): void {
     const { slot } = item;
     if (slot < 0) return;
@@ -34,12 +34,12 @@ export class Slots<T extends Slotted> {
     last.slot = slot;
   }
 
-  /** The members as they are now, whatever becomes of them on the way. */
+  /** A copy of the members, which later changes do not affect. */
   snapshot(): readonly T[] {
     return [...this.#members];
   }
 
-  /** Those of them that are wanted now. `isWanted` sees each member once and leaves the collection as it is. */
+  /** The members for which `isWanted` returns true; it is called once each, and must not change the collection. */
   filter(isWanted: (item: T) => boolean): readonly T[] {
     return this.#members.filter(isWanted);
   }

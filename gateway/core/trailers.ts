@@ -1,4 +1,4 @@
-/** Which fields may come behind a body (RFC 9110 §6.5.1): none that says how to frame, route, allow or read it. */
+/** Which fields may follow a body (RFC 9110 §6.5.1): none that affects how it is framed, routed, authorized or read. */
 
 import { isOwned } from './headers.ts';
 
@@ -13,13 +13,13 @@ const NEVER: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** Whether a route may ask for this field as a trailer. */
+/** Whether a route may name this field as a trailer. */
 export function mayBeTrailer(name: string): boolean {
   const lower = name.toLowerCase();
   return !NEVER.has(lower) && !lower.startsWith('sec-') && !isOwned(lower);
 }
 
-/** The lines of the asked-for names (lower case) among name, value, name, value …; CRLF behind each. */
+/** The lines of the `asked` names (lower case) among `trailers` (name, value, name, value …), each ending in CRLF. */
 export function trailerLines(trailers: readonly string[], asked: ReadonlySet<string>): string {
   let text = '';
   for (let i = 0; i < trailers.length; i += 2) {

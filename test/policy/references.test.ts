@@ -146,7 +146,7 @@ const MEANING_ROWS: readonly Row[] = [
     'a path with ** in its middle',
     "'/v1/models/{model_id}/**'",
     "'/v1/**/x'",
-    '23:42 routes[1].match.path: ** stands at the end of a path only',
+    '23:42 routes[1].match.path: ** is allowed only at the end of a path',
   ],
   [
     'a claim equal to a parameter the path does not have',
