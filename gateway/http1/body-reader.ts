@@ -1,30 +1,30 @@
-/** Counts a body through its framing and hands its bytes on as views of the same buffers (RFC 9112 §6, §7). */
+/** Finds the end of a body by its framing and passes its bytes on as views of the same buffers (RFC 9112 §6, §7). */
 
 import type { Framing } from '../core/facts.ts';
 import { ChunkedBody } from './chunked-body.ts';
 
-/** Takes what a body reader finds. */
+/** Receives what a body reader finds. */
 export interface BodySink {
   /** Content bytes: the chunk itself or a view of it. */
   onBody(bytes: Buffer): void;
-  /** The last byte was given to `onBody`. `trailers`: name, value, name, value … behind a body in chunks. */
+  /** Called after the last byte. `trailers`: name, value, name, value … behind a chunked body. */
   onBodyEnd(trailers: readonly string[]): void;
 }
 
-/** Where the reader stopped in the chunk, or what is wrong with the framing. */
+/** The offset in the chunk at which the reader stopped, or what is wrong with the framing. */
 export type BodyProgress = number | { readonly kind: 'fault'; readonly reason: string };
 
 export const NO_TRAILERS: readonly string[] = [];
 
 /** One body. */
 export interface BodyReader {
-  /** The end of the body was reached. */
+  /** Whether the end of the body was reached. */
   readonly done: boolean;
-  /** Reads on at `from`; answers with the offset behind the last byte that belongs to the body. */
+  /** Reads on at `from`. Returns the offset behind the last byte that belongs to the body. */
   read(chunk: Buffer, from: number, sink: BodySink): BodyProgress;
 }
 
-/** A reader for a body framed so; one with no bytes is done from the start and never calls its sink. */
+/** A reader for one body; for an empty body it is done from the start and never calls its sink. */
 export function bodyReader(framing: Framing): BodyReader {
   switch (framing.kind) {
     case 'none':
@@ -58,7 +58,7 @@ class LengthBody implements BodyReader {
   }
 }
 
-/** Ends with the connection, so never by itself. */
+/** Never done: the body ends with the connection. */
 class UntilClose implements BodyReader {
   readonly done = false;
 

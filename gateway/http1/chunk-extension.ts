@@ -1,4 +1,7 @@
-/** The extensions behind a chunk size (RFC 9112 §7.1.1): dropped, yet read by their grammar, since a reader that skips them differently finds another end of the line. */
+/**
+ * The extensions behind a chunk size (RFC 9112 §7.1.1). They are dropped, but parsed by their grammar, because a parser
+ * that skips them differently finds another end of the line.
+ */
 
 const CR = 0x0d;
 const EQUALS = 0x3d;
@@ -13,11 +16,11 @@ const TOKEN: ReadonlySet<number> = new Set(
 /** The state is named for what the next byte may be. */
 type State = 'name-start' | 'name' | 'value-start' | 'value' | 'quoted' | 'escaped' | 'behind-quote';
 
-/** Reads from behind the `;` to the CR, a byte a time. White space between the parts is refused. */
+/** Reads from behind the `;` to the CR, one byte at a time. White space between the parts is refused. */
 export class ChunkExtension {
   #state: State = 'name-start';
 
-  /** Whether the byte was the CR at the end, or why it cannot stand here. */
+  /** Returns `end` for the CR at the end, or why the byte is not allowed here. */
   read(byte: number): 'more' | 'end' | { readonly reason: string } {
     if (this.#endsPart()) {
       if (byte === CR) return this.#goTo('name-start', 'end');
@@ -62,4 +65,4 @@ export class ChunkExtension {
   }
 }
 
-const FAULT = { reason: 'a chunk extension is not well-formed' };
+const FAULT = { reason: 'a chunk extension is malformed' };

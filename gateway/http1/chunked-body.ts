@@ -1,4 +1,4 @@
-/** The chunked transfer coding, read strictly (RFC 9112 §7.1): every byte between the data is accounted for. */
+/** The chunked transfer coding, parsed strictly (RFC 9112 §7.1): every byte between the data is checked. */
 
 import { trimBlanks } from '../core/blanks.ts';
 import type { BodyProgress, BodyReader, BodySink } from './body-reader.ts';
@@ -8,12 +8,12 @@ const CR = 0x0d;
 const LF = 0x0a;
 const SEMICOLON = 0x3b;
 const COLON = 0x3a;
-/** Hex digits of a chunk size; twelve stay far below the safe integers. */
+/** Hex digits of a chunk size, at most; twelve stay far below the largest safe integer. */
 const SIZE_DIGITS = 12;
-/** Bytes of chunk extensions and trailers in one body: most are read and dropped, so they are bounded (CVE-2024-22019). */
+/** Bytes of chunk extensions and trailers in one body, at most: most are read only to be dropped (CVE-2024-22019). */
 const OVERHEAD_BYTES = 16384;
 
-/** The state is named for what the next byte must be. */
+/** Named for what the next byte must be. */
 type State =
   | 'size'
   | 'extension'
@@ -28,7 +28,10 @@ type State =
   | 'last-lf'
   | 'done';
 
-/** Extensions are dropped, trailers told at the end, apart from all other fields; a bare CR or LF, a missing size or a size with a sign is a fault. */
+/**
+ * Drops extensions and passes trailers on at the end, apart from all other fields. A bare CR or LF, a missing size or a
+ * size with a sign is a fault.
+ */
 export class ChunkedBody implements BodyReader {
   #state: State = 'size';
   #digits = 0;
@@ -134,7 +137,7 @@ export class ChunkedBody implements BodyReader {
       this.#trailers.push('');
       return this.#counted(byte);
     }
-    return isNameByte(byte) ? this.#trailerByte(byte) : 'a trailer is no field';
+    return isNameByte(byte) ? this.#trailerByte(byte) : 'a trailer is not a field';
   }
 
   #trailerByte(byte: number): string | undefined {
@@ -142,7 +145,7 @@ export class ChunkedBody implements BodyReader {
     return this.#counted(byte);
   }
 
-  /** Counts a byte that is no data. */
+  /** Counts a byte of an extension or a trailer. */
   #counted(byte: number): string | undefined {
     this.#overhead += 1;
     if (this.#overhead > OVERHEAD_BYTES) return 'chunk extensions and trailers are too long';

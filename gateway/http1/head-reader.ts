@@ -1,9 +1,9 @@
-/** Collects one HTTP/1.1 head after another from the bytes of a connection, however they are cut. */
+/** Reads one HTTP/1.1 head after another from the bytes of a connection, however they are split. */
 
 import { trimBlanks } from '../core/blanks.ts';
 import { type HeadType, type Llhttp, PART, type SpanListener, WINDOW_BYTES } from './llhttp.ts';
 
-/** A head as llhttp saw it: strict in syntax, not yet judged. */
+/** A head as llhttp parsed it: strict in syntax, not yet checked by our rules. */
 export interface RawHead {
   /** Empty for responses. */
   readonly method: string;
@@ -17,7 +17,7 @@ export interface RawHead {
   readonly fields: readonly string[];
 }
 
-/** Which limit or rule a head broke; `reason` says it in words. */
+/** The limit or rule a head broke; `reason` describes it, without a full stop. */
 export interface HeadFault {
   readonly kind: 'fault';
   readonly rule: 'syntax' | 'head-too-large' | 'target-too-long' | 'too-many-fields';
@@ -29,7 +29,7 @@ export type HeadProgress =
   | {
       readonly kind: 'head';
       readonly head: RawHead;
-      /** Where the bytes behind the head begin. */
+      /** The offset of the bytes behind the head. */
       readonly end: number;
     }
   | HeadFault;
@@ -42,7 +42,7 @@ export interface HeadLimits {
 
 /** A longer request target is answered 414; RFC 9112 §3 recommends supporting at least 8000 octets. */
 const TARGET_BYTES = 8192;
-/** A longer head is read anew each time: what is remembered is held as long as the connection. */
+/** A longer head is not remembered, because it would be kept as long as the connection. */
 const REMEMBERED_BYTES = 2048;
 const MORE: HeadProgress = { kind: 'more' };
 
@@ -50,7 +50,7 @@ function syntaxFault(reason: string): HeadFault {
   return { kind: 'fault', rule: 'syntax', reason };
 }
 
-/** The heads of one connection, in one direction. Holds a parser of the WASM instance until `close`. */
+/** Reads the heads of one connection, in one direction. Holds a parser of the WASM instance until `close`. */
 export class HeadReader {
   readonly #llhttp: Llhttp;
   readonly #type: HeadType;
@@ -70,20 +70,20 @@ export class HeadReader {
     this.#parser = llhttp.alloc(type);
   }
 
-  /** Bytes of an unfinished head have been read. */
+  /** Whether bytes of an unfinished head have been read. */
   get started(): boolean {
     return this.#text.length > 0;
   }
 
   /**
-   * Reads on at `from`. After a head the next call begins the next one; after a fault the connection is lost. The same
-   * bytes as of the last head are answered with the same head, as an object too.
+   * Reads on at `from`. After a head the next call begins the next one; after a fault the connection is unusable. For
+   * the same bytes as those of the last head it returns the same head object.
    */
   read(chunk: Buffer, from: number): HeadProgress {
     return this.#again(chunk, from) ?? this.#read(chunk, from);
   }
 
-  /** Every head begins in the same state of the parser, so bytes that made a head make it again; nothing where they are others. */
+  /** Returns the last head if its bytes come again: the parser starts every head in the same state. */
   #again(chunk: Buffer, from: number): HeadProgress | undefined {
     const last = this.#last;
     if (last === undefined || this.#text !== '') return undefined;
@@ -109,7 +109,7 @@ export class HeadReader {
     return MORE;
   }
 
-  /** Gives the parser back. */
+  /** Frees the parser. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -122,17 +122,17 @@ export class HeadReader {
       return {
         kind: 'fault',
         rule: 'target-too-long',
-        reason: `the target is longer than ${TARGET_BYTES} bytes`,
+        reason: `The request target is longer than ${TARGET_BYTES} bytes`,
       };
     }
     if (this.#text.length > headBytes) {
-      return { kind: 'fault', rule: 'head-too-large', reason: `the head is larger than ${headBytes} bytes` };
+      return { kind: 'fault', rule: 'head-too-large', reason: `The head is larger than ${headBytes} bytes` };
     }
     if (this.#spans.fieldCount > headFields) {
       return {
         kind: 'fault',
         rule: 'too-many-fields',
-        reason: `the head has more than ${headFields} fields`,
+        reason: `The head has more than ${headFields} fields`,
       };
     }
     return undefined;
@@ -143,8 +143,8 @@ export class HeadReader {
   }
 
   /**
-   * What llhttp lets pass: a CR that no LF follows, more than one space in the request line, HTTP/2's preface, HTTP/0.9
-   * (RFC 9112 §2.2, §3). Only the new piece is looked at, as a head may come byte by byte.
+   * Refuses what llhttp accepts: a CR without LF, more than one space in the request line, the preface of HTTP/2,
+   * HTTP/0.9 (RFC 9112 §2.2, §3). Checks only the new piece, because a head may come byte by byte.
    */
   #looseLine(piece: string): HeadFault | undefined {
     if (this.#hasBareCr(piece)) return syntaxFault('Expected LF after CR');
@@ -184,15 +184,15 @@ export class HeadReader {
 }
 
 /**
- * Where target, names and values lie in the text of the head. llhttp reports a span in pieces when the bytes
- * came in pieces, so a piece that goes on where the last one of its kind ended is the same span.
+ * The offsets of target, names and values in the text of the head. llhttp reports a span in pieces if its bytes come in
+ * pieces, so consecutive reports of one kind are one span.
  */
 class HeadSpans implements SpanListener {
-  /** Offset of the running `execute` in the text of the head. */
+  /** Offset of the current `execute` in the text of the head. */
   base = 0;
   #targetFrom = 0;
   #targetTo = 0;
-  /** Name from, name to, value from, value to; four numbers a field, and behind them what is left of longer heads. */
+  /** Name start, name end, value start, value end of each field; behind `#count`, leftovers of longer heads. */
   readonly #lines: number[] = [];
   #count = 0;
   #last: number = PART.target;
@@ -218,7 +218,7 @@ class HeadSpans implements SpanListener {
     this.#last = part;
   }
 
-  /** One space before the target, one behind it and then the version. */
+  /** Whether there is one space before the target, and one behind it followed by the version. */
   spacedOnce(text: string): boolean {
     return text.charCodeAt(this.#targetFrom - 2) !== 0x20 && text.startsWith(' HTTP/1.', this.#targetTo);
   }
@@ -231,7 +231,7 @@ class HeadSpans implements SpanListener {
     const fields: string[] = [];
     for (let i = 0; i < this.#count; i += 2) {
       const part = text.slice(this.#lines[i], this.#lines[i + 1]);
-      // Around a value llhttp leaves what stands at its end (RFC 9110 §5.5).
+      // llhttp leaves white space at the end of a value (RFC 9110 §5.5).
       fields.push(i % 4 === 2 ? trimBlanks(part) : part);
     }
     return fields;

@@ -1,16 +1,16 @@
-/** llhttp, the HTTP parser of Node itself, in the WASM build that undici ships: one instance, many parsers. */
+/** llhttp, the HTTP parser of Node, in the WASM build that undici ships: one instance, many parsers. */
 
 import { createRequire } from 'node:module';
 
 const TYPE = { request: 1, response: 2 } as const;
 export type HeadType = keyof typeof TYPE;
 
-/** Returned by a callback it stops llhttp on the spot; `llhttp_execute` then answers with it. */
+/** A callback that returns it stops llhttp at once; `llhttp_execute` then returns it as well. */
 const PAUSED = 21;
-/** Most bytes given to llhttp in one call. */
+/** Bytes passed to llhttp in one call, at most. */
 export const WINDOW_BYTES = 16384;
 
-/** The part of the WebAssembly API used here; its types come only with the DOM's. */
+/** The part of the WebAssembly API used here; TypeScript has its types only in the DOM library. */
 declare const WebAssembly: {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
@@ -33,28 +33,28 @@ interface Exports {
   llhttp_get_http_minor(parser: number): number;
 }
 
-/** The parts of a head that llhttp tells the places of. */
+/** The parts of a head whose offsets llhttp reports. */
 export const PART = { target: 0, name: 1, value: 2 } as const;
 
-/** Hears where the parts of a head lie, as offsets into the bytes of the running `execute`. */
+/** Receives the parts of a head, as offsets into the bytes of the current `execute`. */
 export interface SpanListener {
   /** `part` is one of `PART`. */
   onSpan(part: number, at: number, length: number): void;
 }
 
-/** How far `execute` came: through all bytes, to the end of the head, or to the byte that breaks the grammar. */
+/** How far `execute` got: through all bytes, to the end of the head, or to the byte that breaks the grammar. */
 export interface Execution {
   readonly outcome: 'more' | 'head' | 'refused';
   readonly consumed: number;
 }
 
-/** The WASM instance. Parsers are numbers; whoever allocates one frees it. */
+/** The WASM instance. Parsers are numbers; the caller of `alloc` must call `free`. */
 export class Llhttp {
   readonly #exports: Exports;
   readonly #windowAt: number;
   #window: Uint8Array;
   readonly #methods = new Map<number, string>();
-  /** Whose bytes are being read: callbacks come synchronously from within `execute`. */
+  /** The listener of the current `execute`, from which all callbacks come synchronously. */
   #listener: SpanListener | undefined;
 
   constructor() {
@@ -86,12 +86,12 @@ export class Llhttp {
     this.#exports.llhttp_free(parser);
   }
 
-  /** Makes the parser ready for the next head of the same connection. */
+  /** Prepares the parser for the next head of the same connection. */
   reset(parser: number): void {
     this.#exports.llhttp_reset(parser);
   }
 
-  /** Parses up to `WINDOW_BYTES` bytes; stops behind the empty line that ends a head. Copies them once. */
+  /** Parses at most `WINDOW_BYTES` bytes, which it copies once. Stops behind the empty line that ends a head. */
   execute(parser: number, bytes: Uint8Array, listener: SpanListener): Execution {
     this.#view().set(bytes);
     this.#listener = listener;
@@ -102,7 +102,7 @@ export class Llhttp {
     return { outcome: errno === PAUSED ? 'head' : 'refused', consumed };
   }
 
-  /** Why the last `execute` refused, in llhttp's words. */
+  /** Why the last `execute` refused its bytes, in llhttp's words. */
   reason(parser: number): string {
     return this.#text(this.#exports.llhttp_get_error_reason(parser));
   }
@@ -129,7 +129,7 @@ export class Llhttp {
     return this.#exports.llhttp_get_http_minor(parser);
   }
 
-  /** The window again where the memory has grown, which leaves earlier views empty. */
+  /** The window, with a new view if the memory has grown, which empties earlier views. */
   #view(): Uint8Array {
     if (this.#window.length === 0) {
       this.#window = new Uint8Array(this.#exports.memory.buffer, this.#windowAt, WINDOW_BYTES);

@@ -1,11 +1,11 @@
-/** The reason phrases of statuses, as Node knows them. */
+/** The reason phrases of statuses, taken from Node. */
 
 import { createRequire } from 'node:module';
 
-/** An `import` of node:http makes all of its exports, and for one of them loads the whole of Node's own undici. */
+/** Not by `import`, which evaluates all exports of node:http, and for one of them loads all of Node's own undici. */
 const { STATUS_CODES }: typeof import('node:http') = createRequire(import.meta.url)('node:http');
 
-/** Empty for a status nobody has named. */
+/** Empty for an unknown status. */
 export function reasonPhrase(status: number): string {
   return STATUS_CODES[status] ?? '';
 }

@@ -1,4 +1,4 @@
-/** Judges a request head by RFC 9112 and by our own stricter rules, before anything is decided about it. */
+/** Checks a request head by RFC 9112 and by our own stricter rules, before the decision. */
 
 import { parseDecimal } from '../core/decimal.ts';
 import { type Denial, deny, isDenial } from '../core/denial.ts';
@@ -8,7 +8,7 @@ import { checkPath, pathOf } from '../core/request-target.ts';
 import { unsafeField } from './fields.ts';
 import type { HeadFault, RawHead } from './head-reader.ts';
 
-/** Fields that mean something else when they come twice (RFC 9110 §5.3); one value each is all we accept. */
+/** Fields that are ambiguous if repeated (RFC 9110 §5.3); only one value of each is accepted. */
 interface Singletons {
   host?: string;
   'content-length'?: string;
@@ -26,7 +26,7 @@ const SINGLETONS = [
   'authorization',
   'expect',
 ] as const satisfies readonly (keyof Singletons)[];
-/** No two of them are of one length: it tells which of them a name may be. */
+/** Indexed by length, which is different for each of them, so a name is compared with one at most. */
 const BY_LENGTH = Array.from({ length: 18 }, (_, length) =>
   SINGLETONS.find((name) => name.length === length),
 );
@@ -34,10 +34,10 @@ const BY_LENGTH = Array.from({ length: 18 }, (_, length) =>
 const HOST = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?$/i;
 const ABSOLUTE = /^https?:\/\/([^/?#]*)([/?].*)?$/i;
 const VISIBLE = /^[!-~]*$/;
-/** Transfer codings by name alone, chunked nowhere but at the end: well-formed, and none that is read here. */
+/** Names of transfer codings, with chunked only at the end: well-formed, but not supported here. */
 const CODINGS = /^(?:(?!chunked[ \t]*,)[a-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*(?!$)|$))+$/i;
 
-/** The denial for a head that never became one. */
+/** The denial for a head that cannot be parsed. */
 export function headDenial(fault: HeadFault): Denial {
   const detail = `${fault.reason}.`;
   if (fault.rule === 'syntax') return deny('head', 'bad-request', detail);
@@ -45,28 +45,29 @@ export function headDenial(fault: HeadFault): Denial {
 }
 
 /**
- * The head as the rest of the gateway sees it, or why not: 400, or 405 for CONNECT and `*`, 417 for an expectation that is
- * not met (RFC 9110 §10.1.1), 501 for a transfer coding that is not known (RFC 9112 §6.1).
+ * The head as the rest of the gateway sees it. Denials: 405 for CONNECT and `*`, 417 for an unsupported expectation
+ * (RFC 9110 §10.1.1), 501 for an unknown transfer coding (RFC 9112 §6.1), otherwise 400.
  */
 export function readRequest(raw: RawHead): RequestHead | Denial {
-  if (raw.major !== 1 || raw.minor > 1) return bad('Only HTTP/1.0 and HTTP/1.1 are spoken here');
+  if (raw.major !== 1 || raw.minor > 1) return bad('Only HTTP/1.0 and HTTP/1.1 are supported');
   const unsafe = unsafeField(raw.fields);
   if (unsafe !== undefined) return bad(unsafe);
   const found: Singletons = {};
   const repeated = collectSingletons(raw.fields, found);
-  if (repeated !== undefined) return bad(`The field ${repeated} came more than once`);
+  if (repeated !== undefined) return bad(`The field ${repeated} is repeated`);
   return assemble(raw, found);
 }
 
 function assemble(raw: RawHead, found: Singletons): RequestHead | Denial {
   const minor = raw.minor === 0 ? 0 : 1;
   const host = readHost(found.host);
-  if (host === undefined) return bad('Host must be one name, perhaps with a port');
+  if (host === undefined) return bad('Host must be one name with an optional port');
   if (raw.method === 'CONNECT' || raw.target === '*') {
-    return deny('head', 'method-not-allowed', 'This is no forward proxy.', { allow: [] });
+    return deny('head', 'method-not-allowed', 'CONNECT and * are not supported.', { allow: [] });
   }
   const target = originForm(raw.target, found.host ?? '');
-  if (target === undefined) return bad('The request target must be a path, or name the same host as Host');
+  if (target === undefined)
+    return bad('The request target must be a path, or a URL with the same host as Host');
   const path = pathOf(target);
   const shape = checkPath(path);
   if (typeof shape === 'string') return bad(shape);
@@ -74,7 +75,7 @@ function assemble(raw: RawHead, found: Singletons): RequestHead | Denial {
   if (isDenial(framing)) return framing;
   const expect = found.expect?.toLowerCase();
   if (expect !== undefined && expect !== '100-continue')
-    return bad('The only expectation met is 100-continue', 417);
+    return bad('The only supported expectation is 100-continue', 417);
   return {
     method: raw.method,
     target,
@@ -94,7 +95,7 @@ function bad(problem: string, status?: 417 | 501): Denial {
   return deny('head', 'bad-request', `${problem}.`, status === undefined ? {} : { status });
 }
 
-/** Fills `found`; answers with the name of a field that came twice. */
+/** Fills `found`. Returns the name of a field that is repeated. */
 function collectSingletons(fields: readonly string[], found: Singletons): string | undefined {
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] ?? '';
@@ -123,15 +124,15 @@ function originForm(target: string, host: string): string | undefined {
   return rest.startsWith('?') ? `/${rest}` : rest;
 }
 
-/** The body's framing (RFC 9112 §6.3), or what is wrong with it. */
+/** The framing of the body (RFC 9112 §6.3), or the denial. */
 function readFraming(found: Singletons, minor: 0 | 1): Framing | Denial {
   const length = found['content-length'];
   const coding = found['transfer-encoding'];
   if (coding !== undefined) {
-    if (length !== undefined) return bad('Content-Length and Transfer-Encoding exclude each other');
+    if (length !== undefined) return bad('Content-Length and Transfer-Encoding must not be combined');
     if (minor === 0) return bad('Transfer-Encoding is not part of HTTP/1.0');
     if (coding.toLowerCase() === 'chunked') return { kind: 'chunked' };
-    return bad('The only transfer coding read is chunked', CODINGS.test(coding) ? 501 : undefined);
+    return bad('The only supported transfer coding is chunked', CODINGS.test(coding) ? 501 : undefined);
   }
   if (length === undefined) return { kind: 'none' };
   const bytes = parseDecimal(length);

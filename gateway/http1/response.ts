@@ -1,4 +1,4 @@
-/** Judges a node's response head: framing that can be argued with is a failed node, not a response. */
+/** Checks a node's response head: ambiguous framing counts as a failure of the node, not as a response. */
 
 import { parseDecimal } from '../core/decimal.ts';
 import type { Framing } from '../core/facts.ts';
@@ -10,19 +10,19 @@ import type { RawHead } from './head-reader.ts';
 export interface ResponseHead {
   readonly status: number;
   readonly fields: readonly string[];
-  /** Those of them that go on to the caller, as lines: the same head comes again and again, and they with it. */
+  /** The fields forwarded to the caller, as lines; cached with the head, which often comes again. */
   readonly keptLines: string;
   readonly framing: Framing;
-  /** `Content-Length` as sent, which a response to HEAD has although no body follows. */
+  /** `Content-Length` as sent; a response to HEAD has it although no body follows. */
   readonly declaredLength?: number;
-  /** The node's connection may carry another request. */
+  /** Whether the node's connection may carry another request. */
   readonly keepAlive: boolean;
 }
 
-/** The head as the relay sees it, or what is wrong with it. `method` is the request's (RFC 9112 §6.3). */
+/** Returns the head as the relay sees it, or an error string. `method` is that of the request (RFC 9112 §6.3). */
 export function readResponse(raw: RawHead, method: string): ResponseHead | string {
   if (raw.major !== 1 || raw.minor > 1) return 'not HTTP/1.0 or HTTP/1.1';
-  if (raw.status < 100 || raw.status > 599) return `status ${raw.status}`;
+  if (raw.status < 100 || raw.status > 599) return `invalid status ${raw.status}`;
   const unsafe = unsafeField(raw.fields);
   if (unsafe !== undefined) return unsafe;
   const lengths = fieldValues(raw.fields, 'content-length');
@@ -30,7 +30,7 @@ export function readResponse(raw: RawHead, method: string): ResponseHead | strin
   if (lengths.length + codings.length > 1) return 'more than one Content-Length or Transfer-Encoding';
   const [length] = lengths;
   const bytes = length === undefined ? undefined : parseDecimal(length);
-  if (length !== undefined && bytes === undefined) return 'Content-Length is not a plain number';
+  if (length !== undefined && bytes === undefined) return 'Content-Length is not a plain decimal number';
   const framing = readFraming(raw, method, codings[0], bytes);
   if (typeof framing === 'string') return framing;
   const options = listMembers(raw.fields, 'connection');
@@ -51,9 +51,9 @@ function readFraming(
   bytes: number | undefined,
 ): Framing | string {
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || raw.minor === 0)) {
-    return `Transfer-Encoding ${coding}`;
+    return `unsupported Transfer-Encoding ${coding}`;
   }
-  // RFC 9110 §8.6, RFC 9112 §6.1: a node that means a body here would send it into the next response.
+  // RFC 9110 §8.6, RFC 9112 §6.1: a body sent here would be read as the next response.
   if ((raw.status < 200 || raw.status === 204) && (coding !== undefined || (bytes ?? 0) > 0)) {
     return `status ${raw.status} with a body`;
   }
