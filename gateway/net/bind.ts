@@ -1,4 +1,4 @@
-/** Binds an address, alone or beside other processes. */
+/** Binds an address, exclusively or together with other processes. */
 
 import type { ListenOptions, Server } from 'node:net';
 
@@ -7,15 +7,15 @@ interface HostPort {
   readonly port: number;
 }
 
-/** Rejects when the address cannot be had. */
+/** Rejects if the address cannot be bound. */
 export function bind(server: Server, { host, port }: HostPort): Promise<void> {
   return listen(server, { host, port });
 }
 
 /**
- * Beside others that bind it the same way (`SO_REUSEPORT`), each of which gets a part of the connections. Where the
- * system does not know this `alone` is bound: a worker then shares the one socket of its primary (node:cluster), which
- * knows it by the address that was asked for at first; a gateway without workers has it for itself.
+ * Binds with `SO_REUSEPORT`: all processes that do so get a part of the connections. If the system does not support it,
+ * binds `alone` instead. A worker then shares the one socket of its primary (node:cluster), which finds it by the
+ * address that was requested first; a gateway without workers has the address for itself.
  */
 export async function bindShared(server: Server, { host, port }: HostPort, alone: HostPort): Promise<void> {
   try {

@@ -1,4 +1,4 @@
-/** Tells when files change: directories are watched, and a slow poll stands behind for file systems that tell nothing. */
+/** Reports file changes: watches directories, and polls slowly for file systems that do not report changes. */
 
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -6,16 +6,16 @@ import { dirname } from 'node:path';
 import { linkDirectories } from './link-directories.ts';
 
 export interface FileWatchOptions {
-  /** Every group is looked at so often even when nothing was heard of it. */
+  /** Interval at which every group is checked even without an event. */
   readonly pollMs?: number;
-  /** A change is looked at when its directory has been quiet for so long. */
+  /** Time between the first event of a group and the check; further events in between cause no other check. */
   readonly settleMs?: number;
 }
 
 const POLL_MS = 10_000;
 const SETTLE_MS = 50;
 
-/** The watched directories, all of them. Groups share the watches of their directories. */
+/** Groups of files share the watches of their directories. */
 export class FileWatch {
   readonly #settleMs: number;
   readonly #timer: NodeJS.Timeout;
@@ -28,9 +28,9 @@ export class FileWatch {
   }
 
   /**
-   * Calls `onChange` whenever one of the files is another than before: written, replaced, gone, come, or reached by a
-   * symbolic link that points elsewhere. What the caller reads after this resolved is not older than what was seen.
-   * The answer ends it.
+   * Calls `onChange` whenever one of the files changes: is written, replaced, removed or created, or reached by a
+   * symbolic link that points elsewhere. Files read after this resolves are not older than the state that later changes
+   * are compared with. Returns a function that ends the watch.
    */
   async watch(paths: readonly string[], onChange: () => void): Promise<() => void> {
     const onMoved = (): void => {
@@ -49,7 +49,7 @@ export class FileWatch {
     };
   }
 
-  /** Looks at every file now; resolves when all changes that were found are told. */
+  /** Checks every file now; resolves when all changes found have been reported. */
   async lookNow(): Promise<void> {
     await Promise.all([...this.#groups].map((group) => group.look()));
   }
@@ -61,7 +61,7 @@ export class FileWatch {
     this.#forget();
   }
 
-  /** The directory above is watched as well: a whole folder may be put in place of another. So are those links lead to. */
+  /** Watches the parent directories as well: a whole folder may be replaced. So are those links lead to. */
   #listen(group: FileGroup): void {
     for (const directory of group.directories) {
       if (this.#directories.has(directory)) continue;
@@ -70,7 +70,7 @@ export class FileWatch {
         watcher.on('error', () => this.#drop(directory));
         this.#directories.set(directory, watcher);
       } catch {
-        // It is not there yet, or the system has no watch left: the poll stays.
+        // The directory does not exist yet, or the system has no watches left: polling remains.
       }
     }
   }
@@ -78,7 +78,7 @@ export class FileWatch {
   #heard(directory: string): void {
     for (const group of this.#groups) {
       if (group.directories.has(directory)) group.lookSoon();
-      // A folder that was replaced is another one than the one watched.
+      // The watch of a folder that was replaced is still on the old one.
       if (group.parents.has(directory)) this.#renew(group);
     }
   }
@@ -116,7 +116,7 @@ interface GroupListener {
 class FileGroup {
   /** Those above the directories of the files. */
   parents: ReadonlySet<string>;
-  /** The directories of the files and of what they are links to, and those above them. */
+  /** The directories of the files and of what they are links to, and their parents. */
   directories: ReadonlySet<string>;
   readonly #paths: readonly string[];
   readonly #settleMs: number;
@@ -182,7 +182,7 @@ class FileGroup {
   }
 }
 
-/** Links are followed; a file written in place has another time, one put in its place another inode. */
+/** Follows links. A file written in place gets a new time, one that is replaced a new inode. */
 async function signatureOf(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
