@@ -1,10 +1,10 @@
-/** Step 3: is that address allowed, by the tenant and by the route? */
+/** Step 3: is the address allowed, by the tenant and by the route? */
 
 import { type Address, prefixAround } from '../core/address.ts';
 import { type Denial, deny } from '../core/denial.ts';
 import type { AddressList, AddressRules, Route, Tenant } from '../policy/policy.ts';
 
-/** Nothing if the address may call; both the tenant's rules and the route's must let it. */
+/** Returns undefined if both the tenant's rules and the route's allow the address. */
 export function checkAllowlist(tenant: Tenant, route: Route, address: Address): Denial | undefined {
   const ofTenant = objectionTo(address, tenant.addresses);
   if (ofTenant !== undefined) return denied(`tenant.${ofTenant.rule}`, ofTenant.cause);
@@ -23,7 +23,7 @@ export interface Objection {
   readonly cause: string;
 }
 
-/** Why the rules refuse the address: the deny entry that holds it, or that no allow entry does. Deny wins. */
+/** Why the rules refuse the address, if they do: a deny entry contains it, or no allow entry does. Deny wins. */
 export function objectionTo(
   address: Address,
   { allow, deny: denied = [] }: AddressRules,
@@ -37,15 +37,15 @@ export function objectionTo(
     parts.filter(({ contents }) => !contents).map(() => name),
   );
   const never = unread.length === 0 ? '' : `; never read: ${unread.join(', ')}`;
-  return { rule: 'allow', cause: `no list holds it${never}` };
+  return { rule: 'allow', cause: `no list contains it${never}` };
 }
 
-/** Whether the address is in one of its parts; what was never read holds nobody. */
+/** Whether one of the parts contains the address; one that was never read contains no address. */
 export function holds({ parts }: AddressList, address: Address): boolean {
   return parts.some(({ contents }) => contents?.tree.contains(address));
 }
 
-/** A list of what is denied that was never read denies everything: it is no open door. */
+/** A deny list that was never read denies every address, so that it fails closed. */
 function deniedBy({ name, parts }: AddressList, address: Address): string | undefined {
   for (const { contents, place } of parts) {
     if (contents === undefined) return `list ${name} was never read (${place})`;

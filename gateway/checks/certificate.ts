@@ -5,8 +5,8 @@ import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
 import type { Route, Tenant } from '../policy/policy.ts';
 
 /**
- * A certificate that was shown must hold, also where none was asked for, and must not have been revoked since. One is
- * needed where the server name requires it, which the handshake saw to, and where the route names whom it accepts.
+ * A certificate that was presented must be valid, even where none was requested, and must not have been revoked since.
+ * One is required if the server name requires it, which the handshake enforced, or if the route lists names it accepts.
  */
 export function checkCertificate(
   { revocation }: Tenant,
@@ -20,7 +20,7 @@ export function checkCertificate(
   if (certificate.status === 'absent') {
     if (!required && names === undefined) return undefined;
     const rule = names === undefined ? 'tenant.clientCertificates' : 'certificate';
-    return deny('certificate', 'certificate-required', 'A client certificate is needed here.', { rule });
+    return deny('certificate', 'certificate-required', 'A client certificate is required.', { rule });
   }
   if (nowMs > certificate.notAfterMs) return doesNotHold('it has expired');
   if (nowMs > (certificate.listsDueMs ?? nowMs)) return doesNotHold('the revocation list is past its time');
@@ -35,11 +35,11 @@ export function checkCertificate(
 }
 
 function doesNotHold(cause: string, rule?: string): Denial {
-  const detail = 'The client certificate does not hold for this server name.';
+  const detail = 'The client certificate is not valid for this server name.';
   return deny('certificate', 'certificate-denied', detail, { cause, ...(rule !== undefined && { rule }) });
 }
 
-/** Whether it has this name: DNS names without case (RFC 4343), others to the letter, the common name if asked for. */
+/** Whether it has this name. DNS names ignore case (RFC 4343), others do not; common names count only if asked for. */
 function bears(certificate: VerifiedCertificate, name: string, matchCommonName: boolean): boolean {
   const { dnsNames, uris, emails, commonNames } = certificate;
   const lower = name.toLowerCase();

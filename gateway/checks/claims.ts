@@ -1,11 +1,11 @@
-/** Step 7: do the claims of the token name what the path names? */
+/** Step 7: do the claims of the token match the path? */
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { RouteParams } from '../core/route-table.ts';
 import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { ClaimTemplate, Requirement } from '../policy/policy.ts';
 
-/** The parameters of a path that a token may be for alone, with the claim that says so. */
+/** The path parameters a token may be limited to one value of, with the member of the token that limits them. */
 const NAMED_ALONE = [
   ['model_id', 'modelId'],
   ['base_version', 'baseVersion'],
@@ -19,8 +19,8 @@ const CLAIM_NAMES = {
 } as const;
 
 /**
- * Nothing if every claim the route asks for has, or lists among others, one of the values it may have. A token for one
- * model is for no other, and one for one version for no other, whether or not the route asks.
+ * Returns undefined if every claim the route requires is, or lists, one of the accepted values, and `max_epochs` is
+ * within the limit. A token for one model or version is refused for any other, whether or not the route requires it.
  */
 export function checkClaims(
   requirement: Requirement,
@@ -38,7 +38,7 @@ export function checkClaims(
     if (!templates.some((template) => says(value, template, params))) return mismatch(name);
   }
   if (requirement.maxEpochs === undefined || token.maxEpochs <= requirement.maxEpochs) return undefined;
-  const detail = 'The claim max_epochs of the token is above what is taken here.';
+  const detail = 'The claim max_epochs of the token is above the limit of this route.';
   return deny('claims', 'claim-denied', detail, { rule: 'require.maxEpochs' });
 }
 
@@ -47,7 +47,7 @@ function mismatch(name: string): Denial {
   return deny('claims', 'claim-denied', detail, { rule: `require.claims.${name}` });
 }
 
-/** A written value may be one of a list; what the path names, the claim must be. */
+/** A claim may list a literal value among others, but must be equal to a path parameter. */
 function says(value: unknown, template: ClaimTemplate, params: RouteParams): boolean {
   if ('param' in template) {
     const asked = params[template.param];
@@ -56,7 +56,7 @@ function says(value: unknown, template: ClaimTemplate, params: RouteParams): boo
   return [value].flat().some((each) => textOf(each) === template.literal);
 }
 
-/** A string as it is, an integer in decimal, true and false; anything else matches nothing. */
+/** Strings unchanged, integers in decimal, booleans as `true` and `false`; any other value matches nothing. */
 function textOf(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
   return Number.isSafeInteger(value) || typeof value === 'boolean' ? String(value) : undefined;

@@ -1,4 +1,4 @@
-/** Step 2: who is really calling, behind the proxies that are trusted. */
+/** Step 2: who is calling, behind the trusted proxies? */
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { Facts } from '../core/facts.ts';
@@ -6,7 +6,7 @@ import { type ClientAddress, resolveClient } from '../core/forwarded.ts';
 import { fieldValues } from '../core/headers.ts';
 import { listenerOf, type Policy } from '../policy/policy.ts';
 
-/** The client's address; a forwarding header from a trusted proxy that cannot be read is refused with 400. */
+/** The client's address. A malformed forwarding header from a trusted proxy is refused with 400. */
 export function checkClient(policy: Policy, facts: Facts): ClientAddress | Denial {
   const { peer, proxied, listener } = facts.connection;
   const { trustedProxies: trusted, forwardedHeader: header } = listenerOf(policy, listener);

@@ -1,4 +1,4 @@
-/** Step 8, for a weight patch whose upload was cut: where it goes on. */
+/** Step 8, for a weight patch whose upload was interrupted: where it resumes. */
 
 import { parseDecimal } from '../core/decimal.ts';
 import { type Denial, deny } from '../core/denial.ts';
@@ -7,9 +7,9 @@ import { fieldValues } from '../core/headers.ts';
 import type { Route } from '../policy/policy.ts';
 
 /**
- * The byte at which the stream goes on (`Upload-Offset` of draft-ietf-httpbis-resumable-upload); nothing for a
- * stream from its beginning. The draft would ignore a value that is none: here it is refused, since gateway and node must
- * never read a body in two ways.
+ * The byte at which the stream resumes (`Upload-Offset` of draft-ietf-httpbis-resumable-upload); undefined for a stream
+ * from its beginning. The draft ignores an invalid value; here it is refused, because the gateway and the node must
+ * never read a body differently.
  */
 export function readResumption(route: Route, head: RequestHead): number | undefined | Denial {
   if (route.stream?.format !== 'weight-patch') return undefined;
@@ -18,7 +18,9 @@ export function readResumption(route: Route, head: RequestHead): number | undefi
   if (value === undefined) return undefined;
   const offset = values.length > 1 ? undefined : parseDecimal(value);
   if (offset === undefined) {
-    return deny('limits', 'bad-request', 'Upload-Offset is not one plain number.', { rule: 'stream.format' });
+    return deny('limits', 'bad-request', 'Upload-Offset must be one decimal number.', {
+      rule: 'stream.format',
+    });
   }
   return offset === 0 ? undefined : offset;
 }

@@ -5,7 +5,7 @@ import { grants } from '../core/scope.ts';
 import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Requirement, Tenant } from '../policy/policy.ts';
 
-/** Nothing if it does. `model` is the path's `{model_id}`, if it has one. */
+/** Returns undefined if it does. `model` is the path's `{model_id}`, if it has one. */
 export function checkScope(
   tenant: Tenant,
   requirement: Requirement,

@@ -1,10 +1,10 @@
-/** Whether a token is valid at this moment, give or take the clock skew of its issuer. */
+/** Whether a token is valid at this moment, with the clock skew of its issuer allowed for. */
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { VerifiedToken } from '../keys/token-memory.ts';
 import type { Issuer } from '../policy/policy.ts';
 
-/** Nothing if it is: `exp` itself is too late (RFC 7519 §4.1.4), `nbf` itself is not too early (§4.1.5). */
+/** Returns undefined if it is. At `exp` it has expired (RFC 7519 §4.1.4); at `nbf` it is valid already (§4.1.5). */
 export function checkTimes(
   { expMs, nbfMs }: Pick<VerifiedToken, 'expMs' | 'nbfMs'>,
   { clockSkewMs }: Pick<Issuer, 'clockSkewMs'>,

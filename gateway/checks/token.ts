@@ -9,21 +9,21 @@ import type { Requirement, Tenant, TokenBinding } from '../policy/policy.ts';
 import { checkTimes } from './token-times.ts';
 import { readAssumedToken, verifyToken } from './verify-token.ts';
 
-/** A longer token is not looked at. */
+/** A longer token is refused unread. */
 const MAX_CHARACTERS = 8192;
 const SCHEME = 'bearer ';
 /** A compact JWS: header, payload, signature. */
 const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
-/** Who brings the token. */
+/** Who presents the token. */
 export interface Bearer {
   readonly address: Address;
   readonly certificate: VerifiedCertificate | undefined;
 }
 
 /**
- * The token of the request. A token seen before costs one look-up and no promise; one not seen before is verified
- * and remembered. Times, binding and revocation are checked either way.
+ * The token of the request. A token seen before costs one look-up and no promise; a new one is verified and remembered.
+ * Times, binding and revocation are checked either way.
  */
 export function checkToken(
   tenant: Tenant,
@@ -52,20 +52,20 @@ export function checkToken(
   });
 }
 
-/** The credentials of `Authorization: Bearer` (RFC 6750 §2.1), the only way to bring a token. */
+/** The credentials of `Authorization: Bearer` (RFC 6750 §2.1), the only way to present a token. */
 function bearerCredentials(facts: Facts): string | Denial {
   const values = fieldValues(facts.head.fields, 'authorization');
   const [value = ''] = values;
-  if (values.length > 1) return deny('token', 'token-malformed', 'Authorization came more than once.');
+  if (values.length > 1) return deny('token', 'token-malformed', 'Authorization is repeated.');
   if (value.slice(0, SCHEME.length).toLowerCase() !== SCHEME) {
-    return deny('token', 'token-missing', 'A bearer token is needed here.', { rule: 'require' });
+    return deny('token', 'token-missing', 'A bearer token is required.', { rule: 'require' });
   }
   if (value.length > SCHEME.length + MAX_CHARACTERS)
     return deny('token', 'token-malformed', 'The bearer token is too long.');
   return value.slice(SCHEME.length);
 }
 
-/** Whether the keys that verified the token are still those of its issuer. */
+/** Whether the issuer still has the keys that verified the token. */
 function isCurrent(tenant: Tenant, token: VerifiedToken): boolean {
   const issuer = tenant.issuers.find((each) => each.name === token.issuer);
   return issuer?.keys.version === token.keysVersion;
@@ -99,7 +99,7 @@ function checkRevocation(
     : deny('token', 'token-revoked', 'The token was revoked.', { cause, rule: 'tenant.revocation.tokens' });
 }
 
-/** RFC 8705 §3: a bound token is for the holder of that certificate alone, whatever the policy says. */
+/** RFC 8705 §3: only the holder of the certificate may use a bound token, whatever the policy says. */
 function checkBinding(
   binding: TokenBinding,
   token: VerifiedToken,

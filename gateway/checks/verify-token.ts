@@ -1,4 +1,4 @@
-/** A token not seen before: its form and its claims first, since they cost little, then its signature. */
+/** Verifies a new token: its form and its claims first, since they cost little, then its signature. */
 
 import { isUtf8 } from 'node:buffer';
 import type { Address } from '../core/address.ts';
@@ -11,25 +11,25 @@ import type { Issuer, Tenant } from '../policy/policy.ts';
 import { type Claims, invalid, loggedClaims, readClaims, type UnverifiedToken } from './token-claims.ts';
 import { checkTimes } from './token-times.ts';
 
-/** Header parameters nobody here may follow: keys come from the policy alone (RFC 8725 §3.10, RFC 7797 §6). */
+/** Header parameters that must not be followed: keys come only from the policy (RFC 8725 §3.10, RFC 7797 §6). */
 const FORBIDDEN_HEADER = ['crit', 'b64', 'zip', 'jwk', 'jku', 'x5u', 'x5c'];
-/** Media types without case; RFC 7515 §4.1.9 lets `application/` be left out. */
+/** Media types in lower case; RFC 7515 §4.1.9 allows leaving out `application/`. */
 const TYPES: ReadonlySet<string> = new Set(['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt']);
 const KEY_ID = /^[\w.-]{1,64}$/;
-/** When to come back while the issuer's keys cannot be had. */
+/** `Retry-After` while the issuer's keys are unavailable. */
 const KEYS_RETRY_S = 5;
 
-/** Under what circumstances a token is verified. */
+/** For whom and when a token is verified. */
 export interface VerificationContext {
-  /** Whose failures are counted. */
+  /** The client address that failures are counted for. */
   readonly address: Address;
-  /** The moment it is judged at, milliseconds since the epoch. */
+  /** The time it is checked at, milliseconds since the epoch. */
   readonly nowMs: number;
-  /** It came with a request just now: keys may be fetched for it, and its failure counts against the address. */
+  /** It came with a new request: keys may be fetched for it, and a failure counts against the address. */
   readonly isNew: boolean;
 }
 
-/** The token of a compact JWS of three parts, or why not. Never rejects. */
+/** The token of a compact JWS of three parts, or the denial. Never rejects. */
 export async function verifyToken(
   tenant: Tenant,
   jws: string,
@@ -40,7 +40,7 @@ export async function verifyToken(
   const header = readPart(parts[0]);
   const claims = readPart(parts[1]);
   if (header === undefined || claims === undefined)
-    return malformed('a part is no JSON object of unique names');
+    return malformed('a part is not a JSON object with unique names');
   const loose = headerFault(header);
   if (loose !== undefined) return malformed(loose);
   const issuer = issuerOf(tenant, claims);
@@ -84,7 +84,7 @@ async function verifySignature(
   }
 }
 
-/** The token that is told of, read as if its signature had held. */
+/** The token of a hypothetical request, read as if its signature were valid. */
 export function readAssumedToken(
   tenant: Tenant,
   assumed: AssumedToken,
@@ -102,23 +102,23 @@ function issuerOf(tenant: Tenant, claims: Claims): Issuer | Denial {
   return issuer ?? invalid('its issuer is not accepted');
 }
 
-/** What the claims say under their issuer, if they say it now. */
+/** The token in the claims, if it is valid for its issuer at this time. */
 function readTimely(issuer: Issuer, claims: Claims, nowMs: number): UnverifiedToken | Denial {
   const token = readClaims(issuer, claims, nowMs);
   return isDenial(token) ? token : (checkTimes(token, issuer, nowMs) ?? token);
 }
 
 function tooManyFailures(waitMs: number): Denial {
-  const detail = 'Too many tokens of this address had a wrong signature.';
+  const detail = 'Too many tokens from this address had an invalid signature.';
   return deny('token', 'rate-limited', detail, { retryAfterS: Math.ceil(waitMs / 1000) });
 }
 
-/** Whether the part is the one spelling of its bytes: the spare bits of its last character are zero. */
+/** Whether the part is the canonical spelling of its bytes: the unused bits of its last character are zero. */
 function isCanonical(part: string): boolean {
   return Buffer.from(part, 'base64url').toString('base64url') === part;
 }
 
-/** A JSON object in UTF-8 that names nothing twice (RFC 7519 §4); deep nesting makes the parser throw, too. */
+/** A JSON object in UTF-8 without duplicate keys (RFC 7519 §4). Deep nesting makes the parser throw as well. */
 function readPart(part: string | undefined): Claims | undefined {
   try {
     const bytes = Buffer.from(part ?? '', 'base64url');
@@ -144,8 +144,11 @@ function headerFault(header: Claims): string | undefined {
 
 function signatureDenial({ kind, cause }: Exclude<Verdict, { kind: 'verified' }>): Denial {
   return kind === 'refused'
-    ? deny('token', 'token-invalid', 'The signature of the token does not hold.', { cause })
-    : deny('token', 'overloaded', 'The token cannot be verified now.', { cause, retryAfterS: KEYS_RETRY_S });
+    ? deny('token', 'token-invalid', 'The signature of the token is not valid.', { cause })
+    : deny('token', 'overloaded', 'The token cannot be verified right now.', {
+        cause,
+        retryAfterS: KEYS_RETRY_S,
+      });
 }
 
 function malformed(problem: string): Denial {

@@ -89,7 +89,7 @@ t.test('an allow list on a server that never answered allows nobody', async (t) 
     addresses: 'addresses: { fleet: { redis: fleet } }\nallow: [fleet]',
   });
   t.equal(await ask(stage, '203.0.113.7'), '403');
-  t.match(await stage.log(1), [{ cause: 'no list holds it; never read: fleet' }]);
+  t.match(await stage.log(1), [{ cause: 'no list contains it; never read: fleet' }]);
 });
 
 t.test(
