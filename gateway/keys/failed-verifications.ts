@@ -1,4 +1,4 @@
-/** How often the tokens of a client address had a wrong signature: each such token costs a verification. */
+/** Counts tokens with an invalid signature per client address, because each of them costs a verification. */
 
 import type { Address } from '../core/address.ts';
 import { holderOf } from '../core/address-holder.ts';
@@ -6,7 +6,7 @@ import { CellRates } from '../core/cell-rates.ts';
 import { shareOf } from '../core/share.ts';
 import type { Rate } from '../core/units.ts';
 
-/** Addresses remembered; those that failed longest ago make room, and are let off early. */
+/** Addresses remembered; the one whose last failure is longest ago makes room, and so is let off early. */
 const CAPACITY = 10_000;
 /** Longer than keys are fetched for a token. */
 const LONGEST_WAIT_MS = 10_000;
@@ -27,7 +27,7 @@ interface Waiter {
   readonly answer: (waitMs: number) => void;
 }
 
-/** An address that has failed `rate.count` times at once waits, and may then fail once each `perMs / count`. */
+/** An address that failed `rate.count` times at once must wait, and may then fail once per `perMs / count`. */
 export class FailedVerifications {
   readonly #whole: Rate;
   #rate: Rate;
@@ -42,7 +42,7 @@ export class FailedVerifications {
     this.#longestWaitMs = options.longestWaitMs ?? LONGEST_WAIT_MS;
   }
 
-  /** So many processes see the tokens of one address, each counting for itself. */
+  /** Divides the rate among processes that see tokens of the same addresses and count separately. */
   divideAmong(processes: number): void {
     const { count, perMs } = this.#whole;
     this.#rate = { count: shareOf(count, processes), perMs };
@@ -52,12 +52,12 @@ export class FailedVerifications {
     return this.#failures.size;
   }
 
-  /** Milliseconds until the address may fail once more; 0 when it may now. */
+  /** Milliseconds until the address may fail once more; 0 if it may now. */
   waitMs(address: Address, nowMs: number): number {
     return this.#failures.waitMs(holderOf(address), this.#rate, 1, nowMs);
   }
 
-  /** A token of the address had a wrong signature. */
+  /** Records a token of the address with an invalid signature. */
   record(address: Address, nowMs: number): void {
     this.#failures.take(holderOf(address), this.#rate, 1, nowMs);
   }

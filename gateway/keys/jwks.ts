@@ -1,4 +1,4 @@
-/** Reads a JSON Web Key Set (RFC 7517) and refuses what no issuer should publish. */
+/** Reads a JSON Web Key Set (RFC 7517) and rejects what no issuer should publish. */
 
 import type { JSONWebKeySet, JWK } from 'jose';
 import { parseJson } from '../core/json-value.ts';
@@ -7,18 +7,18 @@ import { rsaWeakness } from './rsa-weakness.ts';
 /** Members that make a JWK private or symmetric (RFC 7518 §6). */
 const SECRET_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 
-/** What a public key says of itself (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), but for `key_ops`. The rest is not taken. */
+/** The members read from a public key, beside `key_ops` (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). */
 const MEMBERS = ['kty', 'kid', 'alg', 'use', 'ext', 'crv', 'x', 'y', 'n', 'e'];
-/** An RSA modulus of 16,384 bits, the longest that OpenSSL verifies with, has 2,731. */
+/** A modulus of 16,384 bits, the longest OpenSSL verifies with, has 2,731. */
 const MAX_CHARACTERS = 4096;
-/** A token of an unknown `kid` is held against each. */
+/** A token with an unknown `kid` is compared with each. */
 const MAX_KEYS = 256;
 /** RFC 7517 §4.3 has eight. */
 const MAX_OPERATIONS = 16;
 
 type Written = Readonly<Record<string, unknown>>;
 
-/** The set, every key of it public and no `kid` twice; or a sentence that says what is wrong with it. Never throws. */
+/** Returns the set, with only public keys and no duplicate `kid`, or an error string. Never throws. */
 export function readJwks(text: string): JSONWebKeySet | string {
   const set = parseJson(text);
   if (!isJwks(set)) return 'it is not a JSON Web Key Set: an object with a list "keys" of objects';
@@ -30,13 +30,13 @@ export function readJwks(text: string): JSONWebKeySet | string {
     if (typeof key === 'string') return key;
     keys.push(key);
     if (key.kid === undefined) continue;
-    if (ids.has(key.kid)) return `two keys have the kid ${key.kid}`;
+    if (ids.has(key.kid)) return `duplicate kid ${key.kid}`;
     ids.add(key.kid);
   }
   return { keys };
 }
 
-/** The members that are known, none with anything nested in it, which whoever takes a key apart may not survive. */
+/** The known members of a key. None is nested, because code that parses keys may not survive deep nesting. */
 function readKey(written: Written): JWK | string {
   const fault = keyFault(written);
   if (fault !== undefined) return fault;
@@ -53,7 +53,7 @@ function keyFault(key: Written): string | undefined {
   const long = MEMBERS.find((name) => String(key[name]).length > MAX_CHARACTERS);
   if (long !== undefined) return `the ${long} of a key is longer than ${MAX_CHARACTERS} characters`;
   if (isNested(key.key_ops) && !isOperations(key.key_ops))
-    return `the key_ops of a key are no list of at most ${MAX_OPERATIONS} strings`;
+    return `the key_ops of a key is not a list of at most ${MAX_OPERATIONS} strings`;
   return key.kty === 'RSA' ? rsaWeakness(key) : undefined;
 }
 

@@ -1,21 +1,21 @@
-/** The key sets that are fetched, by the issuer and address they are for, so that a reload keeps the last good keys. */
+/** The fetched key sets by issuer, address and settings, so that a reload keeps the last good keys. */
 
 import { type KeySet, RemoteKeySet, type RemoteKeySettings } from './key-set.ts';
 
-/** Hears of the keys of an issuer, by its name in the policy. */
+/** Called about the keys of an issuer, given by its name in the policy. */
 export interface KeyWatcher {
-  /** A fetch ended: nothing, or what went wrong. */
+  /** A fetch ended; `fault` says what went wrong, if anything. */
   onFetch(issuer: string, fault: string | undefined): void;
-  /** Other keys are in force, or none any more. */
+  /** The keys in force changed, or expired. */
   onChange(issuer: string): void;
 }
 
 export interface RemoteKeys {
-  /** The keys of a tenant's issuer, fetched from now on. */
+  /** The keys of a tenant's issuer. */
   remote(tenant: string, issuer: string, url: URL, settings: RemoteKeySettings): KeySet;
 }
 
-/** Unlike that of every other set. */
+/** Unique per key set. */
 export function keySetId(tenant: string, issuer: string, url: URL, settings: RemoteKeySettings): string {
   return JSON.stringify([tenant, issuer, url.href, settings]);
 }
@@ -25,7 +25,7 @@ export class KeyRegistry implements RemoteKeys {
   readonly #watcher: KeyWatcher | undefined;
   readonly #sets = new Map<string, RemoteKeySet>();
 
-  /** `once`: nothing is fetched before a token asks for it, and nothing again for the time alone. */
+  /** `once`: keys are fetched only when a token needs them, never on a schedule. */
   constructor(mode: 'follow' | 'once', watcher: KeyWatcher | undefined) {
     this.#follows = mode === 'follow';
     this.#watcher = watcher;
@@ -45,12 +45,12 @@ export class KeyRegistry implements RemoteKeys {
     return set;
   }
 
-  /** The sets there are, by `keySetId`. */
+  /** All sets, by `keySetId`. */
   get sets(): ReadonlyMap<string, RemoteKeySet> {
     return this.#sets;
   }
 
-  /** Ends every set that is not among these. */
+  /** Closes every set that is not among these. */
   retain(sets: ReadonlySet<KeySet>): void {
     for (const [key, set] of this.#sets) {
       if (sets.has(set)) continue;

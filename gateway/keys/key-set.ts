@@ -8,22 +8,22 @@ import type { ListPart, ListReader, LiveContents } from '../lists/live-list.ts';
 import { readJwks } from './jwks.ts';
 import type { TextFetcher } from './text-fetcher.ts';
 
-/** Verifies signatures of one issuer. */
+/** Verifies the signatures of one issuer. */
 export interface KeySet {
-  /** Another one when the keys change: what an earlier version verified must be verified again. 0: there are no keys. */
+  /** Changes with the keys: a token verified by another version must be verified again. 0 means no keys. */
   readonly version: number;
   /**
-   * Verifies a compact JWS (RFC 7515 §3.1) by the key of the set that its `kid` and algorithm pick, if the algorithm is
-   * one of these. Without `mayFetch` the keys at hand have to do. Never rejects.
+   * Verifies a compact JWS (RFC 7515 §3.1) with the key that its `kid` and algorithm select, if the algorithm is one of
+   * `algorithms`. Without `mayFetch`, only keys already fetched are used. Never rejects.
    */
   verify(jws: string, algorithms: readonly string[], mayFetch?: boolean): Promise<Verdict>;
-  /** The list that follows the file of the keys. */
+  /** The list that follows the key file. */
   readonly list?: ListPart<Keys>;
 }
 
 /**
- * `version` is that of the keys that verified. `unavailable` says nothing about the token: there are no keys to verify
- * it with. `cause` is for the log.
+ * `version` is that of the keys that verified. `unavailable` means that there are no keys to verify with, and says
+ * nothing about the token. `cause` is for the log.
  */
 export type Verdict =
   | { readonly kind: 'verified'; readonly version: number }
@@ -32,32 +32,32 @@ export type Verdict =
 
 /** Times in milliseconds. */
 export interface RemoteKeySettings {
-  /** Between two fetches that no token asks for. */
+  /** Between two scheduled fetches. */
   readonly refreshMs: number;
-  /** How long keys hold after the last fetch that succeeded. */
+  /** How long keys are used after the last successful fetch. */
   readonly keepMs: number;
 }
 
 export interface RemoteKeySetOptions extends RemoteKeySettings {
   readonly onFetch?: (fault: string | undefined) => void;
   readonly onChange?: () => void;
-  /** Milliseconds of a clock that does not run backwards; `performance.now` unless given. */
+  /** A monotonic clock in milliseconds; `performance.now` by default. */
   readonly now?: () => number;
 }
 
-/** What a set of keys is at one moment. */
+/** The state of a key set after an attempt to fetch it. */
 export interface KeyNews {
   readonly keys: Keys | undefined;
-  /** When they were fetched last, by the clock of the set. */
+  /** When they were last fetched, by the clock of the set. */
   readonly fetchedMs: number;
   /** Why the last attempt failed. */
   readonly fault: string | undefined;
 }
 
-/** A token names a key they do not have, or they are old. */
+/** `unknown`: a token names a key that is not in the set; `old`: the keys are due for a refresh. */
 export type RenewalReason = 'unknown' | 'old';
 
-/** Asymmetric signatures, the only ones ever offered (RFC 8725 §3.1, §3.2). */
+/** Asymmetric signatures, the only ones ever accepted (RFC 8725 §3.1, §3.2). */
 const signatureAlgorithms: ReadonlySet<string> = new Set([
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
@@ -67,7 +67,7 @@ const signatureAlgorithms: ReadonlySet<string> = new Set([
 const COOLDOWN_MS = 30_000;
 /** Time between fetches while the last one failed. */
 const RETRY_MS = 5000;
-/** Gateways that were started together do not fetch together for ever. */
+/** Gateways that were started together must not fetch together for ever. */
 const JITTER = 0.1;
 
 /** One generation of keys. */
@@ -77,14 +77,14 @@ export interface Keys extends LiveContents {
   readonly text: string;
 }
 
-/** The keys of a JWKS, or what is wrong with it. Never throws. */
+/** Returns the keys of a JWKS, or an error string. Never throws. */
 export function readKeys(text: string): Keys | string {
   const jwks = readJwks(text);
   if (typeof jwks === 'string') return jwks;
-  return jwks.keys.length === 0 ? 'it holds no key' : { find: createLocalJWKSet(jwks), text };
+  return jwks.keys.length === 0 ? 'it has no keys' : { find: createLocalJWKSet(jwks), text };
 }
 
-/** Keys in a file, as the text of a JWKS. */
+/** Reads a key file, whose text is a JWKS. */
 export const keysReader: ListReader<Keys> = {
   // biome-ignore lint/correctness/useYield: a set of keys is read in one step
   *text(file, text) {
@@ -93,11 +93,11 @@ export const keysReader: ListReader<Keys> = {
   },
   // biome-ignore lint/correctness/useYield: no source of keys has them one by one
   *keyed(place) {
-    return [fileFault(place, 'is no file of keys')];
+    return [fileFault(place, 'is not a key file')];
   },
 };
 
-/** The keys of a file that is followed: the last good ones hold. */
+/** The keys of a followed file; after a fault the last good ones stay. */
 export class FileKeySet implements KeySet {
   readonly list: ListPart<Keys>;
   #counted: Keys | undefined;
@@ -124,8 +124,8 @@ export class FileKeySet implements KeySet {
 
 /**
  * Keys fetched from the issuer: before the first token needs them, at intervals, and for an unknown `kid` after a
- * cooldown; one fetch at a time, bounded in time and size, redirects refused. While the issuer cannot be reached, or
- * publishes what is no set of public keys, the last good keys stay for a while.
+ * cooldown. There is one fetch at a time, bounded in time and size; redirects are refused. While the issuer cannot be
+ * reached, or publishes no valid set of public keys, the last good keys stay for `keepMs`.
  */
 export class RemoteKeySet implements KeySet {
   readonly #url: URL;
@@ -154,7 +154,7 @@ export class RemoteKeySet implements KeySet {
     return this.#held === undefined ? 0 : this.#version;
   }
 
-  /** Fetches now and again from now on. */
+  /** Fetches now, and from then on at intervals. */
   follow(): void {
     this.#follows = true;
     void this.fetch();
@@ -171,7 +171,7 @@ export class RemoteKeySet implements KeySet {
     return verifyWith(this.#held ?? keys, this.#version, jws, algorithms);
   }
 
-  /** Fetches, or joins the fetch under way; a sentence when it failed. Never rejects. */
+  /** Fetches, or joins the fetch under way. Resolves to an error string if it failed. Never rejects. */
   fetch(): Promise<string | undefined> {
     this.#flight ??= this.#attempt().finally(() => {
       this.#flight = undefined;
@@ -185,14 +185,14 @@ export class RemoteKeySet implements KeySet {
     this.#fetcher?.close();
   }
 
-  /** The keys, unless the issuer was silent for too long. */
+  /** The keys, unless the last successful fetch was too long ago. */
   get #held(): Keys | undefined {
     return this.#now() - this.#fetchedMs < this.#options.keepMs ? this.#keys : undefined;
   }
 
   /**
-   * Fetches, if it is time: for a key they do not have, or because they are `old`. Old keys are renewed behind the
-   * request's back; no keys, or very old ones, are waited for.
+   * Fetches, if it is time to. Waits for the fetch if a key is unknown, if nothing was fetched yet, or if the keys are
+   * older than two intervals; otherwise they are refreshed in the background.
    */
   async renew(reason: RenewalReason): Promise<void> {
     if (this.quietMs(reason) > 0) return;
@@ -201,7 +201,7 @@ export class RemoteKeySet implements KeySet {
     if (waits) await flight;
   }
 
-  /** Milliseconds for which `renew` would do nothing. A flight under way can always be joined. */
+  /** Milliseconds for which `renew` does nothing. A fetch under way can always be joined. */
   quietMs(reason: RenewalReason): number {
     const nowMs = this.#now();
     const youngMs = reason === 'old' ? this.#fetchedMs + this.#options.refreshMs - nowMs : 0;
@@ -215,7 +215,7 @@ export class RemoteKeySet implements KeySet {
     return { refreshMs, keepMs };
   }
 
-  /** What the last attempt left: another object after each. */
+  /** The state after the last attempt; a new object after each. */
   get news(): KeyNews {
     return this.#news;
   }
@@ -252,13 +252,13 @@ export class RemoteKeySet implements KeySet {
   }
 }
 
-/** The HTTP client takes 20 MiB, which a gateway whose keys are all in files does without. */
+/** Imported on demand: the HTTP client takes 20 MiB, which a gateway with all keys in files does not need. */
 async function createFetcher(): Promise<TextFetcher> {
   const { TextFetcher } = await import('./text-fetcher.ts');
   return new TextFetcher();
 }
 
-/** Answers with a verdict instead of jose's errors, and of the others that odd tokens and keys make it throw. */
+/** Returns a verdict in place of jose's errors and of any others that unusual tokens and keys make it throw. */
 export async function verifyWith(
   { find }: Keys,
   version: number,

@@ -1,12 +1,12 @@
-/** Recognises RSA public keys that prove nothing, since anybody can find or do without the private one. */
+/** Detects RSA public keys that prove nothing, because the private key can be computed or is not needed. */
 
-/** The members of an RSA key (RFC 7518 §6.3.1), base64url of big-endian numbers. */
+/** The members of an RSA key (RFC 7518 §6.3.1), big-endian numbers in base64url. */
 export interface RsaMembers {
   readonly n?: unknown;
   readonly e?: unknown;
 }
 
-/** Moduli of the broken generator are powers of this in every small field. */
+/** Moduli of the broken generator are powers of this modulo every small prime. */
 const GENERATOR = 65537n;
 /** Exponents are below this (FIPS 186-5 §A.1.1). */
 const EXPONENT_END = 2n ** 256n;
@@ -39,15 +39,16 @@ const SMALL_PRIMES = [
 ];
 
 /**
- * What is wrong with the key, if it has one of the weaknesses that can be told from its public half. Costs what the
- * length of its members does, which is for the caller to bound.
+ * What is wrong with the key, if it has a weakness that its public half shows. The cost grows with the length of its
+ * members, which the caller must bound.
  */
 export function rsaWeakness({ n, e }: RsaMembers): string | undefined {
   const exponent = readNumber(e);
   const modulus = readNumber(n);
   if (exponent === undefined || modulus === undefined) return 'an RSA key lacks n or e';
   if (exponent >= EXPONENT_END) return 'an RSA key has an exponent of more than 256 bits';
-  if (exponent < 3n || exponent % 2n === 0n) return `an RSA key has the exponent ${exponent}`;
+  if (exponent < 3n || exponent % 2n === 0n)
+    return `an RSA key needs an odd exponent of at least 3, got ${exponent}`;
   return isRoca(modulus) ? 'an RSA key comes from a broken generator (CVE-2017-15361)' : undefined;
 }
 
@@ -59,7 +60,7 @@ function readNumber(value: unknown): bigint | undefined {
 
 /**
  * "The Return of Coppersmith's Attack" (Nemec et al., 2017) §4: a modulus that is a power of 65537 modulo each of these
- * primes is one of that generator; another is so once in 2^27 times.
+ * primes comes from the broken generator; of other moduli, one in 2^27 is such a power.
  */
 function isRoca(modulus: bigint): boolean {
   return SMALL_PRIMES.every((prime) => isPower(modulus % prime, prime));

@@ -9,7 +9,7 @@ const MAX_BYTES = MIB;
 export class TextFetcher {
   readonly #agent = new Agent({ allowH2: false, connect: { timeout: TIMEOUT_MS } });
 
-  /** The body of a 200, or what went wrong; redirects are not followed. Never rejects. */
+  /** Resolves to the body of a 200, or to what went wrong. Follows no redirects. Never rejects. */
   async fetch(url: URL): Promise<string | { readonly fault: string }> {
     try {
       const signal = AbortSignal.timeout(TIMEOUT_MS);

@@ -1,15 +1,15 @@
-/** Tokens already verified, so that a caller's second request costs a look-up and no signature. */
+/** Verified tokens, so that a caller's second request costs a look-up and no signature. */
 
 import type { Grant } from '../core/scope.ts';
 
-/** What a token says, once its signature and its claims have been checked. */
+/** A token whose signature and claims have been checked. */
 export interface VerifiedToken {
   /** The issuer's name in the policy. */
   readonly issuer: string;
   readonly subject: string;
   readonly jti?: string;
   readonly grants: readonly Grant[];
-  /** Version of the issuer's keys that verified it; under any other it has to be verified again. */
+  /** Version of the issuer's keys that verified it; under any other it must be verified again. */
   readonly keysVersion: number;
   /** `model_id`: the one model the token is for. */
   readonly modelId?: string;
@@ -24,19 +24,19 @@ export interface VerifiedToken {
   readonly expMs: number;
   readonly nbfMs: number;
   readonly claims: Readonly<Record<string, unknown>>;
-  /** Those a decision may rest on, as JSON on one line, for the log; absent where that would be long. */
+  /** The claims a decision may depend on, as JSON on one line, for the log; absent if that is too long. */
   readonly logged?: string;
 }
 
-/** Remembers by the exact text of the token. Bounded: the oldest entry makes room. */
+/** Keyed by the exact text of the token. Bounded: the oldest entry makes room. */
 export interface TokenMemory {
-  /** The token, if it was seen and what was learnt of it still holds at `nowMs`. */
+  /** The token, if it was seen before and its entry is still valid at `nowMs`. */
   get(text: string, nowMs: number): VerifiedToken | undefined;
   put(text: string, token: VerifiedToken, nowMs: number): void;
   readonly size: number;
 }
 
-/** Nothing is believed for longer, whatever its `exp`. */
+/** An entry expires after this time, even if the token's `exp` is later. */
 const MAX_AGE_MS = 5 * 60_000;
 const CAPACITY = 10_000;
 
