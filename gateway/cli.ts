@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Lends the process to the command line, and ends with its exit status. */
+/** Runs the command line on this process, and exits with its status. */
 
 import { readFileSync } from 'node:fs';
 import type { Terminal } from './commands/command.ts';
@@ -16,7 +16,7 @@ const terminal: Terminal = {
   onSignal: (name, handler) => void process.on(name, handler),
 };
 
-// A reader that went away (`| head`) is no reason to fail: what is left is written to nobody.
+// A reader that went away (`| head`) must not make the command fail: further output is lost.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 
 function version(): string {

@@ -1,4 +1,4 @@
-/** The control plane: the policy's sources, what the admin listener tells and does, and the data planes it speaks for. */
+/** The control plane: follows the policy's sources, serves the admin listener, and controls the data planes. */
 
 import type { LiveLimits } from './limits/live-limits.ts';
 import { type Admin, createAdmin } from './observe/admin.ts';
@@ -8,24 +8,24 @@ import type { ReloadOutcome } from './policy/live.ts';
 import type { PolicyFollower } from './policy-follower.ts';
 import type { UpstreamStatus } from './relay/upstream-pools.ts';
 
-/** The data planes of a gateway, be it one in this process or several in processes of their own. */
+/** The data planes of a gateway: one in this process, or several in processes of their own. */
 export interface DataPlanes {
-  /** Opens the listeners; resolves to where each is bound, by its name. Rejects when an address cannot be had. */
+  /** Opens the listeners. Resolves to the bound address of each, by name. Rejects if an address cannot be bound. */
   listen(): Promise<ReadonlyMap<string, HostPort>>;
-  /** Every one of them takes connections, and was heard of lately. */
+  /** Every data plane accepts connections, and none is silent. */
   readonly isAccepting: boolean;
-  /** Members of `/policy` that are theirs. */
+  /** The members they add to `/policy`. */
   readonly status: object;
-  /** The policy was read again; resolves when all decide by what was read. */
+  /** Called after a reload. Resolves when all data planes decide by the new policy. */
   reloaded(): Promise<void>;
-  /** Brings what they count into the metrics of the gateway. */
+  /** Updates the metrics of the gateway with what they counted. */
   observe(): Promise<void>;
   nodes(): Promise<readonly UpstreamStatus[]>;
-  /** A drained node gets no new request; false where there is none of that name. */
+  /** A drained node gets no new requests. Resolves to false if there is no such node. */
   setDrained(upstream: string, node: string, drained: boolean): Promise<boolean>;
-  /** Resolves when every connection has ended, or the drain time is over and they were broken off. */
+  /** Resolves when every connection has ended, or was closed at the end of the drain time. */
   drain(): Promise<void>;
-  /** Breaks off everything. */
+  /** Closes everything at once. */
   stopNow(): void;
 }
 
@@ -63,29 +63,29 @@ export class ControlPlane {
     });
   }
 
-  /** Opens the admin listener. Rejects when its address cannot be had. */
+  /** Opens the admin listener. Rejects if its address cannot be bound. */
   listen(): Promise<HostPort> {
     return this.#admin.listen();
   }
 
-  /** Limits are counted where the policy says; resolves when it is known whether that answers. */
+  /** Counts limits where the policy says. Resolves when it is known whether that backend answers. */
   followLimits(): Promise<void> {
     return this.#limits.follow(this.#follower.policy().gateway.state);
   }
 
-  /** Resolves when every data plane decides by what was read. */
+  /** Resolves when every data plane decides by the new policy. */
   async reload(): Promise<ReloadOutcome> {
     const outcome = await this.#follower.reload();
     await this.#planes.reloaded();
     return outcome;
   }
 
-  /** The data planes drain: if another gateway has the admin address too, it answers alone. */
+  /** Called when the data planes drain: leaves the admin address to another gateway that is bound to it, if any. */
   yieldAdmin(): Promise<void> {
     return this.#admin.yield();
   }
 
-  /** Nothing is followed and nothing answered any more. */
+  /** Stops following the sources, and closes the admin listener. */
   close(): void {
     this.#follower.close();
     this.#limits.close();

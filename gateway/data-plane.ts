@@ -1,4 +1,4 @@
-/** The data plane: accepts callers, decides and streams, by whatever policy and certificates it is given. */
+/** The data plane: accepts callers, decides and streams, by the policy and certificates it is given. */
 
 import type { Identities } from './certificates/identity-store.ts';
 import type { NodeIdentity } from './certificates/node-identity.ts';
@@ -29,18 +29,18 @@ import { UpstreamPools, type UpstreamStatus } from './relay/upstream-pools.ts';
 import { RunningStreams } from './stream/running-streams.ts';
 import { Traces } from './stream/trace.ts';
 
-/** `policy`: the policy was read again; `facts`: something else that running streams were admitted by. */
+/** `policy`: the policy was reloaded; `facts`: something else changed that running streams were admitted by. */
 export type SourceChange = 'policy' | 'facts';
 
-/** What a data plane decides by, wherever it comes from. */
+/** What a data plane decides by. */
 export interface DataPlaneSources {
   /** The policy in force now. */
   readonly policy: () => Policy;
-  /** What server names show to callers. */
+  /** The certificates that server names present to callers. */
   readonly servers: Identities<ServerIdentity>;
-  /** What upstreams show to nodes. */
+  /** The certificates that upstreams present to nodes. */
   readonly nodes: Identities<NodeIdentity>;
-  /** Names one more who hears of every change, once it is in force. */
+  /** Adds a listener, which is called after every change that is in force. */
   onChange(hear: (change: SourceChange) => void): void;
 }
 
@@ -48,40 +48,40 @@ export interface DataPlaneOptions {
   readonly sources: DataPlaneSources;
   readonly metrics: Metrics;
   readonly limits: LimitsBackend;
-  /** Closed when the plane has ended. */
+  /** Closed by the data plane when it ends. */
   readonly logs: Logs;
   readonly log: Log;
-  /** 32 random bytes, the same in every process that shall resume the TLS sessions of the others. */
+  /** 32 random bytes, the same in all processes that resume each other's TLS sessions. */
   readonly ticketSecret: Buffer;
-  /** Where callers are read to; absent where each read has memory of its own. */
+  /** Where callers' bytes are read to; absent if each read allocates a buffer. */
   readonly memory: RecordMemory | undefined;
-  /** Processes that share what the gateway may hold; 1 unless told otherwise. */
+  /** Processes that share the limits of the gateway; 1 by default. */
   readonly processes?: number;
-  /** Finds the addresses of names of nodes; the system's own way unless told otherwise. */
+  /** Resolves the host names of nodes; the system's resolver by default. */
   readonly lookup?: Lookup | undefined;
 }
 
-/** Where listeners are, by their names. */
+/** Addresses of listeners, by listener name. */
 export type Addresses = ReadonlyMap<string, HostPort>;
 
 export interface ListenersBinding {
-  /** In place of the policy's addresses. */
+  /** Replaces the policy's addresses. */
   readonly at?: Addresses;
   /** See `Binding`. */
   readonly reusePort?: boolean;
 }
 
 const NOWHERE: Addresses = new Map();
-/** How often time limits are looked at; they are as exact as this. */
+/** How often time limits are checked; this is also their precision. */
 const SWEEP_MS = 50;
-/** Sweeps further apart: the process stood still. */
+/** If sweeps are further apart, the process was stalled. */
 const MAX_STEP_MS = 4 * SWEEP_MS;
 
-/** It ends by `drain` or, at once, by `stopNow`. */
+/** Runs until `drain` or, at once, `stopNow`. */
 export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #processes: number;
-  /** What of the limits is this process's. */
+  /** This process's share of the limits. */
   readonly #limits: () => GatewayLimits;
   readonly #streams = new RunningStreams();
   readonly #deadlines = new Deadlines(performance.now(), MAX_STEP_MS);
@@ -109,7 +109,7 @@ export class DataPlane {
       tls: new NodeTlsContexts(sources.nodes),
       lookup,
       processes,
-      onChange: (change) => log.warn(change, 'a node has changed'),
+      onChange: (change) => log.warn(change, 'node state changed'),
     });
     this.#follow();
     this.#exchanges = {
@@ -139,12 +139,12 @@ export class DataPlane {
     sources.onChange((change) => this.#onChange(change));
   }
 
-  /** How late this process came to its timers lately, at most. */
+  /** The longest recent delay of this process's timers. */
   get loopDelaySeconds(): number {
     return this.#loopDelay.longestSeconds;
   }
 
-  /** Opens the listeners; resolves to where each is bound, by its name. Rejects when an address cannot be had. */
+  /** Opens the listeners. Resolves to the bound address of each, by name. Rejects if an address cannot be bound. */
   async listen({ at = NOWHERE, reusePort = true }: ListenersBinding = {}): Promise<Addresses> {
     const addresses = new Map<string, HostPort>();
     for (const [name, listener] of this.#listeners)
@@ -157,23 +157,23 @@ export class DataPlane {
     return this.#pools.statuses;
   }
 
-  /** The same nodes as metrics tell of them. */
+  /** The same nodes, as shown in metrics. */
   get nodeGauges(): readonly NodeState[] {
     return this.#pools.gauges;
   }
 
-  /** A drained node gets no new request; false where there is none of that name. */
+  /** A drained node gets no new requests. Returns false if there is no such node. */
   setDrained(upstream: string, node: string, drained: boolean): boolean {
     return this.#pools.setDrained(upstream, node, drained);
   }
 
-  /** Takes no new connection, ends quiet ones, waits for running requests up to the drain time, then stops. */
+  /** Accepts no new connections, closes idle ones, waits for running requests up to the drain time, then stops. */
   drain(): Promise<void> {
     this.#drained ??= this.#drainOnce();
     return this.#drained;
   }
 
-  /** Breaks off everything. */
+  /** Closes everything at once. */
   stopNow(): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -203,7 +203,8 @@ export class DataPlane {
       drainMs,
       lingerMs,
       stopped: () => this.#stopped,
-      onCut: (connections) => log.warn({ connections }, 'connections are cut at the end of the drain time'),
+      onCut: (connections) =>
+        log.warn({ connections }, 'drain time is over, closing the remaining connections'),
     });
   }
 
@@ -231,7 +232,7 @@ export class DataPlane {
     return new Map(listeners);
   }
 
-  /** The same for all connections that were accepted under the same settings. */
+  /** Shared by all connections that were accepted under the same settings. */
   #callerContext(): CallerContext {
     const { gateway } = this.#options.sources.policy();
     if (this.#lent?.gateway !== gateway) this.#lent = { gateway, context: this.#contextUnder(gateway) };

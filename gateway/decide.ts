@@ -18,7 +18,7 @@ import type { VerifiedToken } from './keys/token-memory.ts';
 import type { PatchExpectation } from './patch/check.ts';
 import { certificateMode, type Policy, type Requirement, type Route, type Tenant } from './policy/policy.ts';
 
-/** Yes, and everything that was found out on the way. */
+/** The request is admitted, with everything found on the way. */
 export interface Admission {
   readonly kind: 'admission';
   readonly tenant: Tenant;
@@ -27,17 +27,17 @@ export interface Admission {
   readonly connectionOptions: readonly string[];
   readonly client: ClientAddress;
   readonly certificate: VerifiedCertificate | undefined;
-  /** Absent on a route that asks for none. */
+  /** Absent on a route that requires none. */
   readonly token: VerifiedToken | undefined;
-  /** What a weight patch on this route must say of itself. */
+  /** What a weight patch on this route must declare. */
   readonly patch: PatchExpectation;
-  /** What would have been the answer if the route were not in shadow. */
+  /** Why the request would be refused if the route were not in shadow. */
   readonly shadowed: Denial | undefined;
 }
 
 export type Decision = Admission | Denial;
 
-/** What the decision found so far: for the log, for explanations, and for an admission in shadow. */
+/** What the decision found so far: for the log, for `explain`, and for an admission in shadow. */
 export interface Trail {
   tenant?: Tenant;
   route?: Route;
@@ -45,13 +45,13 @@ export interface Trail {
   client?: ClientAddress;
   certificate?: VerifiedCertificate;
   token?: VerifiedToken;
-  /** What would have been the answer if the route were not in shadow; limits may refuse all the same. */
+  /** Why the request would be refused if the route were not in shadow; limits may still refuse it. */
   shadowed?: Denial;
 }
 
 /**
- * Plain data in, admission or denial out. A promise only for a token that was not seen before. On a route in shadow
- * what the caller would be refused for is part of the admission.
+ * Plain data in, admission or denial out; a promise only for a token not seen before. On a route in shadow, a denial of
+ * the caller becomes part of the admission.
  */
 export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decision | Promise<Decision> {
   const tenant = checkTenant(policy, facts);
@@ -72,7 +72,7 @@ export function decide(policy: Policy, facts: Facts, trail: Trail = {}): Decisio
   return caller instanceof Promise ? caller.then((each) => admit(known, each)) : admit(known, caller);
 }
 
-/** What is found out before the caller is looked at. */
+/** What is known before the caller is checked. */
 interface Known {
   readonly routed: Routed;
   readonly client: ClientAddress;
@@ -80,7 +80,7 @@ interface Known {
   readonly trail: Trail;
 }
 
-/** Who may do it: address, certificate and token. */
+/** Checks who is calling: address, certificate and token. */
 function checkCaller(policy: Policy, known: Known): Denial | undefined | Promise<Denial | undefined> {
   const { routed, client, facts, trail } = known;
   const { tenant, route } = routed;
@@ -102,7 +102,7 @@ function checkCaller(policy: Policy, known: Known): Denial | undefined | Promise
     : authorize(known, requirement, token);
 }
 
-/** What the token allows, once it is there. */
+/** Checks what the token allows. */
 function authorize(
   { routed, trail }: Known,
   requirement: Requirement,
@@ -116,7 +116,7 @@ function authorize(
   );
 }
 
-/** What is left once it is known who asks: what the head declares. In shadow, what the caller was refused for goes along. */
+/** The last checks, of what the head declares. In shadow, the denial of the caller is added to the admission. */
 function admit({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
   if (refused !== undefined && !routed.route.shadow) return refused;
   if (refused !== undefined) trail.shadowed = refused;
@@ -140,7 +140,7 @@ function admit({ routed, client, facts, trail }: Known, refused: Denial | undefi
   };
 }
 
-/** Of a token not seen before: whose it is, as far as that is known, and what became of it. */
+/** The issuer of a token not seen before, empty if unknown, and the outcome of its verification. */
 export function verificationOf(
   decision: Decision,
   { token, shadowed }: Trail,
@@ -153,7 +153,7 @@ export function verificationOf(
 
 const NO_PATCH: PatchExpectation = {};
 
-/** A patch must say of itself what the path and the token say of it. */
+/** A patch must declare what the path and the token say about it. */
 export function patchExpectation(
   { route, params }: Pick<Routed, 'route' | 'params'>,
   token: VerifiedToken | undefined,
@@ -171,7 +171,7 @@ export function patchExpectation(
   };
 }
 
-/** The version a path names; NaN, which no patch is for, where it is no number. */
+/** The version in a path; NaN, which matches no patch, if it is not a number. */
 function versionOf(param: string | undefined): number | undefined {
   if (param === undefined) return undefined;
   return parseDecimal(param) ?? Number.NaN;

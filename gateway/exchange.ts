@@ -26,14 +26,14 @@ import type { RunningStreams } from './stream/running-streams.ts';
 import { Transfer } from './stream/transfer.ts';
 import type { TransferWatcher } from './stream/transfer-watcher.ts';
 
-/** What every exchange of a gateway shares. */
+/** What all exchanges of a gateway share. */
 export interface ExchangeContext extends AccountContext, JudgementContext, TransferContext {
   /** The policy in force now. */
   readonly policy: () => Policy;
   readonly streams: RunningStreams;
 }
 
-/** Takes the call from here: it is answered or broken off, and accounted for once, whatever happens. */
+/** Handles a request to its end: it is answered or broken off, and accounted for exactly once, whatever happens. */
 export function beginExchange(
   context: ExchangeContext,
   caller: CallerConnection,
@@ -56,8 +56,8 @@ export function beginExchange(
 }
 
 /**
- * The exchange of a well-formed request; once it is admitted, the transfer has the ear of the caller. Four methods
- * end it, by `#end`: `onComplete`, `onLeft`, `#answer` and `#breakOff`.
+ * The exchange of a well-formed request. Once it is admitted, the transfer listens to the caller in its place. Four
+ * methods end it, by `#end`: `onComplete`, `onLeft`, `#answer` and `#breakOff`.
  */
 class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   readonly #context: ExchangeContext;
@@ -65,12 +65,12 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
   readonly #caller: CallerConnection;
   readonly #head: RequestHead;
   readonly #account: Account;
-  /** When the decision began. */
+  /** The number of policy changes when the decision began. */
   readonly #changes: number;
-  /** Nothing is on its way to a node while it is decided whether anything may be. */
+  /** Nothing is sent to a node before the decision. */
   readonly unsentBytes = 0;
   #lease: LimitLease | undefined;
-  /** For answers of the gateway's own, once the request is admitted. */
+  /** For the gateway's own answers, once the request is admitted. */
   #quotaLines = '';
   #transfer: Transfer | undefined;
   #reexamination: Reexamination | undefined;
@@ -111,7 +111,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#refuse(denial);
   }
 
-  /** The response went out whole. A node that was not sent its whole request must not be used again. */
+  /** The response was sent completely. A node connection with an incomplete request must not be reused. */
   onComplete(mayReuse: boolean): void {
     const transfer = this.#transfer;
     if (transfer === undefined || !this.#end({ status: transfer.status, endedBy: 'upstream' })) return;
@@ -170,13 +170,14 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     else this.#record(audit, admission);
   }
 
-  /** Where the audit log is required nothing goes to a node before it is on disk that it may. */
+  /** If the audit log is required, nothing is sent to a node before the admission is on disk. */
   #record(audit: AuditLog, admission: Admission): void {
     if (audit.isRequired) {
       audit.record(this.#account.admission, (isWritten) => {
         if (this.#over) return;
         if (isWritten) this.#admit(admission);
-        else this.#refuse(deny('node', 'audit-unavailable', 'The request cannot be recorded.'));
+        else
+          this.#refuse(deny('node', 'audit-unavailable', 'The request cannot be recorded in the audit log.'));
       });
     } else {
       audit.record(this.#account.admission);
@@ -201,7 +202,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#transfer.begin();
   }
 
-  /** Says no, unless the answer already runs: then only the broken connection can say it. */
+  /** Answers with the denial, or breaks the connection if the response has begun already. */
   #refuse(denial: Denial): void {
     if (this.#transfer?.begun) {
       this.#breakOff('gateway', denial.detail, denial);
@@ -220,7 +221,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#caller.finish(reuse);
   }
 
-  /** Shows both sides a broken connection: the node a reset, the caller an answer without its end. */
+  /** Breaks both connections: the node sees a reset, the caller an incomplete response. */
   #breakOff(endedBy: EndedBy, cause: string, denial?: Denial): void {
     const status = this.#transfer?.status ?? CALLER_GONE;
     if (!this.#end({ status, endedBy, cause, ...(denial && { denial }) })) return;
@@ -228,7 +229,7 @@ class Exchange implements CallListener, TransferWatcher, ReexaminationWatcher {
     this.#caller.abort();
   }
 
-  /** Accounts for the exchange; true the first time, and only then. */
+  /** Accounts for the exchange. Returns true only the first time. */
   #end(end: ExchangeEnd): boolean {
     if (this.#over) return false;
     this.#over = true;

@@ -1,4 +1,4 @@
-/** The composition root: builds the two planes, wires them, starts, reloads and drains the whole. */
+/** The composition root: builds and wires the two planes; starts, reloads and drains the gateway. */
 
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
@@ -23,15 +23,15 @@ export interface GatewayOptions {
   readonly policyFolder: string;
   readonly version: string;
   readonly log: Log;
-  /** Callers are read into memory that is there already, where this Node can; unless told otherwise they are. */
+  /** Read callers' bytes into preallocated memory, if this Node can; true by default. */
   readonly readsInPlace?: boolean;
-  /** Finds the addresses of names of nodes, where there are no workers; the system's own way unless told otherwise. */
+  /** Resolves the host names of nodes in a gateway without workers; the system's resolver by default. */
   readonly lookup?: Lookup;
-  /** Called when all is read and nobody is served yet: what the start left may be given back. */
+  /** Called when everything is read and no caller is served yet, to free the memory that the start used. */
   readonly tidy?: () => void;
 }
 
-/** A running gateway, or the faults that kept it from starting: at the start any fault does. */
+/** A running gateway, or the faults that kept it from starting, which any fault does. */
 export interface StartOutcome {
   readonly gateway?: Gateway;
   readonly faults: readonly PolicyFault[];
@@ -39,7 +39,7 @@ export interface StartOutcome {
 
 const TICKET_SECRET_BYTES = 32;
 
-/** Reads the policy and opens the listeners. Rejects, and nothing runs, when an address or a log cannot be had. */
+/** Reads the policy and opens the listeners. Rejects, with nothing running, if an address or a log cannot be opened. */
 export async function startGateway(options: GatewayOptions): Promise<StartOutcome> {
   const { policyFolder, version, log } = options;
   const metrics = createMetrics({ version });
@@ -125,7 +125,7 @@ function fleet(
       reusePort: true,
       audit: audit && { isRequired: audit.log.isRequired },
     },
-    control: follower.handoff(ticketSecret, (fault) => log.error({ fault }, 'a worker was not understood')),
+    control: follower.handoff(ticketSecret, (fault) => log.error({ fault }, 'invalid message from a worker')),
     audit,
     fork: forkWorker,
     metrics,
@@ -148,13 +148,13 @@ function fleet(
 interface Parts extends SharedParts {
   readonly planes: DataPlanes;
   readonly log: Log;
-  /** Settled when the data planes cannot go on. */
+  /** Resolves if the data planes cannot go on. */
   readonly failed: Promise<Error>;
 }
 
-/** Every part of one gateway. It ends by `drain` or, at once, by `stopNow`. */
+/** Every part of one gateway. It runs until `drain` or, at once, `stopNow`. */
 export class Gateway {
-  /** Settled when the gateway cannot go on; it is stopped then. */
+  /** Resolves if the gateway cannot go on, after it was stopped. */
   readonly failed: Promise<Error>;
   readonly #log: Log;
   readonly #follower: PolicyFollower;
@@ -176,7 +176,7 @@ export class Gateway {
     });
   }
 
-  /** Where each listener is bound, by its name. */
+  /** The bound address of each listener, by name. */
   get addresses(): ReadonlyMap<string, HostPort> {
     return this.#addresses;
   }
@@ -185,14 +185,14 @@ export class Gateway {
     return this.#adminAddress;
   }
 
-  /** Opens the listeners. Rejects, and nothing runs, when an address cannot be had. */
+  /** Opens the listeners. Rejects, with nothing running, if an address cannot be bound. */
   async start(tidy?: () => void): Promise<void> {
     await Promise.all([this.#follower.readCertificates(), this.#control.followLimits()]);
     tidy?.();
     try {
       this.#addresses = await this.#planes.listen();
-      // The workers may have been given up meanwhile.
-      if (this.#stopped) throw new Error('the gateway was stopped while it started');
+      // The workers may have failed for good meanwhile.
+      if (this.#stopped) throw new Error('the gateway was stopped during its start');
       this.#adminAddress = await this.#control.listen();
     } catch (error) {
       this.stopNow();
@@ -207,12 +207,12 @@ export class Gateway {
     this.#follower.follow();
   }
 
-  /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */
+  /** Reloads the policy and changed certificates; requests in flight keep the policy they began with. */
   reload(): Promise<ReloadOutcome> {
     return this.#control.reload();
   }
 
-  /** Takes no new connection, ends quiet ones, waits for running requests up to the drain time, then stops. */
+  /** Accepts no new connections, closes idle ones, waits for running requests up to the drain time, then stops. */
   async drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
@@ -221,7 +221,7 @@ export class Gateway {
     this.#log.info({}, 'the gateway has stopped');
   }
 
-  /** Breaks off everything. */
+  /** Closes everything at once. */
   stopNow(): void {
     if (this.#stopped) return;
     this.#stopped = true;

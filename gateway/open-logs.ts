@@ -1,4 +1,4 @@
-/** What is written of requests, opened for a running gateway: the access log, and the audit log where there is one. */
+/** Opens the logs of requests for a running gateway: the access log, and the audit log if there is one. */
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { openAuditFile } from './audit/audit-file.ts';
@@ -11,13 +11,13 @@ import type { AuditSettings } from './policy/gateway-settings.ts';
 
 export interface Logs {
   readonly accessLog: AccessLog;
-  /** Absent where the policy asks for none. */
+  /** Absent if the policy configures none. */
   readonly audit: AuditLog | undefined;
-  /** After the last request: writes what waits. */
+  /** Called after the last request: writes what is still buffered. */
   close(): Promise<void>;
 }
 
-/** An audit log, and what ends it. */
+/** An audit log, and the function that closes it. */
 export interface OpenAudit {
   readonly log: AuditLog;
   /** May be called again. */
@@ -30,11 +30,11 @@ interface AuditContext {
   readonly version: string;
 }
 
-/** The logs as one, which are closed together. */
+/** Both logs, closed together. */
 export function logsOf(accessLog: AccessLog, audit: OpenAudit | undefined): Logs {
   let closing: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
-    // Connections that are broken off tell so in the next turns.
+    // Connections that were broken off report it in the next turns of the event loop.
     for (let turns = 0; turns < 3; turns++) await turn();
     await Promise.all([accessLog.close(), audit?.close()]);
   };
@@ -48,7 +48,7 @@ export function logsOf(accessLog: AccessLog, audit: OpenAudit | undefined): Logs
   };
 }
 
-/** Throws when the file cannot be had: that is a broken start. */
+/** Throws if the file cannot be opened, which must stop the start of the gateway. */
 export function openAccessLog(file: string | LineOutput, log: Log): SharedLog {
   return createAccessLog({
     file,
@@ -57,8 +57,8 @@ export function openAccessLog(file: string | LineOutput, log: Log): SharedLog {
 }
 
 /**
- * Its first and its last line are its own, so that an end that nobody meant is seen. Rejects when the file cannot be had:
- * that is a broken start.
+ * The first and last entry record the start and end of the log itself, so that an unintended end is visible. Rejects if
+ * the file cannot be opened, which must stop the start of the gateway.
  */
 export async function openAudit(
   settings: AuditSettings,
@@ -67,7 +67,7 @@ export async function openAudit(
   const held = await holdFile(settings.file);
   const { path } = held;
   if (path !== settings.file)
-    log.warn({ file: path }, 'another process has the audit log: this one begins beside it');
+    log.warn({ file: path }, 'the audit log is in use by another process, writing to this file instead');
   const { file, notes } = await openAuditFile({ ...settings, path });
   metrics.auditWritable(true);
   const audit = new FileAuditLog({
@@ -82,7 +82,7 @@ export async function openAudit(
     onHead: (head) => log.info({ file: path, ...head }, 'the head of the audit log'),
   });
   for (const note of notes) {
-    log.error({ file: path, note }, 'the audit log was not whole');
+    log.error({ file: path, note }, 'the audit log was damaged or truncated');
     audit.record({ event: 'torn', timeMs: Date.now(), note });
   }
   audit.record({ event: 'started', timeMs: Date.now(), note: `patchgate ${version}` });

@@ -1,4 +1,4 @@
-/** The one data plane of a gateway without workers: it runs in the process of its control plane. */
+/** The only data plane of a gateway without workers, in the process of its control plane. */
 
 import type { DataPlanes } from './control-plane.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -13,7 +13,7 @@ export class OwnPlane implements DataPlanes {
   readonly status = {};
   #isAccepting = false;
 
-  /** The data plane counts in these metrics itself. */
+  /** `metrics` are those that the data plane itself counts in. */
   constructor(plane: DataPlane, metrics: Metrics) {
     this.#plane = plane;
     this.#metrics = metrics;
@@ -29,7 +29,7 @@ export class OwnPlane implements DataPlanes {
     return addresses;
   }
 
-  /** It has heard of the reload already. */
+  /** Nothing to do: the data plane was notified of the reload by its sources. */
   async reloaded(): Promise<void> {}
 
   async observe(): Promise<void> {

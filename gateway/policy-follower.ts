@@ -1,4 +1,4 @@
-/** What a gateway decides by, followed at its sources: the policy folder, its lists and keys, the certificates. */
+/** Follows the sources of what a gateway decides by: the policy folder, its lists and keys, the certificates. */
 
 import { AccessKeeper } from './certificates/access-keeper.ts';
 import { CertificateKeeper } from './certificates/certificate-keeper.ts';
@@ -23,17 +23,17 @@ export interface PolicyFollowerOptions {
 }
 
 /**
- * The policy in force, or the faults that kept it from being: at the start any fault in a file does. A tenant that was left
- * out would leave its server names to whoever else asks for them.
+ * The policy in force, or the faults that prevented it: at the start, any fault in a file does. If a faulty tenant were
+ * left out, other tenants could claim its server names.
  */
 export interface FollowOutcome {
   readonly follower?: PolicyFollower;
   readonly faults: readonly PolicyFault[];
 }
 
-/** Reads the folder whole and follows what it names from then on. */
+/** Reads the whole folder, and follows the sources it names from then on. */
 export async function followPolicy(options: PolicyFollowerOptions): Promise<FollowOutcome> {
-  // Nothing stands on a policy that is still being read.
+  // No stream depends on a policy that is still being read.
   let hear = (): void => undefined;
   const accesses = new AccessKeeper(options.log);
   const sources = followSources({ ...options, accesses, onChange: () => hear() });
@@ -58,14 +58,17 @@ interface FollowedSources {
   readonly onChange: () => void;
 }
 
-/** The sources a gateway loads its policy from; whoever asked for them closes them. */
+/** The sources a gateway loads its policy from; the caller closes them. */
 function followSources({ log, metrics, accesses, onChange }: FollowedSources): PolicySources {
   return new PolicySources({
     mode: 'follow',
     accesses,
     onList: ({ place, faults }) => {
       for (const fault of faults)
-        log.error({ fault: formatFault(fault) }, 'a list is not what its source has');
+        log.error(
+          { fault: formatFault(fault) },
+          'a list was not updated, its last good version, if any, stays in force',
+        );
       if (faults.length === 0) log.info({ list: place }, 'a list was read');
       onChange();
     },
@@ -75,24 +78,24 @@ function followSources({ log, metrics, accesses, onChange }: FollowedSources): P
       if (fault !== undefined)
         log.error(
           { place, fault },
-          'the tenants in etcd cannot be read: what is known of them stays in force',
+          'the tenants in etcd cannot be read, their last known version stays in force',
         );
       else log.info({ place, revision }, 'the tenants in etcd were read');
     },
     keys: {
       onFetch: (issuer, fault) => {
         metrics.jwksFetch(issuer, fault === undefined ? 'fetched' : 'failed');
-        if (fault !== undefined) log.warn({ issuer, fault }, 'the keys of an issuer were not fetched');
+        if (fault !== undefined) log.warn({ issuer, fault }, 'the keys of an issuer could not be fetched');
       },
       onChange: (issuer) => {
-        log.info({ issuer }, 'the keys of an issuer have changed');
+        log.info({ issuer }, 'the keys of an issuer changed');
         onChange();
       },
     },
   });
 }
 
-/** It ends by `close`. */
+/** Runs until `close`. */
 export class PolicyFollower implements DataPlaneSources {
   readonly #log: Log;
   readonly #metrics: Metrics;
@@ -101,7 +104,7 @@ export class PolicyFollower implements DataPlaneSources {
   readonly #forms: CompiledForms;
   #control: ControlEnd | undefined;
   readonly #certificates: CertificateKeeper;
-  /** What is shown to etcd and Redis. */
+  /** Finds the TLS settings and credentials for an etcd or Redis server. */
   readonly findAccess: FindAccess;
   readonly #hearers: ((change: SourceChange) => void)[] = [];
 
@@ -123,7 +126,7 @@ export class PolicyFollower implements DataPlaneSources {
       log,
       onChange: () => this.tell('facts'),
       otherExpiries: () => accesses.expiries,
-      // What workers do not have any more is released by them.
+      // With workers there is no limit: identities are released when no worker has them.
       capacity: () =>
         this.#control === undefined ? this.policy().gateway.limits.serverNames : Number.POSITIVE_INFINITY,
     });
@@ -149,22 +152,22 @@ export class PolicyFollower implements DataPlaneSources {
     for (const hear of this.#hearers) hear(change);
   }
 
-  /** From here on what changes in etcd is put in force. */
+  /** From here on, changes in etcd take effect. */
   follow(): void {
     this.#live.follow();
   }
 
-  /** Every tenant there may be was read once. */
+  /** Whether the tenants in etcd, if there are any, were read once. */
   get isReady(): boolean {
     return this.#sources.tenants.isReady;
   }
 
-  /** What is in force, and all that is wrong with what is followed: for `/policy`. */
+  /** The policy in force, and all current faults of its sources: for `/policy`. */
   get status(): object {
     return describePolicy(this.#live.current, this.#sources.tenants.state, this.#faults);
   }
 
-  /** Hands all of it on to workers, and the secret of their session tickets: 32 random bytes. */
+  /** Begins to hand the policy, certificates and ticket secret (32 random bytes) on to workers. */
   handoff(ticketSecret: Buffer, onFault: (fault: string) => void): ControlEnd {
     this.#control = new ControlEnd({
       policy: this.policy,
@@ -177,24 +180,24 @@ export class PolicyFollower implements DataPlaneSources {
     return this.#control;
   }
 
-  /** Nothing is handed on. */
+  /** Called if there are no workers to hand anything on to. */
   keepToItself(): void {
     this.#forms.close();
   }
 
-  /** Reads the certificates that have to be there before the first request. */
+  /** Reads the certificates that the first request needs. */
   readCertificates(): Promise<void> {
     return this.#certificates.follow();
   }
 
-  /** Reads the policy and changed certificates afresh; requests in flight keep the policy they began with. */
+  /** Reloads the policy and changed certificates; requests in flight keep the policy they began with. */
   async reload(): Promise<ReloadOutcome> {
     const outcome = await this.#live.reload();
     await this.#certificates.refresh();
     return outcome;
   }
 
-  /** Of the last reload, and of every list, key and certificate that is not what its source has. */
+  /** The faults of the last reload, and of every list, key and certificate that could not be updated. */
   get #faults(): readonly PolicyFault[] {
     return [...this.#live.faults, ...this.#sources.faults, ...this.#certificates.faults];
   }
@@ -204,7 +207,7 @@ export class PolicyFollower implements DataPlaneSources {
     return this.#certificates.summaries();
   }
 
-  /** Sets the gauges of what is followed. */
+  /** Updates the gauges of certificates and address lists. */
   observe(): void {
     this.#certificates.observe(this.#metrics);
     this.#metrics.addressLists([...this.#live.current.tenants.values()].flatMap(describeLists));
@@ -222,7 +225,7 @@ export class PolicyFollower implements DataPlaneSources {
     this.#tellReading(outcome);
     void this.#certificates.follow();
     this.tell('policy');
-    this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was read again');
+    this.#log.info({ generation: policy.generation, faults: faults.length }, 'the policy was reloaded');
   }
 
   #tellReading({ successful, policy: { generation }, news }: ReloadOutcome): void {

@@ -1,8 +1,8 @@
-/** A denial becomes what the caller sees: problem details (RFC 9457) and the fields that go with its status. */
+/** Turns a denial into the response: problem details (RFC 9457) and the fields that its status requires. */
 
 import { type Denial, denials, statusOf } from './core/denial.ts';
 
-/** An answer of the gateway's own; `fields` is name, value, name, value …, without framing. */
+/** A response of the gateway itself; `fields` is name, value, name, value …, without framing. */
 export interface Refusal {
   readonly status: number;
   readonly fields: readonly string[];
@@ -11,11 +11,11 @@ export interface Refusal {
 
 export interface RefusalContext {
   readonly requestId: string;
-  /** The tenant, once it is known: the realm of a challenge. */
+  /** The realm of a challenge: the name of the tenant, once it is known. */
   readonly realm?: string;
 }
 
-/** The OAuth error of a challenge; a token that is missing has none (RFC 6750 §3.1). */
+/** The OAuth error of a challenge; none for a missing token (RFC 6750 §3.1). */
 const OAUTH_ERROR: Readonly<Partial<Record<Denial['code'], string>>> = {
   'token-malformed': 'invalid_token',
   'token-invalid': 'invalid_token',
@@ -26,7 +26,7 @@ const OAUTH_ERROR: Readonly<Partial<Record<Denial['code'], string>>> = {
   'claim-denied': 'insufficient_scope',
 };
 
-/** Never says more than the denial's own detail: no cause, key, list or upstream. */
+/** Says no more than the denial's `detail`: no cause, key, list or upstream. */
 export function refusal(denial: Denial, context: RefusalContext): Refusal {
   const status = statusOf(denial);
   const problem = {
@@ -58,7 +58,7 @@ function challenge(denial: Denial, realm: string): string {
   return `Bearer ${params.join(', ')}`;
 }
 
-/** Only the characters RFC 6750 §3 lets an error description have; they need no escape. */
+/** Replaces characters that RFC 6750 §3 does not allow in an error description; the others need no escape. */
 function quotable(text: string): string {
   return text.replace(/[^ !#-[\]-~]/g, "'");
 }

@@ -1,4 +1,4 @@
-/** Gives back the memory that a start leaves behind: modules and lists are read once, and V8 keeps the room they took. */
+/** Returns the memory that the start used: modules and lists are read once, and V8 keeps the space they took. */
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -6,13 +6,13 @@ import { runInNewContext } from 'node:vm';
 interface Collection {
   readonly type: 'major';
   readonly execution: 'sync';
-  /** `last-resort`: pages that are free go back to the system too. */
+  /** `last-resort`: returns free pages to the system too. */
   readonly flavor: 'last-resort';
 }
 
 /**
- * Stands still for a tenth of a second and more: to be called before anybody is served. Node has no other way to ask for a
- * collection without a flag on its command line; a context made meanwhile has the function, and nobody else gets it.
+ * Blocks for a tenth of a second or more, so call it before any caller is served. Node has no other way to request a
+ * collection without a command-line flag. Only the context made while the flag is set has the function.
  */
 export function tidyHeap(): void {
   setFlagsFromString('--expose-gc');

@@ -42,6 +42,6 @@ t.test('data planes that are given up during their start leave no admin listener
       stopNow: () => undefined,
     },
   });
-  await t.rejects(gateway.start(), { message: 'the gateway was stopped while it started' });
+  await t.rejects(gateway.start(), { message: 'the gateway was stopped during its start' });
   t.equal(gateway.adminAddress, undefined);
 });

@@ -27,7 +27,7 @@ t.test('a SIGHUP during the start causes a reload after it', async (t) => {
   while (!running.output.err.includes('a list was read')) await sleep(5);
   running.child.kill('SIGHUP');
   await ports(running);
-  while (!running.output.err.includes('the policy was read again')) await sleep(5);
+  while (!running.output.err.includes('the policy was reloaded')) await sleep(5);
   running.child.kill('SIGTERM');
   t.equal(await running.ended, 0);
 });
