@@ -1,6 +1,6 @@
 /**
- * The file of an audit log: lines are appended and synced, files that are full are put aside with the chain going on in
- * the next. What was not synced does not count: it is cut off before anything else is written.
+ * The file of an audit log: appends and syncs lines, and rotates full files, with the chain continuing in the next.
+ * Bytes that were not synced do not count and are truncated before the next write.
  */
 
 import { constants } from 'node:fs';
@@ -11,23 +11,22 @@ import { readStart, readTail } from './tail.ts';
 
 export interface AuditFileOptions {
   readonly path: string;
-  /** A file of so many bytes is put aside before the next write. */
+  /** A file that has reached this size is rotated before the next write. */
   readonly rotateAtBytes: number;
-  /** Files put aside that stay; absent means all. */
+  /** Rotated files to keep; all if absent. */
   readonly keep?: number;
 }
 
-/** What was found when the file was opened. */
 export interface OpenedFile {
   readonly file: AuditFile;
-  /** What was put aside, in words: a torn last line, or a file that is damaged. */
+  /** A sentence for each thing set aside: a torn last line, or a damaged file. */
   readonly notes: readonly string[];
 }
 
-/** Readable by the group, as log shippers need it. */
+/** Readable by the group, for log shippers. */
 const FILE_MODE = 0o640;
 
-/** Goes on with the chain the file ends with, or the newest one put aside; else begins one. Rejects where that cannot be. */
+/** Continues the chain of the file, else that of the newest rotated file, else begins one. Rejects on I/O errors. */
 export async function openAuditFile(options: AuditFileOptions): Promise<OpenedFile> {
   const { path } = options;
   const notes: string[] = [];
@@ -50,11 +49,11 @@ export async function openAuditFile(options: AuditFileOptions): Promise<OpenedFi
 export class AuditFile {
   readonly #options: AuditFileOptions;
   #head: ChainHead;
-  /** Bytes that are synced. */
+  /** Synced bytes. */
   #bytes: number;
   #handle: FileHandle | undefined;
   #inode: bigint | undefined;
-  /** What stands behind `#bytes` is of a write that failed, or was put aside. */
+  /** Bytes after `#bytes` are from a failed write, or were set aside: they may be truncated. */
   #hasRest: boolean;
 
   constructor(options: AuditFileOptions, head: ChainHead, bytes: number, hasRest: boolean) {
@@ -64,12 +63,12 @@ export class AuditFile {
     this.#hasRest = hasRest;
   }
 
-  /** The last line that is synced. */
+  /** The last synced line. */
   get head(): ChainHead {
     return this.#head;
   }
 
-  /** Resolves when all lines are on disk; rejects when they are not, and then none of them counts. Never at once with itself. */
+  /** Resolves when all lines are on disk; if it rejects, none of them counts. Calls must not overlap. */
   async append(bodies: readonly string[]): Promise<void> {
     let handle = await this.#usableHandle();
     if (this.#bytes >= this.#options.rotateAtBytes) {
@@ -91,7 +90,7 @@ export class AuditFile {
       }
       await handle.datasync();
     } catch (error) {
-      // What a failed sync leaves on disk nobody knows: it is cut off, now if that goes, and before the file is used again.
+      // A failed sync may leave anything on disk: truncate it now if possible, and again before the next write.
       this.#hasRest = true;
       await handle.truncate(this.#bytes).catch(() => undefined);
       await this.close();
@@ -107,7 +106,10 @@ export class AuditFile {
     await handle?.close().catch(() => undefined);
   }
 
-  /** The file at the path, with nothing in it but what counts. One that was moved away is followed by another. */
+  /**
+   * Returns the file at the path, truncated to what counts. If it was moved away or emptied, writing starts at byte 0.
+   * Throws if its size has changed in any other way.
+   */
   async #usableHandle(): Promise<FileHandle> {
     const { path } = this.#options;
     const found = await stat(path, { bigint: true }).catch(absent);
@@ -152,7 +154,7 @@ export class AuditFile {
 }
 
 /**
- * Those that were full, the oldest first: by the lines they have, since the clock of their names may have been set back.
+ * Rotated files, oldest first: by the lines they have, since the clock of their names may have been set back.
  * Before those of this chain, or else of the one that the last name has, stand those of others, which it followed.
  */
 async function filesAside(path: string, chain?: string): Promise<readonly string[]> {
@@ -175,7 +177,7 @@ async function headOfNewest(path: string): Promise<ChainHead | undefined> {
   return tail?.kind === 'sound' ? tail.head : undefined;
 }
 
-/** A name nobody has: what stands aside is never written over. */
+/** Returns an unused name: nothing that was set aside is overwritten. */
 async function freeName(path: string, kind: 'until' | 'torn' | 'damaged'): Promise<string> {
   const stamp = new Date().toISOString().replaceAll(':', '');
   for (let tries = 1; ; tries++) {
@@ -184,7 +186,7 @@ async function freeName(path: string, kind: 'until' | 'torn' | 'damaged'): Promi
   }
 }
 
-/** That a file was made, moved or renamed holds once its folder is synced. */
+/** A new or renamed file survives a power failure only once its folder is synced. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   await handle.sync().finally(() => handle.close());

@@ -1,4 +1,4 @@
-/** The audit log: entries are chained, written and synced in groups, and whoever waits is told whether theirs is on disk. */
+/** The audit log: chains, writes and syncs entries in groups, and reports to each waiter whether its entry is on disk. */
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf } from '../core/error-text.ts';
@@ -7,14 +7,14 @@ import type { AuditFile } from './audit-file.ts';
 import type { ChainHead } from './chain.ts';
 import { type AuditEntry, entryBody } from './entry.ts';
 
-/** What the parts of the gateway see of it. An entry is plain data, so that it may be sent to the process that has the file. */
+/** The audit log as the gateway uses it. An entry is plain data, so that a worker can send it to the primary. */
 export interface AuditLog {
   /**
-   * Adds a line; never throws and never waits. `onSettled` hears once whether it is on disk; a line that somebody waits
-   * for and that could not be written is given up, any other is written later.
+   * Adds a line; never throws or blocks. `onSettled` is called once, with whether the line is on disk. If it cannot be
+   * written now, a line with `onSettled` is dropped, and any other is retried.
    */
   record(entry: AuditEntry, onSettled?: (isWritten: boolean) => void): void;
-  /** Requests wait for their line before anything goes to a node, and are refused without. */
+  /** Nothing of a request goes to a node before its line is on disk; if that fails, the request is refused. */
   readonly isRequired: boolean;
 }
 
@@ -22,30 +22,30 @@ export interface FileAuditLogOptions {
   readonly file: Pick<AuditFile, 'append' | 'head' | 'close'>;
   readonly isRequired: boolean;
   readonly nowMs?: () => number;
-  /** Characters of lines that wait for a disk that does not write; what comes beyond is given up and counted. */
+  /** Characters of lines that may wait for a stalled disk; further lines are dropped and counted. */
   readonly mostWaitingBytes?: number;
-  /** Lines that are on disk, and lines that were given up. */
+  /** Called with the number of lines that are on disk, or were dropped. */
   readonly onLines?: (outcome: 'written' | 'lost', lines: number) => void;
-  /** Hears that lines cannot be written, each time for another reason, and (undefined) that they can again. */
+  /** Called with the reason when lines cannot be written or the reason changes; with undefined once they can again. */
   readonly onFault?: (problem: string | undefined) => void;
-  /** Hears where the chain stands, now and then and at its end: told elsewhere, it is what a cut log is held against. */
+  /** Called with the head of the chain each minute it has moved, and on close: a copy of it reveals a truncated log. */
   readonly onHead?: (head: ChainHead) => void;
 }
 
 const RETRY_MS = 1000;
-/** A disk that takes longer does not write. */
+/** A write that takes longer is reported as a fault. */
 const STALL_MS = 5000;
 const HEAD_MS = 60_000;
 const CLOSE_MS = 2000;
-/** For the line that tells what the close gave up. */
+/** For the line that reports what the close dropped. */
 const LAST_LINE_MS = 1000;
 const MAX_WAITING_BYTES = 16 * MIB;
-/** Written and synced together, so that one sync has an end. */
+/** Lines for each write and sync, so that a sync takes bounded time. */
 const MAX_LINES = 1000;
 
 interface Waiting {
   readonly body: string;
-  /** Somebody waits for it: if it is not written at once it is not written at all. */
+  /** A request waits for it: it is dropped if it cannot be written at once. */
   readonly isAwaited: boolean;
   onSettled: ((isWritten: boolean) => void) | undefined;
 }
@@ -61,12 +61,12 @@ export class FileAuditLog implements AuditLog {
   #writing: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #fault: string | undefined;
-  /** Given up, and no line on disk tells of them yet. */
+  /** Dropped lines that no line on disk reports yet. */
   #lost = 0;
   #toldHash = '';
-  /** Nothing more is taken. */
+  /** No further lines are accepted. */
   #isClosed = false;
-  /** Nothing more is written. */
+  /** No further lines are written. */
   #hasEnded = false;
 
   constructor(options: FileAuditLogOptions) {
@@ -94,7 +94,7 @@ export class FileAuditLog implements AuditLog {
     if (this.#retry === undefined && !this.#isClosed) this.#begin();
   }
 
-  /** Writes what waits, or else how much of it was given up, if it can be within bounded time, and closes the file. */
+  /** Writes waiting lines for at most `CLOSE_MS`, drops the rest, then tries to record how many were dropped, and closes the file. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#retry);
@@ -106,7 +106,7 @@ export class FileAuditLog implements AuditLog {
     await this.#options.file.close();
   }
 
-  /** What is not on its way by then is given up. */
+  /** Drops the lines that are not being written by then. */
   async #writeWithin(ms: number): Promise<void> {
     this.#begin();
     await Promise.race([this.#writing, wait(ms, undefined, { ref: false })]);
@@ -115,12 +115,12 @@ export class FileAuditLog implements AuditLog {
     for (const line of lines) settle(line, false);
   }
 
-  /** What is recorded in the same turn goes together. */
+  /** Lines recorded in one turn of the event loop are written together. */
   #begin(): void {
     this.#writing ??= new Promise<void>((resolve) => void setImmediate(resolve)).then(() => this.#writeAll());
   }
 
-  /** After a fault, and after losses, there is a line of the log's own: of losses too, though nothing comes behind them. */
+  /** After a fault or a loss, a `resumed` line of the log's own comes first: it probes the file, and reports how many lines were lost. */
   async #writeAll(): Promise<void> {
     while (this.#hasToWrite) {
       const lines = this.#queue.splice(0, MAX_LINES);
@@ -134,11 +134,11 @@ export class FileAuditLog implements AuditLog {
         this.#onFailed(lines, fault);
         break;
       }
-      // Others may have been given up meanwhile: no line tells of them yet.
+      // More may have been dropped meanwhile, which no line reports yet.
       this.#lost -= lost;
       this.#onWritten(lines, bodies.length);
     }
-    // Together with the last look at the queue: what is recorded from here on begins anew.
+    // In the same turn as the last check of the queue: a line recorded from here on starts a new write.
     this.#writing = undefined;
   }
 
@@ -164,14 +164,14 @@ export class FileAuditLog implements AuditLog {
     }, RETRY_MS).unref();
   }
 
-  /** The lines under way may be written in the end; nobody waits for that. */
+  /** The lines being written may still reach the disk, but their requests no longer wait. */
   #onStall(lines: readonly Waiting[]): void {
     this.#tellFault(`nothing was written for ${STALL_MS} ms`);
     for (const line of lines) settle(line, false);
     this.#settleAwaited();
   }
 
-  /** What they tell of does not happen, so they are not kept. */
+  /** Drops the lines that requests wait for: what they record will not happen. */
   #settleAwaited(): void {
     const awaited = this.#queue.filter(({ isAwaited }) => isAwaited);
     this.#queue = this.#queue.filter(({ isAwaited }) => !isAwaited);

@@ -1,24 +1,24 @@
 /**
- * The chain of the audit log: each line has a sequence number, the hash of the line before, and its own hash at its end:
- * SHA-256 over the bytes of the line before `,"hash":"…"}`. So no line can be changed, taken out, put in or moved without a
- * hash that does not fit; whoever rewrites all that follows as well is found by a hash noted elsewhere.
+ * The hash chain of the audit log. Each line holds a sequence number, the hash of the previous line and, at its end,
+ * its own hash: SHA-256 over the bytes of the line up to `,"hash":"…"}`. Changing, removing, inserting or moving a line
+ * leaves a hash that does not match. Rewriting all later lines as well is detected by a hash noted elsewhere.
  */
 
 import { hash, randomBytes } from 'node:crypto';
 
-/** Where a chain stands. */
+/** The end of a chain. */
 export interface ChainHead {
-  /** Of the chain: every line bears it. */
+  /** Identifies the chain; on every line. 16 hex digits. */
   readonly chain: string;
-  /** Of the last line; 0 before the first. */
+  /** Number of the last line; 0 before the first. */
   readonly sequence: number;
-  /** Of the last line, hex; zeros before the first. */
+  /** Hash of the last line, hex; zeros before the first. */
   readonly hash: string;
 }
 
-/** A line that is whole in itself. */
+/** A line whose own hash matches. */
 export interface ChainLine extends ChainHead {
-  /** Hash of the line before, as this one says. */
+  /** Hash of the previous line, as this one states it. */
   readonly previous: string;
 }
 
@@ -29,12 +29,11 @@ const SEAL_LENGTH = ',"hash":""}'.length + NO_HASH.length;
 const START = /^\{"chain":"([0-9a-f]{16})","seq":([1-9][0-9]{0,15}),"prev":"([0-9a-f]{64})",/;
 const START_BYTES = 256;
 
-/** A chain that nothing was written to. */
 export function newChain(): ChainHead {
   return { chain: randomBytes(ID_BYTES).toString('hex'), sequence: 0, hash: NO_HASH };
 }
 
-/** The next line, with its newline, and where the chain stands behind it; `body` is members of a JSON object. */
+/** Returns the next line, with its newline, and the chain's new head. `body`: JSON object members, without braces. */
 export function addLine(head: ChainHead, body: string): { readonly line: string; readonly head: ChainHead } {
   const { chain } = head;
   const sequence = head.sequence + 1;
@@ -43,7 +42,7 @@ export function addLine(head: ChainHead, body: string): { readonly line: string;
   return { line: `${sealed},"hash":"${own}"}\n`, head: { chain, sequence, hash: own } };
 }
 
-/** What the line says of its place; undefined where it is not as it was written. `line` has no newline. */
+/** Parses a line, without its newline. Returns undefined if it is malformed or its hash does not match. */
 export function readLine(line: Buffer): ChainLine | undefined {
   const end = line.length - SEAL_LENGTH;
   if (end < 0) return undefined;

@@ -1,11 +1,11 @@
-/** One line of the audit log, before it has its place in the chain: plain data, so that it can be sent from one process to another. */
+/** One line of the audit log before it is chained: plain data, so that it can be sent to another process. */
 
 import { textMember as text } from '../core/json-text.ts';
 
 export interface AuditEntry {
   /**
-   * `admitted`: it is going to a node. `ended`: what became of one that was admitted. `refused`: it went nowhere. The
-   * others are of the log itself.
+   * `admitted`: the request is about to go to a node. `ended`: the outcome of an admitted request. `refused`: nothing
+   * went to a node. The others concern the log itself.
    */
   readonly event: 'admitted' | 'ended' | 'refused' | 'started' | 'stopped' | 'torn' | 'resumed';
   /** Wall clock, milliseconds since the epoch. */
@@ -13,9 +13,9 @@ export interface AuditEntry {
   readonly requestId?: string | undefined;
   readonly tenant?: string | undefined;
   readonly route?: string | undefined;
-  /** What the route asks for. */
+  /** The scope the route requires. */
   readonly scope?: string | undefined;
-  /** Of the token, once it was verified: the name of its issuer in the policy, `sub`, `jti`. */
+  /** From the verified token: the name of its issuer in the policy, `sub`, `jti`. */
   readonly issuer?: string | undefined;
   readonly subject?: string | undefined;
   readonly tokenId?: string | undefined;
@@ -24,10 +24,10 @@ export interface AuditEntry {
   readonly clientAddress?: string | undefined;
   readonly peerAddress?: string | undefined;
   readonly method?: string | undefined;
-  /** Without its query. */
+  /** Without the query. */
   readonly path?: string | undefined;
   readonly modelId?: string | undefined;
-  /** That the path names. */
+  /** The version that the path names. */
   readonly version?: string | undefined;
   readonly policyDigest?: string | undefined;
   readonly policyGeneration?: number | undefined;
@@ -38,33 +38,33 @@ export interface AuditEntry {
   readonly node?: string | undefined;
   readonly status?: number | undefined;
   readonly denialCode?: string | undefined;
-  /** What it would have been refused for, were its route not in shadow. */
+  /** Code the request would have been refused with if its route were not in shadow mode. */
   readonly shadowCode?: string | undefined;
   readonly cause?: string | undefined;
   readonly endedBy?: string | undefined;
-  /** Of the log's own events: what happened, in words. */
+  /** Only for the log's own events: what happened, in words. */
   readonly note?: string | undefined;
 }
 
-/** What a weight patch said of itself, as far as it was checked in passing. */
+/** What a weight patch declares about itself, as far as it was checked in passing. */
 export interface AuditedStream {
   readonly id: string;
   readonly baseVersion: number;
   readonly targetVersion: number;
   readonly baseDigest: string;
-  /** Frames whose headers were right. */
+  /** Frames with valid headers. */
   readonly frames: number;
-  /** Its END came and everything added up. */
+  /** The END frame arrived and everything added up. */
   readonly isWhole: boolean;
-  /** SHA-256 over all headers, each of which holds its payload's CRC-32; of a whole stream. */
+  /** SHA-256 over all frame headers, each of which holds its payload's CRC-32; only for a whole stream. */
   readonly chain?: string | undefined;
-  /** False for a resumed stream, whose beginning went another time: then the chain is what END says. */
+  /** False for a resumed stream, whose beginning came in an earlier request: then `chain` is what END declares. */
   readonly isChainChecked?: boolean | undefined;
-  /** The SHA-256 the patched model must have; the node holds the model against it. */
+  /** The SHA-256 the patched model must have; the node checks the model against it. */
   readonly targetDigest?: string | undefined;
 }
 
-/** The members of the line's JSON object, without braces; fields that are not known are left out. */
+/** Returns the members of the line's JSON object, without braces; unknown fields are left out. */
 export function entryBody(entry: AuditEntry): string {
   return (
     `"time":"${new Date(entry.timeMs).toISOString()}","event":"${entry.event}"` +

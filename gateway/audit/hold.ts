@@ -1,4 +1,4 @@
-/** Holds a file for one process: two that write one chain would spoil it, as when a new version starts beside the old. */
+/** Locks an audit file for one process: two writers, such as an old and a new version, would corrupt its chain. */
 
 import { createHash } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
@@ -13,9 +13,9 @@ export interface HeldFile {
 }
 
 /**
- * The file, or `<file>.2`, `<file>.3` … where others hold it: each then has a chain of its own. What holds is an abstract
- * socket (unix(7)), which the system lets go when the process ends; where there are none (they are Linux's, and a
- * network namespace has its own) nothing is held. Rejects when all are held.
+ * Locks the file or, if another process holds it, `<file>.2`, `<file>.3` …, each of which has a chain of its own. The
+ * lock is an abstract socket (unix(7)), which the kernel releases when the process ends. These exist only on Linux, and
+ * each network namespace has its own; without them nothing is locked. Rejects if all files are held.
  */
 export async function holdFile(path: string): Promise<HeldFile> {
   for (let number = 1; number <= MAX_FILES; number++) {
@@ -23,7 +23,7 @@ export async function holdFile(path: string): Promise<HeldFile> {
     const server = await hold(candidate);
     if (server !== 'held') return { path: candidate, release: () => void server?.close() };
   }
-  throw new Error(`${path} and ${MAX_FILES - 1} beside it are held by other processes`);
+  throw new Error(`${path} and ${path}.2 to .${MAX_FILES} are locked by other processes`);
 }
 
 async function hold(path: string): Promise<Server | undefined | 'held'> {

@@ -1,22 +1,22 @@
-/** Where the chain in a file begins and ends, and what stands behind its last whole line. */
+/** Finds where the chain in a file begins and ends, and what follows its last whole line. */
 
 import { open } from 'node:fs/promises';
 import { MIB } from '../core/units.ts';
 import { type ChainHead, type ChainLine, follows, readLine } from './chain.ts';
 
-/** A line takes some KiB; what a power failure spoils is the last write. */
+/** A line takes a few KiB, and a power failure damages only the last write. */
 const TAIL_BYTES = 4 * MIB;
 /** Of which the first line that is not spoiled is taken. */
 const START_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 
 export type Tail =
-  /** `bytes`: up to the end of the last whole line, if there is one; `torn`: what stands behind it. */
+  /** `bytes`: up to the end of the last whole line, if there is one. `torn`: what follows it. */
   | { readonly kind: 'sound'; readonly head?: ChainHead; readonly bytes: number; readonly torn?: Buffer }
-  /** Whole lines behind a spoiled one, or none where there should be some: that was no torn write. */
+  /** A valid line follows an invalid one, or none is valid where one should be: not a torn write. */
   | { readonly kind: 'damaged' };
 
-/** Reads the end of the file; rejects where it cannot be read. */
+/** Reads at most `TAIL_BYTES` at the end of the file. Rejects if it cannot be read. */
 export async function readTail(path: string): Promise<Tail> {
   const file = await open(path, 'r');
   try {
@@ -41,7 +41,7 @@ export async function readStart(path: string): Promise<ChainLine | undefined> {
 }
 
 function tailOf(bytes: Buffer, start: number): Tail {
-  // The first line of a part of a file has lost its beginning.
+  // Read from the middle of the file, the first line has lost its beginning.
   let from = start === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
   let head: ChainHead | undefined;
   for (let end = bytes.indexOf(NEWLINE, from); end >= 0; end = bytes.indexOf(NEWLINE, from)) {

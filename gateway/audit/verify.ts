@@ -1,14 +1,14 @@
-/** Finds what was changed, taken out, put in or moved in the files of an audit log. */
+/** Finds lines that were changed, removed, inserted or moved in the files of an audit log. */
 
 import { createReadStream } from 'node:fs';
 import { MIB } from '../core/units.ts';
 import { type ChainHead, type ChainLine, follows, readLine } from './chain.ts';
 
-/** A chain as far as the files have it. */
+/** A chain, as far as the files contain it. */
 export interface VerifiedChain {
   readonly chain: string;
   readonly lines: number;
-  /** Of the first line there is; above 1 what came before is not here. */
+  /** Number of the first line found; above 1 if earlier lines are not in these files. */
   readonly firstSequence: number;
   readonly firstHash: string;
   readonly head: ChainHead;
@@ -16,10 +16,10 @@ export interface VerifiedChain {
 
 export interface VerificationReport {
   readonly chains: readonly VerifiedChain[];
-  /** `file:line: what is wrong`, at most so many as are worth reading; `more` counts the rest. */
+  /** `file:line: problem`, at most `MAX_FAULTS`; `more` counts the rest. */
   readonly faults: readonly string[];
   readonly more: number;
-  /** Hashes that were asked for and that no line has. */
+  /** Hashes in `contains` that no line has. */
   readonly missing: readonly string[];
 }
 
@@ -28,7 +28,7 @@ const MAX_LINE_BYTES = MIB;
 const PIECE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 
-/** Files in any order. Rejects when one cannot be read. `contains`: hashes that lines must have. */
+/** Verifies files, in any order. `contains`: hashes that lines must have. Rejects if a file cannot be read. */
 export async function verifyFiles(
   files: readonly string[],
   contains: readonly string[] = [],
@@ -39,7 +39,7 @@ export async function verifyFiles(
   return verifier.result();
 }
 
-/** By chain, then by the sequence their first line says; one whose first line is spoiled stays where it was given. */
+/** Sorts by chain, then by the number of the first line; a file with an invalid first line keeps its position. */
 async function inOrder(files: readonly string[]): Promise<readonly string[]> {
   const firsts: { readonly file: string; readonly first: ChainLine | undefined }[] = [];
   for (const file of files) firsts.push({ file, first: await firstLine(file) });
@@ -64,7 +64,7 @@ class Verifier {
   readonly #missing: Set<string>;
   readonly #faults: string[] = [];
   #more = 0;
-  /** The chain of the line before; a spoiled line breaks no other than the next. */
+  /** The previous line was invalid, which may be why the next one does not follow. */
   #isBroken = false;
 
   constructor(contains: readonly string[]) {
@@ -80,7 +80,10 @@ class Verifier {
       if (line !== undefined) this.#takeLine(place, line);
       else {
         this.#isBroken = true;
-        this.#fault(place, isWhole ? 'the line is not as it was written' : 'the line has no end');
+        this.#fault(
+          place,
+          isWhole ? 'line is malformed or was changed after it was written' : 'incomplete line',
+        );
       }
     }
   }
@@ -103,7 +106,8 @@ class Verifier {
     const head = { chain, sequence, hash };
     if (known === undefined) {
       this.#chains.set(chain, { lines: 1, first: line, head });
-      if (sequence === 1 && !/^0+$/.test(line.previous)) this.#fault(place, 'the first line follows another');
+      if (sequence === 1 && !/^0+$/.test(line.previous))
+        this.#fault(place, 'line 1 of the chain names a previous line');
     } else {
       if (!follows(line, known.head)) this.#fault(place, whatIsWrong(line, known.head, this.#isBroken));
       known.lines += 1;
@@ -121,12 +125,11 @@ class Verifier {
 function whatIsWrong(line: ChainLine, head: ChainHead, isBroken: boolean): string {
   const [expected, found] = [head.sequence + 1, line.sequence];
   if (isBroken && found > expected)
-    return `it is line ${found} of the chain, and ${expected} to ${found - 1} are not here or spoiled`;
-  if (found > expected)
-    return `it is line ${found} of the chain, and ${expected} to ${found - 1} are missing`;
+    return `line ${found} of the chain: lines ${expected} to ${found - 1} are missing or invalid`;
+  if (found > expected) return `line ${found} of the chain: lines ${expected} to ${found - 1} are missing`;
   if (found < expected)
-    return `it is line ${found} of the chain, which has come to ${head.sequence} already: put in, or moved`;
-  return `it does not follow the line before: one of the two was changed, and its hash with it`;
+    return `line ${found} of the chain comes after line ${head.sequence}: it was inserted or moved`;
+  return `does not follow the previous line: one of the two was changed together with its hash`;
 }
 
 interface FileLine {

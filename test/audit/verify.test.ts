@@ -51,10 +51,10 @@ t.test('every line that is removed, doubled or swapped with any other is found',
     const without = lines.toSpliced(index, 1);
     if (index > 0 && index < lines.length - 1)
       t.match(await faultsOf(without), [
-        `${file}:${index + 1}: it is line ${index + 2} of the chain, and ${index + 1} to ${index + 1} are missing`,
+        `${file}:${index + 1}: line ${index + 2} of the chain: lines ${index + 1} to ${index + 1} are missing`,
       ]);
     t.match(await faultsOf(lines.toSpliced(index, 0, lines[index] ?? '')), [
-      new RegExp(`:${index + 2}: it is line ${index + 1} of the chain`),
+      new RegExp(`:${index + 2}: line ${index + 1} of the chain comes after`),
     ]);
     for (let other = index + 1; other < lines.length; other++) {
       const swapped = lines.with(index, lines[other] ?? '').with(other, lines[index] ?? '');
@@ -72,13 +72,13 @@ t.test('a forged line with consistent hashes of its own does not fit between two
   await writeFile(file, `${lines.with(2, forged).join('\n')}\n`);
   t.match(
     (await verifyFiles([file])).faults,
-    [/:4: it does not follow the line before/],
+    [/:4: does not follow the previous line/],
     'a forged line in place of another is found',
   );
   await writeFile(file, `${lines.toSpliced(2, 0, forged).join('\n')}\n`);
   t.match(
     (await verifyFiles([file])).faults,
-    [/:4: it is line 3 of the chain, which has come to 3/],
+    [/:4: line 3 of the chain comes after line 3/],
     'a forged line that was inserted is found',
   );
 });
@@ -142,6 +142,6 @@ t.test('lines of one chain do not fit into another', async (t) => {
   }
   const [lines, others] = [await linesIn(path), await linesIn(other)];
   await writeFile(file, `${lines.with(1, others[1] ?? '').join('\n')}\n`);
-  t.match((await verifyFiles([file])).faults, [/:3: it is line 3 of the chain, and 2 to 2 are missing/]);
+  t.match((await verifyFiles([file])).faults, [/:3: line 3 of the chain: lines 2 to 2 are missing/]);
   t.same((await verifyFiles([path, other])).faults, [], 'two whole chains are valid side by side');
 });

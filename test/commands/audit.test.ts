@@ -108,7 +108,7 @@ t.test('audit verify says what is wrong and where, and where each chain ends', a
   await writeFile(path, text.replace('"r-3"', '"r-8"'));
   t.match(await run(t, 'audit', 'verify', path), {
     status: 1,
-    err: `${path}:3: the line is not as it was written\n${path}:4: it is line 4 of the chain, and 3 to 3 are not here or spoiled\n`,
+    err: `${path}:3: line is malformed or was changed after it was written\n${path}:4: line 4 of the chain: lines 3 to 3 are missing or invalid\n`,
   });
   t.match(await verify(), { status: 2, err: /FILE is missing/ });
   t.match(await verify(join(path, 'none')), { status: 2, err: /ENOTDIR/ });
