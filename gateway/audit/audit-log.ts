@@ -1,4 +1,4 @@
-/** The audit log: chains, writes and syncs entries in groups, and reports to each waiter whether its entry is on disk. */
+/** The audit log: chains, writes and syncs entries in groups, and reports whether an awaited entry is on disk. */
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf } from '../core/error-text.ts';
@@ -94,7 +94,7 @@ export class FileAuditLog implements AuditLog {
     if (this.#retry === undefined && !this.#isClosed) this.#begin();
   }
 
-  /** Writes waiting lines for at most `CLOSE_MS`, drops the rest, then tries to record how many were dropped, and closes the file. */
+  /** Writes waiting lines for at most `CLOSE_MS`, drops the rest, tries to record how many, and closes the file. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#retry);
@@ -120,7 +120,7 @@ export class FileAuditLog implements AuditLog {
     this.#writing ??= new Promise<void>((resolve) => void setImmediate(resolve)).then(() => this.#writeAll());
   }
 
-  /** After a fault or a loss, a `resumed` line of the log's own comes first: it probes the file, and reports how many lines were lost. */
+  /** After a fault or a loss a `resumed` line comes first: it probes the file and reports how many lines were lost. */
   async #writeAll(): Promise<void> {
     while (this.#hasToWrite) {
       const lines = this.#queue.splice(0, MAX_LINES);

@@ -1,10 +1,10 @@
-/** Bytes of budgets that Redis has granted this gateway ahead of what flows, by holder, so that it is asked once a chunk. */
+/** Bytes that Redis grants this gateway in advance, for each holder, so that it is asked once for each chunk. */
 
 import type { Rate } from '../core/units.ts';
 import { chunkBytes } from './budget-parts.ts';
 import type { LimitStore, StoreAnswer } from './limit-store.ts';
 
-/** A pool nobody has used for so long is given back. */
+/** A pool that has been unused for this long is returned to Redis. */
 const IDLE_MS = 1000;
 
 export class BytePools {
@@ -16,7 +16,7 @@ export class BytePools {
     this.#store = store;
   }
 
-  /** The pool of a holder's key, with one user more. */
+  /** Returns the pool of a holder's key, and counts one more user of it. */
   enter(key: string, budget: Rate): BytePool {
     const known = this.#pools.get(key);
     const pool = known ?? new BytePool(this.#store, key);
@@ -41,15 +41,16 @@ export class BytePools {
 }
 
 /**
- * What one gateway holds of one budget: a chunk, and half of another where the next is asked for before the last is used up. That much
- * others may be refused though nobody has used it. Bytes that flowed before anybody could say no make the balance negative.
+ * What one gateway holds of one budget. It asks for the next chunk when less than half a chunk is left, so that it
+ * holds at most one and a half, which others may be refused although nobody has used them: 24 MiB of 1 GiB/h, whose
+ * chunks are 16 MiB. Bytes that flowed before they could be refused make the balance negative.
  */
 export class BytePool {
   readonly key: string;
   readonly #store: LimitStore;
   #budget: Rate = { count: 1, perMs: 1 };
   #balance = 0;
-  /** In Redis, when it was asked last. */
+  /** What Redis had left at its last answer. */
   #elsewhere = 0;
   #users = 0;
   #usedAtMs = 0;
@@ -68,12 +69,12 @@ export class BytePool {
     return this.#balance;
   }
 
-  /** What is left of the budget, here and, as far as is known, in Redis: what is here may have come back there already. */
+  /** Bytes left of the budget, here and in Redis as of its last answer, which may count some twice: at most the budget. */
   get left(): number {
     return Math.min(this.#budget.count, Math.max(0, this.#balance) + this.#elsewhere);
   }
 
-  /** What a claim may ask for besides what it needs: a chunk, unless one is on its way. */
+  /** Bytes a claim may ask for beyond what it needs: a chunk, or 0 while one is being requested. */
   get spareBytes(): number {
     return this.#filling === undefined ? chunkBytes(this.#budget) : 0;
   }
@@ -92,7 +93,7 @@ export class BytePool {
     return this.#users === 0 && this.#filling === undefined && this.#usedAtMs <= sinceMs;
   }
 
-  /** Takes up to so many bytes, as there are. */
+  /** Takes up to `bytes` of those that are here, and returns how many. */
   draw(bytes: number): number {
     const drawn = Math.max(0, Math.min(bytes, this.#balance));
     this.#balance -= drawn;
@@ -100,17 +101,17 @@ export class BytePool {
     return drawn;
   }
 
-  /** Bytes come in, or, less than 0, have flowed unpaid. */
+  /** Adds bytes; a negative number is bytes that flowed unpaid. */
   add(bytes: number): void {
     this.#balance += bytes;
   }
 
-  /** What Redis says it has left. */
+  /** Records what Redis says it has left. */
   know(elsewhere: number | undefined): void {
     if (elsewhere !== undefined) this.#elsewhere = elsewhere;
   }
 
-  /** Asks for a chunk more, once at a time; nothing if there is no answer. */
+  /** Asks for another chunk, one request at a time. Resolves to undefined if there is no answer. */
   fill(): Promise<StoreAnswer | undefined> {
     this.#filling ??= this.#fill();
     return this.#filling;

@@ -1,9 +1,9 @@
-/** A gateway's part of a limit, where gateways cannot ask how much the others use. */
+/** A gateway's share of a limit, for when gateways cannot ask how much the others use. */
 
 import type { Rate } from '../core/units.ts';
 import type { Quotas } from '../policy/policy.ts';
 
-/** The limits of one of so many gateways; one request at once everybody has. */
+/** The limits of one of `gateways` gateways; each may run at least one request at a time. */
 export function gatewayShare({ requests, concurrent, bytes }: Quotas, gateways: number): Quotas {
   return {
     ...(requests !== undefined && { requests: rateShare(requests, gateways) }),
@@ -12,7 +12,7 @@ export function gatewayShare({ requests, concurrent, bytes }: Quotas, gateways: 
   };
 }
 
-/** Less than one in its time is one in a longer time: 1/h of three gateways is one in three hours. */
+/** A share below one becomes one in a longer time: 1/h among three gateways is one in three hours each. */
 export function rateShare({ count, perMs }: Rate, gateways: number): Rate {
   return count >= gateways
     ? { count: count / gateways, perMs }

@@ -1,15 +1,17 @@
 /**
- * What Redis does for limits, each a script that runs whole or not at all, in one round trip. Time is Redis' own, so that the
- * clocks of gateways do not matter. What is used of a rate is one text, `<µs when> <how much>`, of which the rate's part of the time
- * since has come back: the generic cell rate algorithm (ITU-T I.371) as a meter, whose numbers stay small and exact. A key that
- * holds anything else counts as unused and is written anew; a time still to come is one from before the clock was set back.
+ * The limits' operations in Redis: each is an atomic script and takes one round trip. Scripts use the clock of Redis,
+ * so that the clocks of gateways do not matter. The use of a rate is one text, `<time in µs> <used>`, and what the rate
+ * allows in the time since is subtracted: `5000000 30`, read 0.1 s later at 100/s, means 20 used. This is the generic
+ * cell rate algorithm (ITU-T I.371) as a meter, whose numbers stay small and exact. A key that holds anything else
+ * counts as unused and is overwritten. A time in the future is from before the clock was set back, and is replaced by
+ * the current time.
  */
 
 import { createHash } from 'node:crypto';
 
 export interface LimitScript {
   readonly text: string;
-  /** SHA-1, hex, by which Redis knows the text. */
+  /** SHA-1 of the text, hex, for EVALSHA. */
   readonly digest: string;
 }
 
@@ -33,7 +35,7 @@ local function usedOf(key, count, span)
   local at, used = string.match(type(text) == 'string' and text or '', '^(%d+) (%S+)$')
   at, used = tonumber(at), tonumber(used)
   if not (at and used and used > 0) then return 0 end
-  -- Debts of bytes that flowed before anybody could say no are small; a limit that was lowered must not be one for days.
+  -- Bytes that flowed before they could be refused are a small debt; a limit that was lowered must not refuse for days.
   used = math.min(used, 2 * count)
   if at > now then
     save(key, used, count, span)
@@ -44,9 +46,9 @@ end
 `;
 
 /**
- * Keys: requests, places, bytes. Arguments: requests and their µs; places, lease µs, member; bytes and their µs, how many are
- * needed and how many wanted at most. A limit of 0 is none. Answer: 0, or 1, 2, 3 for the limit that refused; ms to wait;
- * requests, places, bytes left; bytes granted.
+ * Keys: requests, places, bytes. Arguments: requests and their period in µs; places, lease in µs, member; bytes and
+ * their period in µs, bytes needed, and wanted at most. A limit of 0 is no limit. Returns 0, or the limit that refused
+ * (1 requests, 2 places, 3 bytes); ms to wait; requests, places and bytes left; bytes granted.
  */
 export const CLAIM = script(`${CLOCK}${METER}
 local requests, requestSpan = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -90,7 +92,7 @@ return {
   math.max(0, left - granted), granted
 }`);
 
-/** Keys as above. Arguments: requests, their µs, how many to give back; member; bytes, their µs, how many (less than 0: a debt). */
+/** Keys as above. Arguments: requests, their µs, how many to return; member; bytes, their µs, how many (< 0: debt). */
 export const GIVE_BACK = script(`${CLOCK}${METER}
 local function giveBack(key, count, span, amount)
   if amount ~= 0 then save(key, usedOf(key, count, span) - amount, count, span) end
@@ -100,7 +102,7 @@ if ARGV[4] ~= '' then redis.pcall('ZREM', KEYS[2], ARGV[4]) end
 giveBack(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
 return { 0 }`);
 
-/** Key: places. Arguments: lease µs, then members that are held on, whether Redis still knows of them or not. */
+/** Key: places. Arguments: lease in µs, then the members to renew, including any that Redis has lost. */
 export const RENEW = script(`${CLOCK}
 local lease = tonumber(ARGV[1])
 if type(redis.pcall('ZCARD', KEYS[1])) == 'table' then redis.call('DEL', KEYS[1]) end
@@ -109,8 +111,8 @@ redis.call('PEXPIRE', KEYS[1], string.format('%.0f', lease / 500))
 return { 0 }`);
 
 /**
- * Key: gateways. Arguments: µs that one is believed to be there, 0 for no more; its name. Answer: how many there are. Its first
- * write is one that a Redis without memory refuses, so that it is a trial of what claims need.
+ * Key: gateways. Arguments: µs for which this gateway counts as present, 0 to remove it; its name. Returns the number
+ * of gateways. A Redis that is out of memory refuses its first write, so that it also tests what claims need.
  */
 export const HEARTBEAT = script(`${CLOCK}
 local life = tonumber(ARGV[1])

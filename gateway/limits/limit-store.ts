@@ -1,4 +1,4 @@
-/** Redis as gateways that share limits see it: claims, what is given back, places that are held on, and how many gateways there are. */
+/** Limits that gateways share in Redis: claims, returns, renewal of places, and the number of gateways. */
 
 import { hash, randomUUID } from 'node:crypto';
 import type { FindAccess } from '../lists/server-access.ts';
@@ -9,7 +9,7 @@ import type { LimitsLeft } from './limits-backend.ts';
 import { RedisConnection, type StoreFailure, type StoreReply } from './redis-connection.ts';
 import { StoreBreaker } from './store-breaker.ts';
 
-/** A place is free so long after its gateway was killed. */
+/** Time after which the places of a killed gateway are free. */
 export const LEASE_MS = 15_000;
 const RENEW_MS = LEASE_MS / 3;
 const BEAT_MS = 2000;
@@ -18,12 +18,12 @@ const MAX_UNRETURNED = 10_000;
 const US = 1000;
 const LIMITS: readonly (LimitName | undefined)[] = [undefined, 'requests', 'concurrent', 'bytes'];
 
-/** What is asked of Redis. Bytes: none needed means the budget is not asked. */
+/** A claim on limits in Redis. If no bytes are needed, none are taken and the budget cannot refuse. */
 export interface StoreClaim {
   readonly key: string;
   readonly limits: Quotas;
   readonly neededBytes: number;
-  /** As many as there are, up to so many. */
+  /** Bytes to grant if the budget has them. */
   readonly wantedBytes: number;
 }
 
@@ -38,14 +38,14 @@ export type StoreAnswer =
 
 export interface StoreState {
   readonly isUp: boolean;
-  /** Gateways that share the limits, as far as was known last. */
+  /** Gateways that share the limits, as of the last heartbeat. */
   readonly gateways: number;
   readonly failures: Readonly<Record<StoreFailure, number>>;
 }
 
 export interface LimitStoreOptions {
   readonly findAccess?: FindAccess | undefined;
-  /** How long an answer is waited for, if not as long as a request can wait. */
+  /** Time limit for an answer; the default is how long a request can wait. */
   readonly answerMs?: number;
 }
 
@@ -56,7 +56,7 @@ export class LimitStore {
   readonly #onChange: (isUp: boolean, reason: string) => void;
   readonly #name = randomUUID();
   readonly #places = new Map<string, Set<string>>();
-  /** Places given back while Redis was away. Those beyond the bound expire. */
+  /** Places released while Redis was unavailable. Those beyond the bound expire. */
   readonly #unreturned: [string, string][] = [];
   readonly #timers: readonly NodeJS.Timeout[];
   readonly #failures: Record<StoreFailure, number> = { timeout: 0, connection: 0, refused: 0 };
@@ -98,7 +98,7 @@ export class LimitStore {
     ];
   }
 
-  /** Whether it is worth asking. */
+  /** Whether Redis is worth asking. */
   get isUp(): boolean {
     return this.#breaker.isClosed && !this.#closed;
   }
@@ -107,18 +107,18 @@ export class LimitStore {
     return { isUp: this.isUp, gateways: this.#gateways, failures: this.#failures };
   }
 
-  /** Resolves when it is known whether Redis is there. */
+  /** Resolves when it is known whether Redis is available. */
   async open(): Promise<void> {
     await this.#connection.connect();
     await this.#beat();
   }
 
-  /** Keys of a holder: no name that a caller may choose can be another's, and all of them are in one slot of a cluster. */
+  /** Hashed, so that no name a caller chooses can equal another; braces keep a holder's keys in one cluster slot. */
   keyOf(holder: string): string {
     return `${this.#prefix}limits:{${hash('sha256', holder, 'base64url')}}`;
   }
 
-  /** Nothing when there was no answer; what it would have been, if it comes after all, is given back. */
+  /** Resolves to undefined if there is no answer; a grant that arrives too late is returned to Redis. */
   async claim(claim: StoreClaim): Promise<StoreAnswer | undefined> {
     if (!this.isUp) return undefined;
     const place = claim.limits.concurrent === undefined ? '' : `${this.#name}:${this.#nextPlace++}`;
@@ -130,7 +130,7 @@ export class LimitStore {
     return answer;
   }
 
-  /** A place that is over, if there was one. */
+  /** Releases a place, if it is held. */
   leave(key: string, place: string): void {
     const held = this.#places.get(key);
     if (!held?.delete(place)) return;
@@ -139,12 +139,12 @@ export class LimitStore {
     else if (this.#unreturned.length < MAX_UNRETURNED) this.#unreturned.push([key, place]);
   }
 
-  /** Bytes that were granted and did not flow; less than 0 are a debt. While Redis is away they stay used: they come back in time. */
+  /** Returns granted bytes that did not flow; < 0 is a debt. While Redis is unavailable they stay charged. */
   giveBackBytes(key: string, limits: Quotas, bytes: number): void {
     if (this.isUp) this.#giveBack(key, limits, { bytes });
   }
 
-  /** Gives back the places that are still held, and is no longer counted. */
+  /** Releases the places that are still held, and removes this gateway from the count. */
   close(): void {
     if (this.#closed) return;
     const wasUp = this.isUp;
@@ -182,7 +182,7 @@ export class LimitStore {
     void this.#run(GIVE_BACK, keysOf(key), givingBack(limits, what));
   }
 
-  /** Redis is there again: what was given back meanwhile, and what is still held. */
+  /** Redis is back: sends the releases that waited, and renews what is still held. */
   #catchUp(): void {
     for (const [key, place] of this.#unreturned.splice(0)) this.#giveBack(key, {}, { place });
     this.#renewAll();
@@ -192,7 +192,7 @@ export class LimitStore {
     for (const [key, held] of this.#places) void this.#run(RENEW, [placesKey(key)], [LEASE_MS * US, ...held]);
   }
 
-  /** Tells of this gateway and hears how many there are. */
+  /** Announces this gateway and reads how many there are. */
   async #beat(): Promise<StoreReply> {
     const reply = await this.#run(HEARTBEAT, [this.#gatewaysKey], [PRESENCE_MS * US, this.#name]);
     if (reply.ok) this.#gateways = Math.max(1, reply.numbers[0] ?? 1);
@@ -212,7 +212,7 @@ export class LimitStore {
     return reply;
   }
 
-  /** A trial that fails changes nothing. */
+  /** A failed trial is not a change. */
   #changed(isUp: boolean): void {
     if (this.#closed || isUp === this.#toldUp) return;
     this.#toldUp = isUp;

@@ -1,61 +1,62 @@
-/** Where the limits of routes are counted: in this process, or in a place that gateways share. */
+/** What counts the limits of routes: this process, or a store that gateways share. */
 
 import type { LimitName, Quotas } from '../policy/policy.ts';
 
-/** Who decided: this process, the shared Redis, or nobody, since Redis is away and the policy says what that means. */
+/** What decided: this process, the shared Redis, or (`none`) `onFailure: allow` or `deny` while it is unavailable. */
 export type LimitDecider = 'local' | 'redis' | 'none';
 
-/** What one request asks of the limits of its route. */
+/** What one request claims from the limits of its route. */
 export interface LimitClaim {
-  /** Tenant, route and whoever shares their limits. */
+  /** Tenant, route, and the subject, address or model that the limits are counted for. */
   readonly holder: string;
   readonly limits: Quotas;
-  /** Body bytes the request has said it will bring; 0 where it has not. */
+  /** Body bytes the request declares; 0 if it declares none. */
   readonly declaredBytes: number;
 }
 
-/** What the holder may still use of each limit, whole units; nothing where that is not known. */
+/** What the holder may still use of each limit, in whole units; absent if unknown. */
 export type LimitsLeft = Readonly<Partial<Record<LimitName, number>>>;
 
-/** Not now. */
+/** The claim is refused for now. */
 export interface LimitRefusal {
   readonly kind: 'refusal';
-  /** `none`: nothing is used up, the limits cannot be asked. */
+  /** `none`: no limit is exceeded, but the limits cannot be checked. */
   readonly backend: LimitDecider;
   readonly limit: LimitName;
-  /** Until it is worth asking again. */
+  /** Time until it is worth asking again. */
   readonly waitMs: number;
-  /** Of the limit that refused. */
+  /** What is left of the limit that refused. */
   readonly left: number;
 }
 
-/** A request that has its place and its part of the rate, until it is given back. */
+/** The place and the part of each rate that a request holds until `release`. */
 export interface LimitLease {
   readonly kind: 'lease';
   readonly backend: LimitDecider;
-  /** When the request was let in. */
+  /** As of when the request was admitted. */
   readonly left: LimitsLeft;
-  /** Body bytes that are paid for; with more of them `spend` is called. Infinity where no budget counts them. */
+  /** Body bytes that are paid for; beyond them, `spend` is called. Infinity if no budget counts them. */
   readonly paidBytes: number;
   /**
-   * So many body bytes have flowed, more than were paid for: nothing if they may and a few more, which are paid for now. A
-   * promise where that has to be asked, which rejects where there is no answer in time; until then nothing more should flow.
+   * `totalBytes` body bytes have flowed, more than were paid for. Returns undefined if they may, after paying for them
+   * and for some more; a promise, which never rejects, if Redis must be asked. Until it resolves, nothing more should
+   * flow.
    */
   spend(totalBytes: number, nowMs: number): Spent | Promise<Spent>;
-  /** The request is over, with so many body bytes in all. Called once. */
+  /** The request is over, with `totalBytes` body bytes in all. Called once. */
   release(totalBytes: number, nowMs: number): void;
 }
 
 export type Spent = LimitRefusal | undefined;
 
-/** A promise only where the answer has to be asked for; a lease that comes too late is released by whoever asked. */
+/** Answers with a promise only if Redis must be asked; the caller of `claim` releases a lease that comes too late. */
 export interface LimitsBackend {
   /**
-   * Either everything the claim asks for is taken, or nothing. Times are monotonic milliseconds: a clock that is set back
-   * keeps nobody waiting.
+   * Takes either everything the claim asks for, or nothing. Times are monotonic milliseconds, so that a clock that is
+   * set back keeps nobody waiting.
    */
   claim(claim: LimitClaim, nowMs: number): LimitLease | LimitRefusal | Promise<LimitLease | LimitRefusal>;
 }
 
-/** Nobody knows when a running request will end. */
+/** Suggested wait for a place: when a running request will end is unknown. */
 export const PLACE_WAIT_MS = 1000;

@@ -1,4 +1,4 @@
-/** The limits of routes as the policy in force wants them counted: in this process alone, or in the Redis it names. */
+/** The limits of routes, counted as the current policy says: in this process alone, or in the Redis it names. */
 
 import { isDeepStrictEqual } from 'node:util';
 import { nameOf } from '../lists/redis-name.ts';
@@ -33,7 +33,7 @@ export class LiveLimits implements LimitsBackend {
     return (this.#sharing?.limits ?? this.#local).claim(claim, nowMs);
   }
 
-  /** Nothing where limits are not shared. */
+  /** Sets the store's metrics; does nothing if limits are not shared. */
   observe(metrics: Metrics): void {
     if (this.#sharing === undefined) return;
     const { isUp, gateways, failures } = this.#sharing.storeState();
@@ -41,8 +41,8 @@ export class LiveLimits implements LimitsBackend {
   }
 
   /**
-   * Counts as this says from now on; what runs ends where it began. Resolves when it is known whether Redis is there, within about a
-   * second.
+   * Counts as `state` says from now on; running requests end where they began. Resolves when it is known whether Redis
+   * is available, within about a second.
    */
   async follow(state: SharedState | undefined): Promise<void> {
     if (this.#isClosed) return;
@@ -64,11 +64,11 @@ export class LiveLimits implements LimitsBackend {
     this.#sharing?.limits.close();
   }
 
-  /** The client of Redis loads when it is needed. */
+  /** The Redis client is loaded only when it is needed. */
   async #share(state: SharedState): Promise<void> {
     const { LimitStore } = await import('./limit-store.ts');
     const { SharedLimits } = await import('./shared-limits.ts');
-    // Another policy may have come in the meantime.
+    // The policy may have changed meanwhile.
     if (this.#sharing !== undefined || !isSameStore(state, this.#state)) return;
     const onChange = (isUp: boolean, reason: string): void => this.#onChange(state, isUp, reason);
     const store = new LimitStore(state, onChange, { findAccess: this.#findAccess });
@@ -82,7 +82,7 @@ export class LiveLimits implements LimitsBackend {
     else
       this.#log.warn(
         { server: nameOf(redis), reason, onFailure: this.#state?.onFailure },
-        'limits are not shared: Redis cannot be asked',
+        'limits are not shared: Redis is unavailable',
       );
   }
 }

@@ -1,4 +1,4 @@
-/** The limits of routes, counted in this process; they outlive every reload of the policy. */
+/** The limits of routes, counted in this process; the counts survive policy reloads. */
 
 import { CellRates } from '../core/cell-rates.ts';
 import type { Rate } from '../core/units.ts';
@@ -22,7 +22,7 @@ export class LocalLimits implements LimitsBackend {
   readonly #bytes = new CellRates(CAPACITY);
   readonly #running = new Map<string, number>();
 
-  /** Places that are taken, of all holders. */
+  /** Places taken by all holders together. */
   get taken(): number {
     return [...this.#running.values()].reduce((sum, count) => sum + count, 0);
   }
@@ -35,7 +35,7 @@ export class LocalLimits implements LimitsBackend {
     const requestWaitMs = requests === undefined ? 0 : this.#requests.waitMs(holder, requests, 1, nowMs);
     if (requestWaitMs > 0) return refused('requests', requestWaitMs, 0);
     if (bytes !== undefined) {
-      // A request that declares nothing needs a byte at least.
+      // A request that declares nothing needs at least one byte.
       const byteWaitMs = this.#bytes.waitMs(holder, bytes, Math.max(1, declaredBytes), nowMs);
       if (byteWaitMs > 0) return refused('bytes', byteWaitMs, this.#bytes.left(holder, bytes, nowMs));
     }
@@ -45,7 +45,7 @@ export class LocalLimits implements LimitsBackend {
     return new LocalLease(claim, this.#bytes, this.#left(holder, limits, nowMs), () => this.vacate(holder));
   }
 
-  /** The holder runs one more request here, whoever has let it in. */
+  /** Counts one more running request of the holder, whether this process or Redis admitted it. */
   occupy(holder: string): void {
     this.#running.set(holder, (this.#running.get(holder) ?? 0) + 1);
   }
@@ -56,7 +56,7 @@ export class LocalLimits implements LimitsBackend {
     else this.#running.delete(holder);
   }
 
-  /** Takes so many bytes of the budget, if there are any. */
+  /** Takes `bytes` from the budget if at least one is left. */
   takeBytes(holder: string, budget: Rate, bytes: number, nowMs: number): Spent {
     const waitMs = this.#bytes.waitMs(holder, budget, 1, nowMs);
     if (waitMs > 0) return refused('bytes', waitMs, 0);
@@ -74,7 +74,7 @@ export class LocalLimits implements LimitsBackend {
   }
 }
 
-/** What was declared is paid for at the start, the rest a piece ahead of what flows; what did not come is paid back. */
+/** Declared bytes are paid for at the start, the rest a piece in advance; bytes that did not flow are refunded. */
 class LocalLease implements LimitLease {
   readonly kind = 'lease';
   readonly backend = 'local';

@@ -1,4 +1,4 @@
-/** One connection to a Redis that is asked while somebody waits: an answer in time, or none. */
+/** One connection to Redis for requests that wait: a command gets an answer in time, or none. */
 
 import { Redis } from 'ioredis';
 import { Deadlines, Expiring } from '../core/deadlines.ts';
@@ -9,20 +9,20 @@ import type { RedisAddress } from '../lists/redis-server.ts';
 import { type Access, accessTo, type FindAccess } from '../lists/server-access.ts';
 import { type LimitScript, SCRIPTS } from './limit-scripts.ts';
 
-/** How long an answer is waited for. With what a tick and a busy loop add it is less than 50 ms. */
+/** Time limit for an answer. With what a tick and a busy event loop add, it stays below 50 ms. */
 const ANSWER_MS = 40;
 const TICK_MS = 4;
-/** A process that was busy for longer counts that much: an answer gets the time of a few ticks to be read. */
+/** A longer pause of the process counts as this much, so that an answer gets a few ticks to be read. */
 const MAX_TICK_MS = 10;
 const CONNECT_MS = 1000;
-/** A connection that is silent for so long while an answer is due is given up; there may be a new one to be had. */
+/** A connection that is silent for this long while an answer is due is dropped, since a new one may work. */
 const SILENT_MS = 5000;
 const MAX_BACKOFF_MS = 2000;
 
-/** Why there was no answer: none in time, no connection, or one that says no. */
+/** Why there was no answer: none in time, no connection, or an error reply. */
 export type StoreFailure = 'timeout' | 'connection' | 'refused';
 
-/** What a script has answered, or why it has not. */
+/** What a script returned, or why it did not. */
 export type StoreReply =
   | { readonly ok: true; readonly numbers: readonly number[] }
   | { readonly ok: false; readonly failure: StoreFailure; readonly reason: string };
@@ -36,12 +36,12 @@ export class RedisConnection {
   #renewing = false;
   #closed = false;
   readonly #answerMs: number;
-  /** By a clock that stands while nobody waits. */
+  /** On a clock that stops while no answer is due. */
   readonly #deadlines = new Deadlines(0);
   #tickedAtMs = 0;
   #ticking = false;
 
-  /** `onLost` is called whenever the connection is gone, with the error that it was, if it was one. */
+  /** `onLost` is called whenever the connection is lost, with the error if there was one. */
   constructor(
     { url, access }: RedisAddress,
     find: FindAccess | undefined,
@@ -55,8 +55,8 @@ export class RedisConnection {
   }
 
   /**
-   * Resolves when it is connected or cannot be; then it goes on trying by itself. Called again it looks whether the files of its
-   * access hold something else: a connection made with that takes the place of this one, whatever comes of it.
+   * Resolves when it is connected or has failed; it then keeps retrying by itself. A later call checks whether the
+   * access files have changed: if so, a new connection replaces this one, even if it fails.
    */
   async connect(): Promise<void> {
     if (this.#renewing) return;
@@ -86,12 +86,12 @@ export class RedisConnection {
       connectTimeout: CONNECT_MS,
       socketTimeout: SILENT_MS,
       enableOfflineQueue: false,
-      // It asks for INFO, which a user of limits need not be allowed; whether Redis is ready its answers tell.
+      // It sends INFO, which the Redis user may lack permission for; replies show whether Redis is ready.
       enableReadyCheck: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
       retryStrategy: (times: number): number => Math.min(MAX_BACKOFF_MS, backoffMs(times)),
-      // The name may stand for another server by now.
+      // The name may resolve to another server by now.
       reconnectOnError: (error: Error): boolean => error.message.startsWith('READONLY'),
     });
     client.on('error', (error: Error) => {
@@ -99,7 +99,7 @@ export class RedisConnection {
     });
     client.on('ready', () => {
       reason = undefined;
-      // So that no request has to bring a script along; where it fails, requests do.
+      // Preloads the scripts, so that requests need not send their text; if this fails, they do.
       for (const { text } of SCRIPTS) void client.script('LOAD', text).catch(() => undefined);
     });
     client.on('close', () => {
@@ -108,7 +108,7 @@ export class RedisConnection {
     return client;
   }
 
-  /** Never rejects. `onLate` gets an answer that comes after there was none. */
+  /** Never rejects. `onLate` is called with an answer that comes after the time limit. */
   run(
     script: LimitScript,
     keys: readonly string[],
@@ -137,14 +137,14 @@ export class RedisConnection {
     this.#client?.disconnect();
   }
 
-  /** Redis forgets scripts when it is restarted or told to. */
+  /** Redis forgets scripts on restart and SCRIPT FLUSH. */
   async #evaluate(
     { digest, text }: LimitScript,
     keys: readonly string[],
     args: readonly (string | number)[],
   ): Promise<unknown> {
     const client = this.#client;
-    if (client === undefined) throw new Error('there is no connection yet');
+    if (client === undefined) throw new Error('not connected yet');
     try {
       return await client.evalsha(digest, keys.length, ...keys, ...args);
     } catch (error) {
@@ -153,7 +153,7 @@ export class RedisConnection {
     }
   }
 
-  /** One timer for all that wait, and none when nobody does. */
+  /** Uses one timer for all pending answers, and none if there are none. */
   #watch(waiting: Waiting): void {
     if (!this.#ticking) {
       this.#ticking = true;
@@ -163,7 +163,7 @@ export class RedisConnection {
     this.#deadlines.arm(waiting, this.#answerMs);
   }
 
-  /** What has arrived while the process was busy is read before it counts as late: after timers, before immediates. */
+  /** An immediate runs after I/O: what arrived while the process was busy is read before it counts as late. */
   readonly #tick = (): void => {
     setImmediate(() => {
       const nowMs = performance.now();
@@ -187,7 +187,7 @@ class Waiting extends Expiring {
     this.#answerMs = answerMs;
   }
 
-  /** Whether somebody still waited for it. */
+  /** Returns false if the reply comes too late. */
   settle(reply: StoreReply): boolean {
     if (this.#settled) return false;
     this.#settled = true;
@@ -204,7 +204,7 @@ function numbersOf(reply: unknown): readonly number[] {
   return Array.isArray(reply) ? reply.map(Number) : [];
 }
 
-/** Replies of Redis begin with a word in capitals. An error also holds the command with its arguments: only the text is kept. */
+/** Error replies begin with a word in capitals. Only the text is kept: an error also holds the command's arguments. */
 function failureOf(error: unknown): StoreReply {
   const reason = messageOf(error);
   return { ok: false, failure: /^[A-Z]{2,} /.test(reason) ? 'refused' : 'connection', reason };

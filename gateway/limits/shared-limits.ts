@@ -1,4 +1,4 @@
-/** The limits of routes, counted in Redis for all gateways together; while it is away, as the policy says. */
+/** The limits of routes, counted in Redis for all gateways together; `onFailure` decides while it is unavailable. */
 
 import type { Rate } from '../core/units.ts';
 import type { SharedState } from '../policy/gateway-settings.ts';
@@ -18,13 +18,13 @@ import {
 } from './limits-backend.ts';
 import type { LocalLimits } from './local-limits.ts';
 
-/** When Redis may be there again. */
+/** Suggested wait while Redis is unavailable. */
 const AWAY_WAIT_MS = 1000;
 
 /**
- * Requests and places are exact: Redis decides each. Bytes that a request declares are paid for before it begins; others are drawn
- * from a pool (`BytePool`), and a stream whose pool is empty is held until Redis has answered, so that what passes beyond a budget is
- * what was read of each stream before that, and is charged.
+ * Requests and places are exact: Redis decides each. Bytes that a request declares are paid for before it begins;
+ * others are drawn from a pool (`BytePool`). A stream whose pool is empty is held until Redis has answered, so that a
+ * budget is exceeded only by what was read from each stream before that, which is charged.
  */
 export class SharedLimits implements LimitsBackend {
   readonly #store: LimitStore;
@@ -32,7 +32,7 @@ export class SharedLimits implements LimitsBackend {
   readonly #pools: BytePools;
   onFailure: SharedState['onFailure'];
 
-  /** `local` counts while Redis is away, and what runs here at any time. */
+  /** `local` decides while Redis is unavailable, and counts the places taken here at all times. */
   constructor(store: LimitStore, local: LocalLimits, onFailure: SharedState['onFailure']) {
     this.#store = store;
     this.#local = local;
@@ -59,7 +59,7 @@ export class SharedLimits implements LimitsBackend {
     });
   }
 
-  /** The budget where Redis cannot be asked for more of it. */
+  /** Charges the budget while Redis is unavailable, as `onFailure` says. */
   spendInstead(holder: string, budget: Rate, bytes: number, nowMs: number): Spent {
     if (this.onFailure === 'allow') return undefined;
     if (this.onFailure === 'deny') return unavailable('bytes');
@@ -78,7 +78,7 @@ export class SharedLimits implements LimitsBackend {
     this.#store.close();
   }
 
-  /** What the pool has of it is drawn first, so that two requests do not both count on it. */
+  /** Draws from the pool first, so that two requests do not count on the same bytes. */
   async #ask(
     claim: LimitClaim,
     key: string,
@@ -129,10 +129,10 @@ export class SharedLimits implements LimitsBackend {
   }
 }
 
-/** What a request has from Redis. */
+/** What Redis has granted a request. */
 interface Granted {
   readonly key: string;
-  /** Empty where places are not limited. */
+  /** Empty if places are not limited. */
   readonly place: string;
   readonly pool: BytePool | undefined;
   readonly paidBytes: number;
@@ -148,7 +148,7 @@ class SharedLease implements LimitLease {
   readonly #key: string;
   readonly #place: string;
   readonly #pool: BytePool | undefined;
-  /** Up to where bytes that do not flow are the pool's; others were never Redis'. */
+  /** Paid bytes up to here return to the pool if they do not flow; those beyond did not come from Redis. */
   #pooledBytes: number;
   #released = false;
   paidBytes: number;
@@ -214,7 +214,7 @@ class SharedLease implements LimitLease {
   }
 }
 
-/** What passes while nobody counts. */
+/** The lease of a request that is not counted. */
 const UNCOUNTED: LimitLease = {
   kind: 'lease',
   backend: 'none',

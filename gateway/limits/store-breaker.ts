@@ -1,9 +1,9 @@
-/** Keeps requests from waiting for a Redis that does not answer: opossum counts, and says when it is tried again. */
+/** Keeps requests from waiting for a Redis that does not answer: opossum counts failures and schedules trials. */
 
 import CircuitBreaker from 'opossum';
 import { outcome } from '../core/circuit-outcome.ts';
 
-/** What of the last half second went wrong, in parts of 100, before it is left alone. */
+/** Share of failed commands in the last half second, in percent, at which Redis is no longer asked. */
 const ERROR_PERCENT = 25;
 const WINDOW_MS = 500;
 const PARTS = 5;
@@ -11,12 +11,12 @@ const REST_MS = 1000;
 
 export interface StoreBreakerWatcher {
   onOpen(): void;
-  /** It has rested: one trial, and its outcome to `tried`. */
+  /** Runs one trial command and passes its outcome to `tried`. */
   onTrial(): void;
   onClose(): void;
 }
 
-/** opossum is told what came of a command instead of waiting for it; while it is open no caller's request is the trial. */
+/** opossum is given outcomes and runs nothing itself; while it is open, no caller's request serves as the trial. */
 export class StoreBreaker {
   readonly #circuit: CircuitBreaker<[boolean], void>;
 
@@ -26,7 +26,7 @@ export class StoreBreaker {
       errorThresholdPercentage: ERROR_PERCENT,
       rollingCountTimeout: WINDOW_MS,
       rollingCountBuckets: PARTS,
-      // Gateways that lost the same Redis do not come back to it in the same moment.
+      // Jitter, so that gateways that lost the same Redis do not all return to it at the same moment.
       resetTimeout: REST_MS * (1 + Math.random() / 2),
       rollingPercentilesEnabled: false,
       enableSnapshots: false,
@@ -40,17 +40,17 @@ export class StoreBreaker {
     return this.#circuit.closed;
   }
 
-  /** Of a command that was sent while it was closed. */
+  /** Records the outcome of a command, while the breaker is closed. */
   counted(ok: boolean): void {
     if (this.#circuit.closed) this.#fire(ok);
   }
 
-  /** Of the trial. */
+  /** Records the outcome of the trial command. */
   tried(ok: boolean): void {
     if (this.#circuit.halfOpen) this.#fire(ok);
   }
 
-  /** The connection is lost: there is nothing to count. */
+  /** Opens the breaker at once, because the connection is lost. */
   trip(): void {
     if (this.#circuit.closed) this.#circuit.open();
   }

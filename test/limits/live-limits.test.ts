@@ -74,7 +74,7 @@ t.test(
     t.match(await ask(limits), { backend: 'local' });
     await new Promise((resolve) => setTimeout(resolve, 2500));
     t.equal(lines.length, 1, 'failed trials are not logged');
-    t.match(lines[0], /"onFailure":"deny","message":"limits are not shared: Redis cannot be asked"/);
+    t.match(lines[0], /"onFailure":"deny","message":"limits are not shared: Redis is unavailable"/);
     t.notMatch(lines.join(''), 'secret');
     await client.config('SET', 'requirepass', 'wr0ng-secret');
     t.ok(await until(() => lines.length === 2));
