@@ -1,4 +1,4 @@
-/** What the gateway shows to etcd and Redis: certificates and passwords, read when asked for, and again on change. */
+/** The credentials the gateway presents to etcd and Redis: certificates and passwords, read on demand and on change. */
 
 import { hash } from 'node:crypto';
 import { formatFault, type PolicyFault } from '../core/fault.ts';
@@ -11,7 +11,7 @@ import { type IdentityReading, type IdentitySource, IdentityStore } from './iden
 import { type ClientIdentity, clientFiles, readClientIdentity } from './node-identity.ts';
 import { PemFiles } from './pem-files.ts';
 
-/** One server's; what is shown to it is part of the digest. */
+/** The credentials for one server; `digest` covers all that is presented to it. */
 export interface AccessIdentity extends Access {
   readonly server: ServerAccess['server'];
   readonly digest: string;
@@ -41,7 +41,7 @@ export class AccessKeeper implements Accesses {
     return this.#store.faults;
   }
 
-  /** When what is shown, and whom it is shown to, ends. */
+  /** When the certificates presented, and the authorities trusted, expire. */
   get expiries(): readonly Expiry[] {
     return this.#store.loaded.flatMap(({ server, identity }) => clientExpiries(server, identity));
   }
@@ -57,12 +57,12 @@ export class AccessKeeper implements Accesses {
 
   #onReading({ label: server, outcome, faults }: IdentityReading): void {
     for (const fault of faults)
-      this.#log?.error({ server, fault: formatFault(fault) }, 'the access of a server cannot be used');
-    if (outcome !== 'faulty') this.#log?.info({ server, outcome }, 'the access of a server was read');
+      this.#log?.error({ server, fault: formatFault(fault) }, 'credentials for a server cannot be used');
+    if (outcome !== 'faulty') this.#log?.info({ server, outcome }, 'credentials for a server loaded');
   }
 }
 
-/** The files of one server as they are to be read. */
+/** How to read the files of one server. */
 export function accessSource(access: ServerAccess): IdentitySource<AccessIdentity> {
   const { server, tls, passwordFile } = access;
   const paths = tls === undefined ? new Map() : clientFiles(tls);
@@ -99,7 +99,7 @@ function tlsOf(
   };
 }
 
-/** One line; its end is not part of the password. */
+/** Reads a password of one line, without the line end. */
 async function readPassword(path: string): Promise<string | readonly PolicyFault[]> {
   const files = await PemFiles.read(new Map([['password', path]]), ['password']);
   const text = files.text('password');
@@ -107,6 +107,6 @@ async function readPassword(path: string): Promise<string | readonly PolicyFault
   const password = text.replace(/\r?\n$/, '');
   const isOne = password !== '' && password.length <= MAX_PASSWORD && !/[\r\n]/.test(password);
   if (isOne) return password;
-  files.fault('password', 'holds no password', 'one line');
+  files.fault('password', 'holds no password', `one line of at most ${MAX_PASSWORD} characters`);
   return files.faults;
 }

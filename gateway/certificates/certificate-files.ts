@@ -1,4 +1,4 @@
-/** Chains, keys, authorities and revocation lists: each file is read to its end, every rule it breaks is its fault. */
+/** Reads chains, keys, authorities and revocation lists, and reports every rule that a file breaks as a fault. */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
@@ -6,7 +6,7 @@ import { ClientAuthorities } from './client-authorities.ts';
 import type { PemFiles } from './pem-files.ts';
 import { type RevocationList, readRevocationLists } from './revocation-list.ts';
 
-/** A certificate chain, leaf first, with the key of its leaf. PEM both; the key never leaves the TLS contexts. */
+/** A certificate chain, leaf first, with the key of its leaf, both PEM; the key is used for TLS and nothing else. */
 export interface CertifiedKey {
   readonly chainPem: string;
   readonly keyPem: string;
@@ -16,17 +16,20 @@ export interface CertifiedKey {
   readonly notAfterMs: number;
 }
 
-/** No hyphen within: a search for an end that never comes would go through the whole file at each beginning. */
+/** No hyphen inside: otherwise each BEGIN without an END would scan the rest of the file. */
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** One PEM. Throws where it cannot be read, its public key included, which Node decodes only for whoever asks for it. */
+/** Decodes one PEM certificate. Throws if it, or its public key, which Node decodes lazily, cannot be decoded. */
 export function decodeCertificate(pem: string): X509Certificate {
   const certificate = new X509Certificate(pem);
   void certificate.publicKey;
   return certificate;
 }
 
-/** Nothing when the files are not there, or have faults, which are told. `fits`: what the leaf must be for. */
+/**
+ * Returns undefined if a file is absent or the chain cannot be decoded. Every problem becomes a fault of `files`, also
+ * when a key is returned. `fits`: returns why the leaf is unsuitable, or undefined.
+ */
 export function readCertifiedKey<Name extends string>(
   files: PemFiles<Name>,
   chainName: Name,
@@ -38,9 +41,9 @@ export function readCertifiedKey<Name extends string>(
   const keyPem = files.text(keyName);
   if (chainPem === undefined || keyPem === undefined) {
     if (chainPem !== undefined && files.isAbsent(keyName))
-      files.fault(keyName, 'is missing beside its chain');
+      files.fault(keyName, `is missing, although ${chainName} is present`);
     if (keyPem !== undefined && files.isAbsent(chainName))
-      files.fault(chainName, 'is missing beside its key');
+      files.fault(chainName, `is missing, although ${keyName} is present`);
     return undefined;
   }
   const chain = readCertificates(files, chainName, chainPem);
@@ -59,7 +62,7 @@ export function readCertifiedKey<Name extends string>(
   };
 }
 
-/** Certificates that are trusted to issue others; empty when the file is not there or cannot be read. */
+/** Certificates that are trusted to issue others; empty if the file is absent or cannot be read. */
 export function readAuthorities<Name extends string>(
   files: PemFiles<Name>,
   name: Name,
@@ -69,13 +72,13 @@ export function readAuthorities<Name extends string>(
   if (pem === undefined) return [];
   const certificates = readCertificates(files, name, pem);
   for (const [index, certificate] of certificates.entries()) {
-    if (!certificate.ca) files.fault(name, `certificate ${index + 1} is no authority`);
+    if (!certificate.ca) files.fault(name, `certificate ${index + 1} is not a CA certificate`);
     checkTimes(files, name, certificate, index, nowMs);
   }
   return certificates;
 }
 
-/** The authorities of clients with what they have revoked, where there is a file of that. */
+/** The authorities of clients, with their revocation lists if there is a file of them. */
 export function readClientAuthorities<Name extends string>(
   files: PemFiles<Name>,
   authoritiesName: Name,
@@ -90,7 +93,7 @@ export function readClientAuthorities<Name extends string>(
   );
 }
 
-/** Every certificate of the file, or none; one that is cut short would otherwise go unnoticed. */
+/** Returns every certificate of the file, or none, so that a truncated one does not go unnoticed. */
 function readCertificates<Name extends string>(
   files: PemFiles<Name>,
   name: Name,
@@ -99,7 +102,7 @@ function readCertificates<Name extends string>(
   const blocks = pem.match(CERTIFICATE) ?? [];
   const begun = pem.split('-----BEGIN').length - 1;
   if (blocks.length === 0 || begun !== blocks.length) {
-    files.fault(name, 'holds something else than whole certificates', 'PEM certificates');
+    files.fault(name, 'contains something other than complete certificates', 'PEM certificates');
     return [];
   }
   const certificates = blocks.flatMap((block, index) => {
@@ -113,7 +116,7 @@ function readCertificates<Name extends string>(
   return certificates.length === blocks.length ? certificates : [];
 }
 
-/** Leaf first, each issued by the next, all of them valid now. */
+/** Checks that each certificate is issued by the next, and that all are valid now. */
 function checkChain<Name extends string>(
   files: PemFiles<Name>,
   name: Name,
@@ -142,14 +145,14 @@ function isKeyOf<Name extends string>(
 ): boolean {
   try {
     if (leaf.checkPrivateKey(createPrivateKey(pem))) return true;
-    files.fault(keyName, `does not fit the first certificate of ${chainName}`);
+    files.fault(keyName, `does not match the first certificate of ${chainName}`);
   } catch {
-    files.fault(keyName, 'holds no private key without passphrase');
+    files.fault(keyName, 'contains no unencrypted private key');
   }
   return false;
 }
 
-/** TLS has rules of its own, above all for how weak keys and signatures may be. Cost: about a millisecond. */
+/** OpenSSL has rules of its own, above all about weak keys and signatures. Cost: about a millisecond. */
 function tryOut<Name extends string>(
   files: PemFiles<Name>,
   chainName: Name,
@@ -157,15 +160,15 @@ function tryOut<Name extends string>(
   keyPem: string,
 ): void {
   try {
-    // Without authorities the public ones would be loaded.
+    // Without `ca`, Node would load the public authorities.
     createSecureContext({ cert: chainPem, key: keyPem, ca: [] });
   } catch (error) {
     const reason = error instanceof Error && 'reason' in error ? error.reason : error;
-    files.fault(chainName, `is refused by TLS: ${reason}`);
+    files.fault(chainName, `is rejected by OpenSSL: ${reason}`);
   }
 }
 
-/** A list nobody of the file has signed would revoke whatever its author likes. */
+/** A list that none of the authorities has signed is a fault: its author could revoke any certificate. */
 function readLists<Name extends string>(
   files: PemFiles<Name>,
   name: Name,
@@ -179,7 +182,7 @@ function readLists<Name extends string>(
   }
   for (const [index, list] of found.entries()) {
     if (authorities.some((each) => list.isSignedBy(each.publicKey))) continue;
-    files.fault(name, `revocation list ${index + 1} is not signed by an authority of the clients`);
+    files.fault(name, `revocation list ${index + 1} is not signed by a client authority`);
   }
   return found;
 }

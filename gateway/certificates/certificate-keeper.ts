@@ -1,4 +1,4 @@
-/** Keeps the certificates of a running gateway: read on demand, renewed on change, watched for their end, reported. */
+/** Keeps the certificates of a running gateway: reads them on demand and on change, and warns before they expire. */
 
 import { formatFault, type PolicyFault } from '../core/fault.ts';
 import type { Log } from '../observe/log.ts';
@@ -13,23 +13,23 @@ import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-
 import type { ServerIdentity } from './server-identity.ts';
 
 export interface CertificateKeeperOptions {
-  /** The policy in force now. */
+  /** The current policy. */
   readonly policy: () => Policy;
   readonly log: Log;
-  /** Certificates were read that are others than before. */
+  /** Called when certificates were loaded or replaced. */
   readonly onChange: () => void;
-  /** Server names kept ready; those of the policy's limits unless given. */
+  /** Server names kept loaded; `limits.serverNames` of the policy by default. */
   readonly capacity?: () => number;
-  /** Of certificates that are kept elsewhere. */
+  /** Expiries of certificates that are kept elsewhere. */
   readonly otherExpiries?: () => readonly Expiry[];
 }
 
 const REMIND_MS = 3_600_000;
 
 export class CertificateKeeper {
-  /** What server names show to callers. */
+  /** Identities of server names, presented to callers. */
   readonly servers: IdentityStore<ServerIdentity>;
-  /** What upstreams show to nodes. */
+  /** Identities of upstreams, presented to nodes. */
   readonly nodes: IdentityStore<NodeIdentity>;
   readonly #policy: () => Policy;
   readonly #log: Log;
@@ -58,8 +58,8 @@ export class CertificateKeeper {
   }
 
   /**
-   * Follows the policy now in force: looks for the folders of its server names, of which each is read on demand, and
-   * reads what its upstreams need.
+   * Follows the current policy: checks that its server names have folders, whose files are read on demand, and reads
+   * the files of its upstreams.
    */
   async follow(): Promise<void> {
     const policy = this.#policy();
@@ -67,27 +67,27 @@ export class CertificateKeeper {
     this.nodes.retain(new Set(sources.map(({ key }) => key)));
     this.#missing = await missingFolders(policy.gateway.certificates, policy.serverNames.keys());
     for (const fault of this.#missing)
-      this.#log.error({ fault: formatFault(fault) }, 'certificates are missing');
+      this.#log.error({ fault: formatFault(fault) }, 'certificate folder missing');
     await Promise.all(sources.map((source) => this.nodes.get(source)));
   }
 
-  /** Reads what has changed without waiting to hear of it. */
+  /** Reads changed files without waiting for the file watch. */
   async refresh(): Promise<void> {
     await this.#watch.lookNow();
     await Promise.all([this.servers.settled(), this.nodes.settled()]);
   }
 
-  /** What is wrong with the folders that were asked for, and which are not there. */
+  /** Faults of the files read so far, and missing folders. */
   get faults(): readonly PolicyFault[] {
     return [...this.#missing, ...this.servers.faults, ...this.nodes.faults];
   }
 
-  /** The server names in use. */
+  /** Summaries of the server names in use. */
   summaries(): readonly IdentitySummary[] {
     return this.servers.loaded.map(describeIdentity);
   }
 
-  /** Sets the gauges of what is in use. */
+  /** Sets the expiry gauges of the certificates in use. */
   observe(metrics: Metrics): void {
     metrics.certificateExpiries(
       this.#expiries().map(({ name, role, expiresMs }) => ({ name, role, seconds: expiresMs / 1000 })),
@@ -104,10 +104,9 @@ export class CertificateKeeper {
   #onReading({ label: name, outcome, faults }: IdentityReading): void {
     for (const fault of faults) this.#log.error({ fault: formatFault(fault) }, 'certificates cannot be used');
     if (outcome !== 'faulty') {
-      this.#log.info({ name, outcome }, 'certificates were read');
+      this.#log.info({ name, outcome }, 'certificates loaded');
       this.#onChange();
     }
-    // The reading is told before its identity can be seen here.
     setImmediate(() => this.#remind());
   }
 
@@ -122,7 +121,7 @@ export class CertificateKeeper {
   #remind(): void {
     for (const { name, role, expiresMs, daysLeft } of this.#reminder.remind(this.#expiries(), Date.now())) {
       const fields = { name, role, ends: new Date(expiresMs).toISOString(), daysLeft };
-      this.#log.warn(fields, role === 'crl' ? 'a revocation list is due soon' : 'a certificate ends soon');
+      this.#log.warn(fields, role === 'crl' ? 'revocation list expires soon' : 'certificate expires soon');
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Reads every certificate a policy needs, for commands that look before anything runs. */
+/** Reads every certificate a policy needs, for commands that check it before it is used. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { accessesOf } from '../policy/gateway-settings.ts';
@@ -8,7 +8,7 @@ import { type Digested, type IdentitySource, readSource } from './identity-store
 import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from './node-identity.ts';
 import { type ServerIdentity, serverIdentitySource } from './server-identity.ts';
 
-/** The certificates of one server name or upstream, or what is wrong with them. */
+/** The certificates of one server name or upstream, or their faults. */
 export interface Checked<Identity> {
   /** The server name, or `tenant/upstream`. */
   readonly name: string;
@@ -17,7 +17,7 @@ export interface Checked<Identity> {
   readonly faults: readonly PolicyFault[];
 }
 
-/** Of every server name, in the order of the policy. */
+/** Checks every server name, in the order of the policy. */
 export function checkServerIdentities(
   policy: Policy,
   nowMs: number,
@@ -30,7 +30,7 @@ export function checkServerIdentities(
   return inTurn(checked);
 }
 
-/** Of etcd and Redis, where `gateway.yaml` names files for them. */
+/** Returns the faults of the files that `gateway.yaml` names for etcd and Redis. */
 export async function checkAccesses({ gateway }: Policy, nowMs: number): Promise<readonly PolicyFault[]> {
   const found = await inTurn(
     accessesOf(gateway).map((access) => () => readSource(accessSource(access), nowMs)),
@@ -38,7 +38,7 @@ export async function checkAccesses({ gateway }: Policy, nowMs: number): Promise
   return found.flatMap((read) => ('digest' in read ? [] : read));
 }
 
-/** Of every upstream with nodes over TLS. */
+/** Checks every upstream with nodes over TLS. */
 export function checkNodeIdentities(
   policy: Policy,
   nowMs: number,
@@ -49,7 +49,7 @@ export function checkNodeIdentities(
   return inTurn(checked);
 }
 
-/** One after the other: a policy may have ten thousand names, and a process not as many open files. */
+/** Runs one step at a time: a policy may have ten thousand names, more than a process may have open files. */
 async function inTurn<T>(steps: readonly (() => Promise<T>)[]): Promise<readonly T[]> {
   const done: T[] = [];
   for (const step of steps) done.push(await step());

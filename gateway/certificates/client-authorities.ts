@@ -1,12 +1,12 @@
-/** The authorities whose client certificates a server name accepts, and what they have revoked. */
+/** The authorities whose client certificates a server name accepts, and their revocation lists. */
 
 import { hash, type X509Certificate } from 'node:crypto';
 import { serialText } from './der.ts';
 import type { RevocationList, RevokedSerials } from './revocation-list.ts';
 
-/** What revocation lists are asked for, and what one past its `nextUpdate` means. */
+/** Which revocation lists are required, and whether one past its `nextUpdate` is accepted. */
 export interface RevocationRules {
-  /** `chain`: every authority of the chain needs a list; `leaf`: the one that issued the certificate does. */
+  /** `chain`: every authority of the chain needs a list. `leaf`: only the one that issued the certificate. */
   readonly crl: 'chain' | 'leaf';
   readonly expiredCrl: 'refuse' | 'accept';
 }
@@ -21,7 +21,7 @@ const CHAIN_LENGTH = 8;
 
 export class ClientAuthorities {
   readonly authorities: readonly ClientAuthority[];
-  /** There is a file of lists: from then on every certificate must be looked up in one. */
+  /** There is a file of lists: every certificate must be looked up in one. */
   readonly looksUp: boolean;
   #digest: string | undefined;
 
@@ -30,7 +30,7 @@ export class ClientAuthorities {
     this.looksUp = looksUp;
   }
 
-  /** Every list is signed by one of the authorities. `lists` absent: nothing is ever revoked here. */
+  /** Gives each authority the newest list it has signed. Without `lists`, nothing is ever revoked. */
   static of(
     certificates: readonly X509Certificate[],
     lists: readonly RevocationList[] | undefined,
@@ -43,12 +43,12 @@ export class ClientAuthorities {
     return new ClientAuthorities(authorities, lists !== undefined);
   }
 
-  /** One PEM each. */
+  /** The authorities, one PEM each. */
   get pems(): readonly string[] {
     return this.authorities.map(({ certificate }) => certificate.toString());
   }
 
-  /** SHA-256, hex, over who they are: of the same ones it is the same, whatever they have revoked. */
+  /** SHA-256, hex, over the authorities; revocation lists do not change it. */
   get digest(): string {
     this.#digest ??= hash('sha256', this.authorities.map((each) => each.certificate.fingerprint256).join());
     return this.#digest;
@@ -59,21 +59,21 @@ export class ClientAuthorities {
     return Math.min(...this.authorities.map(({ certificate }) => certificate.validToDate.getTime()));
   }
 
-  /** When the first list is due to be replaced, milliseconds since the epoch. */
+  /** The earliest `nextUpdate` of the lists, milliseconds since the epoch. */
   get nextUpdateMs(): number | undefined {
     const times = this.authorities.flatMap(({ list }) => list?.nextUpdateMs ?? []);
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
-  /** How many certificates are revoked, over all lists; undefined without lists. */
+  /** Number of revoked certificates in all lists; undefined without lists. */
   get revoked(): number | undefined {
     if (!this.looksUp) return undefined;
     return this.authorities.reduce((sum, { list }) => sum + (list?.serials.size ?? 0), 0);
   }
 
   /**
-   * Whether a root among these vouches for the certificate, by way of the others and of the issuers that were `sent`
-   * with it. For certificates that no handshake verifies against these authorities.
+   * Whether the certificate chains to one of these roots, through other authorities or the issuers that were `sent`
+   * with it. For certificates that no handshake has verified against these authorities.
    */
   vouchFor(certificate: X509Certificate, sent: readonly X509Certificate[], nowMs: number): boolean {
     const own = this.authorities.map((authority) => authority.certificate);
@@ -89,14 +89,14 @@ export class ClientAuthorities {
     return false;
   }
 
-  /** Why a certificate that chains to these authorities is refused all the same. */
+  /** Returns why a certificate that chains to these authorities is refused, or undefined. */
   objection(certificate: X509Certificate, rules: RevocationRules, nowMs: number): string | undefined {
     return this.looksUp ? this.#lookUp(certificate, rules, nowMs, 0) : undefined;
   }
 
   /**
-   * When the first of the lists that a certificate without objection is looked up in is due, milliseconds since the
-   * epoch: from then on there is one. Nothing where that never comes.
+   * When the first list that the certificate is looked up in expires, milliseconds since the epoch: from then on there
+   * is an objection. Undefined if there is no such time.
    */
   listsDueMs(certificate: X509Certificate, { crl, expiredCrl }: RevocationRules): number | undefined {
     if (!this.looksUp || expiredCrl === 'accept') return undefined;
@@ -121,10 +121,10 @@ export class ClientAuthorities {
     nowMs: number,
     depth: number,
   ): string | undefined {
-    // A root vouches for itself; nobody can revoke it but by taking it out of the file.
+    // A root vouches for itself, and can be revoked only by removing it from the file.
     if (depth > 0 && certificate.checkIssued(certificate)) return undefined;
     const issuers = this.#issuersOf(certificate);
-    if (issuers.length === 0 || depth > CHAIN_LENGTH) return 'there is no revocation list of its issuer';
+    if (issuers.length === 0 || depth > CHAIN_LENGTH) return 'its issuer has no revocation list';
     for (const issuer of issuers) {
       const reason =
         lookUpIn(issuer.list, certificate, rules, nowMs) ??
@@ -151,7 +151,7 @@ function lookUpIn(
   { expiredCrl }: RevocationRules,
   nowMs: number,
 ): string | undefined {
-  if (list === undefined) return 'there is no revocation list of its issuer';
+  if (list === undefined) return 'its issuer has no revocation list';
   if (list.serials.has(serialText(certificate.serialNumber))) return 'it was revoked';
   const { nextUpdateMs = Number.POSITIVE_INFINITY } = list;
   return nextUpdateMs < nowMs && expiredCrl === 'refuse' ? 'the revocation list is past its time' : undefined;

@@ -1,6 +1,6 @@
-/** Walks DER (X.690): enough to read a revocation list of any length in one pass, and strict about lengths. */
+/** Reads DER (X.690): enough for a revocation list of any length in one pass, and strict about lengths. */
 
-/** One element: its tag, what is in it, and all its bytes. */
+/** One element: its tag, its contents, and all its bytes. */
 export interface DerElement {
   readonly tag: number;
   readonly contents: Buffer;
@@ -17,10 +17,10 @@ export const DER = {
   BOOLEAN: 0x01,
 } as const;
 
-/** Bytes that are no DER, or not the structure that was expected. */
+/** The bytes are not DER, or not the expected structure. */
 export class DerError extends Error {}
 
-/** The elements that lie one behind the other. Throws `DerError` where the bytes do not end with one. */
+/** Yields consecutive elements. Throws `DerError` unless the bytes end with one. */
 export function* derElements(bytes: Buffer): Generator<DerElement, undefined> {
   for (let at = 0; at < bytes.length; ) {
     const element = derElement(bytes, at);
@@ -29,45 +29,44 @@ export function* derElements(bytes: Buffer): Generator<DerElement, undefined> {
   }
 }
 
-/** The one element that the bytes are, with this tag. */
+/** Returns the one element that the bytes consist of. Throws `DerError` if its tag is not `tag`. */
 export function derOnly(bytes: Buffer, tag: number): DerElement {
   const element = derElement(bytes, 0);
-  if (element.tag !== tag || element.whole.length !== bytes.length)
-    throw new DerError('an unexpected element');
+  if (element.tag !== tag || element.whole.length !== bytes.length) throw new DerError('unexpected element');
   return element;
 }
 
 function derElement(bytes: Buffer, at: number): DerElement {
   const tag = bytes[at];
   const first = bytes[at + 1];
-  // Tags of several bytes stand in no certificate and no list.
+  // Certificates and lists have no tags of several bytes.
   if (tag === undefined || first === undefined || (tag & 0x1f) === 0x1f)
-    throw new DerError('an element cut short');
+    throw new DerError('truncated element');
   const lengthBytes = first < 0x80 ? 0 : first & 0x7f;
-  // An indefinite length is BER; four bytes are four gigabytes.
+  // 82 01 00 is a length of 256; 80 is indefinite, which only BER allows; four bytes suffice for 4 GiB.
   if (first === 0x80 || lengthBytes > 4 || at + 2 + lengthBytes > bytes.length)
-    throw new DerError('a bad length');
+    throw new DerError('invalid length');
   const length = lengthBytes === 0 ? first : bytes.readUIntBE(at + 2, lengthBytes);
   const from = at + 2 + lengthBytes;
-  if (from + length > bytes.length) throw new DerError('an element cut short');
+  if (from + length > bytes.length) throw new DerError('truncated element');
   return { tag, contents: bytes.subarray(from, from + length), whole: bytes.subarray(at, from + length) };
 }
 
-/** Milliseconds since the epoch of a UTCTime or GeneralizedTime, in the only forms RFC 5280 §5.1.2.4 allows. */
+/** Milliseconds since the epoch of a UTCTime or GeneralizedTime, in the only forms that RFC 5280 §5.1.2.4 allows. */
 export function derTime({ tag, contents }: DerElement): number {
   const text = contents.toString('latin1');
   const short = tag === DER.UTC_TIME && /^\d{12}Z$/.test(text);
-  if (!short && !(tag === DER.GENERALIZED_TIME && /^\d{14}Z$/.test(text))) throw new DerError('a bad time');
+  if (!short && !(tag === DER.GENERALIZED_TIME && /^\d{14}Z$/.test(text))) throw new DerError('invalid time');
   const century = Number(text.slice(0, 2)) < 50 ? '20' : '19';
   const digits = short ? century + text : text;
   const [, year, month, day, hour, minute, second] =
     /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(digits) ?? [];
   const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  if (Number.isNaN(ms)) throw new DerError('a bad time');
+  if (Number.isNaN(ms)) throw new DerError('invalid time');
   return ms;
 }
 
-/** A serial number as it is compared: lower-case hexadecimal without leading zeros. */
+/** Normalizes a serial number for comparison: lower-case hexadecimal without leading zeros. */
 export function serialText(hex: string): string {
   return hex.toLowerCase().replace(/^0+(?=.)/, '');
 }

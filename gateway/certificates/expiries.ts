@@ -1,27 +1,27 @@
-/** Says in time that a certificate or a revocation list ends: 30, 7 and 1 days before, once each. */
+/** Finds certificates and revocation lists to warn of: 30, 7 and 1 days before they expire, once each. */
 
 import type { ClientIdentity, NodeIdentity } from './node-identity.ts';
 import type { ServerIdentity } from './server-identity.ts';
 
-/** Something that ends. */
+/** Something that expires. */
 export interface Expiry {
   /** The server name, `tenant/upstream`, `etcd` or `redis`. */
   readonly name: string;
-  /** What it is for; the last two are shown to nodes, etcd and Redis, and trusted there. */
+  /** Purpose; `node-` roles are presented to nodes, etcd and Redis, or are authorities trusted there. */
   readonly role: 'chain' | 'clients' | 'crl' | 'node-chain' | 'node-authorities';
   readonly expiresMs: number;
 }
 
-/** An expiry that is near enough to be told. */
+/** An expiry near enough for a warning. */
 export interface NearExpiry extends Expiry {
-  /** Whole days left; negative when it is over. */
+  /** Whole days left; negative once expired. */
   readonly daysLeft: number;
 }
 
 const DAY_MS = 86_400_000;
 const TOLD_DAYS = [30, 7, 1] as const;
 
-/** What ends, of one server name. */
+/** Expiries of one server name. */
 export function serverExpiries({ serverName: name, notAfterMs, clients }: ServerIdentity): readonly Expiry[] {
   const expiries: Expiry[] = [{ name, role: 'chain', expiresMs: notAfterMs }];
   if (clients === undefined) return expiries;
@@ -31,12 +31,12 @@ export function serverExpiries({ serverName: name, notAfterMs, clients }: Server
   return expiries;
 }
 
-/** What ends, of one upstream. */
+/** Expiries of one upstream. */
 export function nodeExpiries({ upstream, ...identity }: NodeIdentity): readonly Expiry[] {
   return clientExpiries(upstream, identity);
 }
 
-/** What ends, of what is shown to the servers of that name. */
+/** Expiries of what is presented to the servers called `name`, and of the authorities trusted there. */
 export function clientExpiries(
   name: string,
   { authorities = [], key }: Pick<ClientIdentity, 'authorities' | 'key'>,
@@ -48,11 +48,11 @@ export function clientExpiries(
   return expiries;
 }
 
-/** Remembers what was told. Another end of the same thing is another expiry. */
+/** Remembers the warnings given. A new expiry time of the same thing is a new expiry. */
 export class ExpiryReminder {
   #told = new Map<string, number>();
 
-  /** Those that came within another of the marks since they were last given here. */
+  /** Returns those that have passed another mark since the last call. */
   remind(expiries: readonly Expiry[], nowMs: number): readonly NearExpiry[] {
     const told = new Map<string, number>();
     const near = expiries.flatMap((expiry) => {

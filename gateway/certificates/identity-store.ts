@@ -1,52 +1,52 @@
-/** The identities in use: read when first asked for, kept in bounds, read again when their files change. */
+/** The identities in use: read on first use, bounded in number, and read again when their files change. */
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import type { FileWatch } from '../sources/file-watch.ts';
 
-/** What is read; `digest` tells whether it is another than before. */
+/** What is read; `digest` changes when the contents do. */
 export interface Digested {
   readonly digest: string;
 }
 
-/** Files that are read together, and how. */
+/** Files that are read together, and how to read them. */
 export interface IdentitySource<Identity extends Digested> {
-  /** Unlike that of every other source of the store. */
+  /** Unique in the store. */
   readonly key: string;
   /** For the log. */
   readonly label: string;
-  /** Absolute paths; also of files that need not be there. */
+  /** Absolute paths, including files that need not exist. */
   files(): readonly string[];
-  /** The wall clock is in milliseconds since the epoch. */
+  /** `nowMs`: wall clock, milliseconds since the epoch. */
   read(nowMs: number): Promise<Identity | readonly PolicyFault[]>;
 }
 
-/** What became of files that were read: for the log. */
+/** The outcome of reading files, for the log. */
 export interface IdentityReading {
   readonly label: string;
-  /** `faulty`: what was in force before stays, if anything was. */
+  /** `faulty`: the identity in use stays, if there is one. */
   readonly outcome: 'loaded' | 'replaced' | 'faulty';
   readonly faults: readonly PolicyFault[];
 }
 
 export interface IdentityStoreOptions {
-  /** Identities kept at once; the one asked for longest ago makes room. */
+  /** Identities kept at once; the least recently used one is evicted. */
   readonly capacity: () => number;
   readonly watch: FileWatch;
   /** Wall clock in milliseconds since the epoch. */
   readonly nowMs?: () => number;
   readonly onReading?: (reading: IdentityReading) => void;
-  /** How long a changed folder with faults is waited for: the second half of a pair may be on its way. */
+  /** Wait before faults of changed files are reported: the second file of a pair may be on its way. */
   readonly patienceMs?: number;
 }
 
 const PATIENCE_MS = 1000;
-/** A folder that gave no identity is read again when it is asked for after so long. */
+/** A source that gave no identity is read again if it is asked for after this time. */
 const RETRY_MS = 5000;
 
-/** Where identities are asked for. */
+/** Looks up identities. */
 export type Identities<Identity extends Digested> = Pick<IdentityStore<Identity>, 'get' | 'version'>;
 
-/** Reads a source. Never rejects: what nobody thought of is a fault of these files, and of no others. */
+/** Reads a source. Never rejects: an unexpected error becomes a fault of these files, and of no others. */
 export async function readSource<Identity extends Digested>(
   source: IdentitySource<Identity>,
   nowMs: number,
@@ -58,11 +58,11 @@ export async function readSource<Identity extends Digested>(
   }
 }
 
-/** One read a name however many ask at once; a folder with faults answers for its own name alone. */
+/** Reads a source once however many callers ask at once; faults of one source do not affect any other. */
 export class IdentityStore<Identity extends Digested> {
   readonly #options: IdentityStoreOptions;
   readonly #nowMs: () => number;
-  /** The one asked for longest ago first. */
+  /** Least recently used first. */
   readonly #entries = new Map<string, Entry<Identity>>();
   #version = 0;
 
@@ -71,7 +71,7 @@ export class IdentityStore<Identity extends Digested> {
     this.#nowMs = options.nowMs ?? Date.now;
   }
 
-  /** The identity if it is there, else a promise of it; nothing while its folder has never been without fault. */
+  /** The identity if it is loaded, else a promise of it; undefined if its files had faults less than `RETRY_MS` ago. */
   get(source: IdentitySource<Identity>): Identity | Promise<Identity | undefined> | undefined {
     const { key } = source;
     const known = this.#entries.get(key);
@@ -84,34 +84,34 @@ export class IdentityStore<Identity extends Digested> {
     return this.#nowMs() - entry.readMs < RETRY_MS ? undefined : this.#read(entry);
   }
 
-  /** Rises with every identity that is read, or replaced. */
+  /** Increases with every identity that is loaded or replaced. */
   get version(): number {
     return this.#version;
   }
 
-  /** What is in force for a source, without asking for it. */
+  /** The identity in use for a source; never reads it. */
   peek(key: string): Identity | undefined {
     return this.#entries.get(key)?.identity;
   }
 
-  /** What is in force for a source although its files have faults now: once released, it could not be read again. */
+  /** The identity in use for a source whose files have faults now: once released, it could not be read again. */
   lastGood(key: string): Identity | undefined {
     const entry = this.#entries.get(key);
     return entry?.impatient ? entry.identity : undefined;
   }
 
-  /** Nobody asks for the source any more. */
+  /** Forgets a source that is no longer used. */
   release(key: string): void {
     this.#entries.get(key)?.close();
     this.#entries.delete(key);
   }
 
-  /** What is in force now. */
+  /** The identities in use. */
   get loaded(): readonly Identity[] {
     return [...this.#entries.values()].flatMap(({ identity }) => identity ?? []);
   }
 
-  /** Of every folder read, also where the last good identity is still in force. */
+  /** Faults of every source read, even if its last good identity is still in use. */
   get faults(): readonly PolicyFault[] {
     return [...this.#entries.values()].flatMap(({ faults }) => faults);
   }
@@ -180,7 +180,7 @@ export class IdentityStore<Identity extends Digested> {
     entry.faults = [];
     entry.impatient = false;
     if (before?.digest === identity.digest && !mended) return;
-    // The same material keeps its contexts, sessions and all.
+    // The same material keeps its TLS contexts and their sessions.
     if (before?.digest !== identity.digest) {
       entry.identity = identity;
       this.#version += 1;
@@ -204,7 +204,7 @@ export class IdentityStore<Identity extends Digested> {
   }
 }
 
-/** Files that were asked for. */
+/** The state of one source. */
 class Entry<Identity extends Digested> {
   readonly source: IdentitySource<Identity>;
   identity: Identity | undefined;
@@ -213,7 +213,7 @@ class Entry<Identity extends Digested> {
   readMs = Number.NEGATIVE_INFINITY;
   /** The files changed while they were being read. */
   changed = false;
-  /** Faults were seen, and are waited for once: the files have not been good since. */
+  /** The files have had faults since they were last good; the wait for their second half has begun. */
   impatient = false;
   closed = false;
   stopWatching: (() => void) | undefined;

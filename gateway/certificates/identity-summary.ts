@@ -1,4 +1,4 @@
-/** What may be shown of a server name's certificates: never a key. */
+/** What may be published of the certificates of a server name or upstream: never a key. */
 
 import type { X509Certificate } from 'node:crypto';
 import type { CertifiedKey } from './certificate-files.ts';
@@ -9,7 +9,7 @@ export interface IdentitySummary {
   readonly server_name: string;
   readonly chains: readonly ChainSummary[];
   readonly client_authorities: readonly AuthoritySummary[];
-  /** Absent where no revocation list is given. */
+  /** Absent if there is no file of revocation lists. */
   readonly crl?: { readonly revoked: number; readonly next_update?: string };
 }
 
@@ -43,9 +43,9 @@ export function describeIdentity({ serverName, keys, clients }: ServerIdentity):
 }
 
 export interface NodeIdentitySummary {
-  /** Absent where the nodes are shown no certificate. */
+  /** Absent if no certificate is presented to the nodes. */
   readonly chain?: ChainSummary;
-  /** Absent where the public ones are trusted. */
+  /** Absent if the public authorities are trusted. */
   readonly authorities?: readonly AuthoritySummary[];
 }
 
@@ -70,7 +70,7 @@ function describeAuthority({ subject, validToDate }: X509Certificate): Authority
   return { subject: oneLine(subject), not_after: validToDate.toISOString() };
 }
 
-/** OpenSSL escapes newlines within a value, so these stand between attributes only. */
+/** OpenSSL escapes newlines within a value, so a newline only separates attributes. */
 function oneLine(name = ''): string {
   return name.replaceAll('\n', ', ');
 }

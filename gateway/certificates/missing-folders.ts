@@ -1,11 +1,11 @@
-/** Server names that have no folder of certificates. */
+/** Finds server names that have no certificate folder. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { identityFolder } from './server-identity.ts';
 
-/** Faults of server names without a folder: found by one look at the folder of folders, nothing in them is read. */
+/** Returns a fault for each server name without a folder. Cost: one `readdir`; the folders are not opened. */
 export async function missingFolders(
   certificates: string,
   serverNames: Iterable<string>,

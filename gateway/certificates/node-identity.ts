@@ -1,4 +1,4 @@
-/** What the gateway shows to the nodes of an upstream, or to another server, and whom it trusts there. */
+/** What the gateway presents to the nodes of an upstream, or to etcd and Redis, and whom it trusts there. */
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { PolicyFault } from '../core/fault.ts';
@@ -9,17 +9,17 @@ import { type CertifiedKey, readAuthorities, readCertifiedKey } from './certific
 import type { IdentitySource } from './identity-store.ts';
 import { PemFiles } from './pem-files.ts';
 
-/** What one server after another is shown; every text was read and checked in the same pass. */
+/** What is presented to a server; all files were read and checked in the same pass. */
 export interface ClientIdentity {
-  /** PEM, one authority each; absent where the public ones are trusted. */
+  /** Trusted authorities; absent if the public ones are trusted. */
   readonly authorities?: readonly X509Certificate[];
-  /** Absent where the servers ask for no certificate. */
+  /** Absent if no certificate is presented. */
   readonly key?: CertifiedKey;
-  /** SHA-256, hex, over all of it. */
+  /** SHA-256, hex, over all files. */
   readonly digest: string;
 }
 
-/** One upstream's. */
+/** What is presented to the nodes of one upstream. */
 export interface NodeIdentity extends ClientIdentity {
   /** `tenant/upstream`. */
   readonly upstream: string;
@@ -29,7 +29,7 @@ type ClientFile = 'ca' | 'cert' | 'key';
 const FILES = ['ca', 'cert', 'key'] as const;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
-/** The files of an upstream with TLS as they are to be read. */
+/** How to read the files of an upstream with TLS. */
 export function nodeIdentitySource({
   tenant,
   name,
@@ -48,7 +48,7 @@ export function nodeIdentitySource({
   };
 }
 
-/** The files it names. */
+/** The paths that the TLS settings name. */
 export function clientFiles(tls: ClientTls): ReadonlyMap<ClientFile, string> {
   const paths = new Map<ClientFile, string>();
   for (const file of FILES) if (tls[file] !== undefined) paths.set(file, tls[file]);
@@ -77,7 +77,7 @@ export async function readClientIdentity(
   };
 }
 
-/** Node calls the extended key usages `keyUsage`; without the extension there are none to keep to. */
+/** Node calls the extended key usages `keyUsage`; a certificate without the extension is not restricted. */
 function misfitOf(leaf: X509Certificate): string | undefined {
   const usages: readonly string[] | undefined = leaf.keyUsage;
   return usages === undefined || usages.includes(CLIENT_AUTH)

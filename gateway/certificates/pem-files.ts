@@ -1,13 +1,13 @@
-/** PEM files that are read together, and what is wrong with them. */
+/** PEM files that are read together, and their faults. */
 
 import { readFile, stat } from 'node:fs/promises';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { MIB } from '../core/units.ts';
 
-/** A revocation list of a million certificates has 50 MB. */
+/** A revocation list of a million certificates takes 50 MB. */
 const MAX_BYTES = 64 * MIB;
 
-/** `Name` says what a file is for; each has a path. */
+/** `Name` is what a file is for; each has a path. */
 export class PemFiles<Name extends string> {
   readonly faults: PolicyFault[] = [];
   readonly #paths: ReadonlyMap<Name, string>;
@@ -17,7 +17,7 @@ export class PemFiles<Name extends string> {
     this.#paths = paths;
   }
 
-  /** Reads the files that are there; those of `required` that are not are faults, like any that cannot be read. */
+  /** Reads the files that exist. A missing one is a fault if it is in `required`; an unreadable one always is. */
   static async read<Name extends string>(
     paths: ReadonlyMap<Name, string>,
     required: readonly Name[],
@@ -36,18 +36,18 @@ export class PemFiles<Name extends string> {
     return files;
   }
 
-  /** The text of a file, if it is there. */
+  /** The text of a file, if it was read. */
   text(name: Name): string | undefined {
     return this.#texts.get(name);
   }
 
-  /** It was not there, and need not have been. */
+  /** Whether the file does not exist and need not. */
   isAbsent(name: Name): boolean {
     const path = this.#paths.get(name) ?? name;
     return !this.#texts.has(name) && !this.faults.some(({ file }) => file === path);
   }
 
-  /** Takes down what is wrong with a file. */
+  /** Adds a fault of a file. */
   fault(name: Name, problem: string, expected?: string): void {
     this.faults.push(fileFault(this.#paths.get(name) ?? name, problem, expected));
   }

@@ -1,6 +1,6 @@
 /**
- * Certificate revocation lists (RFC 5280 §5). Read here and not by OpenSSL, because Node lets nobody say whether only
- * the leaf is looked up and what a list past its time means; and not by @peculiar/x509, which takes 40 µs an entry.
+ * Certificate revocation lists (RFC 5280 §5). Not left to OpenSSL, because Node has no option to look up only the leaf
+ * or to accept an expired list; nor to @peculiar/x509, which takes 40 µs for each entry.
  */
 
 import { type KeyObject, verify } from 'node:crypto';
@@ -9,25 +9,25 @@ import { finish } from '../core/prefix-tree.ts';
 import { randomSeed } from '../lists/revoked.ts';
 import { DER, type DerElement, DerError, derElements, derOnly, derTime, serialText } from './der.ts';
 
-/** What a list says. */
+/** The contents of a list. */
 export interface RevokedSerials {
   readonly thisUpdateMs: number;
-  /** Absent where the authority does not say when the next one comes. */
+  /** Absent if the authority does not say when the next list is due. */
   readonly nextUpdateMs?: number;
   /** Serial numbers: lower-case hexadecimal without leading zeros. */
   readonly serials: NameTable;
 }
 
-/** One list, its signature not yet looked at. */
+/** One list, whose signature has not been checked. */
 export interface RevocationList extends RevokedSerials {
   /** Whether this key signed it. */
   isSignedBy(publicKey: KeyObject): boolean;
 }
 
 interface SignatureAlgorithm {
-  /** Node's name of the keys that sign so. */
+  /** Node's name of the key type. */
   readonly keyType: string;
-  /** As Node's `verify` wants it. */
+  /** The first argument of Node's `verify`. */
   readonly hash: string | null;
 }
 
@@ -46,11 +46,11 @@ const BLOCK = /-----BEGIN X509 CRL-----([A-Za-z0-9+/=\s]+)-----END X509 CRL-----
 const VERSION_2 = '01';
 const EXTENSIONS = 0xa0;
 
-/** Every list of the text, or what is wrong: other text than whole lists would revoke less than was meant. */
+/** Returns every list of the text, or an error message: reading only part of it would revoke less than was meant. */
 export function readRevocationLists(pem: string): readonly RevocationList[] | string {
   const blocks = [...pem.matchAll(BLOCK)].map(([, body = '']) => Buffer.from(body, 'base64'));
   if (blocks.length === 0 || pem.split('-----BEGIN').length - 1 !== blocks.length) {
-    return 'holds something else than whole revocation lists';
+    return 'contains something other than complete revocation lists';
   }
   const lists: RevocationList[] = [];
   for (const [index, block] of blocks.entries()) {
@@ -67,16 +67,16 @@ export function readRevocationLists(pem: string): readonly RevocationList[] | st
 function readRevocationList(der: Buffer): RevocationList {
   const [tbs, algorithm, signature] = derElements(derOnly(der, DER.SEQUENCE).contents);
   if (tbs?.tag !== DER.SEQUENCE || algorithm?.tag !== DER.SEQUENCE || signature?.tag !== DER.BIT_STRING) {
-    throw new DerError('it is no signed list');
+    throw new DerError('it is not a signed list');
   }
   const { keyType, hash } = algorithmOf(algorithm);
   const contents = readContents(tbs, algorithm);
-  // How many bits at the end of a bit string do not count: none, in a signature.
-  if (signature.contents[0] !== 0) throw new DerError('its signature is cut short');
+  // The first byte counts the unused bits at the end: none in a signature.
+  if (signature.contents[0] !== 0) throw new DerError('its signature does not end at a byte');
   const signatureBytes = signature.contents.subarray(1);
   return {
     ...contents,
-    // With a key of another kind `verify` would throw.
+    // With a key of another type, `verify` would throw.
     isSignedBy: (key) => key.asymmetricKeyType === keyType && verify(hash, tbs.whole, key, signatureBytes),
   };
 }
@@ -88,20 +88,20 @@ function algorithmOf(algorithm: DerElement): SignatureAlgorithm {
   return known;
 }
 
-/** version, signature, issuer, thisUpdate, nextUpdate, revokedCertificates, extensions. */
+/** RFC 5280 §5.1: version, signature, issuer, thisUpdate, nextUpdate, revokedCertificates, extensions. */
 function readContents(tbs: DerElement, algorithm: DerElement): RevokedSerials {
   const parts = [...derElements(tbs.contents)];
   if (parts[0]?.tag === DER.INTEGER && parts.shift()?.contents.toString('hex') !== VERSION_2) {
     throw new DerError('its version is not 2');
   }
   const [inner, issuer, thisUpdate, ...rest] = parts;
-  if (!inner?.whole.equals(algorithm.whole)) throw new DerError('it names two signature algorithms');
+  if (!inner?.whole.equals(algorithm.whole)) throw new DerError('its two signature algorithms differ');
   if (issuer?.tag !== DER.SEQUENCE || thisUpdate === undefined)
-    throw new DerError('it lacks its issuer or its time');
+    throw new DerError('it has no issuer or no thisUpdate');
   const nextUpdate = isTime(rest[0]) ? rest.shift() : undefined;
   const revoked = rest[0]?.tag === DER.SEQUENCE ? rest.shift() : undefined;
   const extensions = rest[0]?.tag === EXTENSIONS ? rest.shift() : undefined;
-  if (rest.length > 0) throw new DerError('it holds more than a list should');
+  if (rest.length > 0) throw new DerError('it has unexpected fields at its end');
   if (extensions !== undefined) refuseCritical(derOnly(extensions.contents, DER.SEQUENCE));
   return {
     thisUpdateMs: derTime(thisUpdate),
@@ -118,19 +118,19 @@ function readSerials(revoked: DerElement | undefined): NameTable {
   for (const entry of revoked === undefined ? [] : derElements(revoked.contents)) {
     const [serial, date, extensions] = derElements(entry.contents);
     if (serial?.tag !== DER.INTEGER || !isTime(date))
-      throw new DerError('it has an entry without number or time');
+      throw new DerError('an entry has no serial number or no date');
     if (extensions !== undefined) refuseCritical(extensions);
     serials.add(serialText(serial.contents.toString('hex')), 0);
   }
   return finish(serials.build());
 }
 
-/** A list for some of the certificates only, a difference to another list, an entry of another issuer: all critical. */
+/** Lists for some certificates only, delta lists and entries of another issuer all have a critical extension. */
 function refuseCritical(extensions: DerElement): void {
   for (const extension of derElements(extensions.contents)) {
     const [, critical] = derElements(extension.contents);
     if (critical?.tag === DER.BOOLEAN && critical.contents[0] !== 0) {
-      throw new DerError('it has a critical extension, as partial and indirect lists have');
+      throw new DerError('it has a critical extension: partial, delta and indirect lists are not supported');
     }
   }
 }

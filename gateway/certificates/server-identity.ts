@@ -1,4 +1,4 @@
-/** What a server name shows in its handshakes and whom it trusts there: its folder, read and checked whole. */
+/** What a server name presents in handshakes and whom it trusts there: its folder, read and checked as a whole. */
 
 import { createHash, type X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
@@ -8,21 +8,21 @@ import type { ClientAuthorities } from './client-authorities.ts';
 import type { IdentitySource } from './identity-store.ts';
 import { PemFiles } from './pem-files.ts';
 
-/** The files a folder may have. */
+/** The files that a folder may have. */
 const FILES = ['chain.pem', 'key.pem', 'chain.rsa.pem', 'key.rsa.pem', 'clients.pem', 'clients.crl'] as const;
 type IdentityFile = (typeof FILES)[number];
 
-/** One server name's material; every text was read and checked in the same pass. */
+/** The identity of one server name; all files were read and checked in the same pass. */
 export interface ServerIdentity {
-  /** As the policy writes it, `*.` for a wildcard. */
+  /** As written in the policy, `*.` for a wildcard. */
   readonly serverName: string;
-  /** One, or two with different kinds of key: the handshake takes what the caller can verify. */
+  /** One, or two with different key types: the handshake uses the one that the caller can verify. */
   readonly keys: readonly CertifiedKey[];
-  /** Absent where no client certificate is asked for. */
+  /** Absent if no client certificate is requested. */
   readonly clients?: ClientAuthorities;
   /** When the first certificate of a chain expires, milliseconds since the epoch. */
   readonly notAfterMs: number;
-  /** SHA-256, hex, over all of it. */
+  /** SHA-256, hex, over all files. */
   readonly digest: string;
 }
 
@@ -31,7 +31,7 @@ export function identityFolder(certificates: string, serverName: string): string
   return join(certificates, serverName.replace(/^\*\./, '_.'));
 }
 
-/** A folder as it is to be read; `needsClients` is false where the name asks for no client certificates. */
+/** How to read the folder of a server name; `needsClients` is false if it requests no client certificates. */
 export function serverIdentitySource(
   certificates: string,
   serverName: string,
@@ -68,7 +68,7 @@ async function readIdentity(
   ].filter((each) => each !== undefined);
   const [first, second] = keys;
   if (second !== undefined && first?.keyType === second.keyType) {
-    files.fault('key.rsa.pem', `is a ${second.keyType} key like key.pem`);
+    files.fault('key.rsa.pem', `has the same key type as key.pem, ${second.keyType}`);
   }
   const clients = needsClients
     ? readClientAuthorities(files, 'clients.pem', 'clients.crl', nowMs)
@@ -93,7 +93,7 @@ function digestOf(files: PemFiles<IdentityFile>, needsClients: boolean): string 
   return hash.digest('hex');
 }
 
-/** A wildcard name needs the same wildcard in the certificate; a subject alone counts for nothing (RFC 9525 §6.3). */
+/** A wildcard name needs the same wildcard in the certificate; the subject alone does not count (RFC 9525 §6.3). */
 function covers(leaf: X509Certificate, serverName: string): boolean {
   const name = serverName.replace(/^\*\./, 'a.');
   if (leaf.checkHost(name, { subject: 'never' }) === undefined) return false;

@@ -42,7 +42,7 @@ for (const kind of ['ec', 'rsa'] as const) {
     const leafOnly = ClientAuthorities.of(authorities, both.slice(0, 1));
     t.equal(
       leafOnly.objection(good, strict, now),
-      'there is no revocation list of its issuer',
+      'its issuer has no revocation list',
       'a chain rule needs a list of the root too',
     );
     t.equal(leafOnly.objection(good, { crl: 'leaf', expiredCrl: 'refuse' }, now), undefined);

@@ -102,7 +102,7 @@ t.test(
     await write('a.test', { ...good, 'clients.pem': 'nothing' });
     t.ok(await until(() => readings.length === 2));
     t.match(store.faults.map(formatFault), [
-      /a\.test\/clients\.pem:1:1: holds something else than whole certificates/,
+      /a\.test\/clients\.pem:1:1: contains something other than complete certificates/,
     ]);
     t.equal(await get('a.test'), before);
     await write('a.test', good);

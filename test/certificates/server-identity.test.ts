@@ -71,15 +71,21 @@ t.test('a revocation list is accepted beside authorities with other kinds of key
   const both = pki.certificate('others') + clients;
   t.same((await read(t, { 'clients.pem': both, 'clients.crl': pki.list('clients') })).faults, []);
   t.same((await read(t, { 'clients.pem': both, 'clients.crl': pki.list('others') })).faults, []);
-  t.match((await read(t, { 'clients.crl': pki.list('others') })).faults, [/not signed by an authority/]);
+  t.match((await read(t, { 'clients.crl': pki.list('others') })).faults, [
+    /not signed by a client authority/,
+  ]);
 });
 
 const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[]][] = [
   ['no chain', { 'chain.pem': undefined }, /^chain\.pem:1:1: cannot be read: ENOENT/],
   ['no key', { 'key.pem': undefined }, /^key\.pem:1:1: cannot be read: ENOENT/],
   ['no authority', { 'clients.pem': undefined }, /^clients\.pem:1:1: cannot be read: ENOENT/],
-  ['an empty chain', { 'chain.pem': '' }, /^chain\.pem:1:1: holds something else than whole certificates/],
-  ['a chain cut short', { 'chain.pem': leaf + middle.slice(0, -40) }, /^chain\.pem.*whole certificates/],
+  [
+    'an empty chain',
+    { 'chain.pem': '' },
+    /^chain\.pem:1:1: contains something other than complete certificates/,
+  ],
+  ['a chain cut short', { 'chain.pem': leaf + middle.slice(0, -40) }, /^chain\.pem.*complete certificates/],
   ['a certificate of garbage', { 'chain.pem': wrecked(leaf) }, /^chain\.pem:1:1: certificate 1 cannot be/],
   [
     'a damaged key in the chain',
@@ -106,18 +112,18 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
   [
     'another key',
     { 'key.pem': pki.key('rsa') },
-    'key.pem:1:1: does not fit the first certificate of chain.pem',
+    'key.pem:1:1: does not match the first certificate of chain.pem',
   ],
-  ['a key that is none', { 'key.pem': leaf }, 'key.pem:1:1: holds no private key without passphrase'],
+  ['a key that is none', { 'key.pem': leaf }, 'key.pem:1:1: contains no unencrypted private key'],
   [
     'a key that TLS does not take',
     { 'chain.pem': pki.certificate('weak') + middle, 'key.pem': pki.key('weak') },
-    'chain.pem:1:1: is refused by TLS: ee key too small',
+    'chain.pem:1:1: is rejected by OpenSSL: ee key too small',
   ],
   [
     'an authority that TLS does not take',
     { 'chain.pem': pki.certificate('led') + pki.certificate('feeble'), 'key.pem': pki.key('led') },
-    'chain.pem:1:1: is refused by TLS: ca key too small',
+    'chain.pem:1:1: is rejected by OpenSSL: ca key too small',
   ],
   [
     'two RSA pairs',
@@ -127,18 +133,30 @@ const ROWS: readonly [title: string, files: Files, ...faults: (string | RegExp)[
       'chain.rsa.pem': pki.certificate('rsa') + middle,
       'key.rsa.pem': pki.key('rsa'),
     },
-    'key.rsa.pem:1:1: is a rsa key like key.pem',
+    'key.rsa.pem:1:1: has the same key type as key.pem, rsa',
   ],
-  ['half an RSA pair', { 'key.rsa.pem': pki.key('rsa') }, 'chain.rsa.pem:1:1: is missing beside its key'],
-  ['a client as authority', { 'clients.pem': pki.certificate('client') }, /^clients\.pem.*1 is no authority/],
-  ['an empty list of authorities', { 'clients.pem': '\n' }, /^clients\.pem:1:1: holds something else/],
-  ['authorities cut short', { 'clients.pem': clients.slice(0, 300) }, /^clients\.pem:1:1: holds something/],
+  [
+    'half an RSA pair',
+    { 'key.rsa.pem': pki.key('rsa') },
+    'chain.rsa.pem:1:1: is missing, although key.rsa.pem is present',
+  ],
+  [
+    'a client as authority',
+    { 'clients.pem': pki.certificate('client') },
+    /^clients\.pem.*1 is not a CA certificate/,
+  ],
+  ['an empty list of authorities', { 'clients.pem': '\n' }, /^clients\.pem:1:1: contains something other/],
+  [
+    'authorities cut short',
+    { 'clients.pem': clients.slice(0, 300) },
+    /^clients\.pem:1:1: contains something other/,
+  ],
   [
     'a revocation list of another authority',
     { 'clients.crl': pki.list('strangers') },
-    'clients.crl:1:1: revocation list 1 is not signed by an authority of the clients',
+    'clients.crl:1:1: revocation list 1 is not signed by a client authority',
   ],
-  ['an empty revocation list', { 'clients.crl': '' }, /^clients\.crl:1:1: holds something else/],
+  ['an empty revocation list', { 'clients.crl': '' }, /^clients\.crl:1:1: contains something other/],
 ];
 
 for (const [title, files, ...expected] of ROWS) {
@@ -162,7 +180,7 @@ t.test(
     t.equal('digest' in found || found.length, 1, 'nothing else is reported about it');
     // Takes a minute, longer than a test may, if each beginning is searched to the end of the file.
     const { faults } = await read(t, { 'clients.pem': '-----BEGIN CERTIFICATE-----\n'.repeat(70_000) });
-    t.match(faults, [/^clients\.pem:1:1: holds something else than whole certificates/]);
+    t.match(faults, [/^clients\.pem:1:1: contains something other than complete certificates/]);
   },
 );
 

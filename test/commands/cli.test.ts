@@ -66,7 +66,7 @@ t.test('certs lists certificates, check reports their faults, and neither shows 
     folder,
     'certs',
     'a.test',
-    'clients.crl:1:1: holds something else than whole revocation lists',
+    'clients.crl:1:1: contains something other than complete revocation lists',
   );
   const faulty = await run(t, 'certs', ...config);
   const checked = await runHere('check', ...config);
@@ -137,7 +137,7 @@ t.test('certs and check cover the certificates shown to nodes', async (t) => {
     err: new RegExp(
       [
         'gateway\\.pem:1:1: the first certificate is not for client authentication .*',
-        '.*gateway\\.key:1:1: does not fit the first certificate of cert',
+        '.*gateway\\.key:1:1: does not match the first certificate of cert',
         '2 faults',
       ].join('\n'),
     ),

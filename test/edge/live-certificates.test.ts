@@ -130,7 +130,7 @@ t.test('a faulty folder is reported and changes nothing', async (t) => {
   t.ok(await served(stage));
   await writeFile(join(stage.folder, 'certs', HOST, 'clients.pem'), 'nothing');
   const faults = async (): Promise<string> => (await fetch(`${stage.admin}/policy`)).text();
-  t.ok(await until(async () => (await faults()).includes('clients.pem:1:1: holds something else')));
+  t.ok(await until(async () => (await faults()).includes('clients.pem:1:1: contains something other')));
   t.ok(await served(stage));
 });
 

@@ -46,7 +46,7 @@ t.test('tenants are read with the certificate and the password from files', { sk
     /\npatchgate_certificate_not_after_timestamp_seconds\{server_name="etcd",role="node-chain"\} /,
   );
   await writeFile(files.password, '\n');
-  const held = `${files.password}:1:1: holds no password (expected one line)`;
+  const held = `${files.password}:1:1: holds no password (expected one line of at most 4096 characters)`;
   t.ok(await until(async () => faultsIn(await statusOf(stage)).includes(held)));
   await etcd.plain.put(keyOf('tenant-c'), tenantText('tenant-c'));
   t.ok(

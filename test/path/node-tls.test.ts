@@ -223,7 +223,7 @@ t.test('changed files apply to the next connection, and idle older ones are not 
   await writeNodeFiles(stage, 'nothing', gateway);
   await sleep(1500);
   t.match(await ask(stage), /^HTTP\/1\.1 200 /, 'the last good files stay');
-  t.match(await (await fetch(`${stage.admin}/policy`)).text(), /ca\.pem:1:1: holds something else/);
+  t.match(await (await fetch(`${stage.admin}/policy`)).text(), /ca\.pem:1:1: contains something other/);
 });
 
 t.test('missing TLS files are reported, and nothing is sent in the clear instead', async (t) => {

@@ -16,7 +16,9 @@ t.test('a pair that TLS rejects is a fault when read and secures nothing', async
   const [cert, key] = [join(folder, 'weak.pem'), join(folder, 'weak.key')];
   const upstream = sampleUpstream([], { tls: { cert, key, minTlsVersion: 'TLSv1.3' } });
   const found = await nodeIdentitySource(upstream).read(Date.now());
-  t.same('digest' in found || found.map(formatFault), [`${cert}:1:1: is refused by TLS: ee key too small`]);
+  t.same('digest' in found || found.map(formatFault), [
+    `${cert}:1:1: is rejected by OpenSSL: ee key too small`,
+  ]);
   const identity: NodeIdentity = {
     upstream: 'tenant-a/sync',
     digest: '',
