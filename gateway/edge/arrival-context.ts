@@ -1,4 +1,4 @@
-/** What arrivals are given, and what they tell when they are over. */
+/** What arrivals are given, and what they report when they are over. */
 
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -24,7 +24,7 @@ export type HandshakeOutcome =
   | 'over-limit'
   | 'failed';
 
-/** The account of one arrival; what was not learnt is absent. */
+/** The outcome of one arrival; what was not learnt is absent. */
 export interface ArrivalReport {
   readonly outcome: HandshakeOutcome;
   /** For the log: why it was not accepted. */
@@ -34,7 +34,7 @@ export interface ArrivalReport {
   readonly facts?: ConnectionFacts;
 }
 
-/** What the listener lends to each arrival. */
+/** What the listener provides to its arrivals. */
 export interface ArrivalContext extends StandingSource {
   readonly listener: string;
   readonly policy: () => Policy;
@@ -43,9 +43,9 @@ export interface ArrivalContext extends StandingSource {
   readonly slots: HandshakeSlots;
   readonly leaves: KnownLeaves;
   readonly expensive: ExpensiveCallers;
-  /** Takes one of the places an address has, for as long as the socket is open; false when it has none left. */
+  /** Takes one of the address's places until the socket closes; returns false if none is left. */
   readonly claimPlace: (socket: Socket, address: Address) => boolean;
-  /** Called once for each arrival that sent at least one byte, before `onSecured`. */
+  /** Called once for each arrival, before `onSecured`, except for one that the peer closes without sending a byte. */
   readonly onSettled: (report: ArrivalReport, peer: Address) => void;
   /** `transport` is the TCP connection below TLS. */
   readonly onSecured: (socket: TLSSocket, transport: Socket, standing: Standing) => void;

@@ -23,11 +23,11 @@ import type { HandshakeWatcher } from './tls-context.ts';
 /** TLS 1.2 record, alert, two bytes: fatal, unrecognized_name (RFC 6066 §3). */
 const UNRECOGNIZED_NAME = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
 
-/** Keys, signatures and records around a chain. */
+/** Allowance for keys, signatures and records around a chain. */
 const OTHER_BYTES = 2048;
-const OUT = 'its address has sent a chain of certificates that is too large';
+const OUT = 'its address has recently sent an oversized certificate chain';
 
-/** Owns the socket until `onSecured`; whatever else happens, the socket is closed and the end is told once. */
+/** Owns the socket until `onSecured`; in every other case it closes the socket. The outcome is reported once. */
 export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
   readonly #socket: Socket;
   readonly #peer: Address;
@@ -36,15 +36,15 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
   #receivedBytes = 0;
   #neededBytes = 0;
   #awaitsProxyHeader = false;
-  /** By the PROXY header. */
+  /** The caller's address in the PROXY header. */
   #proxied: Address | undefined;
   #serverName: string | undefined;
   #named: NamedContext | undefined;
-  /** Of `#named`. What changes while the handshake goes on is not in it, and has to be looked at afterwards. */
+  /** What `#named` is based on. Changes during the handshake are not in it, and must be checked afterwards. */
   #basis: Basis | undefined;
   #hasSlot = false;
   #settled = false;
-  /** Read before the handshake. */
+  /** Bytes read before the handshake. */
   #bytesBefore = 0;
   #isSecured = false;
 
@@ -59,7 +59,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     const isProxy = proxyProtocol !== 'off' && trustedProxies.contains(peer);
     this.#awaitsProxyHeader = isProxy;
     if (proxyProtocol === 'require' && !isProxy)
-      this.#refuse('bad-proxy-header', 'the peer is no trusted proxy');
+      this.#refuse('bad-proxy-header', 'the peer is not a trusted proxy');
     else if (isProxy || this.#claimPlace()) socket.on('data', this.#onData);
   }
 
@@ -101,7 +101,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
 
   onHandshakeFailed(error: Error): void {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : error.message;
-    // Node has a clock of its own for the same time, begun a little later and looked at more often.
+    // Node has a timer of its own for the same limit, started a little later and checked more often.
     if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') this.expire();
     else this.#refuse('failed', code);
   }
@@ -130,7 +130,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     return bytes;
   }
 
-  /** What follows the header, or nothing when there is more of it to come, or a refusal. */
+  /** Returns what follows the header; undefined if more bytes are needed or the connection was refused. */
   #readProxyHeader(bytes: Buffer): Buffer | undefined {
     const progress = readProxyHeader(bytes);
     if (progress.kind === 'more') {
@@ -140,7 +140,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     if (progress.kind === 'fault') return this.#refuse('bad-proxy-header', progress.reason);
     const { proxyProtocol } = listenerOf(this.#context.policy(), this.#context.listener);
     if (progress.kind === 'absent' && proxyProtocol === 'require')
-      return this.#refuse('bad-proxy-header', 'there is no PROXY header');
+      return this.#refuse('bad-proxy-header', 'missing PROXY header');
     this.#awaitsProxyHeader = false;
     if (progress.kind === 'header') this.#proxied = progress.source?.address;
     if (!this.#claimPlace()) return undefined;
@@ -152,7 +152,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     return rest;
   }
 
-  /** As far as it is known. */
+  /** The caller's address, as far as it is known. */
   get #caller(): Address {
     return this.#proxied ?? this.#peer;
   }
@@ -161,7 +161,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     const { expensive, deadlines, claimPlace } = this.#context;
     if (!expensive.begin(this.#caller, this, deadlines.nowMs)) this.#refuse('over-limit', OUT);
     else if (!claimPlace(this.#socket, this.#caller))
-      this.#refuse('over-limit', 'too many connections of one address');
+      this.#refuse('over-limit', 'too many connections from one address');
     return !this.#settled;
   }
 
@@ -190,7 +190,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     }
   }
 
-  /** The folder of a name nobody asked for before is read while the caller waits. */
+  /** The folder of a name that is not loaded is read while the caller waits. */
   #await(found: Promise<NamedContext>, bytes: Buffer): void {
     found.then(
       (named) => this.#begin(named, bytes),
@@ -210,7 +210,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     named.tls.begin(this.#socket, this);
   }
 
-  /** Costs no cryptography; the alert tells an honest client what to mend. */
+  /** Costs no cryptography; the alert shows an honest client what to correct. */
   #refuseName(reason: string): void {
     this.#settle({ outcome: 'unknown-name', reason });
     this.#socket.write(UNRECOGNIZED_NAME);
@@ -222,7 +222,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     this.#socket.destroy();
   }
 
-  /** A connection that closes without a byte is a probe of the port, not a handshake. */
+  /** A connection that closes without a byte is a port probe, not a handshake. */
   readonly #onClose = (): void => {
     if (this.#receivedBytes > 0) this.#settle({ outcome: 'failed', reason: 'the connection closed' });
     else this.#leave();
@@ -242,15 +242,15 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
     this.#context.onSettled(report, this.#caller);
   }
 
-  /** Nobody waits for it any more. */
+  /** Stops tracking the arrival. */
   #leave(): void {
     this.#context.expensive.end(this.#caller, this);
     this.#context.deadlines.disarm(this);
   }
 
   /**
-   * A chain is looked through as it comes, whatever becomes of the handshake then: what was read of it tells its cost.
-   * With its end, what follows it may have been read as well.
+   * OpenSSL parses the chain as it arrives, whatever the outcome of the handshake: the bytes read measure its cost. The
+   * last read may include data that follows the chain.
    */
   get #isTooLarge(): boolean {
     const bytes = this.#named === undefined ? 0 : this.#socket.bytesRead - this.#bytesBefore;
@@ -259,7 +259,7 @@ export class Arrival extends Expiring implements HandshakeWatcher, Beginning {
 
   #shutOutCaller(): void {
     const { expensive, deadlines, policy, listener } = this.#context;
-    // A proxy that has named nobody speaks for all its callers.
+    // A trusted proxy that has not named a caller speaks for all of its callers.
     const isOneCaller =
       this.#proxied !== undefined || !listenerOf(policy(), listener).trustedProxies.contains(this.#peer);
     if (isOneCaller) expensive.shutOut(this.#caller, deadlines.nowMs);

@@ -1,26 +1,26 @@
-/** The body of the call that runs on a connection: how it is framed, who takes it, and whether it may flow. */
+/** The body of the call that runs on a connection: its framing, its sink, and whether it may flow. */
 
 import type { Framing } from '../core/facts.ts';
 import { type BodyProgress, type BodyReader, type BodySink, bodyReader } from '../http1/body-reader.ts';
 
-/** Begun anew with each call; one that was not begun is done. */
+/** Begun again with each call; done before the first one. */
 export class CallBody {
   #reader: BodyReader = bodyReader({ kind: 'none' });
   #sink: BodySink | undefined;
-  /** Whoever takes it asks for more. */
+  /** The sink asks for more. */
   isWanted = false;
 
-  /** It was read to its end. */
+  /** Whether it was read to its end. */
   get done(): boolean {
     return this.#reader.done;
   }
 
-  /** Chunks of it are read as they come. */
+  /** Whether its chunks are read as they come. */
   get flows(): boolean {
     return this.isWanted && !this.#reader.done;
   }
 
-  /** There is more of it, and nobody asks for it. */
+  /** Whether there is more of it that is not asked for. */
   get isHeld(): boolean {
     return !this.isWanted && !this.#reader.done;
   }
@@ -30,14 +30,14 @@ export class CallBody {
     this.#reader = bodyReader(framing);
   }
 
-  /** Names who takes it. */
+  /** Sets the sink. */
   goTo(sink: BodySink): void {
     this.#sink = sink;
   }
 
-  /** Reads on at `from`; after a fault nothing more is wanted. */
+  /** Reads on at `from`; after a framing fault nothing more is wanted. */
   read(chunk: Buffer, from: number): BodyProgress {
-    if (this.#sink === undefined) throw new Error('a body flows that nobody reads');
+    if (this.#sink === undefined) throw new Error('a body is read without a sink');
     const progress = this.#reader.read(chunk, from, this.#sink);
     if (typeof progress !== 'number') this.isWanted = false;
     return progress;

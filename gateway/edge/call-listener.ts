@@ -1,4 +1,4 @@
-/** Who hears what a caller does during one call, and is told what the gateway needs of the call. */
+/** Receives what a caller does during one call, and what the gateway demands of the call. */
 
 import type { Denial } from '../core/denial.ts';
 
@@ -6,14 +6,14 @@ import type { Denial } from '../core/denial.ts';
 export interface CallListener {
   /** Bytes that are on their way to the node. */
   readonly unsentBytes: number;
-  /** The caller reads again after `write` answered false. */
+  /** The caller reads again after `write` returned false. */
   onCallerDrain(): void;
-  /** The body breaks its framing; nothing more of it comes. */
+  /** The body breaks its framing; no more of it follows. */
   onBadBody(reason: string): void;
-  /** The caller has gone, `atEnd` after all it sent was read, or lost the connection; nothing can be written any more. */
+  /** The connection is closed and can no longer be written; `atEnd`: the caller ended it, and all it sent was read. */
   onCallerGone(atEnd: boolean): void;
-  /** Without room nothing more may be read from either side. May be told again. */
+  /** Without room nothing more may be read from either side. May be called again with the same value. */
   onRoom(hasRoom: boolean): void;
-  /** The gateway cannot go on with the call. */
+  /** The gateway cannot continue the call. */
   onCut(denial: Denial): void;
 }

@@ -25,9 +25,9 @@ type State = 'idle' | 'head' | 'call' | 'closing' | 'closed';
 
 /** The caller's end of an exchange. All writing methods may be called until `finish` or `abort`. */
 export class CallerConnection extends Expiring implements InputListener {
-  /** What is known of the caller, now and under whatever policy. */
+  /** What is known of the caller, now and under any policy. */
   readonly standing: Pick<Standing, 'facts' | 'under'>;
-  /** Where the bytes lie that a sink is given. */
+  /** Where the bytes given to a sink are stored. */
   readonly input: CallerInput;
   readonly #socket: Socket;
   readonly #transport: Socket;
@@ -39,13 +39,13 @@ export class CallerConnection extends Expiring implements InputListener {
   #state: State = 'idle';
   readonly #body = new CallBody();
   #listener: CallListener | undefined;
-  /** The chunk being read, where it is in memory that other connections read into as well. */
+  /** The chunk being read, if it is in memory that other connections also read into. */
   #lent: Buffer | undefined;
   #dropped = 0;
   #idleSinceMs: number;
   /** The caller has ended its side. */
   #atEnd = false;
-  /** When the last call began, by the clock of the deadlines. */
+  /** When the last call began, on the clock of the deadlines. */
   begunMs = 0;
 
   /** `transport` is the TCP connection below `socket`. */
@@ -71,17 +71,17 @@ export class CallerConnection extends Expiring implements InputListener {
     socket.on('error', closeFollows);
   }
 
-  /** The body of the running call was read to its end. */
+  /** Whether the body of the running call was read to its end. */
   get bodyDone(): boolean {
     return this.#body.done;
   }
 
-  /** Names who hears the events of the running call. */
+  /** Sets the listener of the running call. */
   attach(listener: CallListener): void {
     this.#listener = listener;
   }
 
-  /** Lets the body of the running call flow into the sink; what was written before leaves first: a caller may wait for it. */
+  /** Lets the body of the call flow into the sink, after a flush: the caller may be waiting for what was written. */
   readBody(sink: BodySink): void {
     this.#body.goTo(sink);
     this.#output.flush();
@@ -94,13 +94,13 @@ export class CallerConnection extends Expiring implements InputListener {
     if (this.#body.isWanted) this.#socket.resume();
   }
 
-  /** Holds the body back; the caller feels it as back-pressure. */
+  /** Stops reading the body, so that the caller sees back-pressure. */
   pauseBody(): void {
     this.#body.isWanted = false;
     this.#socket.pause();
   }
 
-  /** From here on every byte belongs to the call. False, and nothing changes, where some came before their time. */
+  /** Makes every further byte part of the call. Returns false, and does nothing, if some arrived too early. */
   openTunnel(sink: BodySink): boolean {
     if (this.#queue.bytes > 0) return false;
     this.#body.begin({ kind: 'close' });
@@ -108,12 +108,12 @@ export class CallerConnection extends Expiring implements InputListener {
     return true;
   }
 
-  /** Of the answer: written and not taken by the system yet. */
+  /** Bytes of the answer that were written and not yet taken by the system. */
   get unsentBytes(): number {
     return this.#output.unsentBytes;
   }
 
-  /** Held for this caller, on both sides: bytes for the node lie where they were read to, if that is memory of ours. */
+  /** Bytes held for this caller, on both sides: those for the node stay in our memory if they were read into it. */
   get bufferedBytes(): number {
     const ofCaller = this.unsentBytes + this.#queue.bytes;
     if (this.#listener === undefined) return ofCaller;
@@ -121,19 +121,19 @@ export class CallerConnection extends Expiring implements InputListener {
   }
 
   /**
-   * Adds to the answer; what is small waits for `flush` or `finish`. `onWritten` is called when the bytes are not needed
-   * any more. False: wait for `onCallerDrain`.
+   * Adds to the answer; small pieces wait for `flush` or `finish`. `onWritten` is called when the bytes are no longer
+   * needed. Returns false if the writer should wait for `onCallerDrain`.
    */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     return this.#output.write(bytes, onWritten);
   }
 
-  /** Nothing more is written for now. */
+  /** Sends what was written; to be called when nothing more is written for now. */
   flush(): void {
     this.#output.flush();
   }
 
-  /** Ends the call. The connection goes on to the next one if it may and the body was read to its end. */
+  /** Ends the call. The connection is kept for the next one if `mayReuse` and the body was read to its end. */
   finish(mayReuse: boolean): void {
     this.#listener = undefined;
     this.#output.flush();
@@ -148,10 +148,10 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#pump();
   }
 
-  /** Ends call and connection by a reset, so that the caller sees a broken answer and not a short one. */
+  /** Ends call and connection by a reset, so that the caller sees a broken answer instead of a short one. */
   abort(): void {
     this.#listener = undefined;
-    // While its end is on its way a socket cannot be reset, and one that was tried on never closes.
+    // A socket whose end is being sent cannot be reset, and would never close after an attempt.
     if (this.#state === 'closing') this.#socket.destroy();
     else this.#transport.resetAndDestroy();
   }
@@ -161,13 +161,13 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#listener?.onRoom(hasRoom);
   }
 
-  /** Ends the running call, or breaks a connection off that has none. */
+  /** Ends the running call, or resets the connection if there is none. */
   cut(denial: Denial): void {
     if (this.#listener === undefined) this.abort();
     else this.#listener.onCut(denial);
   }
 
-  /** Closes the connection if it has been idle for so long; a call ends it by `finish(false)`. */
+  /** Closes the connection if it has been idle for `quietMs`; a running call closes it with `finish(false)`. */
   drain(quietMs: number): void {
     const idleMs = this.#context.deadlines.nowMs - this.#idleSinceMs;
     if (this.#state === 'idle' && idleMs >= quietMs) this.#close();
@@ -185,7 +185,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context.deadlines.arm(this, this.#context.timeouts.keepAliveIdleMs);
   }
 
-  /** Chunks of a body that is wanted come next. */
+  /** Whether the next chunks are of a body that is wanted. */
   get streams(): boolean {
     return this.#state === 'call' && this.#body.flows;
   }
@@ -193,11 +193,11 @@ export class CallerConnection extends Expiring implements InputListener {
   onChunk(chunk: Buffer, isLent: boolean): void {
     if (this.#state === 'closing') {
       this.#dropped += chunk.length;
-      // Whoever sends on sees the answer while its sending stands still; a reset would take the answer with it.
+      // A caller that keeps sending stalls and can read the answer; a reset would discard the answer.
       if (this.#dropped > LINGER_BYTES) this.#socket.pause();
       return;
     }
-    // What is lent is read by the head reader, and by nobody else.
+    // Only the head reader reads lent memory in place; a body is copied.
     const queued = isLent && this.#state === 'call' ? Buffer.from(chunk) : chunk;
     this.#lent = queued === chunk && isLent ? chunk : undefined;
     this.#queue.push(queued);
@@ -207,7 +207,7 @@ export class CallerConnection extends Expiring implements InputListener {
     if (this.#queue.isFull || (this.#state === 'call' && this.#body.isHeld)) this.#socket.pause();
   }
 
-  /** Reads on in the queue as far as the state of the connection lets it. */
+  /** Reads the queue as far as the state of the connection allows. */
   #pump(): void {
     if (this.#output.held) return;
     // Answers to requests that arrived together leave together.
@@ -221,14 +221,14 @@ export class CallerConnection extends Expiring implements InputListener {
 
   #readsOn(): boolean {
     if (this.#state === 'call') return this.#body.flows;
-    // Whoever does not take its answers gets no further ones.
+    // A caller that does not take its answers gets no further ones.
     return (this.#state === 'idle' || this.#state === 'head') && !this.#socket.writableNeedDrain;
   }
 
   #onDrain(): void {
     this.#listener?.onCallerDrain();
     if (this.#state !== 'idle' && this.#state !== 'head') return;
-    // Only now the caller has all of its answer.
+    // Only now has the whole answer been sent.
     if (this.#state === 'idle') this.#beIdle();
     this.#socket.resume();
     this.#pump();
@@ -259,12 +259,12 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context.deadlines.disarm(this);
     this.#state = 'call';
     this.begunMs = this.#context.deadlines.nowMs;
-    // A head that cannot be trusted leaves no telling where its body ends: 'close' is never done.
+    // Where the body of an untrusted head ends is unknown: a 'close' body is never done.
     this.#body.begin(isDenial(head) ? { kind: 'close' } : head.framing);
     this.#context.handle(this, head, line);
   }
 
-  /** Sends what is written, then the end, and reads on for a bounded while so that no reset eats the answer. */
+  /** Sends what was written, then the end, and reads on for a bounded time so that no reset discards the answer. */
   #close(): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const { deadlines, timeouts } = this.#context;
@@ -278,7 +278,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#socket.resume();
   }
 
-  /** A caller that ends its side has no use for an answer; one that is being closed may still be reading it. */
+  /** A caller that ends its side does not want an answer; while closing, it may still be reading one. */
   #onEnd(): void {
     if (this.#state === 'closing') return;
     this.#atEnd = true;

@@ -19,11 +19,14 @@ export interface CallerTimeouts {
 export interface CallerContext {
   readonly llhttp: Llhttp;
   readonly deadlines: Deadlines;
-  /** Where callers are read to; absent where every chunk has memory of its own. */
+  /** Memory that callers are read into; absent if each read allocates a buffer. */
   readonly memory?: RecordMemory;
   readonly limits: HeadLimits;
   readonly timeouts: CallerTimeouts;
-  /** Begins a call: `attach` a listener and answer, now or later. A denial is a head that cannot be one, `line` how it began. */
+  /**
+   * Begins a call: `attach` a listener and answer, now or later. A `Denial` stands for a head that is invalid or late;
+   * `line` is the request line of a head that could be parsed.
+   */
   readonly handle: (caller: CallerConnection, head: RequestHead | Denial, line?: RequestLine) => void;
   readonly onClosed: (caller: CallerConnection) => void;
 }

@@ -1,26 +1,26 @@
-/** What a caller sends, chunk by chunk, wherever it is read to. */
+/** Delivers what a caller sends, chunk by chunk, from whichever memory it is read into. */
 
 import type { Socket } from 'node:net';
 import { readIntoOwn } from './own-reads.ts';
 import type { RecordMemory, Slab } from './record-memory.ts';
 
 export interface InputListener {
-  /** The bytes are others' after the call, unless they are held, or `isLent` says that they cannot be. */
+  /** The bytes may be overwritten after the call unless they are held; with `isLent` they cannot be held. */
   onChunk(chunk: Buffer, isLent: boolean): void;
-  /** The next chunks are of a body that is wanted: they will be held. */
+  /** Whether the next chunks are of a body that is wanted, and so will be held. */
   readonly streams: boolean;
 }
 
-/** Reads a socket into lent memory where that works, and by 'data' events where not. */
+/** Reads a socket into lent memory where that works, and by 'data' events elsewhere. */
 export class CallerInput {
   readonly #memory: RecordMemory | undefined;
   readonly #listener: InputListener;
   readonly #inPlace: boolean;
   #slab: Slab | undefined;
-  /** Where the read under way goes. */
+  /** Where the current read goes. */
   #target: Buffer;
 
-  /** `memory` is absent where sockets cannot read into it. */
+  /** `memory` is absent if sockets cannot read into it. */
   constructor(socket: Socket, memory: RecordMemory | undefined, listener: InputListener) {
     this.#memory = memory;
     this.#listener = listener;
@@ -34,22 +34,22 @@ export class CallerInput {
     if (!this.#inPlace) socket.on('data', (chunk: Buffer) => listener.onChunk(chunk, false));
   }
 
-  /** Whether the bytes of a chunk, as they are now, lie elsewhere than where they were read to. */
+  /** Whether the bytes of a chunk are no longer where they were read to. */
   isCopy(bytes: Buffer): boolean {
     return this.#inPlace && this.#slab?.holds(bytes) !== true;
   }
 
-  /** Memory that is read to and nobody else's meanwhile. */
+  /** Size of the memory that only this caller is read into. */
   get memoryBytes(): number {
     return this.#slab?.bytes.length ?? 0;
   }
 
-  /** Keeps the bytes of the chunk until the answer is called; nothing where they are nobody else's anyway. */
+  /** Keeps the bytes until the returned function is called; undefined if no other read can overwrite them. */
   hold(bytes: Buffer): (() => void) | undefined {
     return this.#slab?.holds(bytes) === true ? this.#slab.hold() : undefined;
   }
 
-  /** Nothing more is read. */
+  /** Gives the memory back; nothing more is read into it. */
   close(): void {
     this.#slab?.leave();
     this.#slab = undefined;

@@ -1,16 +1,16 @@
-/** What goes to a caller: small pieces leave together, in one TLS record, large ones as they are. */
+/** Writes to a caller: small pieces leave together in one TLS record, large ones as they are. */
 
 import type { Socket } from 'node:net';
 
-/** A TLS record: pieces from there on gain nothing by waiting for others. */
+/** The size of a TLS record: pieces this large gain nothing by waiting for others. */
 const LARGE_BYTES = 16_384;
 
 export class CallerOutput {
   readonly #socket: Socket;
   #corked = false;
-  /** Text that is not written yet: many small pieces are one write. */
+  /** Text collected for one write. */
   #text = '';
-  /** What was unsent at the last look. */
+  /** `unsentBytes` at the last look. */
   #unsentAtLook = 0;
   #held = false;
   #flushIsDue = false;
@@ -19,7 +19,7 @@ export class CallerOutput {
     this.#socket = socket;
   }
 
-  /** Written, and not yet taken by the system. */
+  /** Bytes written and not yet taken by the system. */
   get unsentBytes(): number {
     return this.#socket.writableLength + this.#text.length;
   }
@@ -28,7 +28,7 @@ export class CallerOutput {
     return this.#held;
   }
 
-  /** Puts off every `flush` until `release`. */
+  /** Postpones every `flush` until `release`. */
   hold(): void {
     this.#held = true;
   }
@@ -38,21 +38,21 @@ export class CallerOutput {
     if (this.#flushIsDue) this.flush();
   }
 
-  /** Whether there is something unsent, and another amount of it than at the last look: the caller takes it. */
+  /** Whether bytes are unsent and their number has changed since the last look: the caller is taking them. */
   look(): boolean {
     const before = this.#unsentAtLook;
     this.#unsentAtLook = this.unsentBytes;
     return this.#unsentAtLook > 0 && this.#unsentAtLook !== before;
   }
 
-  /** The next look is a first one. */
+  /** Makes the next look a first one. */
   forget(): void {
     this.#unsentAtLook = 0;
   }
 
   /**
-   * Text is Latin-1, and nobody hears of it. What is small leaves with the next `flush`, or before. `onWritten` is called
-   * when the bytes are not needed any more. False: wait for 'drain'.
+   * Text is Latin-1. Small pieces leave with the next `flush`, or earlier. `onWritten` is called when the bytes are no
+   * longer needed, but never for small text. Returns false if the writer should wait for 'drain'.
    */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     if (bytes.length >= LARGE_BYTES) return this.#writeAlone(bytes, onWritten);
@@ -69,13 +69,13 @@ export class CallerOutput {
     return this.#socket.write(bytes, onWritten);
   }
 
-  /** Ends the connection behind all that was written; `onEnded` is called once it has left. */
+  /** Ends the connection after everything written; `onEnded` is called once that has left. */
   end(onEnded: () => void): void {
     this.#writeText();
     this.#socket.end(onEnded);
   }
 
-  /** Whoever writes says when nothing more comes for now: a timer for each write would cost more than the write. */
+  /** The writer calls it when nothing more comes for now: a timer for each write would cost more than the write. */
   flush(): void {
     this.#flushIsDue = this.#held;
     if (this.#held) return;
@@ -91,7 +91,7 @@ export class CallerOutput {
     this.#text = '';
   }
 
-  /** Several buffers together would be copied into one; a large one by itself is not. */
+  /** Buffers corked together are copied into one; a large one by itself is not. */
   #writeAlone(bytes: Buffer | string, onWritten: (() => void) | undefined): boolean {
     this.#writeText();
     if (this.#corked) this.#socket.uncork();

@@ -1,4 +1,4 @@
-/** Chunks of a connection that are not read to their end yet. */
+/** Chunks of a connection that have not been read to their end. */
 
 /** Bytes of later requests kept while one is being answered. */
 const AHEAD_BYTES = 65536;
@@ -8,12 +8,12 @@ export class ChunkQueue {
   #at = 0;
   #bytes = 0;
 
-  /** All that is in it, give or take what was read of the first chunk. */
+  /** Bytes of all chunks, including what was already read of the first. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The caller is not read before some of it was. */
+  /** Whether the caller must not be read until chunks are consumed. */
   get isFull(): boolean {
     return this.#bytes > AHEAD_BYTES;
   }
@@ -22,7 +22,7 @@ export class ChunkQueue {
     return this.#chunks[0];
   }
 
-  /** How far the first one was read. */
+  /** How far the first chunk was read. */
   get at(): number {
     return this.#at;
   }
@@ -32,7 +32,7 @@ export class ChunkQueue {
     this.#bytes += chunk.length;
   }
 
-  /** The first chunk was read up to `end`. Nothing where another one is first: it was cleared meanwhile. */
+  /** Records that `chunk` was read up to `end`. Does nothing if it is not first: the queue was cleared meanwhile. */
   consume(chunk: Buffer, end: number): void {
     if (this.#chunks[0] !== chunk) return;
     if (end < chunk.length) {
@@ -44,7 +44,7 @@ export class ChunkQueue {
     this.#bytes -= chunk.length;
   }
 
-  /** What is left of a chunk gets memory of its own: another read will land where it lies. */
+  /** Copies what is left of a chunk, because another read will overwrite it. */
   keepRest(chunk: Buffer): void {
     const index = this.#chunks.lastIndexOf(chunk);
     if (index < 0) return;

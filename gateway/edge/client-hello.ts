@@ -2,16 +2,16 @@
 
 /** What the bytes so far say. */
 export type HelloProgress =
-  /** The hello is not whole; asking again makes sense once there are `neededBytes` in all. */
+  /** The hello is incomplete; read it again once there are `neededBytes` in all. */
   | { readonly kind: 'more'; readonly neededBytes: number }
-  /** The name as sent, one character a byte, or `undefined` when the hello has none. */
+  /** The name as sent, one character for each byte, or `undefined` if the hello has none. */
   | { readonly kind: 'name'; readonly name: string | undefined }
   | { readonly kind: 'fault'; readonly reason: string };
 
-/** Records and all. A hello with post-quantum key shares has about 1.8 KiB. */
+/** Includes record headers. A hello with post-quantum key shares takes about 1.8 KiB. */
 export const MAX_HELLO_BYTES = 16_384;
 
-/** Each is looked at again as the next one comes. Clients that split a hello at all split it into a handful. */
+/** All records are read again when the next one arrives. Clients that split a hello use a handful. */
 const MAX_RECORDS = 64;
 const RECORD_HEADER_BYTES = 5;
 const HANDSHAKE_RECORD = 22;
@@ -25,10 +25,10 @@ const SERVER_NAME_EXTENSION = 0;
 const HOST_NAME = 0;
 
 /**
- * Reads from the first byte of a connection. Never throws. Refused: anything but handshake records until the hello
- * is whole, a hello larger than `MAX_HELLO_BYTES` or in more than 64 records, lengths that do not add up, a second
- * server_name extension, and a server_name with anything in it but one host_name. Cost: one pass, and one copy when the
- * hello spans records.
+ * Reads from the first byte of a connection. Never throws. Refuses anything but handshake records until the hello is
+ * complete, a hello larger than `MAX_HELLO_BYTES` or in more than 64 records, lengths that do not add up, a second
+ * server_name extension, and a server_name that is not exactly one host_name. Cost: one pass, and one copy if the hello
+ * spans records.
  */
 export function readServerName(bytes: Buffer): HelloProgress {
   const gathered = gatherHello(bytes);
@@ -37,7 +37,7 @@ export function readServerName(bytes: Buffer): HelloProgress {
 
 const fault = (reason: string): HelloProgress => ({ kind: 'fault', reason });
 
-/** The body of the ClientHello message, out of as many records as it takes. */
+/** Joins the body of the ClientHello message from its records. */
 function gatherHello(bytes: Buffer): Buffer | HelloProgress {
   const fragments: Buffer[] = [];
   let gatheredBytes = 0;
@@ -61,10 +61,10 @@ function gatherHello(bytes: Buffer): Buffer | HelloProgress {
   return join(fragments).subarray(MESSAGE_HEADER_BYTES, wantedBytes);
 }
 
-/** Where the record that begins at `at` ends, which may be beyond the bytes there are. */
+/** Returns where the record that begins at `at` ends, which may be beyond `bytes`. */
 function recordEnd(bytes: Buffer, at: number): number | HelloProgress {
   const type = bytes[at];
-  // The first byte alone tells plain HTTP and scanners from TLS: no waiting for the rest of a header.
+  // The first byte alone distinguishes TLS from plain HTTP and scanners: no need to wait for a whole header.
   if (type !== undefined && type !== HANDSHAKE_RECORD) return fault('not a TLS handshake record');
   if (bytes.length < at + RECORD_HEADER_BYTES) return at + RECORD_HEADER_BYTES;
   if (bytes[at + 1] !== 3) return fault('not a TLS record version');
@@ -73,7 +73,7 @@ function recordEnd(bytes: Buffer, at: number): number | HelloProgress {
   return at + RECORD_HEADER_BYTES + length;
 }
 
-/** Size of the message, header included; its header is there. */
+/** Size of the message including its header, which is complete. */
 function messageBytes(message: Buffer): number | HelloProgress {
   if (message[0] !== CLIENT_HELLO) return fault('the first message is not a ClientHello');
   const size = MESSAGE_HEADER_BYTES + message.readUIntBE(1, 3);
@@ -85,7 +85,7 @@ function join(fragments: readonly Buffer[]): Buffer {
   return fragments.length === 1 && first !== undefined ? first : Buffer.concat(fragments);
 }
 
-/** Reads length-prefixed parts one after the other; a part that is not there is `undefined`. */
+/** Reads length-prefixed parts one after the other; a missing or truncated part is `undefined`. */
 class Cursor {
   readonly #bytes: Buffer;
   #at: number;
@@ -106,7 +106,7 @@ class Cursor {
     return value;
   }
 
-  /** A part whose length stands before it in `sizeBytes` bytes. */
+  /** Reads a part preceded by its length in `sizeBytes` bytes. */
   part(sizeBytes: 1 | 2): Buffer | undefined {
     const length = this.number(sizeBytes);
     if (length === undefined || this.#at + length > this.#bytes.length) return undefined;
@@ -163,15 +163,15 @@ const LABEL = /^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/;
 const MAX_NAME_CHARACTERS = 253;
 
 /**
- * The one spelling a server name is looked up by: lower case, one trailing dot removed. Nothing for whatever is not a
- * host name in A-labels of letters, digits and hyphens (RFC 5890 §2.3.1), and for address literals (RFC 6066 §3): a
- * name that ends in a number is one, as in `127.1`.
+ * Normalizes a server name for lookup: lower case, one trailing dot removed. Returns undefined for anything but a host
+ * name in A-labels of letters, digits and hyphens (RFC 5890 §2.3.1), and for address literals (RFC 6066 §3): a name
+ * that ends in a number is one, such as `127.1`.
  */
 export function canonicalServerName(raw: string): string | undefined {
   const name = raw.endsWith('.') ? raw.slice(0, -1) : raw;
   if (name.length > MAX_NAME_CHARACTERS) return undefined;
   const labels = name.split('.');
   if (!labels.every((label) => LABEL.test(label))) return undefined;
-  // Only now: outside ASCII there are characters whose lower case is a letter of ASCII (U+212A).
+  // Only after the check: some non-ASCII characters have an ASCII lower case (U+212A becomes `k`).
   return /^[0-9]+$/.test(labels.at(-1) ?? '') ? undefined : name.toLowerCase();
 }

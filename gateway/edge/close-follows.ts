@@ -1,4 +1,4 @@
-/** What hears the errors of callers' sockets. */
+/** The 'error' listener of callers' sockets. */
 
-/** 'close' follows every error, and tells all there is to do about it. One function for all: each connection holds it. */
+/** Does nothing: 'close' follows every error and is handled. One function, because every connection refers to it. */
 export function closeFollows(): void {}

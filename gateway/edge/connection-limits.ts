@@ -1,4 +1,4 @@
-/** How many connections there may be, in all and from one address. */
+/** Limits the number of connections, in total and from one address. */
 
 import type { Address } from '../core/address.ts';
 import { holderOf } from '../core/address-holder.ts';
@@ -8,7 +8,7 @@ export interface ConnectionCaps {
   readonly connectionsPerAddress: number;
 }
 
-/** Counts what is open. Caps are given with each question, so that a reload may change them. */
+/** Counts open connections. Caps are passed to each call, so that a reload can change them. */
 export class ConnectionLimits {
   readonly #perHolder = new Map<string, number>();
   #total = 0;
@@ -18,19 +18,19 @@ export class ConnectionLimits {
     return this.#total;
   }
 
-  /** Takes a place for one connection, or answers false and takes none. */
+  /** Takes a place for one connection; returns false, and takes none, if none is left. */
   admit(caps: ConnectionCaps): boolean {
     if (this.#total >= caps.connections) return false;
     this.#total += 1;
     return true;
   }
 
-  /** Gives back a place taken by `admit`, once. */
+  /** Releases a place taken by `admit`, once. */
   release(): void {
     this.#total -= 1;
   }
 
-  /** Takes one of the places of an address, or answers false and takes none. */
+  /** Takes one of an address's places; returns false, and takes none, if none is left. */
   hold(address: Address, caps: ConnectionCaps): boolean {
     const holder = holderOf(address);
     const held = this.#perHolder.get(holder) ?? 0;
@@ -39,7 +39,7 @@ export class ConnectionLimits {
     return true;
   }
 
-  /** Gives back a place taken by `hold`, once. */
+  /** Releases a place taken by `hold`, once. */
   letGo(address: Address): void {
     const holder = holderOf(address);
     const held = this.#perHolder.get(holder) ?? 0;

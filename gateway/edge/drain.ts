@@ -1,4 +1,4 @@
-/** Ends every connection of a gateway: quiet ones soon, busy ones as their calls end, the rest when their time is up. */
+/** Closes every connection of a gateway: idle ones soon, busy ones as their calls end, the rest when the time is up. */
 
 import { deny } from '../core/denial.ts';
 import type { CallerConnection } from './caller-connection.ts';
@@ -9,24 +9,24 @@ type DrainedListener = Pick<Listener, 'connections' | 'stopAccepting'>;
 export interface Draining {
   readonly listeners: readonly DrainedListener[];
   readonly callers: ReadonlySet<Pick<CallerConnection, 'drain' | 'cut'>>;
-  /** For running calls to end. */
+  /** Time for running calls to end. */
   readonly drainMs: number;
-  /** For answers to be read by those that were cut. */
+  /** Time for callers whose calls were cut to read the answer. */
   readonly lingerMs: number;
-  /** Waiting is over. */
+  /** Whether to stop waiting. */
   readonly stopped: () => boolean;
-  /** So many connections are cut at the end of the drain time. */
+  /** Called with the number of connections that are cut at the end of the drain time. */
   readonly onCut: (connections: number) => void;
 }
 
 const LOOK_MS = 50;
 /**
- * A connection that was in use a moment ago is likely to be used again: the next request on it is answered, and told that
- * it was the last. One that has been idle for longer is closed.
+ * A connection used a moment ago is likely to be used again: its next request is answered, with `Connection: close`.
+ * One that has been idle for longer is closed.
  */
 const QUIET_MS = 3000;
 
-/** Resolves when every connection is closed, or its time is up. */
+/** Resolves when every connection is closed, or the time is up. */
 export async function drainConnections(draining: Draining): Promise<void> {
   const { listeners, callers, drainMs, lingerMs, onCut } = draining;
   await Promise.all(listeners.map((listener) => listener.stopAccepting()));
@@ -47,7 +47,7 @@ async function waitForEnd({ listeners, stopped }: Draining, forMs: number, look:
   while (openOf(listeners) > 0 && performance.now() < untilMs && !stopped()) {
     look();
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-    // What came while this process stood still is read first: its connection was not quiet.
+    // First read what arrived while this process was stalled: its connection is not idle.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

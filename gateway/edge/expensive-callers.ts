@@ -1,29 +1,29 @@
-/** Callers whose handshake has cost far more than any honest one: they begin no other for a while. */
+/** Callers whose handshake has cost far more than any honest one: they may begin no other for a while. */
 
 import type { Address } from '../core/address.ts';
 import { holderOf } from '../core/address-holder.ts';
 
 /** A handshake under way. */
 export interface Beginning {
-  /** Ends it: its caller has just shown in another one what it is after. */
+  /** Ends it: another handshake of the same caller proved abusive. */
   shutOut(): void;
 }
 
 const SHUT_OUT_MS = 60_000;
-/** Addresses remembered; the one shut out longest ago makes room. */
+/** Addresses remembered; the one shut out longest ago is evicted. */
 const CAPACITY = 10_000;
 
 /**
- * OpenSSL looks through a chain before anybody is asked whether it may be that large, and one that nobody signed can keep
- * it busy for seconds (names × name constraints, which are bounded for each pair of certificates only). So each address
- * can do that once a minute in each process, and not with all of its connections at once. Times are monotonic milliseconds.
+ * OpenSSL parses a chain before its size can be checked, and an untrusted one can keep it busy for seconds (names ×
+ * name constraints, which are bounded only for each pair of certificates). This class lets an address do so once a
+ * minute in each process, and not with all of its connections at once. Times are monotonic milliseconds.
  */
 export class ExpensiveCallers {
   readonly #untilMs = new Map<string, number>();
   /** By holder. */
   readonly #underWay = new Map<string, Set<Beginning>>();
 
-  /** Answers false, and remembers nothing, for an address that is shut out. */
+  /** Returns false, and remembers nothing, if the address is shut out. */
   begin(address: Address, beginning: Beginning, nowMs: number): boolean {
     const holder = holderOf(address);
     if ((this.#untilMs.get(holder) ?? nowMs) > nowMs) return false;
@@ -33,7 +33,7 @@ export class ExpensiveCallers {
     return true;
   }
 
-  /** The handshake is over, or was given up; what was not begun may be ended too. */
+  /** The handshake is over or abandoned. May also be called for one that was not begun. */
   end(address: Address, beginning: Beginning): void {
     const holder = holderOf(address);
     const known = this.#underWay.get(holder);
@@ -41,7 +41,7 @@ export class ExpensiveCallers {
     if (known?.size === 0) this.#underWay.delete(holder);
   }
 
-  /** Ends what the address has begun. Connections that are there stay. */
+  /** Ends the handshakes that the address has begun. Established connections stay. */
   shutOut(address: Address, nowMs: number): void {
     const holder = holderOf(address);
     this.#untilMs.delete(holder);

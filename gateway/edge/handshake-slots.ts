@@ -1,9 +1,9 @@
-/** How many TLS handshakes are under way: each costs a millisecond, and a flood of them would cost all of them. */
+/** Limits the TLS handshakes under way: each costs a millisecond, so that a flood of them would delay them all. */
 
 export class HandshakeSlots {
   #taken = 0;
 
-  /** Takes a slot if fewer than `limit` are taken; whoever got one gives it back. */
+  /** Takes a slot if fewer than `limit` are taken. If it returns true, call `giveBack` once. */
   take(limit: number): boolean {
     if (this.#taken >= limit) return false;
     this.#taken += 1;

@@ -18,7 +18,7 @@ import { KnownLeaves } from './peer-certificate.ts';
 import type { ServerNames } from './server-names.ts';
 import type { Standing } from './standing.ts';
 
-/** A connection that was not accepted, or a failure to accept any: for the log. */
+/** A connection that was not accepted, or a failed accept: for the log. */
 export interface ListenerFault {
   readonly listener: string;
   readonly outcome: Exclude<ArrivalReport['outcome'], 'accepted'> | 'accept-failed';
@@ -29,11 +29,11 @@ export interface ListenerFault {
 }
 
 export interface ListenerOptions {
-  /** Name of the listener in the policy; its settings are read anew per connection. */
+  /** Name of the listener in the policy; its settings are read again for each connection. */
   readonly name: string;
-  /** The policy in force now. */
+  /** The current policy. */
   readonly policy: () => Policy;
-  /** What this process may hold now. */
+  /** The current limits of this process. */
   readonly limits: () => GatewayLimits;
   /** May be shared by listeners. */
   readonly serverNames: ServerNames;
@@ -41,30 +41,30 @@ export interface ListenerOptions {
   readonly slots: HandshakeSlots;
   readonly deadlines: Deadlines;
   readonly metrics: Pick<Metrics, 'listening' | 'connectionOpened' | 'connectionClosed' | 'handshake'>;
-  /** Takes the socket over, and the TCP connection below it; both have 'error' listeners and no byte was read. */
+  /** Takes over the socket and the TCP connection below it; both have 'error' listeners, and no byte was read. */
   readonly onConnection: (socket: TLSSocket, transport: Socket, standing: Standing) => void;
   readonly onFault?: (fault: ListenerFault) => void;
 }
 
 /** How an address is bound. */
 export interface Binding {
-  /** In place of the policy's, where it is shared. */
+  /** Used instead of the policy's address if `reusePort` is true. */
   readonly address?: HostPort | undefined;
-  /** Other processes of this user may bind it too, and each gets a part of the connections; so it is unless told otherwise. */
+  /** Lets other processes of this user bind it too, each of which gets part of the connections; true by default. */
   readonly reusePort?: boolean;
 }
 
 export interface Listener {
-  /** Binds the address of the policy, or another one, and resolves to the one in use; rejects when it cannot be had. */
+  /** Binds the policy's address, or another one, and resolves to the one in use; rejects if it cannot be bound. */
   listen(binding?: Binding): Promise<HostPort>;
   /**
-   * Accepts what has come already, and then no more: what still waits when a socket closes is reset by the system. Those
-   * there are go on, handshakes under way included.
+   * Accepts the connections that already wait, and then no more: the system resets those that wait when a socket
+   * closes. Accepted ones continue, including handshakes under way.
    */
   stopAccepting(): Promise<void>;
-  /** Breaks off every connection accepted here, whoever owns it now, and accepts none any more. */
+  /** Destroys every connection accepted here, whatever owns it now, and stops accepting. */
   destroyAll(): void;
-  /** Connections accepted and not closed, handshakes under way included. */
+  /** Connections accepted and not closed, including handshakes under way. */
   readonly connections: number;
 }
 
@@ -72,7 +72,7 @@ export function createListener(options: ListenerOptions): Listener {
   return new TlsListener(options);
 }
 
-/** More than ever wait at once, however many go on coming. */
+/** More than ever wait at once; bounds the loop while new ones keep coming. */
 const TURNS = 4096;
 const QUICK_MS = 0.2;
 
@@ -80,7 +80,7 @@ class TlsListener implements Listener {
   readonly #options: ListenerOptions;
   readonly #server: Server;
   readonly #limits = new ConnectionLimits();
-  /** With the address whose place each has taken. */
+  /** Open sockets, with the address whose place each has taken. */
   readonly #sockets = new Map<Socket, Address | undefined>();
   readonly #arrivals: ArrivalContext;
   #accepted = 0;
@@ -103,7 +103,7 @@ class TlsListener implements Listener {
       onSecured: onConnection,
     };
     this.#server = createServer({ noDelay: true }, (socket) => this.#onSocket(socket));
-    // It fails one accept, not the listener. Connections for which no descriptor is left libuv closes, and tells nobody.
+    // It fails one accept, not the listener. If descriptors run out, libuv closes connections without an error.
     this.#server.on('error', (error) => this.#onAcceptError(error));
   }
 
@@ -122,8 +122,8 @@ class TlsListener implements Listener {
   }
 
   /**
-   * Each turn of the event loop accepts one, if one is there. Whoever comes between that look and the close is reset, so
-   * it is closed after a turn that was quick.
+   * Each turn of the event loop accepts one connection, if one waits. One that comes between that check and the close
+   * is reset, so the server is closed after a quick turn that accepted none.
    */
   async stopAccepting(): Promise<void> {
     for (let left = TURNS; left > 0; left -= 1) {
@@ -139,7 +139,7 @@ class TlsListener implements Listener {
     for (const socket of this.#sockets.keys()) socket.destroy();
   }
 
-  /** At once; waiting for 'close' would wait for the last connection. */
+  /** Returns at once: 'close' would come only after the last connection. */
   #close(): void {
     if (this.#server.listening) this.#server.close();
   }
@@ -148,7 +148,7 @@ class TlsListener implements Listener {
     this.#accepted += 1;
     socket.on('error', closeFollows);
     const peer = peerOf(socket);
-    // A caller that is gone already has no address.
+    // A caller that has already gone has no address.
     if (peer === undefined) {
       socket.destroy();
       return;
@@ -174,7 +174,7 @@ class TlsListener implements Listener {
     this.#options.metrics.connectionClosed(this.#options.name);
   }
 
-  /** The place is given back when the connection closes; one that has closed already takes none. */
+  /** The place is released when the connection closes; one that has already closed takes none. */
   #claimPlace(socket: Socket, address: Address): boolean {
     if (!this.#sockets.has(socket)) return true;
     const claimed = this.#limits.hold(address, this.#options.limits());
@@ -205,7 +205,7 @@ class TlsListener implements Listener {
   }
 }
 
-/** The peer's address without the zone a link-local one comes with. */
+/** The peer's address, without the zone of a link-local one. */
 function peerOf(socket: Socket): Address | undefined {
   const [address] = (socket.remoteAddress ?? '').split('%');
   return address === undefined ? undefined : parseAddress(address);

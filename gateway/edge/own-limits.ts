@@ -1,10 +1,10 @@
-/** What this process may hold of what the whole gateway may: the limits of the policy in force, shared out. */
+/** This process's share of the limits that the current policy sets for the whole gateway. */
 
 import { shareOf } from '../core/share.ts';
 import type { GatewayLimits } from '../policy/gateway-settings.ts';
 import type { Policy } from '../policy/policy.ts';
 
-/** Answers with the limits as they are now; shares them out once a policy. */
+/** Returns a function for the current limits; they are divided once for each policy. */
 export function ownLimits(policy: () => Policy, processes: number): () => GatewayLimits {
   let whole: GatewayLimits | undefined;
   let own: GatewayLimits | undefined;

@@ -1,26 +1,26 @@
 /**
- * Lets a TLS socket that was accepted read into memory of ours. `net.connect` can do that by `onread`; accepted sockets
- * have the same machinery and no public way to it (nodejs/node#63956), so this is the one place that knows of it, and
- * nothing uses it before `ownReadsWork` has seen it work on this Node.
+ * Lets an accepted TLS socket read into our own memory. `net.connect` offers this as `onread`; accepted sockets have
+ * the same machinery but no public access to it (nodejs/node#63956). Only this file knows its internals, and nothing
+ * uses it before `ownReadsWork` has seen it work on this Node.
  */
 
 import { createServer, connect as dial, type Server, type Socket } from 'node:net';
 import { connect, createServer as createTlsServer, type TLSSocket } from 'node:tls';
 
-/** Says where reads go, and hears of them. */
+/** Chooses where reads go, and is called for each. */
 export interface OwnReads {
-  /** The memory the first read goes to. */
+  /** The memory for the first read. */
   readonly first: Buffer;
-  /** So many bytes were read to where the last answer said. */
+  /** `bytes` bytes were read into the memory last chosen. */
   onRead(bytes: number): void;
-  /** Where the next read goes; called behind each `onRead`. */
+  /** Returns the memory for the next read; called after each `onRead`. */
   next(): Buffer;
 }
 
 const SYMBOLS = ['kBuffer', 'kBufferGen', 'kBufferCb'] as const;
 type Internals = Readonly<Record<(typeof SYMBOLS)[number], symbol>>;
 
-/** False, and nothing has changed, where this Node has no such machinery. No 'data' event comes from then on. */
+/** Returns false, and changes nothing, if this Node lacks the machinery; else no 'data' event comes any more. */
 export function readIntoOwn(socket: Socket, reads: OwnReads): boolean {
   const internals = findInternals(socket);
   const handle: unknown = Reflect.get(socket, '_handle');
@@ -47,12 +47,12 @@ function canUseBuffers(handle: unknown): handle is { useUserBuffer(buffer: Buffe
   return typeof handle === 'object' && handle !== null && 'useUserBuffer' in handle;
 }
 
-/** Enough for records of every length, and for a pause in the middle. */
+/** Enough for records of every length, and for pauses between them. */
 const TEST_BYTES = 200_000;
 const TEST_MS = 2000;
 /** Needs no certificate. */
 const TEST_SECRET = { psk: Buffer.alloc(32, 7), identity: 'self-test' };
-/** Without `ca` every public authority would be loaded, for nobody. */
+/** Without `ca`, Node would load every public authority. */
 const TEST_TLS = {
   ciphers: 'PSK-AES128-GCM-SHA256',
   minVersion: 'TLSv1.2',
@@ -60,11 +60,11 @@ const TEST_TLS = {
   ca: [] as string[],
 } as const;
 
-/** Sends bytes to itself over TLS and compares what arrives: true when every one did, once and in order. */
+/** Sends bytes to itself over TLS; resolves to true if every one arrives, once and in order, within two seconds. */
 export async function ownReadsWork(): Promise<boolean> {
   const sent = Buffer.from(Array.from({ length: TEST_BYTES }, (_, at) => (at * 31) & 255));
   const tls = createTlsServer({ ...TEST_TLS, pskCallback: () => TEST_SECRET.psk });
-  // As in the listener: the connection is accepted by another server and handed over.
+  // As in the listener, another server accepts the connection and hands it over.
   const tcp = createServer((socket) => void tls.emit('connection', socket));
   try {
     return await new Promise<boolean>((resolve) => {
@@ -72,7 +72,7 @@ export async function ownReadsWork(): Promise<boolean> {
       tls.on('secureConnection', (socket) => compare(socket, sent, resolve));
       tls.on('tlsClientError', () => resolve(false));
       tcp.on('error', () => resolve(false));
-      // Its own: workers that listen at any free port would otherwise be given one for all.
+      // Otherwise node:cluster gives all workers that listen on port 0 the same port.
       const address = { host: '127.0.0.1', port: 0, exclusive: true };
       tcp.listen(address, () => send(tcp, sent, () => resolve(false)));
     });

@@ -1,19 +1,19 @@
-/** What a client certificate says, read once a connection, and the rules it must keep beyond its chain. */
+/** Reads client certificates, once for each connection, and checks what chain verification leaves open. */
 
 import { hash, type X509Certificate } from 'node:crypto';
 import { serialText } from '../certificates/der.ts';
 import type { VerifiedCertificate } from '../core/facts.ts';
 import { parseJson } from '../core/json-value.ts';
 
-/** A certificate that chains to the right authority and is refused all the same. */
+/** A certificate that is refused although it chains to the right authority. */
 export interface RefusedCertificate {
   readonly status: 'refused';
   readonly reason: string;
 }
 
-/** Authorities between a client and its root, at most. */
+/** Maximum number of authorities between a client and its root. */
 const CHAIN_LENGTH = 8;
-/** All of it together, DER: nodes get the certificate as a field of a request head. */
+/** Maximum size of all certificates together, DER: nodes get them in fields of a request head. */
 export const CHAIN_BYTES = 16_384;
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 const ANY_PURPOSE = '2.5.29.37.0';
@@ -29,9 +29,9 @@ interface Leaf {
 
 const KNOWN_LEAVES = 1000;
 
-/** What was read of certificates: most handshakes are those of workers that were here before. */
+/** What was read from certificates: most handshakes are by workers that connected before. */
 export class KnownLeaves {
-  /** By thumbprint, the one seen longest ago first. */
+  /** By thumbprint, least recently seen first. */
   readonly #leaves = new Map<string, Leaf>();
 
   recall(certificate: X509Certificate, raw: Buffer): Leaf {
@@ -50,9 +50,9 @@ export class KnownLeaves {
 }
 
 /**
- * The facts of a certificate whose chain was verified, or why it is refused. Chain verification leaves open whether
- * it is valid now (a resumed session carries an old verdict), is no authority itself, may authenticate clients
- * (RFC 5280 §4.2.1.12), and has a key of some strength; and how long a chain may be.
+ * The facts of a certificate whose chain was verified, or why it is refused. Chain verification does not check that the
+ * certificate is valid now (a resumed session carries an old verdict), is not a CA, may authenticate clients (RFC 5280
+ * §4.2.1.12) and has a strong enough key, nor that the chain is short and small.
  */
 export function readPeerCertificate(
   certificate: X509Certificate,
@@ -72,7 +72,7 @@ export function readPeerCertificate(
   return { ...facts, chain: chain.map((each) => each.raw.toString('base64')) };
 }
 
-/** Whether a certificate and all that came with it are more than anybody needs, whoever has signed them. */
+/** Whether a certificate and all that came with it exceed `CHAIN_BYTES`, whether trusted or not. */
 export function isOversized(certificate: X509Certificate): boolean {
   let bytes = 0;
   let each: X509Certificate | undefined = certificate;
@@ -80,7 +80,7 @@ export function isOversized(certificate: X509Certificate): boolean {
   return bytes > CHAIN_BYTES;
 }
 
-/** The facts once the certificate was looked up in revocation lists that are due then. */
+/** The facts after a lookup in revocation lists, the first of which expires at `listsDueMs`. */
 export function lookedUp(
   { listsDueMs: _, ...facts }: VerifiedCertificate,
   listsDueMs: number | undefined,
@@ -95,7 +95,7 @@ function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts
   if (names === undefined) return { status: 'refused', reason: 'its alternative names cannot be read' };
   return {
     status: 'verified',
-    // OpenSSL escapes newlines within a value, so these stand between values only.
+    // OpenSSL escapes newlines within a value, so a newline only separates values.
     subject: (certificate.subject ?? '').replaceAll('\n', ', '),
     dnsNames: valuesOf(names, 'DNS'),
     uris: valuesOf(names, 'URI'),
@@ -110,12 +110,12 @@ function readLeaf(certificate: X509Certificate, thumbprint: string): Leaf['facts
   };
 }
 
-/** One line of the subject is one attribute; OpenSSL escapes what would make it two. */
+/** One line of the subject is one attribute: OpenSSL escapes newlines within a value. */
 function commonNames({ subject = '' }: X509Certificate): string[] {
   return subject.split('\n').flatMap((line) => (line.startsWith('CN=') ? [line.slice(3)] : []));
 }
 
-/** Without the root, and no more than one too many. A resumed session remembers the leaf alone. */
+/** Without the root, and at most `CHAIN_LENGTH` + 1. A resumed session has only the leaf. */
 export function issuersOf(certificate: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = [];
   let each = certificate.issuerCertificate;
@@ -127,8 +127,8 @@ export function issuersOf(certificate: X509Certificate): X509Certificate[] {
 }
 
 function objectionTo(certificate: X509Certificate): string | undefined {
-  if (certificate.ca) return 'it is the certificate of an authority';
-  // Node calls the extended key usages `keyUsage`; without the extension there are none to keep to.
+  if (certificate.ca) return 'it is a CA certificate';
+  // Node calls the extended key usages `keyUsage`; a certificate without the extension is not restricted.
   const usages: readonly string[] | undefined = certificate.keyUsage;
   if (usages !== undefined && !usages.includes(CLIENT_AUTH) && !usages.includes(ANY_PURPOSE))
     return 'it is not for client authentication';
@@ -144,13 +144,12 @@ export interface AlternativeName {
   readonly value: string;
 }
 
-/** Type and value of one entry; a value with anything unusual in it is a JSON string. */
+/** Type and value of one entry; an unusual value is a JSON string: `DNS:a.test, DNS:"b, c"`. */
 const ENTRY = /([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y;
 
 /**
- * Reads the text of a subjectAltName extension; nothing when any part of it cannot be read. A value with a comma or
- * a quote comes quoted, so that it cannot pass for a further entry (CVE-2021-44532); splitting at commas would undo
- * that.
+ * Parses the text of a subjectAltName extension; returns undefined if any part cannot be parsed. A value with a comma
+ * or a quote is quoted, so that it cannot pass for another entry (CVE-2021-44532); splitting at commas would undo that.
  */
 export function readAlternativeNames(text: string): readonly AlternativeName[] | undefined {
   const names: AlternativeName[] = [];

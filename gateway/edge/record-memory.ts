@@ -1,12 +1,12 @@
-/** Where the records of callers are read to: memory that is there already, in place of a new buffer for each. */
+/** Memory that the records of callers are read into, instead of a new buffer for each. */
 
 import type { Log } from '../observe/log.ts';
 import { ownReadsWork } from './own-reads.ts';
 
-/** The largest TLS record (RFC 8446 §5.1); Node hands on no more at once. */
+/** The largest TLS record (RFC 8446 §5.1); Node delivers no more at once. */
 export const RECORD_BYTES = 16_384;
 const SLAB_BYTES = 128 * 1024;
-/** Slabs kept for the next stream; further ones are left to the collector. */
+/** Free slabs kept for later streams; further ones are left to the garbage collector. */
 const KEPT_SLABS = 32;
 
 /** Records side by side, so that many of them leave in one write. */
@@ -18,7 +18,7 @@ export class Slab {
   #left = false;
   readonly #release: () => void;
 
-  /** `onFree` is called once nobody uses what is in it, and nobody reads into it any more. */
+  /** `onFree` is called once its bytes are no longer held, and nothing is read into it any more. */
   constructor(onFree: (slab: Slab) => void) {
     this.#onFree = onFree;
     this.#release = () => {
@@ -27,36 +27,36 @@ export class Slab {
     };
   }
 
-  /** Where the next record goes; nothing when there is no room left. */
+  /** Where the next record goes; undefined if there is no room left. */
   next(): Buffer | undefined {
     if (this.#users === 0) this.#at = 0;
     if (this.#at + RECORD_BYTES > SLAB_BYTES) return undefined;
     return this.bytes.subarray(this.#at, this.#at + RECORD_BYTES);
   }
 
-  /** So many bytes were read to where `next` said. */
+  /** Records that `bytes` bytes were read to where `next` pointed. */
   take(bytes: number): void {
     this.#at += bytes;
   }
 
-  /** Whether these bytes are in it. */
+  /** Whether these bytes are in this slab. */
   holds({ buffer }: Buffer): boolean {
     return buffer === this.bytes.buffer;
   }
 
-  /** What is in it is in use until the answer is called, once. */
+  /** Keeps its bytes until the returned function is called, once. */
   hold(): () => void {
     this.#users += 1;
     return this.#release;
   }
 
-  /** Nothing more is read into it. */
+  /** Nothing more will be read into it. */
   leave(): void {
     this.#left = true;
     this.#settle();
   }
 
-  /** Used by another stream. */
+  /** Prepares it for another stream. */
   reenter(): this {
     this.#left = false;
     this.#at = 0;
@@ -68,13 +68,13 @@ export class Slab {
   }
 }
 
-/** Of all connections of a gateway. */
+/** Shared by all connections of a process. */
 export class RecordMemory {
-  /** Heads are read from here, a connection at a time: what is kept of it beyond the call is copied. */
+  /** Heads are read into it, one connection at a time; what is kept beyond the call is copied. */
   readonly scratch = Buffer.allocUnsafeSlow(RECORD_BYTES);
   readonly #free: Slab[] = [];
 
-  /** A slab for a stream; it comes back by its `leave`. */
+  /** Returns a slab for a stream; `leave` gives it back. */
   take(): Slab {
     const free = this.#free.pop();
     return free?.reenter() ?? new Slab((slab) => this.#giveBack(slab));
@@ -85,7 +85,7 @@ export class RecordMemory {
   }
 }
 
-/** Undefined, and the log says so, where this Node does not read in place. */
+/** Resolves to undefined, and logs a warning, if reading in place does not work on this Node. */
 export async function createRecordMemory(log: Log): Promise<RecordMemory | undefined> {
   if (await ownReadsWork()) return new RecordMemory();
   log.warn({}, 'reading in place does not work on this Node; each read allocates a buffer');

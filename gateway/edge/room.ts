@@ -1,4 +1,4 @@
-/** The bound on bytes that are held for all callers together: over it nothing is read, then the newest streams end. */
+/** Bounds the bytes held for all callers together: above the limit nothing is read, then the newest streams end. */
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -6,9 +6,9 @@ import type { Metrics } from '../observe/metrics.ts';
 /** A connection that may hold bytes. */
 export interface BufferHolder {
   readonly bufferedBytes: number;
-  /** When what it carries began; monotonic. */
+  /** When its last call began; monotonic milliseconds. */
   readonly begunMs: number;
-  /** Without room nothing more is read for it. May be told again. */
+  /** Without room nothing more is read for it. May be called again with the same value. */
   setRoom(hasRoom: boolean): void;
   cut(denial: Denial): void;
 }
@@ -19,17 +19,17 @@ export interface RoomOptions {
   readonly metrics: Pick<Metrics, 'bufferedBytes' | 'bufferPressure'>;
 }
 
-/** How often it is looked how much is held. Between two looks a stream can add its two buffers at most. */
+/** Interval of looks. Between two looks a stream can add at most its two buffers. */
 const LOOK_MS = 100;
-/** Looks for what is held to be taken, before streams are ended: a second. One that comes late is one look all the same. */
+/** Looks (about a second) to wait for buffers to drain before streams are ended; a late look counts once. */
 const PATIENT_LOOKS = 10;
-/** Reading goes on below this part of the bound, and streams are ended down to it: nothing stands still for longer. */
+/** Reading resumes at this part of the limit, and streams are ended down to it, so that nothing stalls for longer. */
 const RELIEF = 0.8;
 
 export class Room {
   readonly #options: RoomOptions;
   readonly #timer: NodeJS.Timeout;
-  /** One after the other, that found too much held. */
+  /** Consecutive looks that found too much held. */
   #fullLooks = 0;
 
   constructor(options: RoomOptions) {
@@ -52,7 +52,7 @@ export class Room {
     else if (this.#fullLooks > 0) this.#onRelief();
   }
 
-  /** Told at every look, since there are new ones each time. */
+  /** Calls every holder at each look, since there may be new ones. */
   #onFull(surplusBytes: number): void {
     const { holders, metrics } = this.#options;
     if (this.#fullLooks === 0) metrics.bufferPressure('paused');
@@ -66,10 +66,10 @@ export class Room {
     for (const holder of this.#options.holders) holder.setRoom(true);
   }
 
-  /** Who has come last has lost least. */
+  /** Ends the newest first: they lose least. */
   #shed(surplusBytes: number): void {
     const { holders, metrics } = this.#options;
-    // Of those that began in one look of the clock the last one to connect comes first.
+    // Among those that began at the same clock reading, the last to connect comes first.
     const newestFirst = [...holders].toReversed().sort((a, b) => b.begunMs - a.begunMs);
     let leftBytes = surplusBytes;
     for (const holder of newestFirst) {
@@ -78,7 +78,7 @@ export class Room {
       if (heldBytes === 0) continue;
       leftBytes -= heldBytes;
       metrics.bufferPressure('shed');
-      holder.cut(deny('stream', 'overloaded', 'The gateway holds too many bytes.', { retryAfterS: 1 }));
+      holder.cut(deny('stream', 'overloaded', 'The buffers of the gateway are full.', { retryAfterS: 1 }));
     }
   }
 }

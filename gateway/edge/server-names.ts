@@ -1,4 +1,4 @@
-/** From a server name to the tenant that owns it and the TLS context made for it alone. */
+/** Maps a server name to the tenant that owns it and to the TLS context made for it alone. */
 
 import type { Identities } from '../certificates/identity-store.ts';
 import { type ServerIdentity, serverIdentitySource } from '../certificates/server-identity.ts';
@@ -14,32 +14,32 @@ export interface NamedContext {
   readonly tls: TlsContext;
 }
 
-/** The identity of a claimed name cannot be used; why is in the faults of the store. */
+/** The identity of a tenant's name cannot be used; the faults of the store say why. */
 class UnusableIdentityError extends Error {}
 
 /**
- * Contexts live as long as their identity: one that was replaced, or made room for others, takes its contexts and
- * their ticket keys with it, and sessions made before meet the full handshake.
+ * Contexts live as long as their identity. When the identity is replaced by a different one, its ticket keys change
+ * too, and sessions made before get a full handshake.
  */
 export class ServerNames {
   readonly #identities: Identities<ServerIdentity>;
   readonly #ticketSecret: Buffer;
   readonly #contexts = new WeakMap<ServerIdentity, Map<string, TlsContext>>();
 
-  /** `ticketSecret`: 32 random bytes, the same in every process that shall resume the sessions of the others. */
+  /** `ticketSecret`: 32 random bytes, the same in every process that should resume the sessions of the others. */
   constructor(identities: Identities<ServerIdentity>, ticketSecret: Buffer) {
     this.#identities = identities;
     this.#ticketSecret = ticketSecret;
   }
 
-  /** Another number whenever an identity was read. */
+  /** Changes whenever an identity is loaded or replaced. */
   get identities(): number {
     return this.#identities.version;
   }
 
   /**
-   * The context of a canonical name, or a promise of it where its folder has to be read first; nothing when no tenant
-   * has the name. Throws, or rejects with, `UnusableIdentityError`.
+   * The context of a canonical name, or a promise of it if its folder must be read first; undefined if no tenant has
+   * the name. Throws, or rejects with, `UnusableIdentityError`.
    */
   find(
     policy: Policy,

@@ -1,4 +1,4 @@
-/** What a handshake found of the certificate that its caller has shown. */
+/** What a handshake established about the certificate that its caller presented. */
 
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
@@ -7,8 +7,8 @@ import { type KnownLeaves, lookedUp, readPeerCertificate } from './peer-certific
 import type { NamedContext } from './server-names.ts';
 
 /**
- * The certificate itself is asked for, whatever `authorized` says: a session resumed without one has passed for
- * authorized in more than one version of Node.
+ * Requires the certificate itself, whatever `authorized` says: in several versions of Node, a session resumed without
+ * one counts as authorized.
  */
 export function certificateFacts(
   socket: TLSSocket,

@@ -1,4 +1,4 @@
-/** What a handshake found out of a caller, and whether it would find the same now. */
+/** What a handshake established about a caller, and whether it still holds. */
 
 import type { X509Certificate } from 'node:crypto';
 import type { CertificateFacts, ConnectionFacts } from '../core/facts.ts';
@@ -6,29 +6,29 @@ import type { Policy } from '../policy/policy.ts';
 import { issuersOf, lookedUp } from './peer-certificate.ts';
 import type { NamedContext } from './server-names.ts';
 
-/** Where the identity of a server name is asked for again. */
+/** Looks up the identity of a server name again. */
 export interface StandingSource {
-  /** May throw, or reject, when the identity cannot be used. */
+  /** May throw, or reject, if the identity cannot be used. */
   readonly find: (policy: Policy, serverName: string) => NamedContext | Promise<NamedContext> | undefined;
-  /** Another number whenever any identity was read. */
+  /** Changes whenever any identity is loaded or replaced. */
   readonly identities: () => number;
 }
 
-/** What facts were judged by. */
+/** What facts were judged against. */
 export interface Basis {
   readonly policy: Policy;
-  /** As `StandingSource.identities` counts. */
+  /** The value of `StandingSource.identities`. */
   readonly identities: number;
 }
 
-/** Who has the certificate, its issuers linked as far as the caller sent them; nobody once the connection is gone. */
+/** Returns the certificate, with issuers as far as the caller sent them; undefined once the connection is gone. */
 export interface CertificateHolder {
   getPeerX509Certificate(): X509Certificate | undefined;
 }
 
 /**
- * A certificate that came with issuers is kept, for Node loses them for whoever looks later (see tls-context.ts); any
- * other is had from the socket again, and not held for every connection.
+ * A certificate that came with issuers is kept, because Node drops them for later calls (see tls-context.ts). Any other
+ * is read from the socket again, instead of being kept for every connection.
  */
 export function certificateHolder(
   socket: CertificateHolder,
@@ -39,19 +39,19 @@ export function certificateHolder(
   return hasIssuers ? { getPeerX509Certificate: () => certificate } : socket;
 }
 
-/** The facts of one connection, judged again when policy or certificates are others than they were judged by. */
+/** The facts of one connection, judged again when the policy or the certificates have changed. */
 export class Standing {
-  /** As of the last look. */
+  /** As of the last check. */
   facts: ConnectionFacts;
   readonly #source: StandingSource;
   readonly #holder: CertificateHolder;
-  /** As the handshake found it: what is refused today may hold again tomorrow. */
+  /** As the handshake found it: what is refused today may be valid again tomorrow. */
   readonly #first: CertificateFacts;
   readonly #firstAuthorities: string | undefined;
   #basis: Basis;
 
   /**
-   * `basis`: that of `named`, and of the handshake with it, which may be long past when it ends. `holder` has the
+   * `basis`: what `named` was looked up with before the handshake, possibly out of date by now. `holder` has the
    * certificate behind `facts.certificate`.
    */
   constructor(
@@ -69,7 +69,7 @@ export class Standing {
     this.facts = facts;
   }
 
-  /** The facts as of now. Nothing changed: two comparisons. */
+  /** Returns the current facts. Cost if nothing has changed: two comparisons. */
   under(policy: Policy): ConnectionFacts {
     const identities = this.#source.identities();
     if (policy === this.#basis.policy && identities === this.#basis.identities) return this.facts;
@@ -78,14 +78,14 @@ export class Standing {
     return this.facts;
   }
 
-  /** An identity that has to be read is asked for, and tells when it is there: until then the last verdict holds. */
+  /** Until an identity that must be read first is loaded, which changes `identities`, the last verdict holds. */
   #look(policy: Policy): void {
     try {
       const found = this.#source.find(policy, this.facts.serverName);
       if (found instanceof Promise) found.catch(() => undefined);
       else if (found !== undefined) this.#judge(found);
     } catch {
-      // Certificates that cannot be used say nothing against those that could be.
+      // If the identity cannot be used now, the last verdict holds.
     }
   }
 
@@ -95,13 +95,13 @@ export class Standing {
     const first = this.#first;
     if (certificate === undefined || clients === undefined || first.status !== 'verified') return;
     const nowMs = Date.now();
-    // A resumed session has lost the issuers that came with the certificate: without need nobody is asked for them.
+    // A resumed session has lost the issuers that came with the certificate: they are used only if authorities changed.
     const isTrusted =
       clients.digest === this.#firstAuthorities ||
       clients.vouchFor(certificate, issuersOf(certificate), nowMs);
     const reason = isTrusted
       ? clients.objection(certificate, tenant.revocation, nowMs)
-      : 'its authority is not accepted any more';
+      : 'its authority is no longer accepted';
     const status: CertificateFacts =
       reason === undefined
         ? lookedUp(first, clients.listsDueMs(certificate, tenant.revocation))

@@ -1,4 +1,4 @@
-/** TLS for one server name under one set of rules: what is shown, whom is trusted, and its own ticket keys. */
+/** TLS for one server name under one set of rules: what it presents, whom it trusts, and its own ticket keys. */
 
 import { constants, hash, hkdfSync, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
@@ -6,7 +6,7 @@ import { createServer, type Server, TLSSocket, type TlsOptions } from 'node:tls'
 import type { ServerIdentity } from '../certificates/server-identity.ts';
 import type { ClientCertificateMode, TlsVersion } from '../policy/gateway-settings.ts';
 
-/** The rules a context is made for; another value of any of them is another context. */
+/** The rules a context is made for; a different value of any of them makes a different context. */
 export interface ContextRules {
   readonly tenant: string;
   readonly clientCertificates: ClientCertificateMode;
@@ -15,24 +15,24 @@ export interface ContextRules {
   readonly handshakeMs: number;
 }
 
-/** Hears how one handshake ends: one call, or none when the connection closes first. */
+/** Receives the outcome of one handshake: one call, or none if the connection closes first. */
 export interface HandshakeWatcher {
   /**
-   * The handshake is done. Whether the client's certificate is good is in `authorized`, and not enforced. The issuers
-   * of the certificate are linked as far as the client sent them; a resumed session knows the leaf alone.
+   * The handshake is done. `authorized` says whether the client's certificate is good, which is not enforced. Its
+   * issuers are linked as far as the client sent them; a resumed session has only the leaf.
    */
   onSecure(socket: TLSSocket, certificate: X509Certificate | undefined): void;
   onHandshakeFailed(error: Error): void;
 }
 
-/** A handshake under way, and what ends its being known when the connection closes first. */
+/** A handshake under way, and the handler that forgets it if the connection closes first. */
 interface Running {
   readonly watcher: HandshakeWatcher;
   readonly transport: Socket;
   readonly onClose: () => void;
 }
 
-/** Authenticated ciphers with ephemeral keys only; the order of OpenSSL. */
+/** Only authenticated ciphers with ephemeral keys, in the order of OpenSSL. */
 const CIPHERS = [
   'TLS_AES_256_GCM_SHA384',
   'TLS_CHACHA20_POLY1305_SHA256',
@@ -41,26 +41,26 @@ const CIPHERS = [
   'ECDHE+CHACHA20',
 ].join(':');
 const TICKET_KEY_BYTES = 48;
-/** Longest `sessionIdContext` OpenSSL takes. */
+/** Longest `sessionIdContext` that OpenSSL accepts. */
 const CONTEXT_ID_CHARACTERS = 32;
-/** Keys of tickets are replaced so often: what a stolen key opens is bounded in time. */
+/** Ticket keys are replaced this often, which limits what a stolen key opens. */
 const TICKET_KEY_LIFE_MS = 3_600_000;
 
 /**
- * A `tls.Server` that never listens: sockets whose ClientHello was read are handed to it. So the context is chosen
- * before TLS begins, and a session is resumed where it was made or not at all.
+ * A `tls.Server` that never listens: sockets whose ClientHello was read are handed to it. The context is thus chosen
+ * before TLS begins, and a session is resumed in the context that made it or not at all.
  */
 export class TlsContext {
   readonly #server: Server;
   readonly #ticketKeys: (period: number) => Buffer;
   #period: number;
-  /** Handshakes by the two ends of their connection: the server names its sockets by nothing else. */
+  /** By the addresses of both ends, the only link from a TLS socket of the server to its connection. */
   readonly #running = new Map<string, Running>();
   readonly #firstSeen: FirstSeen = new WeakMap();
 
   /**
-   * Ticket keys follow from the secret and from all that a session stands for, so that processes which share the
-   * secret resume each other's sessions, and a change of anything ends them. Cost: about a millisecond.
+   * Ticket keys are derived from the secret and from all that a session stands for: processes that share the secret
+   * resume each other's sessions, and any change invalidates them. Cost: about a millisecond.
    */
   constructor(identity: ServerIdentity, rules: ContextRules, ticketSecret: Buffer) {
     const stands = `${identity.serverName} ${identity.digest} ${JSON.stringify(Object.values(rules))}`;
@@ -72,7 +72,7 @@ export class TlsContext {
     this.#server.on('tlsClientError', (error, socket) => this.#onClientError(error, socket));
   }
 
-  /** Begins the handshake on a socket whose bytes were all given back. */
+  /** Begins the handshake on a socket whose bytes were all unshifted. */
   begin(socket: Socket, watcher: HandshakeWatcher): void {
     const ends = endsOf(socket);
     this.#renewTicketKeys();
@@ -105,7 +105,7 @@ export class TlsContext {
     watcher?.onHandshakeFailed(error);
   }
 
-  /** A peer that is gone already has no address any more; the close of its connection tells the watcher's owner. */
+  /** Finds nothing for a peer that has gone, which has no address; the watcher's owner sees its connection close. */
   #take(socket: TLSSocket): HandshakeWatcher | undefined {
     const ends = endsOf(socket);
     const running = this.#running.get(ends);
@@ -116,12 +116,12 @@ export class TlsContext {
   }
 }
 
-/** Certificates of clients as they were when the handshake ended. */
+/** Client certificates, read as the handshake ended. */
 type FirstSeen = WeakMap<TLSSocket, X509Certificate>;
 
 /**
- * Chooses nothing: it is the one place where the socket is at hand before Node looks at the certificate itself, which
- * from 24.21 and 26.8 on loses the chain for whoever looks later (nodejs/node#65579).
+ * Chooses no context: `SNICallback` is the one place that gets the socket before Node reads the certificate. From 24.21
+ * and 26.8 on, Node drops the chain for later calls (nodejs/node#65579).
  */
 function lookFirst(seen: FirstSeen): NonNullable<TlsOptions['SNICallback']> {
   return function (this: unknown, _serverName, done): void {
@@ -158,7 +158,7 @@ function optionsFor(
     ca: asks ? [...(identity.clients?.pems ?? [])] : [],
     requestCert: asks,
     ...(asks && { SNICallback: lookFirst(seen) }),
-    // The refusal is ours, so that it can be counted and named.
+    // We refuse the certificate ourselves, so that the refusal is counted and has a reason.
     rejectUnauthorized: false,
     ALPNProtocols: ['http/1.1'],
     minVersion: rules.minTlsVersion,

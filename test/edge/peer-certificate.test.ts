@@ -57,7 +57,7 @@ t.test('a value with a comma or a quote cannot pass for another name', async (t)
 });
 
 const refused: readonly (readonly [string, LeafOptions, number, string])[] = [
-  ['of an authority', { isAuthority: true }, 0, 'it is the certificate of an authority'],
+  ['of an authority', { isAuthority: true }, 0, 'it is a CA certificate'],
   ['for servers only', { usages: [purposes.serverAuth] }, 0, 'it is not for client authentication'],
   ['with a short RSA key', { rsaBits: 1024 }, 0, 'its key is too short'],
   ['that has expired', {}, 2 * DAY_MS, 'it has expired'],

@@ -53,7 +53,7 @@ t.test('a server with other client authorities refuses the caller until the old 
   turn(named('after', (await createTestAuthority('other')).certPem));
   t.match(standing.under(policy).certificate, {
     status: 'refused',
-    reason: 'its authority is not accepted any more',
+    reason: 'its authority is no longer accepted',
   });
   turn(named('again', certPem));
   t.equal(standing.under(policy).certificate.status, 'verified');

@@ -248,7 +248,7 @@ t.test('an authority that is no longer accepted ends the streams of its clients'
   await replace(file, other.certificatePem);
   t.match(await running.answer, /^HTTP\/1\.1 403 .*certificate-denied/s);
   const [line] = await yard.log(1);
-  t.match(line, { cause: 'its authority is not accepted any more' });
+  t.match(line, { cause: 'its authority is no longer accepted' });
 });
 
 t.test('a bound token ends when the fingerprint of its certificate is revoked', async (t) => {
