@@ -39,8 +39,8 @@ export interface LimitLease {
   readonly paidBytes: number;
   /**
    * `totalBytes` body bytes have flowed, more than were paid for. Returns undefined if they may, after paying for them
-   * and for some more; a promise, which never rejects, if Redis must be asked. Until it resolves, nothing more should
-   * flow.
+   * and for some more; a promise if Redis or the primary must be asked, which rejects if there is no answer in time.
+   * Until it settles, nothing more should flow.
    */
   spend(totalBytes: number, nowMs: number): Spent | Promise<Spent>;
   /** The request is over, with `totalBytes` body bytes in all. Called once. */
