@@ -1,4 +1,4 @@
-/** Where a connection to a node goes, and what it is made with. */
+/** Where a connection to a node goes, and what it needs. */
 
 import type { Deadlines } from '../core/deadlines.ts';
 import type { Llhttp } from '../http1/llhttp.ts';
@@ -10,7 +10,7 @@ export interface Destination {
   readonly node: NodeAddress;
   readonly address: string;
   readonly connectMs: number;
-  /** For a node that is spoken to over TLS. */
+  /** Set if the node is reached over TLS. */
   readonly securedBy: SecuredBy | undefined;
 }
 

@@ -1,8 +1,8 @@
-/** Takes a node out for what came of its requests, each time in a row for longer. */
+/** Takes a node out of rotation after failed requests in a row, for longer each time. */
 
 import type { EjectionSettings } from '../policy/upstream.ts';
 
-/** Times are on one monotonic clock, in milliseconds. */
+/** Times are milliseconds on one monotonic clock. */
 export class Ejection {
   readonly #settings: EjectionSettings;
   /** In a row. */
@@ -19,7 +19,7 @@ export class Ejection {
     return nowMs < this.#untilMs;
   }
 
-  /** When it came back, or will. */
+  /** When the last ejection ended or will end; -Infinity if there was none. */
   get untilMs(): number {
     return this.#untilMs;
   }
@@ -28,12 +28,12 @@ export class Ejection {
     this.#failures = 0;
   }
 
-  /** True: it is out from now on. `mayGo` says whether enough others are left. */
+  /** Returns true if the node is out from now on. `mayGo` says whether enough others are left. */
   failed(nowMs: number, mayGo: () => boolean): boolean {
     if (this.isOut(nowMs)) return false;
     this.#failures += 1;
     if (this.#failures < this.#settings.consecutiveFailures || !mayGo()) return false;
-    // Who has served for as long as it was out begins anew.
+    // A node that has served for longer than its last ejection starts over.
     this.#times = nowMs - this.#untilMs > this.#forMs ? 1 : this.#times + 1;
     this.#forMs = Math.min(this.#settings.forMs * this.#times, this.#settings.maxForMs);
     this.#untilMs = nowMs + this.#forMs;

@@ -1,4 +1,4 @@
-/** The checks of one node: when they are made, and what they say in a row. */
+/** Health checks of one address of a node: schedules probes and counts results in a row. */
 
 import { HealthCount } from '../core/health-count.ts';
 import type { HealthSettings, NodeAddress } from '../policy/upstream.ts';
@@ -9,14 +9,14 @@ import type { SecuredBy } from './node-tls.ts';
 export interface CheckedNode {
   readonly node: NodeAddress;
   readonly address: string;
-  /** What secures a connection now; nothing when the files for it cannot be used. */
+  /** How to secure a connection now; undefined if the TLS files cannot be used. */
   readonly secured: () => SecuredBy | Promise<SecuredBy | undefined> | undefined;
 }
 
-/** A tenth of the interval more or less, so that nodes are not asked all at once. */
+/** Varies the interval by up to a tenth either way, so that nodes are not all checked at once. */
 const JITTER = 0.1;
 
-/** Runs from its making to `close`. */
+/** Runs from construction until `close`. */
 export class HealthCheck {
   readonly #checked: CheckedNode;
   readonly #settings: HealthSettings;
@@ -60,7 +60,7 @@ export class HealthCheck {
     const securedBy = node.secure ? await secured() : undefined;
     if (this.#closed) return;
     if (node.secure && securedBy === undefined) {
-      this.#take('the files of its tls cannot be used');
+      this.#take('its TLS files cannot be used');
       return;
     }
     const settings = { to: { node, address, securedBy }, health: this.#settings };
@@ -70,7 +70,6 @@ export class HealthCheck {
   #take(fault: string | undefined): void {
     this.#probe = undefined;
     this.#wait(this.#settings.intervalMs * (1 - JITTER + 2 * JITTER * Math.random()));
-    if (this.#count.count(fault === undefined))
-      this.#onChange(this.isWell, fault ?? 'it answers as expected');
+    if (this.#count.count(fault === undefined)) this.#onChange(this.isWell, fault ?? 'health check passed');
   }
 }

@@ -1,4 +1,4 @@
-/** One check of a node: a request on a connection of its own, and whether its answer is that of a node that is well. */
+/** One health check of a node: a request on its own connection, and whether the response status is an expected one. */
 
 import { Expiring } from '../core/deadlines.ts';
 import type { ResponseHead } from '../http1/response.ts';
@@ -7,13 +7,12 @@ import type { Destination, NodeContext } from './destination.ts';
 import { NodeConnection } from './node-connection.ts';
 import type { ConnectionOwner, NodeFault, ResponseListener } from './response-listener.ts';
 
-/** What a probe asks, and of whom. */
 export interface ProbeSettings {
   readonly to: Omit<Destination, 'connectMs'>;
   readonly health: HealthSettings;
 }
 
-/** Begins with its making; `onVerdict` is called once, with what was wrong if something was, unless it is cancelled. */
+/** Starts on construction. Unless cancelled, calls `onVerdict` once: with the fault, or undefined if there is none. */
 export class HealthProbe extends Expiring implements ConnectionOwner, ResponseListener {
   readonly mayUpgrade = false;
   readonly mayRetry = false;

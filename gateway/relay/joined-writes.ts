@@ -1,19 +1,19 @@
-/** Writes of one connection: what comes in one turn leaves together, and what lies side by side in memory as one piece. */
+/** Writes of one connection: sends the writes of one turn together, and joins those that are adjacent in memory. */
 
 import type { Socket } from 'node:net';
 
-/** Side by side, more than this gains nothing. */
+/** Joining more than this gains nothing. */
 const TOGETHER_BYTES = 64 * 1024;
 
 export class JoinedWrites {
   readonly #socket: Socket;
   #corked = false;
-  /** Bytes side by side that are not written yet, and who waits for that. */
+  /** Adjacent bytes not written yet, and the callbacks for when they are. */
   #memory: ArrayBufferLike | undefined;
   #start = 0;
   #end = 0;
   #waiting: (() => void)[] = [];
-  /** Text that is not written yet; where it waits, no bytes do. */
+  /** Text not written yet. Text and bytes are never pending at the same time. */
   #text = '';
 
   constructor(socket: Socket) {
@@ -21,8 +21,8 @@ export class JoinedWrites {
   }
 
   /**
-   * `onWritten` is called when the bytes are not needed any more; bytes with nobody to tell are their own, and are not
-   * joined. Text is Latin-1. False: wait for 'drain'.
+   * Calls `onWritten` when the bytes are no longer needed. Bytes without it have their own memory and are not joined.
+   * Text is Latin-1. Returns false if the writer should wait for 'drain'.
    */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     this.#gather();
@@ -37,7 +37,7 @@ export class JoinedWrites {
     return !this.#socket.writableNeedDrain;
   }
 
-  /** Writes at once, behind all that was given before. */
+  /** Writes at once, after everything written before. */
   writeNow(text: string): void {
     this.#flush();
     this.#socket.write(text, 'latin1');
@@ -49,7 +49,7 @@ export class JoinedWrites {
     if (this.#text.length >= TOGETHER_BYTES) this.#flush();
   }
 
-  /** Ends the connection behind all that was given before. */
+  /** Ends the connection after everything written before. */
   end(): void {
     this.#flush();
     this.#socket.end();
@@ -64,7 +64,7 @@ export class JoinedWrites {
     this.#end = byteOffset + length;
     this.#waiting.push(onWritten);
     if (this.#end - this.#start < TOGETHER_BYTES) return;
-    // What the system takes at once frees its memory for the next read.
+    // Bytes the kernel takes at once free their memory for the next read.
     this.#flush();
     this.#socket.uncork();
     this.#socket.cork();

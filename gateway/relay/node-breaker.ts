@@ -1,4 +1,4 @@
-/** The breaker of one node: opossum counts what comes of its requests, and says when it gets no more. */
+/** The circuit breaker of one node address: opossum counts its outcomes and decides when it gets no more requests. */
 
 import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
@@ -7,13 +7,13 @@ import type { BreakerSettings } from '../policy/upstream.ts';
 
 export type BreakerState = 'closed' | 'half-open' | 'open';
 
-/** Counts are kept for so long, in so many parts. */
+/** Counts cover this window, in `PARTS` buckets. */
 const WINDOW_MS = 10_000;
 const PARTS = 10;
-/** opossum opens above its threshold; ours is reached. */
+/** opossum opens above its threshold; ours opens at it, so this much is subtracted. */
 const REACHED = 1e-9;
 
-/** Turns the windows of all breakers: one timer, whatever their number. */
+/** Rotates the windows of all breakers with a single timer. */
 export class BreakerWindows {
   readonly turns = new EventEmitter().setMaxListeners(0);
   readonly #timer = setInterval(() => this.turns.emit('rotate'), WINDOW_MS / PARTS).unref();
@@ -24,15 +24,15 @@ export class BreakerWindows {
 }
 
 /**
- * opossum is told of a request when it is known what came of it, instead of waiting for it: so a request that its caller
- * broke off counts for nothing, the clock stands while a body flows, and a trial nobody hears of again gives way to the
- * next. `request` is any object that stands for one.
+ * Reports each request to opossum when its outcome is known, instead of letting opossum run it. So a request its caller
+ * breaks off does not count, time in which a body flows does not count, and a trial without an outcome is replaced by
+ * the next one after `sleepWindowMs`. `request` is any object that identifies a request.
  */
 export class NodeBreaker {
   readonly #settings: BreakerSettings;
   readonly #windows: BreakerWindows;
   readonly #onChange: (state: BreakerState) => void;
-  /** Made with the first request, and anew whenever the breaker has closed: it begins with no failures. */
+  /** Created with the first outcome, and again after the breaker has closed, so that it starts without failures. */
   #circuit: CircuitBreaker<[boolean], void> | undefined;
   #trial: object | undefined;
   #trialUntilMs = 0;
@@ -50,7 +50,7 @@ export class NodeBreaker {
     return this.#circuit.halfOpen ? 'half-open' : 'open';
   }
 
-  /** Whether the node may get one more request. The clock is the one of `entered`. */
+  /** Whether the node may get another request. `nowMs` is on the same clock as that of `entered`. */
   admits(nowMs: number): boolean {
     const circuit = this.#circuit;
     if (circuit === undefined || circuit.closed) return true;
@@ -58,21 +58,21 @@ export class NodeBreaker {
     return circuit.halfOpen && circuit.pendingClose && isFree;
   }
 
-  /** Milliseconds until the next trial; 0 where it is not open. */
+  /** Milliseconds until the next trial; 0 if the breaker is not open. */
   get restMs(): number {
     return this.state === 'open'
       ? Math.max(0, this.#opened + this.#settings.sleepWindowMs - performance.now())
       : 0;
   }
 
-  /** The node gets this request: on trial, if the breaker is half open. */
+  /** The node gets this request: as a trial, if the breaker is half open. */
   entered(request: object, nowMs: number): void {
     if (this.#circuit?.halfOpen !== true) return;
     this.#trial = request;
     this.#trialUntilMs = nowMs + this.#settings.sleepWindowMs;
   }
 
-  /** Nothing is known of the node from this request. */
+  /** This request says nothing about the node. */
   left(request: object): void {
     if (this.#trial === request) this.#trial = undefined;
   }
@@ -90,7 +90,7 @@ export class NodeBreaker {
       .catch(() => undefined);
   }
 
-  /** Counts nothing any more, and holds no timer. */
+  /** Stops counting and clears all timers. */
   shutDown(): void {
     this.#isShutDown = true;
     this.#forget();
@@ -101,7 +101,7 @@ export class NodeBreaker {
     this.#circuit = undefined;
   }
 
-  /** While it is not closed only the trial counts: the others were sent before. */
+  /** Returns the circuit if this request counts. Unless closed, only the trial does: the others were sent before. */
   #counting(request: object): CircuitBreaker<[boolean], void> | undefined {
     const isTrial = this.#trial === request;
     if (isTrial) this.#trial = undefined;
@@ -138,8 +138,8 @@ export class NodeBreaker {
 }
 
 /**
- * While it is closed a success only adds to two counts: told by the events they listen to, since `fire` would come to the
- * same by three promises and five closures, for every request there is.
+ * Counts a success of a closed circuit. It only adds to two counts, so this emits the events they listen to: `fire`
+ * would do the same with three promises and five closures for every request.
  */
 function count(circuit: CircuitBreaker<[boolean], void>): void {
   circuit.emit('fire');

@@ -1,4 +1,4 @@
-/** One keep-alive connection to a sync node: a request out, its response in, then perhaps another. */
+/** One keep-alive connection to a sync node: one request and response at a time. */
 
 import type { Socket } from 'node:net';
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
@@ -15,14 +15,14 @@ import type { ConnectionOwner, NodeFault, ResponseListener } from './response-li
 
 /** Bounds on a node's response head. */
 const HEAD_LIMITS: HeadLimits = { headBytes: 65536, headFields: 200 };
-/** Interim responses (1xx) before the final one; each is read and dropped, so they are bounded. */
+/** Limit on interim responses (1xx) before the final one; each is read and dropped. */
 const INTERIM_RESPONSES = 32;
-/** For the node to close a tunnel that its caller has left. */
+/** How long a node may take to close a tunnel that its caller has left. */
 const CLOSE_MS = 2000;
-/** They would be read as the answer to another request, or are one that was cut in two (RFC 9112 §9.2). */
-const SURPLUS = 'bytes behind the end of the response';
+/** They could be taken for the response to another request, or are the rest of a split one (RFC 9112 §9.2). */
+const SURPLUS = 'bytes after the end of the response';
 
-/** A socket that carries one request at a time; made by the pool, which is its owner. */
+/** A socket that carries one request at a time. Its owner, usually the pool, creates it. */
 export class NodeConnection extends Expiring {
   readonly #link: NodeSocket;
   readonly #socket: Socket;
@@ -32,7 +32,7 @@ export class NodeConnection extends Expiring {
   readonly #deadlines: Deadlines;
   readonly #output: JoinedWrites;
   #listener: ResponseListener | undefined;
-  /** What the body reader writes to; the end is told by `#endResponse`. */
+  /** Receives what the body reader finds; `#endResponse` reports the end to the listener. */
   readonly #sink: BodySink = {
     onBody: (bytes) => this.#listener?.onBody(bytes),
     onBodyEnd: (trailers) => {
@@ -48,12 +48,12 @@ export class NodeConnection extends Expiring {
   #keepAlive = true;
   #untilClose = false;
   #fault: NodeFault = { kind: 'broken', reason: 'the node closed the connection' };
-  /** What its TLS was made with. */
+  /** How the connection was secured; undefined without TLS. */
   readonly securedBy: SecuredBy | undefined;
   /** Requests begun on this connection. */
   uses = 0;
 
-  /** Told of what becomes of its requests. */
+  /** Notified of the outcome of each request. */
   readonly watch: RequestWatch | undefined;
 
   constructor(to: Destination, context: NodeContext, owner: ConnectionOwner, watch?: RequestWatch) {
@@ -77,17 +77,17 @@ export class NodeConnection extends Expiring {
     this.#socket.on('close', () => this.#onClose());
   }
 
-  /** Carries no request and may take one. What was closed a moment ago may not, though its owner hears of it later. */
+  /** Carries no request and may take one. False as soon as it is closed, even before its owner hears of that. */
   get idle(): boolean {
     return this.#phase === 'idle' && !this.#socket.destroyed;
   }
 
-  /** Written and not taken by the system yet. */
+  /** Bytes written and not yet taken by the kernel. */
   get unsentBytes(): number {
     return this.#socket.writableLength;
   }
 
-  /** Begins a request with its whole head; `hasBody` says whether `write` and `end` follow. */
+  /** Begins a request with its whole head; `hasBody` says whether `write` and `endRequest` follow. */
   begin(method: string, head: string, hasBody: boolean, listener: ResponseListener): void {
     if (this.#phase !== 'idle') throw new Error(`a request on a connection that is ${this.#phase}`);
     this.#deadlines.disarm(this);
@@ -102,12 +102,15 @@ export class NodeConnection extends Expiring {
     else this.#output.writeNow(head);
   }
 
-  /** Sends body bytes, framed by the caller of this; `onWritten` is called when they are not needed any more. */
+  /**
+   * Sends body bytes, already framed. Calls `onWritten` when they are no longer needed. Returns false if the writer
+   * should wait for `onNodeDrain`.
+   */
   write(bytes: Buffer | string, onWritten?: () => void): boolean {
     return this.#output.write(bytes, onWritten);
   }
 
-  /** The request is sent whole. */
+  /** The whole request has been sent. */
   endRequest(): void {
     this.#requestDone = true;
     this.watch?.sentWhole();
@@ -115,8 +118,8 @@ export class NodeConnection extends Expiring {
   }
 
   /**
-   * Keeps the bytes `onBody` was given until the answer is called; unless held they are others' after the call. Nothing
-   * where they are nobody else's anyway.
+   * Keeps the bytes passed to `onBody` until the returned function is called; unless held, their buffer is reused after
+   * the call. Returns undefined if they have memory of their own and need no hold.
    */
   hold(): (() => void) | undefined {
     return this.#link.hold();
@@ -130,7 +133,7 @@ export class NodeConnection extends Expiring {
     this.#socket.resume();
   }
 
-  /** Gives the request up: the node sees a reset, never a clean end. `blame`: what the node has done, or not done. */
+  /** Gives up the request: the node sees a reset, never a clean end. `blame`: the node's failure, if it is to blame. */
   reset(blame?: string): void {
     if (blame === undefined) this.watch?.giveUp();
     else this.watch?.break(blame);
@@ -138,7 +141,7 @@ export class NodeConnection extends Expiring {
     this.#link.breakOff();
   }
 
-  /** Sends what is written, then the end: a tunnel is over. */
+  /** Ends a tunnel: sends what was written, then FIN. */
   end(): void {
     this.watch?.end();
     this.#listener = undefined;
@@ -151,7 +154,7 @@ export class NodeConnection extends Expiring {
     this.#socket.destroy();
   }
 
-  /** Closes the connection when it has been idle for so long. */
+  /** Closes the connection if it stays idle for `idleMs`. */
   closeAfter(idleMs: number): void {
     this.#deadlines.arm(this, idleMs);
   }
@@ -177,13 +180,13 @@ export class NodeConnection extends Expiring {
     this.#listener?.onReadEnd();
   }
 
-  /** Reads one head, or on in the body; nothing means the connection was given up. */
+  /** Reads one head or more of the body. Returns the offset to read on from, or undefined if the connection failed. */
   #read(chunk: Buffer, at: number): number | undefined {
     if (this.#phase === 'waiting') return this.#readHead(chunk, at);
     if (this.#phase === 'body' && !this.#body.done && this.#listener !== undefined) {
       return this.#readBody(chunk, at);
     }
-    // A byte on an idle connection belongs to no request: it would answer the next one (CVE-2026-48931).
+    // Bytes on an idle connection belong to no request and would answer the next one (CVE-2026-48931).
     return this.#fail('unsolicited bytes');
   }
 
@@ -196,7 +199,7 @@ export class NodeConnection extends Expiring {
     if (head.status === 101) return this.#upgrade(head, progress.end);
     if (head.status < 200) {
       this.#interim += 1;
-      return this.#interim > INTERIM_RESPONSES ? this.#fail('interim responses without end') : progress.end;
+      return this.#interim > INTERIM_RESPONSES ? this.#fail('too many interim responses') : progress.end;
     }
     const moreFollows = progress.end < chunk.length;
     if (moreFollows && head.framing.kind === 'none') return this.#fail(SURPLUS);
@@ -211,9 +214,9 @@ export class NodeConnection extends Expiring {
     return progress.end;
   }
 
-  /** What follows is neither request nor response: the connection will never carry another. */
+  /** What follows is not HTTP/1.1: the connection will not be reused. */
   #upgrade(head: ResponseHead, at: number): number | undefined {
-    if (this.#listener?.mayUpgrade !== true) return this.#fail('an upgrade nobody asked for');
+    if (this.#listener?.mayUpgrade !== true) return this.#fail('unsolicited upgrade');
     this.#phase = 'body';
     this.#keepAlive = false;
     this.#untilClose = true;
@@ -231,7 +234,7 @@ export class NodeConnection extends Expiring {
     return progress;
   }
 
-  /** The connection is free before its listener hears of the end: the next request may come from there. */
+  /** Frees the connection before notifying the listener, which may start the next request. */
   #endResponse(): void {
     const listener = this.#listener;
     this.watch?.end();
@@ -239,7 +242,7 @@ export class NodeConnection extends Expiring {
     listener?.onBodyEnd(this.#trailers);
   }
 
-  /** Hands the connection back once request and response are both whole. */
+  /** Hands the connection back to its owner once request and response are both complete. */
   #settle(): void {
     if (this.#phase !== 'body' || !this.#body.done || !this.#requestDone) return;
     this.#listener = undefined;
@@ -252,7 +255,7 @@ export class NodeConnection extends Expiring {
     }
   }
 
-  /** The listener hears at once, before what it has of the response is on its way as a whole one. */
+  /** Notifies the listener at once, before it passes on a broken response as a complete one. */
   #fail(reason: string): undefined {
     this.#fault = { kind: 'bad-response', reason };
     this.watch?.break(reason);
@@ -265,7 +268,7 @@ export class NodeConnection extends Expiring {
 
   #onEnd(): void {
     const listener = this.#listener;
-    // Without length and chunks the end of the connection is the end of the body (RFC 9112 §6.3, rule 8).
+    // With neither length nor chunks, the end of the connection ends the body (RFC 9112 §6.3, rule 8).
     if (this.#phase === 'body' && this.#untilClose && listener !== undefined) {
       this.#listener = undefined;
       this.watch?.end();

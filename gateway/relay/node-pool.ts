@@ -6,7 +6,7 @@ import type { SecuredBy } from './node-tls.ts';
 import type { RequestWatch } from './request-watch.ts';
 import type { ConnectionOwner, NodeFault } from './response-listener.ts';
 
-/** Waits for a connection; exactly one of the two is called, perhaps before `acquire` returns. */
+/** Waits for a connection. Exactly one of the two methods is called, possibly before `acquire` returns. */
 export interface ConnectionWaiter {
   onConnection(connection: NodeConnection): void;
   onConnectFault(fault: NodeFault): void;
@@ -14,12 +14,12 @@ export interface ConnectionWaiter {
 
 export interface PoolSettings {
   readonly connectMs: number;
-  /** Connections at most, idle ones included. */
+  /** Idle connections included. */
   readonly maxConnections: number;
   readonly idleMs: number;
 }
 
-/** Hands out idle connections, the warmest first, and opens new ones while the bound allows. */
+/** Hands out idle connections, the most recently used first, and opens new ones up to the limit. */
 export class NodePool implements ConnectionOwner {
   readonly #to: Destination;
   readonly #settings: PoolSettings;
@@ -32,7 +32,7 @@ export class NodePool implements ConnectionOwner {
   #securedBy: SecuredBy | undefined;
   #retired = false;
 
-  /** `newWatch` makes what watches the requests of one connection; `onFree`: the pool may have stopped being full. */
+  /** `newWatch` creates the watch over one connection's requests; `onFree`: the pool may no longer be full. */
   constructor(
     to: Omit<Destination, 'connectMs' | 'securedBy'>,
     settings: PoolSettings,
@@ -58,8 +58,8 @@ export class NodePool implements ConnectionOwner {
   }
 
   /**
-   * Gives the waiter an idle connection at once, or a new one when it is made. The pool must not be full. Connections
-   * secured by what is no longer in force finish what they carry and are not used again.
+   * Gives the waiter an idle connection at once, or a new one when it is established. The pool must not be full.
+   * Connections secured by anything but `securedBy` finish their request and are not reused.
    */
   acquire(waiter: ConnectionWaiter, securedBy?: SecuredBy): void {
     if (securedBy !== this.#securedBy) {
@@ -79,12 +79,12 @@ export class NodePool implements ConnectionOwner {
     connection.watch?.taken(false);
   }
 
-  /** Closes what is idle; what is in use goes on to its end. */
+  /** Closes the idle connections; those in use finish their request. */
   closeIdle(): void {
     for (const connection of this.#idle.splice(0)) connection.close();
   }
 
-  /** From here on no connection is kept. */
+  /** From now on no connection is kept. */
   retire(): void {
     this.#retired = true;
     this.closeIdle();
@@ -116,14 +116,14 @@ export class NodePool implements ConnectionOwner {
     this.#onFree();
   }
 
-  /** Others ask between the moment a connection is closed and the one its pool is told; until then it counts as open. */
+  /** Skips connections that are closed but whose `onClosed` has not come yet; until then they count as open. */
   #takeIdle(): NodeConnection | undefined {
     let warm = this.#idle.pop();
     while (warm?.idle === false) warm = this.#idle.pop();
     return warm;
   }
 
-  /** A waiter that lost interest meanwhile begins nothing, and the connection waits for the next one. */
+  /** If the waiter lost interest and begins no request, the connection becomes idle. */
   #give(connection: NodeConnection, waiter: ConnectionWaiter | undefined): void {
     waiter?.onConnection(connection);
     if (!connection.idle) return;

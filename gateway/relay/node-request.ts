@@ -1,4 +1,4 @@
-/** A request on its way to a node: it is tried there, tried at the next one, or waits until one is free. */
+/** A request looking for a node: it tries one, then another, or waits until one is free. */
 
 import { Expiring } from '../core/deadlines.ts';
 import type { Denial } from '../core/denial.ts';
@@ -7,13 +7,13 @@ import type { ConnectionWaiter } from './node-pool.ts';
 import type { NodeFault } from './response-listener.ts';
 import type { Target } from './target.ts';
 
-/** Gets a connection that may take a request, or the reason why there is none. */
+/** Receives a connection that can take a request, or the reason why there is none. */
 export interface NodeWaiter {
   onNode(connection: NodeConnection, node: string): void;
   onNoNode(denial: Denial): void;
 }
 
-/** Who finds nodes for requests. */
+/** Finds nodes for requests. */
 export interface RequestRouter {
   /** The target could not be connected to. */
   onUnreachable(request: NodeRequest, target: Target, fault: NodeFault): void;
@@ -22,13 +22,13 @@ export interface RequestRouter {
 
 export class NodeRequest extends Expiring implements ConnectionWaiter {
   readonly waiter: NodeWaiter;
-  /** For balance by hash. */
+  /** The hash key; 0 for the other balances. */
   readonly key: number;
-  /** The node a connection of which broke under this request: another one is taken, if there is one. */
+  /** URL of the node whose connection broke under this request: another node is preferred. */
   readonly avoid: string | undefined;
-  /** Where a connection was asked for. */
+  /** Where a connection was requested. */
   target: Target | undefined;
-  /** The one that could not be connected to. */
+  /** The last target that could not be connected to. */
   tried: Target | undefined;
   readonly #router: RequestRouter;
 

@@ -1,37 +1,37 @@
-/** The addresses of a node's name, looked up again and again. */
+/** The addresses of a node's host name, looked up periodically. */
 
 import { lookup } from 'node:dns/promises';
 
-/** Every address of a name; rejects, or gives none, where there is none. */
+/** Resolves to every address of a name. Rejects, or resolves to none, if it has none. */
 export type Lookup = (host: string) => Promise<readonly string[]>;
 
-/** As the system finds them: its hosts file, then DNS. */
+/** Looks up the hosts file, then DNS, as the system does. */
 export const systemLookup: Lookup = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address);
 
-/** A name that has no address yet is looked up again after so long. */
+/** Delay before another look-up of a name without a known address. */
 const RETRY_MS = 1000;
-/** A name that gives more is cut: each is connected to and checked. */
+/** Further addresses are ignored, since each one is connected to and checked. */
 const MAX_ADDRESSES = 64;
 
 export interface ResolverOptions {
   readonly host: string;
   readonly periodMs: number;
   readonly lookup: Lookup;
-  /** Sorted and without repetition, when they are others than before. */
+  /** Called when the addresses change: sorted, no duplicates. */
   readonly onAddresses: (addresses: readonly string[]) => void;
-  /** Once for each reason in a row; what was found before stays. */
+  /** Called when a look-up fails, once for the same reason in a row. Known addresses stay. */
   readonly onFault: (reason: string) => void;
 }
 
-/** Begins with its making. */
+/** Starts on construction. */
 export class NodeResolver {
   readonly #options: ResolverOptions;
   #known: readonly string[] = [];
   #fault: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
-  /** The first look-up is not over yet. */
+  /** The first look-up has not finished yet. */
   isFirst = true;
 
   constructor(options: ResolverOptions) {
@@ -50,7 +50,7 @@ export class NodeResolver {
     if (this.#closed) return;
     this.isFirst = false;
     if (typeof found === 'string') this.#fail(found);
-    else if (found.length === 0) this.#fail('it has no address');
+    else if (found.length === 0) this.#fail('the name has no address');
     else this.#take([...new Set(found)].sort().slice(0, MAX_ADDRESSES));
     const waitMs = this.#known.length === 0 ? Math.min(RETRY_MS, periodMs) : periodMs;
     this.#timer = setTimeout(() => void this.#look(), waitMs).unref();

@@ -1,26 +1,26 @@
-/** The socket to a node: plain, read into buffers that are used again, or under TLS. */
+/** The socket to a node: plain, read into reused buffers, or under TLS. */
 
 import { connect, type Socket } from 'node:net';
 import type { Destination } from './destination.ts';
 import { ReadBuffers } from './read-buffers.ts';
 
-/** Of more the system has its own; less, and every turn of a fast stream would wait for the next. */
+/** More would only add to the kernel's own buffer; with less, a fast stream would stall on every turn. */
 const BUFFER_BYTES = 1 << 17;
 
 export class NodeSocket {
   readonly stream: Socket;
-  /** The TCP connection, below TLS if there is some: a reset is its own. */
+  /** The TCP connection, below TLS if any; resets are sent here. */
   readonly #transport: Socket;
-  /** Where it is read to; absent where every chunk has memory of its own. */
+  /** Absent under TLS, where every chunk has memory of its own. */
   readonly #buffers: ReadBuffers | undefined;
 
-  /** Begins to connect; `onMade` is called when the node may be spoken to. */
+  /** Begins to connect and calls `onMade` when requests may be sent. */
   constructor(
     { node, address, securedBy }: Destination,
     onMade: () => void,
     onChunk: (chunk: Buffer) => void,
   ) {
-    // A name keeps the types from objecting: they lack highWaterMark, which every Duplex takes.
+    // In a variable, since the types of `connect` lack highWaterMark, which every Duplex takes.
     const options = { host: address, port: node.port, noDelay: true, highWaterMark: BUFFER_BYTES };
     if (securedBy === undefined) {
       this.#buffers = new ReadBuffers();
@@ -38,8 +38,8 @@ export class NodeSocket {
   }
 
   /**
-   * Keeps the bytes of the running chunk until the answer is called; unless held they are others' after it. Nothing
-   * where they are nobody else's anyway.
+   * Keeps the bytes of the current chunk until the returned function is called; unless held, their buffer is reused
+   * after `onChunk`. Returns undefined if they have memory of their own and need no hold.
    */
   hold(): (() => void) | undefined {
     return this.#buffers?.hold();
@@ -47,7 +47,7 @@ export class NodeSocket {
 
   /** The node sees a reset. */
   breakOff(): void {
-    // While its end is on its way a socket cannot be reset, and one that was tried on never closes.
+    // A socket that is sending its end cannot be reset, and would never close after an attempt.
     if (!this.stream.writableEnded) this.#transport.resetAndDestroy();
     this.stream.destroy();
   }
@@ -56,8 +56,9 @@ export class NodeSocket {
 const GONE: ReadonlySet<string | undefined> = new Set(['EPIPE', 'ECONNRESET']);
 
 /**
- * A node that answers amid the request and closes resets the connection (RFC 9112 §9.6). A write that fails for it would
- * end the socket before its answer is read; the reading side comes to the same end, behind the answer.
+ * A node that answers before it has read the whole request and then closes resets the connection (RFC 9112 §9.6). The
+ * failed write would destroy the socket before that answer is read, so it is ignored: reading ends with the same error,
+ * after the answer.
  */
 function readOnPastBrokenWrites(socket: Socket): void {
   const write = socket._write.bind(socket);

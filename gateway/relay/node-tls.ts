@@ -1,4 +1,4 @@
-/** TLS to the nodes: the contexts connections are made in, one for each identity. */
+/** TLS to the nodes: one secure context for each identity. */
 
 import { isIP, type Socket } from 'node:net';
 import {
@@ -13,9 +13,9 @@ import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-iden
 import type { NodeAddress, Upstream } from '../policy/upstream.ts';
 import type { ClientTls } from '../sources/client-tls.ts';
 
-/** How connections to the nodes of an upstream are secured at the moment. */
+/** How connections to the nodes of an upstream are currently secured. */
 export interface SecuredBy {
-  /** Begins the handshake over a TCP connection that is being made. */
+  /** Begins the handshake over a TCP connection that is still being established. */
   secure(transport: Socket, node: NodeAddress): TLSSocket;
 }
 
@@ -24,7 +24,7 @@ interface Known {
   readonly securedBy: SecuredBy | undefined;
 }
 
-/** One context an upstream, made anew when its files or its policy are others. */
+/** One context per upstream, replaced when its files or its TLS settings change. */
 export class NodeTlsContexts {
   readonly #identities: Pick<Identities<NodeIdentity>, 'get'>;
   readonly #known = new WeakMap<ClientTls, Known>();
@@ -35,8 +35,8 @@ export class NodeTlsContexts {
   }
 
   /**
-   * What secures the connections of an upstream now, or a promise of it; nothing when its files cannot be used. Never
-   * throws, nor rejects.
+   * Returns how to secure the connections of an upstream now, or a promise of it; undefined if its files cannot be
+   * used. Never throws or rejects.
    */
   find(upstream: Upstream): SecuredBy | Promise<SecuredBy | undefined> | undefined {
     let source = this.#sources.get(upstream);
@@ -59,7 +59,7 @@ export class NodeTlsContexts {
   }
 }
 
-/** The certificate of a node is verified in full, its name included; without `ca` by the public authorities. */
+/** Node certificates are fully verified, including the name; without `ca`, against the public authorities. */
 function securedBy(identity: NodeIdentity, { serverName, minTlsVersion }: ClientTls): SecuredBy | undefined {
   const secureContext = secureContextOf(identity, minTlsVersion);
   if (secureContext === undefined) return undefined;
@@ -71,7 +71,7 @@ function securedBy(identity: NodeIdentity, { serverName, minTlsVersion }: Client
         secureContext,
         ALPNProtocols: ['http/1.1'],
         rejectUnauthorized: true,
-        // An address is no server name (RFC 6066 §3), and is looked for among the addresses of the certificate.
+        // An address is not a server name (RFC 6066 §3); it is matched against the addresses in the certificate.
         ...(serverName !== undefined ? { servername: serverName } : isIP(host) === 0 && { servername: host }),
       };
       return connect(options);
@@ -79,7 +79,7 @@ function securedBy(identity: NodeIdentity, { serverName, minTlsVersion }: Client
   };
 }
 
-/** Nothing where TLS does not take it: that was tried, and told, where the files were read. */
+/** Returns undefined if OpenSSL rejects the material; reading the files has already tried it and reported the fault. */
 function secureContextOf(
   { authorities, key }: NodeIdentity,
   minVersion: ClientTls['minTlsVersion'],

@@ -1,13 +1,13 @@
-/** The buffers one connection reads into, used again as soon as nobody needs what is in them. */
+/** The buffers one connection reads into, reused as soon as their contents are no longer needed. */
 
 import type { OnReadOpts } from 'node:net';
 
 const SMALL_BYTES = 64 * 1024;
 const LARGE_BYTES = 256 * 1024;
-/** Free buffers kept for the next read; further ones are left to the collector. */
+/** Limit on free buffers kept for later reads; further ones are left to the garbage collector. */
 const KEPT = 4;
 
-/** One buffer, and how many still use what was read into it. */
+/** One buffer, and the number of users of what was read into it. */
 class ReadBuffer {
   readonly bytes: Buffer;
   users = 0;
@@ -23,19 +23,19 @@ class ReadBuffer {
 }
 
 /**
- * For `onread` of `net.connect`: reads land in buffers that are there already, instead of a new one each. Who keeps a view
- * beyond the call it came with says so by `hold`. A connection that fills its buffer gets larger ones.
+ * Buffers for the `onread` option of `net.connect`: reads reuse buffers instead of allocating one each. To keep a chunk
+ * beyond the call that delivers it, call `hold`. A connection that fills its buffer gets larger ones.
  */
 export class ReadBuffers {
   readonly #free: ReadBuffer[] = [];
   #size = SMALL_BYTES;
   #current = this.#make();
 
-  /** For the options of `net.connect`: each chunk is others' after the call, unless it is held. */
+  /** The `onread` option. The memory of a chunk may be reused after `onChunk` returns, unless it is held. */
   onread(onChunk: (chunk: Buffer) => void): OnReadOpts {
     let readBytes = 0;
     return {
-      // The first call asks for the first buffer, the others come behind each read.
+      // The first call asks for the first buffer; later ones follow each read.
       buffer: () => {
         if (readBytes > 0) this.#turn(readBytes);
         return this.#current.bytes;
@@ -48,13 +48,13 @@ export class ReadBuffers {
     };
   }
 
-  /** The bytes that were read are in use until the answer is called, once. */
+  /** Keeps the bytes just read in use until the returned function is called, once. */
   hold(): () => void {
     this.#current.users += 1;
     return this.#current.release;
   }
 
-  /** After a read of so many bytes, another buffer where this one is in use, or was filled. */
+  /** Takes another buffer after a read of `readBytes`, if this one is in use or was filled. */
   #turn(readBytes: number): void {
     if (readBytes === this.#current.bytes.length) this.#grow();
     else if (this.#current.users === 0) return;

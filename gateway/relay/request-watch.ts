@@ -1,28 +1,28 @@
-/** What a connection's request tells of its node: whether the node is waited for, and what came of it. */
+/** What the requests of a connection show about its node: whether it is waited for, and how it answered. */
 
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 
-/** Keeps what requests tell of a node; the watch stands for the request it watches. */
+/** Records what requests show about a node. The watch identifies the request it watches. */
 export interface NodeRecord {
   entered(request: RequestWatch): void;
-  /** The node owes one first byte more, or less. */
+  /** The node owes one more first byte, or one less. */
   owes(change: 1 | -1): void;
-  /** The response begins, and is none of a failed server. */
+  /** The response begins, with a status below 500. */
   answered(request: RequestWatch): void;
-  /** The response ended as it should. */
+  /** The response, with a status below 500, ended as it should. */
   ended(): void;
   failed(request: RequestWatch, reason: string): void;
-  /** Given up, and the node is not to blame. */
+  /** The request was given up, and the node is not to blame. */
   left(request: RequestWatch): void;
 }
 
 const SERVER_ERROR = 500;
-/** The gateway has no more sockets, ports or memory for them: no fault of the node. */
+/** The gateway itself ran out of descriptors, ports or memory: not the node's fault. */
 const OWN_FAULTS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL']);
 
 /**
- * One a connection, for one request after the other. A request is told of as answered or failed once at most, and once
- * more where it breaks off behind its answer.
+ * One for each connection, for one request after another. Each request is reported as answered or failed at most once,
+ * and once more as failed if it breaks off after the answer began.
  */
 export class RequestWatch extends Expiring {
   readonly #record: NodeRecord;
@@ -33,7 +33,7 @@ export class RequestWatch extends Expiring {
   #answered = false;
   #failed = false;
 
-  /** `patienceMs`: who is waited for so long has failed. */
+  /** A node waited for longer than `patienceMs` has failed. */
   constructor(record: NodeRecord, deadlines: Deadlines, patienceMs: number) {
     super();
     this.#record = record;
@@ -41,12 +41,12 @@ export class RequestWatch extends Expiring {
     this.#patienceMs = patienceMs;
   }
 
-  /** The node was waited for too long, and has failed. */
+  /** The node took too long to answer, which counts as a failure. */
   get isLate(): boolean {
     return this.#running && this.#failed && !this.#answered;
   }
 
-  /** The connection is a request's, once it is made. */
+  /** A request takes the connection. `isMade`: it is already established. */
   taken(isMade: boolean): void {
     this.#running = true;
     this.#answered = false;
@@ -56,7 +56,7 @@ export class RequestWatch extends Expiring {
     if (!isMade) this.#deadlines.arm(this, this.#patienceMs);
   }
 
-  /** The head is sent. While a body flows it is not the node that is waited for. */
+  /** The head is sent. While a body flows, the node is not the one waited for. */
   begun(hasBody: boolean): void {
     if (!hasBody) {
       this.#deadlines.arm(this, this.#patienceMs);
@@ -66,7 +66,7 @@ export class RequestWatch extends Expiring {
     this.#deadlines.disarm(this);
   }
 
-  /** The body is sent: what the node does with it may take its time, but it is waited for. */
+  /** The body is sent. The node is waited for again, but without a time limit: processing may take long. */
   sentWhole(): void {
     if (this.#running && !this.#answered) this.#owe(true);
   }
@@ -111,7 +111,7 @@ export class RequestWatch extends Expiring {
     this.#record.failed(this, reason);
   }
 
-  /** The node is not waited for any more. */
+  /** The node is no longer waited for. */
   #settle(): void {
     this.#deadlines.disarm(this);
     this.#owe(false);

@@ -1,12 +1,12 @@
-/** Who hears what a node does: during one request, and when its connection is free or gone. */
+/** Callbacks for what a node does: during one request, and when its connection becomes free or is lost. */
 
 import type { BodySink } from '../http1/body-reader.ts';
 import type { ResponseHead } from '../http1/response.ts';
 import type { NodeConnection } from './node-connection.ts';
 
 /**
- * Why a node did not do its part. `timeout`: a connection could not be made in time; `stale`: a kept one broke before a byte of
- * the answer was there.
+ * How a node failed. `timeout`: the connection was not established in time; `stale`: a kept connection broke before a byte
+ * of the response arrived.
  */
 export interface NodeFault {
   readonly kind: 'refused' | 'timeout' | 'broken' | 'stale' | 'bad-response';
@@ -14,23 +14,23 @@ export interface NodeFault {
 }
 
 export interface ResponseListener extends BodySink {
-  /** The request asks for another protocol; a node that switches unasked has failed. */
+  /** The request asks to switch protocols; a node that switches unasked has failed. */
   readonly mayUpgrade: boolean;
-  /** Should its connection turn out to be stale, it asks on another one: that says nothing of the node. */
+  /** If its connection is stale the request is sent on another one, so that this does not count against the node. */
   readonly mayRetry: boolean;
   /** The final response head; interim ones (1xx) are dropped. */
   onResponse(head: ResponseHead): void;
-  /** 101: from here on every byte of the connection goes to `onBody`, until it closes. */
+  /** 101: from now on every byte goes to `onBody`, until the connection closes. */
   onUpgrade(head: ResponseHead): void;
-  /** All that was read so far was told. */
+  /** Everything read so far has been reported. */
   onReadEnd(): void;
-  /** The node reads again after `write` answered false. */
+  /** The node reads again after `write` returned false. */
   onNodeDrain(): void;
   /** The connection is lost for this request. */
   onNodeFault(fault: NodeFault): void;
 }
 
-/** What becomes of a connection when its request is over. */
+/** Notified of the states of a connection. */
 export interface ConnectionOwner {
   onConnected(connection: NodeConnection): void;
   /** Both messages ended cleanly and the node keeps the connection open. */

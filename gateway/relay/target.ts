@@ -1,4 +1,4 @@
-/** One address of a node: its connections, and all that decides whether it gets a request. */
+/** One address of a node: its connections, and everything that decides whether it gets a request. */
 
 import { type Choice, seedOf } from '../core/balance.ts';
 import { shareOf } from '../core/share.ts';
@@ -12,20 +12,20 @@ import type { SecuredBy } from './node-tls.ts';
 import { type NodeRecord, RequestWatch } from './request-watch.ts';
 
 /**
- * `ready`: it takes a request; `busy`: it has as many requests as it may; `resting`: its breaker is open; `ejected`: its
- * answers failed too often; `down`: its checks failed; `drained`: an operator drained it. Worst last: of those that
- * apply, the worst is its state.
+ * `ready`: takes requests; `busy`: has as many as allowed; `resting`: its breaker admits none; `ejected`: too many
+ * requests in a row failed; `down`: its health checks fail; `drained`: an operator drained the node. Ordered from best
+ * to worst: the worst that applies is the state.
  */
 export type TargetState = 'ready' | 'busy' | 'resting' | 'ejected' | 'down' | 'drained';
 
-/** The node an address is one of. */
+/** The node an address belongs to. */
 export interface OwningNode {
   readonly node: NodeAddress;
   /** It gets no new request. */
   readonly drained: boolean;
 }
 
-/** What changed about an address, for the log. */
+/** A change of an address's state, for the log. */
 export interface TargetChange {
   readonly node: string;
   readonly address: string;
@@ -33,23 +33,23 @@ export interface TargetChange {
   readonly reason?: string;
 }
 
-/** The upstream around it. */
+/** The upstream an address belongs to. */
 export interface TargetOwner {
   readonly secured: () => SecuredBy | Promise<SecuredBy | undefined> | undefined;
   /** Whether one more address may be ejected. */
   mayEject(): boolean;
-  /** It may take a request that it could not take before, or none that it could. */
+  /** Its state may have changed: waiting requests should be looked at again. */
   onFree(): void;
   onChange(change: TargetChange): void;
 }
 
 export interface TargetContext extends NodeContext {
   readonly windows: BreakerWindows;
-  /** Share a node with this one, each for itself. */
+  /** Processes that share the nodes, this one included; each takes an equal share of the limits. Default 1. */
   readonly processes?: number;
 }
 
-/** The weight a slow start begins with, of the whole one: a node must be asked to be seen. */
+/** The share of its weight a slow start begins with. Not 0: a node must get requests to prove itself. */
 const FIRST_SHARE = 0.1;
 
 export class Target implements Choice, NodeRecord {
@@ -64,11 +64,11 @@ export class Target implements Choice, NodeRecord {
   readonly #breaker: NodeBreaker;
   readonly #health: HealthCheck | undefined;
   readonly #ejection: Ejection | undefined;
-  /** Requests it is waited for. */
+  /** Requests that wait for its first byte. */
   #owed = 0;
   #sinceMs = Number.NEGATIVE_INFINITY;
 
-  /** `isNew`: it starts slowly. */
+  /** `isNew`: starts slowly. */
   constructor(
     parent: OwningNode,
     address: string,
@@ -99,7 +99,7 @@ export class Target implements Choice, NodeRecord {
     if (isNew) this.startSlowly();
   }
 
-  /** The node as written. */
+  /** The node's URL as written in the policy. */
   get url(): string {
     return this.#parent.node.url;
   }
@@ -130,7 +130,7 @@ export class Target implements Choice, NodeRecord {
     return this.#pool.full || this.#owed >= this.#settings.breaker.maxConcurrent ? 'busy' : 'ready';
   }
 
-  /** Thought well, whether or not it gets requests. */
+  /** Neither down nor ejected, whether or not it gets requests. */
   get isUp(): boolean {
     return this.#health?.isWell !== false && this.#ejection?.isOut(this.#context.deadlines.nowMs) !== true;
   }
@@ -143,7 +143,7 @@ export class Target implements Choice, NodeRecord {
     return this.#breaker.state;
   }
 
-  /** Milliseconds until it may take a request again, as far as that is known. */
+  /** Milliseconds until it may take requests again, as far as known. */
   get waitMs(): number {
     const { health, ejection } = this.#settings;
     if (this.#health?.isWell === false) return health?.intervalMs ?? 0;
@@ -161,12 +161,12 @@ export class Target implements Choice, NodeRecord {
     this.#sinceMs = this.#context.deadlines.nowMs;
   }
 
-  /** A kept connection was found closed: the others will be too. */
+  /** Closes the idle connections: one was found closed, so the others probably are too. */
   dropKept(): void {
     this.#pool.closeIdle();
   }
 
-  /** Takes nothing new from here on; what runs goes on to its end. */
+  /** Takes no new requests; running ones finish. */
   close(): void {
     this.#health?.close();
     this.#breaker.shutDown();
@@ -219,7 +219,7 @@ export class Target implements Choice, NodeRecord {
   }
 }
 
-/** What one of so many processes may ask of a node. */
+/** The settings with one process's share of the limits. */
 function shared(whole: Upstream, processes: number): Upstream {
   const { breaker, maxConnections } = whole;
   return {

@@ -1,4 +1,4 @@
-/** One node as the policy writes it: its addresses, known or looked up, and whether it is drained. */
+/** One node as written in the policy: its addresses, given or looked up, and whether it is drained. */
 
 import { isIP } from 'node:net';
 import type { NodeAddress } from '../policy/upstream.ts';
@@ -6,20 +6,20 @@ import type { BreakerState } from './node-breaker.ts';
 import { type Lookup, NodeResolver } from './node-resolver.ts';
 import type { OwningNode, Target, TargetState } from './target.ts';
 
-/** What a node needs of the upstream around it. */
+/** What a node needs from its upstream. */
 export interface NodeOwner {
   readonly lookup: Lookup;
   newTarget(parent: OwningNode, address: string, isNew: boolean): Target;
-  /** Its addresses are others. */
+  /** Its addresses have changed. */
   onAddresses(): void;
   onUnresolved(node: string, reason: string): void;
 }
 
-/** A node as the admin listener tells of it. */
+/** A node as the admin listener shows it. */
 export interface NodeStatus {
   readonly node: string;
   readonly weight: number;
-  /** The best of its addresses; `unresolved` without any. */
+  /** The best state of its addresses; `unresolved` if it has none. */
   readonly state: TargetState | 'unresolved';
   readonly drained: boolean;
   readonly addresses: readonly {
@@ -30,7 +30,7 @@ export interface NodeStatus {
   }[];
 }
 
-/** From the best to the worst. */
+/** From best to worst. */
 const STATES = ['ready', 'busy', 'resting', 'ejected', 'down', 'drained'] as const;
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
@@ -41,7 +41,7 @@ export class UpstreamNode implements OwningNode {
   readonly #owner: NodeOwner;
   #resolver: NodeResolver | undefined;
 
-  /** `isNew`: it came by a reload, and starts slowly. */
+  /** `isNew`: added by a reload, so it starts slowly. */
   constructor(node: NodeAddress, resolveMs: number, owner: NodeOwner, isNew: boolean) {
     this.node = node;
     this.#owner = owner;
@@ -49,17 +49,17 @@ export class UpstreamNode implements OwningNode {
     else this.follow(resolveMs, isNew);
   }
 
-  /** Its name has been looked up, or has none. */
+  /** Its name has been looked up, or it is written as an address. */
   get isSettled(): boolean {
     return this.#resolver?.isFirst !== true;
   }
 
-  /** 1 while it is thought well, at one address at least. */
+  /** 1 while at least one address is up. */
   get up(): 0 | 1 {
     return this.targets.some((target) => target.isUp) ? 1 : 0;
   }
 
-  /** The breaker of its best address: 0 closed, 1 half open, 2 open. */
+  /** The best breaker state of its addresses: 0 closed, 1 half open, 2 open; 0 without addresses. */
   get breaker(): number {
     return this.targets.length === 0
       ? 0
@@ -78,7 +78,7 @@ export class UpstreamNode implements OwningNode {
     return { node: url, weight, state, drained: this.drained, addresses };
   }
 
-  /** Looks its name up from now on in this period; nothing for an address. */
+  /** Looks up its name every `resolveMs` from now on. Does nothing for an address. */
   follow(resolveMs: number, isNew: boolean): void {
     const { host, url } = this.node;
     if (isIP(host) !== 0) return;
@@ -96,7 +96,7 @@ export class UpstreamNode implements OwningNode {
     });
   }
 
-  /** The same addresses, under other settings. */
+  /** Replaces its targets after a change of settings; the addresses stay. */
   renew(): void {
     const addresses = this.targets.map(({ address }) => address);
     this.#replace(() => undefined, addresses, false);
@@ -114,7 +114,7 @@ export class UpstreamNode implements OwningNode {
     for (const target of this.targets) target.close();
   }
 
-  /** Connections stay with their address: those of one that is gone end with what they carry. */
+  /** Addresses that stay keep their connections; those of an address that is gone close after their request. */
   #take(addresses: readonly string[], isNew: boolean): void {
     const known = this.targets;
     this.#replace((address) => known.find((target) => target.address === address), addresses, isNew);

@@ -1,4 +1,4 @@
-/** The nodes of one upstream: which of them takes a request, and what becomes of one that none can take. */
+/** The nodes of one upstream: chooses one for each request, and queues or refuses requests that none can take. */
 
 import { firstForKey, hashOf, lessBusyOfTwo, nextInTurn } from '../core/balance.ts';
 import { type Denial, deny } from '../core/denial.ts';
@@ -18,7 +18,7 @@ import {
 } from './target.ts';
 import { type NodeOwner, UpstreamNode } from './upstream-node.ts';
 
-/** What changed about a node, for the log. */
+/** A change of a node's state, for the log. */
 export interface NodeChange extends Omit<TargetChange, 'address' | 'change'> {
   /** `tenant/upstream`. */
   readonly upstream: string;
@@ -29,15 +29,15 @@ export interface NodeChange extends Omit<TargetChange, 'address' | 'change'> {
 export interface UpstreamContext extends TargetContext {
   readonly lookup: Lookup;
   readonly onChange: (change: NodeChange) => void;
-  /** What secures connections to the nodes of an upstream now. */
+  /** How to secure connections to the nodes of an upstream now; undefined if its TLS files cannot be used. */
   readonly secured: (upstream: Upstream) => SecuredBy | Promise<SecuredBy | undefined> | undefined;
 }
 
-/** Requests that wait for an upstream's nodes, at most; beyond, waiting would only be failing later. */
+/** Limit on requests waiting for a node of an upstream; beyond it, waiting would only fail later. */
 const QUEUE_LENGTH = 1024;
 
-/** Never in the clear instead. */
-const UNSECURED: NodeFault = { kind: 'refused', reason: 'the files of its tls cannot be used' };
+/** Never falls back to plain text. */
+const UNSECURED: NodeFault = { kind: 'refused', reason: 'its TLS files cannot be used' };
 
 export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
   /** `tenant/upstream`. */
@@ -49,7 +49,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
   #targets: readonly Target[] = [];
   readonly #queue = new Set<NodeRequest>();
   #isServing = false;
-  /** Some nodes are spoken to over TLS. */
+  /** Some nodes are reached over TLS. */
   #isSecure = false;
   #securedBy: SecuredBy | undefined;
 
@@ -70,7 +70,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     return this.#upstream.balance;
   }
 
-  /** Nodes that stay keep what is known of them, unless they are to be treated otherwise from now on. */
+  /** Nodes that stay keep their state, unless settings of their connections, breakers or checks change. */
   update(upstream: Upstream): void {
     const before = this.#upstream;
     const known = new Map(this.#nodes.map((node) => [node.node.url, node]));
@@ -89,7 +89,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     this.onAddresses();
   }
 
-  /** Finds a connection for one request; `avoid`: the node that is the last to be asked. */
+  /** Finds a connection for one request. `avoid`: URL of a node to use only if no other is ready. */
   acquire(params: RouteParams, waiter: NodeWaiter, avoid?: string): void {
     const { balance, hashOn } = this.#upstream;
     const key = balance === 'hash' ? hashOf(fillTemplate(hashOn, params)) : 0;
@@ -102,7 +102,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     else void secured.then((securedBy) => this.#begin(request, securedBy));
   }
 
-  /** The node is drained, or is not any more; false where there is none of that name. */
+  /** Drains or resumes a node. Returns false if there is no node with that URL. */
   setDrained(url: string, drained: boolean): boolean {
     const node = this.#nodes.find((each) => each.node.url === url);
     if (node === undefined) return false;
@@ -113,7 +113,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     return true;
   }
 
-  /** No timer, check or kept connection is left; what runs goes on to its end. */
+  /** Stops timers and checks, closes idle connections and refuses waiting requests; running ones finish. */
   close(): void {
     for (const node of this.#nodes) node.close();
     for (const request of this.#queue) {
@@ -147,7 +147,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     return (out + 1) * 100 <= (this.#upstream.ejection?.maxShare ?? 0) * this.#targets.length;
   }
 
-  /** A request that is served may leave its node free at once: then it is the next one's turn, here and no deeper. */
+  /** Serves waiting requests. Serving one may free its node at once: the running loop goes on, without recursion. */
   onFree(): void {
     if (this.#queue.size === 0 || this.#isServing) return;
     this.#isServing = true;
@@ -170,7 +170,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     request.waiter.onNoNode(this.#unavailable());
   }
 
-  /** First come, first served; those no node will take do not wait any longer. */
+  /** First come, first served. Refuses requests if no node will be free soon. */
   #serve(): void {
     for (const request of this.#queue) {
       const target = this.#choose(request);
@@ -220,7 +220,7 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     return targets;
   }
 
-  /** Some node may be free in a moment, or is only just being looked up. */
+  /** Some node is busy and may be free soon, or its first look-up is still running. */
   #mayWait(): boolean {
     return (
       this.#targets.some((target) => target.state === 'busy') || this.#nodes.some((node) => !node.isSettled)
@@ -237,7 +237,6 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     this.#context.deadlines.disarm(request);
   }
 
-  /** Why no node can take a request. */
   #unavailable(): Denial {
     const cause = this.#nodes.map(({ status }) => `${status.node}: ${status.state}`).join(', ');
     if (this.#mayWait())
@@ -247,7 +246,10 @@ export class UpstreamNodes implements RequestRouter, NodeOwner, TargetOwner {
     const waitMs = Math.min(...back.map((target) => target.waitMs));
     const retryAfterS = Math.max(1, Math.ceil((Number.isFinite(waitMs) ? waitMs : 0) / 1000));
     return resting.length > 0
-      ? deny('node', 'breaker-open', 'Every node is resting after failures.', { cause, retryAfterS })
+      ? deny('node', 'breaker-open', 'No node can take requests: circuit breakers are open.', {
+          cause,
+          retryAfterS,
+        })
       : deny('node', 'node-unavailable', 'No node can take requests.', { cause, retryAfterS });
   }
 }
@@ -256,7 +258,7 @@ function isReady(target: Target, except: Target | undefined, avoid: string | und
   return target.state === 'ready' && target !== except && target.url !== avoid;
 }
 
-/** All that a node's connections and checks are made by. */
+/** The settings that connections, breakers and checks depend on, as a comparable text. */
 function treatmentOf(upstream: Upstream): string {
   const { name, tenant, nodes, balance, hashOn, resolveMs, ...treatment } = upstream;
   return JSON.stringify(treatment);
@@ -269,6 +271,6 @@ function sameTls(a: Upstream, b: Upstream): boolean {
 function unreachable(fault: NodeFault, url: string): Denial {
   const cause = `${url}: ${fault.reason}`;
   return fault.kind === 'timeout'
-    ? deny('node', 'node-timeout', 'No node could be connected to in time.', { cause })
-    : deny('node', 'node-unavailable', 'No node could be connected to.', { cause, retryAfterS: 1 });
+    ? deny('node', 'node-timeout', 'No node could be reached in time.', { cause })
+    : deny('node', 'node-unavailable', 'No node could be reached.', { cause, retryAfterS: 1 });
 }

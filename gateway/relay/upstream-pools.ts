@@ -1,4 +1,4 @@
-/** The upstreams of the policy in force: their nodes live on across reloads as long as they are in it. */
+/** The upstreams of the policy in force. Their nodes survive reloads as long as the policy names them. */
 
 import type { RouteParams } from '../core/route-table.ts';
 import type { NodeState } from '../observe/gauge-states.ts';
@@ -14,12 +14,12 @@ import { type NodeChange, type UpstreamContext, UpstreamNodes } from './upstream
 export interface UpstreamPoolsOptions extends NodeContext {
   readonly tls: Pick<NodeTlsContexts, 'find'>;
   readonly lookup: Lookup;
-  /** So many share the nodes, each with pools of its own; 1 unless told otherwise. */
+  /** Processes that share the nodes, each with its own pools. Default 1. */
   readonly processes?: number;
   readonly onChange: (change: NodeChange) => void;
 }
 
-/** An upstream as the admin listener tells of it. */
+/** An upstream as the admin listener shows it. */
 export interface UpstreamStatus {
   /** `tenant/upstream`. */
   readonly upstream: string;
@@ -32,14 +32,14 @@ export class UpstreamPools {
   readonly #context: UpstreamContext;
   /** By `tenant/upstream`. */
   readonly #current = new Map<string, UpstreamNodes>();
-  /** Requests that were decided by an older policy find the nodes of theirs. */
+  /** Lets requests decided by an older policy find their nodes. */
   readonly #known = new WeakMap<Upstream, UpstreamNodes>();
 
   constructor({ tls, ...options }: UpstreamPoolsOptions) {
     this.#context = { ...options, windows: this.#windows, secured: (upstream) => tls.find(upstream) };
   }
 
-  /** From here on these are the upstreams there are. */
+  /** Replaces the upstreams; those no longer given are closed. */
   follow(upstreams: Iterable<Upstream>): void {
     const gone = new Map(this.#current);
     for (const upstream of upstreams) {
@@ -52,10 +52,13 @@ export class UpstreamPools {
     }
   }
 
-  /** Finds a connection for one request. Nothing is sent before it is there, so trying again is safe. */
+  /**
+   * Finds a connection for one request. Nothing is sent before there is one, so trying again is safe. Throws for an
+   * upstream that was never passed to `follow`.
+   */
   acquire(upstream: Upstream, params: RouteParams, waiter: NodeWaiter, avoid?: string): void {
     const nodes = this.#known.get(upstream);
-    if (nodes === undefined) throw new Error(`nobody follows the upstream ${upstream.name}`);
+    if (nodes === undefined) throw new Error(`unknown upstream ${upstream.name}`);
     nodes.acquire(params, waiter, avoid);
   }
 
@@ -67,14 +70,14 @@ export class UpstreamPools {
     }));
   }
 
-  /** Its nodes as metrics tell of them. */
+  /** The nodes as the metrics show them. */
   get gauges(): readonly NodeState[] {
     return [...this.#current.values()].flatMap(({ name, nodes }) =>
       nodes.map(({ node, up, breaker }) => ({ upstream: name, node: node.url, up, breaker })),
     );
   }
 
-  /** A drained node gets no new request; false where there is none of that name. */
+  /** Drains or resumes a node: a drained one gets no new requests. Returns false if it is not known. */
   setDrained(upstream: string, node: string, drained: boolean): boolean {
     return this.#current.get(upstream)?.setDrained(node, drained) ?? false;
   }

@@ -239,7 +239,7 @@ const wrong: readonly FaultRow[] = [
     caller: 'nothing, closed',
     account: 'upstream, 200',
     node: 'a reset',
-    cause: /: bytes behind the end of the response$/,
+    cause: /: bytes after the end of the response$/,
     manner: 'sends more at once',
     play: askOnce,
   },

@@ -230,7 +230,7 @@ t.test('missing TLS files are reported, and nothing is sent in the clear instead
   const peer = await secureNode(t);
   const stage = await setStage(t, { nodes: [peer.address], upstream: `    tls: { ${MUTUAL} }` });
   t.match(await ask(stage), /^HTTP\/1\.1 503 /);
-  t.match(await stage.log(1), [{ cause: /the files of its tls cannot be used/ }]);
+  t.match(await stage.log(1), [{ cause: /its TLS files cannot be used/ }]);
   const status = await (await fetch(`${stage.admin}/policy`)).text();
   for (const file of ['ca.pem', 'gateway.pem', 'gateway.key']) t.match(status, `${file}:1:1: cannot be read`);
   t.equal(peer.seen.length, 0);

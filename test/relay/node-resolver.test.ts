@@ -47,7 +47,7 @@ t.test('a look-up that fails or finds nothing is reported and changes nothing', 
     ['10.0.0.2'],
   ]);
   t.ok(made.isFirst);
-  t.same(await after(7), ['! ENOTFOUND', '10.0.0.1', '! EAI_AGAIN', '! it has no address', '10.0.0.2']);
+  t.same(await after(7), ['! ENOTFOUND', '10.0.0.1', '! EAI_AGAIN', '! the name has no address', '10.0.0.2']);
   t.notOk(made.isFirst);
 });
 
