@@ -1,4 +1,4 @@
-/** The account of one request: one access-log line and one observation, whatever happened to it. */
+/** The account of one request: exactly one access-log line and one metrics observation, whatever happened to it. */
 
 import { randomUUID } from 'node:crypto';
 import type { AuditLog } from '../audit/audit-log.ts';
@@ -18,7 +18,7 @@ import type { Forwarded } from './forwarded.ts';
 export interface AccountContext {
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
-  /** Absent where the policy asks for none. */
+  /** Absent if the policy configures none. */
   readonly audit: AuditLog | undefined;
 }
 
@@ -29,7 +29,7 @@ export interface ExchangeEnd {
   readonly status: number;
   readonly endedBy: EndedBy;
   readonly denial?: Denial;
-  /** For the log: what the denial does not say. */
+  /** For the logs, if the denial does not say it. */
   readonly cause?: string;
 }
 
@@ -40,12 +40,12 @@ interface Moved {
   readonly check?: PatchCheck | undefined;
 }
 
-/** The status in log and metrics when the caller left before an answer; no such status is ever sent (as nginx). */
+/** The status in logs and metrics if the caller left before an answer, as in nginx; it is never sent. */
 export const CALLER_GONE = 499;
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** Opened with the head; `close` is called once. */
+/** Opened when the head is read; `close` is called once. */
 export class Account {
   readonly requestId: string;
   readonly #context: AccountContext;
@@ -54,7 +54,7 @@ export class Account {
   readonly #head: RequestHead | undefined;
   readonly #line: RequestLine | undefined;
   readonly #startedMs = performance.now();
-  /** What the decision found on its way. */
+  /** Filled in by the decision, step by step. */
   readonly trail: Trail = {};
   #streaming: RouteMetrics | undefined;
   #patch: PatchCheck | undefined;
@@ -82,7 +82,7 @@ export class Account {
     return this.#node;
   }
 
-  /** Of the body, in both directions. */
+  /** Body bytes, in both directions. */
   get movedBytes(): number {
     return this.#bytesIn + this.#bytesOut;
   }
@@ -91,12 +91,12 @@ export class Account {
     this.#node = url;
   }
 
-  /** The gateway answers itself, by a body of so many bytes. */
+  /** The gateway sends its own answer, with a body of this many bytes. */
   answered(bytes: number): void {
     this.#bytesOut = bytes;
   }
 
-  /** The decision was yes: the stream counts as active from here to `close`. */
+  /** The request is admitted: its stream counts as active until `close`. */
   admitted(admission: Admission): void {
     const { metrics } = this.#context;
     const { shadowed } = admission;
@@ -106,7 +106,7 @@ export class Account {
     this.#streaming.streamStarted();
   }
 
-  /** What the two directions moved; a refusal's own body is counted already. */
+  /** Adds what the two directions moved; the body of the gateway's own answer is already counted. */
   streamed(upload: Moved | undefined, download: Moved | undefined): void {
     this.#bytesIn = upload?.bytes ?? 0;
     this.#patch = upload?.check;
@@ -138,17 +138,17 @@ export class Account {
     if (audit !== undefined && isAudited(this.trail.route)) audit.record(this.#auditEntry(end));
   }
 
-  /** What the audit log is told before anything goes to a node. */
+  /** The audit entry written before anything goes to a node. */
   get admission(): AuditEntry {
     return auditEntry('admitted', this.#audited);
   }
 
-  /** That of the connection, also where the request got nowhere. */
+  /** Falls back to the tenant of the connection's server name, for requests refused before a decision. */
   get #tenant(): Tenant | undefined {
     return this.trail.tenant ?? matchServerName(this.#policy, this.#connection.serverName)?.tenant;
   }
 
-  /** Another form of target is no path, and may hold a password. */
+  /** Undefined for other forms of target: they are not a path and may contain a password. */
   get #path(): string | undefined {
     if (this.#head !== undefined) return this.#head.path;
     const target = this.#line?.target ?? '';
@@ -206,13 +206,13 @@ export class Account {
   }
 }
 
-/** The caller's id where it is well-formed, else a fresh one. */
+/** The caller's request id if it is well-formed, else a new one. */
 function requestIdOf(head: RequestHead | undefined): string {
   const [given] = head === undefined ? [] : fieldValues(head.fields, 'x-request-id');
   return given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
-/** What the caller was told, where nothing else is to be said. */
+/** The most specific cause known; what the caller was told comes last. */
 function causeOf({ denial, cause }: ExchangeEnd, shadowed: Denial | undefined): string | undefined {
   return denial?.cause ?? cause ?? denial?.detail ?? shadowed?.cause ?? shadowed?.detail;
 }

@@ -1,4 +1,4 @@
-/** What the audit log is told of a request: who asked for what, whether it was admitted, and how it ended. */
+/** The audit entries of a request: who asked for what, whether it was admitted, and how it ended. */
 
 import type { AuditEntry, AuditedStream } from '../audit/entry.ts';
 import type { ConnectionFacts, RequestHead } from '../core/facts.ts';
@@ -6,7 +6,6 @@ import type { Trail } from '../decide.ts';
 import type { PatchCheck } from '../patch/check.ts';
 import type { Policy, Route } from '../policy/policy.ts';
 
-/** What is known of a request when it is decided. */
 export interface AuditedRequest {
   readonly requestId: string;
   readonly policy: Pick<Policy, 'digest' | 'generation'>;
@@ -15,7 +14,7 @@ export interface AuditedRequest {
   readonly trail: Trail;
 }
 
-/** Routes that change models are: those that ask for `publish` or `finetune`. */
+/** Only routes that change models are audited: those that require `publish` or `finetune`. */
 export function isAudited(route: Route | undefined): boolean {
   const scope = route?.require?.scope;
   return scope === 'publish' || scope === 'finetune';
@@ -47,7 +46,7 @@ export function auditEntry(event: AuditEntry['event'], request: AuditedRequest):
   };
 }
 
-/** Nothing where the stream did not come as far as its OPEN frame. */
+/** Returns undefined if the stream ended before its OPEN frame. */
 export function auditedStream({ open, end, frames, isResumed }: PatchCheck): AuditedStream | undefined {
   if (open === undefined) return undefined;
   return {

@@ -1,4 +1,4 @@
-/** What a transfer is given: what it carries, and what it shares with all others. */
+/** The inputs of a transfer: what it carries, and what it shares with all others. */
 
 import type { Deadlines } from '../core/deadlines.ts';
 import type { RequestHead } from '../core/facts.ts';
@@ -16,19 +16,19 @@ export interface TransferContext {
   readonly deadlines: Deadlines;
   readonly metrics: Metrics;
   readonly traces: Traces;
-  /** The gateway closes its connections as their calls end. */
+  /** Whether connections are closed as their calls end. */
   readonly draining: () => boolean;
 }
 
-/** What is carried. */
+/** One admitted request, and what its transfer needs. */
 export interface Cargo {
   readonly caller: CallerConnection;
   readonly head: RequestHead;
   readonly admission: Admission;
   readonly lease: LimitLease | undefined;
-  /** What the answer says of the limits of its route: field lines, CRLF behind each. */
+  /** RateLimit field lines for the answer, each ending in CRLF. */
   readonly quotaLines: string;
   readonly account: Account;
-  /** Without a byte in either direction. */
+  /** Longest time without a byte in either direction. */
   readonly streamIdleMs: number;
 }

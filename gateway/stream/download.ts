@@ -1,4 +1,4 @@
-/** The way of a response: from the node to the caller, framed anew. */
+/** The response on its way from the node to the caller, framed anew. */
 
 import type { Framing, RequestHead } from '../core/facts.ts';
 import { trailerLines } from '../core/trailers.ts';
@@ -13,13 +13,13 @@ import { CRLF, chunkedEnd, chunkStart, responseFraming, SMALL_BYTES, smallChunk 
 import { switchText, trailerLine } from './heads.ts';
 import type { TakingPace } from './pace.ts';
 
-/** Hears how the download fares; after its end or a fault nothing more is reported. */
+/** Notified of the progress of a download; after its end or a fault nothing more is reported. */
 export interface DownloadWatcher {
   /** The request may be sent on another connection, should this one turn out to be stale. */
   readonly mayRetry: boolean;
-  /** The response begins; answers whether the caller's connection may stay open after it. */
+  /** The response begins; returns whether the caller's connection may stay open after it. */
   onResponse(head: ResponseHead): boolean;
-  /** The node switches protocols as it was asked to; answers whether the caller does too. */
+  /** The node switches protocols as requested; returns whether the caller's side switches too. */
   onSwitch(head: ResponseHead): boolean;
   onProgress(): void;
   onDownloadEnd(mayReuse: boolean): void;
@@ -29,7 +29,7 @@ export interface DownloadWatcher {
   onCallerBusy(): void;
 }
 
-/** Response bytes go on as the buffers they came in. */
+/** Passes response bytes on in the buffers they came in, except for small pieces. */
 export class Download implements ResponseListener {
   readonly #caller: CallerConnection;
   readonly #node: NodeConnection;
@@ -48,7 +48,7 @@ export class Download implements ResponseListener {
   #bytes = 0;
   readonly forwarded = new Forwarded();
 
-  /** `quotaLines` are added to the fields of the node's answer. */
+  /** `quotaLines` are added to the fields of the node's response. */
   constructor(
     caller: CallerConnection,
     node: NodeConnection,
@@ -67,12 +67,12 @@ export class Download implements ResponseListener {
     this.#pace = pace;
   }
 
-  /** The head was passed on: from here a failure can only be shown by breaking off. */
+  /** The head was passed on: from now on a failure can only be signalled by breaking the connection. */
   get begun(): boolean {
     return this.#begun;
   }
 
-  /** Reading from the node pauses until the caller reads on. */
+  /** Reading from the node is paused until the caller reads again. */
   get held(): boolean {
     return this.#held;
   }
@@ -164,7 +164,7 @@ export class Download implements ResponseListener {
     this.#readOn();
   }
 
-  /** Nothing more is read while there is no room for it, whatever the caller does. */
+  /** While there is no room, nothing more is read, whether or not the caller reads. */
   setRoom(hasRoom: boolean): void {
     if (hasRoom === this.#hasRoom) return;
     this.#hasRoom = hasRoom;
@@ -193,7 +193,7 @@ export class Download implements ResponseListener {
   }
 }
 
-/** A body without length is chunked for HTTP/1.1 and ends with the connection for HTTP/1.0. */
+/** A body of unknown length is chunked for HTTP/1.1 and ends with the connection for HTTP/1.0. */
 function callerFraming(framing: Framing, minor: 0 | 1): Framing {
   if (framing.kind !== 'chunked' && framing.kind !== 'close') return framing;
   return { kind: minor === 1 ? 'chunked' : 'close' };

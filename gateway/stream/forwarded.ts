@@ -1,9 +1,9 @@
-/** How many bytes of one direction went on, and in whose memory. */
+/** Bytes forwarded in one direction, by whether they were copied. */
 
 export class Forwarded {
-  /** In the memory they were read into. */
+  /** Sent from the memory they were read into. */
   passed = 0;
-  /** In other memory: what came behind a head, what waited out a pause, small chunks, the header of a frame that was cut in two. */
+  /** Sent from other memory: bytes that came with a head or during a pause, small pieces, split frame headers. */
   copied = 0;
 
   count(lengthBytes: number, isCopy: boolean): void {

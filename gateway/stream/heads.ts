@@ -11,7 +11,7 @@ import type { Traces } from './trace.ts';
 
 export const CONTINUE_TEXT = `HTTP/1.1 100 Continue${CRLF}${CRLF}`;
 
-/** The request head for the node: the target's bytes as they came, the fields cleaned, one framing. */
+/** The request head for the node: the target unchanged, the fields cleaned, exactly one framing. */
 export function upstreamText(
   head: RequestHead,
   admission: Admission,
@@ -39,7 +39,7 @@ export function upstreamText(
   );
 }
 
-/** What holds for the connection to the node alone, where a route asks for it: a switch, trailers. */
+/** Hop-by-hop fields for the node, if the route asks for them: a protocol switch, trailers. */
 function connectionLines({ fields, framing }: RequestHead, { upgrade, stream }: Route): string {
   if (upgrade !== undefined) return `Connection: Upgrade${CRLF}Upgrade: ${upgrade.protocol}${CRLF}`;
   if (stream?.trailers === undefined) return '';
@@ -50,18 +50,18 @@ function connectionLines({ fields, framing }: RequestHead, { upgrade, stream }: 
   );
 }
 
-/** `Trailer` with those of its members that will go on (RFC 9110 §6.6.2). */
+/** A `Trailer` line with the announced names that will be forwarded (RFC 9110 §6.6.2); empty if there are none. */
 export function trailerLine(fields: readonly string[], asked: ReadonlySet<string>): string {
   const announced = listMembers(fields, 'trailer').filter((name) => asked.has(name));
   return announced.length === 0 ? '' : `Trailer: ${announced.join(', ')}${CRLF}`;
 }
 
-/** The head that tells a caller its connection is a tunnel now. `more` are further field lines, CRLF behind each. */
+/** The 101 head for the caller. `more` are further field lines, each ending in CRLF. */
 export function switchText(keptLines: string, protocol: string, more: string): string {
   return `HTTP/1.1 101 Switching Protocols${CRLF}${keptLines}${more}Connection: Upgrade${CRLF}Upgrade: ${protocol}${CRLF}${CRLF}`;
 }
 
-/** The whole answer of a refusal; the body is left out for HEAD. `more` are further field lines, CRLF behind each. */
+/** The whole answer of a refusal, without the body for HEAD. `more` are further field lines, each ending in CRLF. */
 export function refusalText(
   refusal: Refusal,
   head: RequestHead | undefined,

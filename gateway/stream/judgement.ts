@@ -1,4 +1,4 @@
-/** Decides one request, and takes what it needs of the limits of its route. */
+/** Decides one request and claims its share of the route's limits. */
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { RequestHead } from '../core/facts.ts';
@@ -15,7 +15,7 @@ export interface JudgementContext {
   readonly limits: LimitsBackend;
 }
 
-/** Only a token that was not seen before makes the decision wait. The promise never rejects. */
+/** Returns a promise, which never rejects, only for a token not seen before. */
 export function judge(
   { metrics }: JudgementContext,
   policy: Policy,
@@ -42,7 +42,7 @@ export function judge(
 
 export type Leased = LimitLease | Denial | undefined;
 
-/** Nothing where the route has no limits. Waits only for limits that are counted elsewhere; never rejects. */
+/** Returns undefined if the route has no limits; a promise, which never rejects, if they are counted elsewhere. */
 export function leaseFor(
   context: JudgementContext,
   admission: Admission,

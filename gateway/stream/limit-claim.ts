@@ -1,4 +1,4 @@
-/** What an admitted request asks of the limits of its route, and how their refusal is told. */
+/** What an admitted request claims from the limits of its route, and the denial if they refuse. */
 
 import { holderOf } from '../core/address-holder.ts';
 import { type Denial, type DenialCode, deny } from '../core/denial.ts';
@@ -8,7 +8,7 @@ import type { LimitClaim, LimitRefusal } from '../limits/limits-backend.ts';
 import type { LimitHolder, LimitName, Quotas } from '../policy/policy.ts';
 import { refusalLines } from './quota-lines.ts';
 
-/** Nothing for a route without limits. */
+/** Returns undefined for a route without limits. */
 export function limitClaim(admission: Admission, { framing }: RequestHead): LimitClaim | undefined {
   const { route, tenant } = admission;
   const { limits } = route;
@@ -17,7 +17,7 @@ export function limitClaim(admission: Admission, { framing }: RequestHead): Limi
   return { holder, limits, declaredBytes: framing.kind === 'length' ? framing.length : 0 };
 }
 
-/** On a route in shadow a caller may have no token: then it is known by its address. */
+/** Who shares the limits. A caller without a token, possible on a route in shadow mode, is counted by its address. */
 function sharers(per: LimitHolder, { token, client, params }: Admission): readonly string[] {
   if (per === 'tenant') return [];
   if (per === 'model') return ['model', params['model_id'] ?? ''];
@@ -31,7 +31,7 @@ const REFUSALS: Readonly<Record<LimitName, readonly [DenialCode, string]>> = {
   bytes: ['bytes-exhausted', 'The byte budget is used up.'],
 };
 
-const UNAVAILABLE = ['limits-unavailable', 'Whether this is too much cannot be found out now.'] as const;
+const UNAVAILABLE = ['limits-unavailable', 'The limits cannot be checked now.'] as const;
 
 export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial {
   const { limit, waitMs, backend } = refusal;
@@ -40,7 +40,7 @@ export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial
   return deny('limits', code, detail, {
     rule: `limits.${limit}`,
     retryAfterS,
-    ...(backend === 'none' && { cause: 'Redis cannot be asked (gateway.state.onFailure: deny)' }),
+    ...(backend === 'none' && { cause: 'Redis is not available (gateway.state.onFailure: deny)' }),
     quotaLines: refusalLines(admission, refusal, retryAfterS),
   });
 }
@@ -50,7 +50,7 @@ export function unaskedDenial(error: unknown): Denial {
   return deny('limits', 'overloaded', 'The limits cannot be asked.', { cause: String(error) });
 }
 
-/** The limits a route has, by their keys. */
+/** The keys of the limits a route has. */
 export function limitNames(limits: Quotas): readonly LimitName[] {
   const names: readonly LimitName[] = ['requests', 'concurrent', 'bytes'];
   return names.filter((name) => limits[name] !== undefined);

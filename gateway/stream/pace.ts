@@ -1,16 +1,16 @@
-/** Whether a caller is fast enough, by the time in which nothing but the caller was waited for. */
+/** Whether a caller is fast enough, counting only time spent waiting for the caller. */
 
 import { MIB } from '../core/units.ts';
 import type { MinRate } from '../policy/policy.ts';
 
-/** Monotonic milliseconds; time in which the process stood still may be left out, as nobody can be seen to send in it. */
+/** Monotonic milliseconds. May leave out time in which the process was stalled, since it saw nothing arrive then. */
 export type Clock = () => number;
 
 /** How fast a caller sends. */
 export class SendingPace {
   readonly #rule: MinRate;
   readonly #clock: Clock;
-  /** Since when the caller is waited for; nothing while the node, or room, is. */
+  /** Since when the caller is waited for; undefined while the node, or room for more bytes, is. */
   #sinceMs: number | undefined;
   #waitedMs = 0;
   #seenBytes = 0;
@@ -29,7 +29,7 @@ export class SendingPace {
     this.#sinceMs = undefined;
   }
 
-  /** Judges each span of so much waiting by itself: a fast beginning earns no slow end. */
+  /** Judges each span of `graceMs` of waiting by itself, so a fast beginning does not make up for a slow end. */
   isTooSlow(totalBytes: number): boolean {
     if (this.#sinceMs !== undefined) {
       this.rest();
@@ -44,20 +44,20 @@ export class SendingPace {
 }
 
 /**
- * What the system may take from a caller's connection before it takes more of the answer from us: a third of its send
- * buffer, which Linux lets grow to 4 MiB (tcp(7), tcp_wmem), and what we have given it. So much later shows a byte.
+ * Bytes a caller may take before that becomes visible here. The kernel takes more from us only when a third of its send
+ * buffer is free, which Linux lets grow to 4 MiB (tcp(7), tcp_wmem); to that third comes what we have given it.
  */
 const UNSEEN_BYTES = 2 * MIB;
 
 /**
- * How fast a caller takes its answer. Each byte it takes earns the time it may need at the rate; what is earned lasts for
- * the grace, and for what is not seen to be taken, at most.
+ * How fast a caller takes its answer. Each byte taken earns the time it needs at the minimum rate. The credit is capped
+ * at the grace period plus the time for `UNSEEN_BYTES`.
  */
 export class TakingPace {
   readonly #rule: MinRate;
   readonly #clock: Clock;
   readonly #mostMs: number;
-  /** Time that has been earned and not been waited for. */
+  /** Time earned and not yet used up by waiting. */
   #creditMs: number;
   #heldSinceMs: number | undefined;
   #seenBytes = 0;
@@ -69,7 +69,7 @@ export class TakingPace {
     this.#creditMs = this.#mostMs;
   }
 
-  /** The caller is waited for: it has to take some before it gets more. */
+  /** The caller is waited for: it must take bytes before it gets more. */
   wait(): void {
     this.#heldSinceMs = this.#clock();
   }

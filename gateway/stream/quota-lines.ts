@@ -1,4 +1,4 @@
-/** The fields that tell a caller of the limits of its route (draft-ietf-httpapi-ratelimit-headers-11). */
+/** The RateLimit fields, which show a caller the limits of its route (draft-ietf-httpapi-ratelimit-headers-11). */
 
 import type { Rate } from '../core/units.ts';
 import type { Admission } from '../decide.ts';
@@ -8,8 +8,8 @@ import { quotaName } from '../policy/quota-policy.ts';
 import { CRLF } from './framing.ts';
 
 /**
- * Of an answer to a request that was let in: what its route allows, and what is left. A node may send both fields too: they are
- * lists, and ours become further members of them (§3, §4). Nothing for a route without limits.
+ * The lines for the answer to an admitted request: what its route allows, and what is left. A node may send both fields
+ * too: they are lists, to which ours add members (§3, §4). Empty for a route without limits.
  */
 export function quotaLines(admission: Admission, lease: LimitLease | undefined): string {
   const { route } = admission;
@@ -18,7 +18,7 @@ export function quotaLines(admission: Admission, lease: LimitLease | undefined):
   return policyLine(route.limits) + (items === '' ? '' : `RateLimit: ${items}${CRLF}`);
 }
 
-/** Of a refusal: what the route allows, and the limit that is used up until `Retry-After`. */
+/** The lines for a refusal: what the route allows, and the limit that is used up until `Retry-After`. */
 export function refusalLines(
   admission: Admission,
   { limit, left, backend }: LimitRefusal,
@@ -47,14 +47,14 @@ function leftItems(route: string, limits: RouteLimits, left: LimitsLeft, key: st
 }
 
 /**
- * The window is the time in which the rate gives as much as is left: who spreads what is left over it is never refused, and
- * nobody is led to ask faster than the rate (§8.5 warns of windows that end with the refill).
+ * The window is the time the rate takes to grant what is left: with 30 left at 60 a minute, 30 s. A caller that spreads
+ * the rest over it is never refused and never exceeds the rate (§8.5 warns of windows that end with the refill).
  */
 function rateItem(name: string, { count, perMs }: Rate, left: number): string {
   return `${name};r=${left};t=${Math.max(1, Math.ceil((left * perMs) / count / 1000))}`;
 }
 
-/** Each model has limits of its own: the id, as bytes (§4.1.3). Who is meant by the others is the caller itself. */
+/** For limits per model, the model id as bytes (§4.1.3). The other limits need no key. */
 function partitionKey({ route, params }: Admission): string {
   if (route.limits?.per !== 'model') return '';
   return `;pk=:${Buffer.from(params['model_id'] ?? '').toString('base64')}:`;

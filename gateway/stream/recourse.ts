@@ -1,4 +1,4 @@
-/** What is left to a request whose node failed it before anything was sent: once more, or the fallback of its route. */
+/** What a request can still try if its node failed before it answered: another connection, or the route's fallback. */
 
 import type { RequestHead } from '../core/facts.ts';
 import type { Admission } from '../decide.ts';
@@ -9,7 +9,7 @@ import type { NodeFault } from '../relay/response-listener.ts';
 import type { UpstreamPools } from '../relay/upstream-pools.ts';
 import { mayRetry } from './retry.ts';
 
-/** Of one admitted request; each recourse is taken once. */
+/** One for each admitted request; each recourse is taken at most once. */
 export class Recourse {
   readonly #pools: UpstreamPools;
   readonly #admission: Admission;
@@ -25,7 +25,7 @@ export class Recourse {
     this.#upstream = admission.route.upstream;
   }
 
-  /** Where the request goes now. */
+  /** The upstream the request currently goes to. */
   get upstream(): Upstream {
     return this.#upstream;
   }
@@ -35,12 +35,12 @@ export class Recourse {
     this.#pools.acquire(this.#upstream, this.#admission.params, this.#waiter);
   }
 
-  /** Whether `retry` would do it, should the connection be stale. */
+  /** Whether `retry` would send the request again if its connection turned out to be stale. */
   mayRetry(head: RequestHead): boolean {
     return !this.#retried && mayRetry(head);
   }
 
-  /** True: a kept connection was found closed, and the waiter hears of another one, of another node if there is one. */
+  /** Returns true if a kept connection was stale and the waiter gets a new one, to another node if there is one. */
   retry(head: RequestHead, fault: NodeFault, url: string | undefined): boolean {
     if (fault.kind !== 'stale' || !this.mayRetry(head)) return false;
     this.#retried = true;
@@ -48,7 +48,10 @@ export class Recourse {
     return true;
   }
 
-  /** No node can take the request: true when the waiter hears of one of another upstream, or the answer in its place. */
+  /**
+   * Called if no node can take the request. Returns true if the fallback upstream is asked for a node, the fallback
+   * answer if the route has one, or undefined if there is no fallback left.
+   */
   fallBack(): true | Refusal | undefined {
     const { fallback } = this.#admission.route;
     if (fallback === undefined || this.#fellBack) return undefined;

@@ -1,4 +1,4 @@
-/** One admitted stream, decided again by what is in force now and from the facts of then. */
+/** One admitted stream, decided again: under the policy now in force, from the facts of its admission. */
 
 import { type Denial, isDenial } from '../core/denial.ts';
 import type { CertificateFacts, RequestHead } from '../core/facts.ts';
@@ -7,18 +7,17 @@ import type { Standing } from '../edge/standing.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Examined } from './running-streams.ts';
 
-/** What was admitted. */
 export interface Admitted {
   readonly head: RequestHead;
   readonly admission: Admission;
 }
 
-/** Hears of every outcome: nothing, or why the stream has to end. */
+/** Notified of every outcome: undefined, or why the stream has to end. */
 export interface ReexaminationWatcher {
   onReexamined(denial: Denial | undefined): void;
 }
 
-/** Nothing is fetched for it. How long the stream may outlive its token is the route's to say. */
+/** Fetches no keys. A stream may outlive its token by the route's `expiryGraceMs`. */
 export class Reexamination implements Examined {
   readonly #policy: () => Policy;
   readonly #standing: Pick<Standing, 'under'>;
@@ -28,7 +27,7 @@ export class Reexamination implements Examined {
   slot = -1;
   examineAtMs: number;
 
-  /** `policy` is the one in force whenever it is asked for. */
+  /** `policy` returns the one in force at the time of the call. */
   constructor(
     policy: () => Policy,
     standing: Pick<Standing, 'under'>,
@@ -60,7 +59,7 @@ export class Reexamination implements Examined {
     else this.#examined(decision);
   }
 
-  /** Keys that are not there yet say nothing against a token: when they come, it is looked at again. */
+  /** Missing keys do not end a stream (`overloaded`): it is decided again when they arrive. */
   #examined(decision: Decision): void {
     const ends = isDenial(decision) && decision.code !== 'overloaded';
     this.#watcher.onReexamined(ends ? decision : undefined);
@@ -68,8 +67,8 @@ export class Reexamination implements Examined {
 }
 
 /**
- * When an admission has to be looked at again for the time alone: the next end after now of what it stands on. The
- * certificate is as it is known now: lists it is looked up in are replaced while the stream runs.
+ * When an admission must be decided again even if nothing changes: the next expiry, after now, of what it depends on.
+ * `certificate` is given as known now, since revocation lists are replaced while the stream runs.
  */
 function endOf(
   { route, tenant, token }: Admission,
@@ -86,7 +85,7 @@ function endOf(
   );
 }
 
-/** The end, if there is one and it is still to come. */
+/** Returns `endMs`, or infinity if it is undefined or past. */
 function after(nowMs: number, endMs: number | undefined): number {
   return endMs !== undefined && endMs > nowMs ? endMs : Number.POSITIVE_INFINITY;
 }

@@ -1,13 +1,13 @@
-/** Whether a request that met a stale connection may be sent once more. */
+/** Whether a request on a stale connection may be sent again. */
 
 import type { RequestHead } from '../core/facts.ts';
 
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * A node may close a kept connection in the moment a request is sent on it. One that has begun to answer, or was waited for
- * too long, had the request: it is not asked again. Asking once more is safe where the method promises no effect
- * (RFC 9110 §9.2.1) and there was no body. PUT could be sent again by the same RFC, but a node that had applied it would see
+ * A node may close a kept connection just as a request is sent on it. If it has begun to answer, or was waited for too
+ * long, it had the request, which is not sent again. Otherwise sending it again is safe if the method is safe
+ * (RFC 9110 §9.2.1) and there is no body. The RFC would also allow PUT, but a node that had already applied it would see
  * the patch twice.
  */
 export function mayRetry({ method, framing }: RequestHead): boolean {

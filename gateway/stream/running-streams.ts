@@ -1,20 +1,20 @@
-/** The admitted streams of a gateway: decided again when anything has changed that their admission stood on. */
+/** The admitted streams of a gateway, decided again when anything their admission depends on changes. */
 
 import { Slots, type Slotted } from '../core/slots.ts';
 
 /** A stream that can be decided again, from the facts it came with. */
 export interface Examined extends Slotted {
-  /** When it has to be decided again for the time alone, milliseconds since the epoch. */
+  /** When it must be decided again even if nothing changes, in milliseconds since the epoch. */
   readonly examineAtMs: number;
-  /** Ends the stream if it would not be admitted any more. */
+  /** Ends the stream if it would no longer be admitted. */
   examine(): void;
 }
 
-/** Changes that come together are one. */
+/** Changes within this time are handled as one. */
 const SETTLE_MS = 20;
-/** How often ends of tokens and certificates are looked for. */
+/** How often expired tokens and certificates are looked for. */
 const TICK_MS = 250;
-/** Streams decided in one go; between two goes all other work has its turn. */
+/** Streams decided in one turn of the event loop. */
 const PIECE = 200;
 
 export class RunningStreams {
@@ -31,12 +31,12 @@ export class RunningStreams {
     return this.#streams.size;
   }
 
-  /** Another number after every change. */
+  /** Number of changes so far. */
   get changes(): number {
     return this.#changes;
   }
 
-  /** `since`: the number of changes when its decision began. What has changed meanwhile, it is decided again by. */
+  /** `since`: `changes` when its decision began. If that has changed since, the stream is decided again. */
   add(stream: Examined, since: number): void {
     this.#streams.add(stream);
     if (since === this.#changes) return;
@@ -49,7 +49,7 @@ export class RunningStreams {
     this.#streams.remove(stream);
   }
 
-  /** Something has changed: every stream is decided again. */
+  /** Reports a change: every stream is decided again after `SETTLE_MS`. */
   examineSoon(): void {
     this.#changes += 1;
     this.#settling ??= setTimeout(() => {

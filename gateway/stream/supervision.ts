@@ -1,4 +1,4 @@
-/** What some streams are looked at for every so often: the pace of the caller, the byte budget, the age of a tunnel. */
+/** Checks on running streams: the caller's pace and a tunnel's age periodically, the byte budget as bytes flow. */
 
 import { type Deadlines, Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
@@ -13,21 +13,21 @@ export interface SupervisionWatcher {
   readonly bytesIn: number;
   /** Body bytes to the caller so far. */
   readonly bytesOut: number;
-  /** Those of them that the caller's connection has taken. */
+  /** Those of `bytesOut` that the caller's connection has taken. */
   readonly takenBytes: number;
-  /** Whether bytes have to be paid for is being asked: nothing more should flow until it is not. */
+  /** While the byte budget is being asked, nothing more should flow. */
   onBudgetAsked(isAsked: boolean): void;
-  /** The stream may not go on. */
+  /** The stream must end. */
   onCut(denial: Denial): void;
-  /** The tunnel is as old as it may become. */
+  /** The tunnel has reached its maximum age. */
   onTunnelOver(): void;
 }
 
 const MAX_TICK_MS = 1000;
-/** Looks in the span a rate is taken over. */
+/** Checks per grace period of a minimum rate. */
 const LOOKS = 4;
 
-/** Begun with the stream, if its route gives reason to, and stopped with it. */
+/** Created with a stream whose route `isSupervised`, and stopped with it. */
 export class Supervision extends Expiring {
   readonly sending: SendingPace | undefined;
   readonly taking: TakingPace | undefined;
@@ -70,7 +70,7 @@ export class Supervision extends Expiring {
     this.#deadlines.disarm(this);
   }
 
-  /** Some bytes more have flowed. */
+  /** More bytes have flowed. */
   onBytes(): void {
     if (this.#lease === undefined) return;
     const bytes = this.#watcher.bytesIn + this.#watcher.bytesOut;
@@ -111,13 +111,12 @@ export class Supervision extends Expiring {
   }
 
   #objection(): Denial | undefined {
-    if (this.sending?.isTooSlow(this.#watcher.bytesIn)) return tooSlow('The body comes too slowly.');
-    if (this.taking?.isTooSlow(this.#watcher.takenBytes)) return tooSlow('The answer is taken too slowly.');
+    if (this.sending?.isTooSlow(this.#watcher.bytesIn)) return tooSlow('The body arrives too slowly.');
+    if (this.taking?.isTooSlow(this.#watcher.takenBytes)) return tooSlow('The response is read too slowly.');
     return undefined;
   }
 }
 
-/** Whether streams of the route are looked at. */
 export function isSupervised({ stream, limits, upgrade }: Route): boolean {
   return stream?.minRate !== undefined || limits?.bytes !== undefined || upgrade !== undefined;
 }

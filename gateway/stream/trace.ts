@@ -1,4 +1,4 @@
-/** W3C Trace Context: the caller's trace goes on under a span of ours, or a new one begins. */
+/** W3C Trace Context: continues the caller's trace with a new span, or begins a new trace. */
 
 import { randomBytes } from 'node:crypto';
 
@@ -9,7 +9,7 @@ const TRACE_DIGITS = 32;
 const SPAN_DIGITS = 16;
 const POOL_BYTES = 4096;
 
-/** Makes the ids of traces and spans, from random digits that are drawn many at a time. */
+/** Creates trace and span ids from random digits drawn in bulk. */
 export class Traces {
   #pool = '';
   #at = 0;

@@ -4,12 +4,12 @@ import type { Denial } from '../core/denial.ts';
 import type { Refusal } from '../refuse.ts';
 import type { EndedBy } from './account.ts';
 
-/** Hears how the transfer ends, and ends it by `stop`; may be told more than once, and is right to heed the first. */
+/** Notified when the transfer ends, and then calls `stop`. May be called more than once; only the first call counts. */
 export interface TransferWatcher {
-  /** The response went out whole. */
+  /** The whole response was sent. */
   onComplete(mayReuse: boolean): void;
   onRefusal(denial: Denial): void;
-  /** The route has an answer of its own for this. */
+  /** The route has a fallback answer to send instead of the denial. */
   onAnswer(answer: Refusal, denial: Denial): void;
   onBroken(endedBy: EndedBy, cause: string): void;
   /** The caller ended its tunnel. */

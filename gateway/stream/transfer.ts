@@ -1,4 +1,4 @@
-/** An admitted request under way: a node is found, the body goes up, the response comes down, or a tunnel opens. */
+/** An admitted request in progress: finds a node, sends the body up and the response down, or opens a tunnel. */
 
 import { Expiring } from '../core/deadlines.ts';
 import { type Denial, deny } from '../core/denial.ts';
@@ -31,7 +31,7 @@ export class Transfer
   readonly #recourse: Recourse;
   #isTunnel = false;
   #hasRoom = true;
-  /** The request was sent whole, and nothing of its response is there. */
+  /** The whole request was sent, and its response has not begun. */
   #awaitsResponse = false;
   #isBudgetAsked = false;
   #stopped = false;
@@ -47,7 +47,7 @@ export class Transfer
       this.#supervision = new Supervision(admission, lease, context.deadlines, this);
   }
 
-  /** The head of the response was passed on: from here a failure can only be shown by breaking off. */
+  /** The response head was passed on: from now on a failure can only be signalled by breaking the connection. */
   get begun(): boolean {
     return this.#download?.begun === true;
   }
@@ -73,7 +73,7 @@ export class Transfer
     return this.#node?.unsentBytes ?? 0;
   }
 
-  /** Everything the caller sent was passed on, as far as there is an end to it. */
+  /** The whole body was passed on; always true for a tunnel, which has no end of its own. */
   get isWhole(): boolean {
     return this.#cargo.caller.bodyDone || this.#isTunnel;
   }
@@ -87,7 +87,7 @@ export class Transfer
     this.#recourse.begin();
   }
 
-  /** Takes nothing more from either side; what went through is in the account. */
+  /** Takes nothing more from either side and adds what was moved to the account. */
   stop(): void {
     this.#stopped = true;
     this.#context.deadlines.disarm(this);
@@ -97,7 +97,7 @@ export class Transfer
     this.#cargo.account.streamed(this.#upload, this.#download);
   }
 
-  /** The node sees a reset, never a clean end. `blame`: what the node has done, or not done. */
+  /** The node sees a reset, never a clean end. `blame`: the node's failure, if it is to blame. */
   resetNode(blame?: string): void {
     this.#node?.reset(blame);
   }
@@ -137,7 +137,7 @@ export class Transfer
   }
 
   onBadBody(reason: string): void {
-    this.#refuse('bad-request', `The body breaks its framing: ${reason}.`);
+    this.#refuse('bad-request', `The body framing is invalid: ${reason}.`);
   }
 
   onResponse(_head: ResponseHead): boolean {
@@ -151,12 +151,12 @@ export class Transfer
     if (node === undefined) return false;
     const cause = switchFault(this.#cargo.head, head.fields);
     if (cause !== undefined) {
-      this.#refuseNode('node-failed', 'The node switched to something else.', cause);
+      this.#refuseNode('node-failed', 'The node did not switch to the requested protocol.', cause);
       return false;
     }
     this.#upload = new Upload(this.#cargo.caller, node, TUNNEL_RULES, this);
     if (!this.#cargo.caller.openTunnel(this.#upload)) {
-      this.#refuse('bad-request', 'Bytes came before the switch of protocols.');
+      this.#refuse('bad-request', 'Bytes arrived before the protocol switch.');
       return false;
     }
     this.#isTunnel = true;
@@ -169,15 +169,14 @@ export class Transfer
     this.#watcher.onComplete(mayReuse);
   }
 
-  /** Once the response has begun its failure can only be shown by breaking it off. */
   onNodeFault(fault: NodeFault): void {
     const cause = `${this.#cargo.account.node}: ${fault.reason}`;
     if (this.begun) this.#watcher.onBroken('upstream', cause);
     else if (!this.#retry(fault))
-      this.#refuseNode('node-failed', 'The node broke off before it answered.', cause);
+      this.#refuseNode('node-failed', 'The node failed before it answered.', cause);
   }
 
-  /** A tunnel that its caller ends is over; anything else is broken. */
+  /** A caller may end its tunnel; leaving at any other time breaks the exchange. */
   onCallerGone(atEnd: boolean): void {
     if (atEnd && this.#isTunnel) this.#watcher.onLeft();
     else this.#watcher.onBroken('caller', 'the caller closed the connection');
@@ -223,22 +222,22 @@ export class Transfer
   }
 
   onTunnelOver(): void {
-    this.#watcher.onBroken('gateway', 'the tunnel has reached its lifetime');
+    this.#watcher.onBroken('gateway', 'the tunnel has reached its maximum lifetime');
   }
 
-  /** Nothing moved for too long: whoever was waited for is to blame. Room and budget are waited for elsewhere, with an end. */
+  /** Nothing moved for too long: blames the side that was waited for. Room and budget have time limits of their own. */
   override expire(): void {
     if (!this.#hasRoom || this.#isBudgetAsked) this.#touch();
-    else if (this.#isTunnel) this.#watcher.onBroken('gateway', 'the tunnel stood still');
+    else if (this.#isTunnel) this.#watcher.onBroken('gateway', 'the tunnel was idle for too long');
     else if (this.#download?.begun) this.#breakStill(this.#download);
     else if (this.#cargo.caller.bodyDone || this.#upload?.held)
       this.#refuseNode('node-timeout', 'The node did not answer in time.');
-    else this.#refuse('stream-idle', 'No byte of the body came for too long.');
+    else this.#refuse('stream-idle', 'No body bytes arrived in time.');
   }
 
   #breakStill({ held }: Download): void {
-    if (held) this.#watcher.onBroken('caller', 'the caller stood still');
-    else this.#watcher.onBroken('upstream', 'the node stood still');
+    if (held) this.#watcher.onBroken('caller', 'the caller stopped reading');
+    else this.#watcher.onBroken('upstream', 'the node stopped sending');
   }
 
   #refuse(code: 'bad-request' | 'stream-idle', detail: string): void {
@@ -280,7 +279,7 @@ export class Transfer
     if (!this.#stopped) this.#context.deadlines.arm(this, this.#patienceMs());
   }
 
-  /** A node that has taken the whole request has its time to the first byte. */
+  /** A node that has the whole request gets `firstByteMs`; everything else the idle time. */
   #patienceMs(): number {
     const { admission, streamIdleMs } = this.#cargo;
     if (this.#awaitsResponse) return this.#recourse.upstream.firstByteMs;

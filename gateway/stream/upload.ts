@@ -1,4 +1,4 @@
-/** The way of a request body: from the caller to the node, counted, and checked where it is a weight patch. */
+/** The request body on its way from the caller to the node: counted, and checked if it is a weight patch. */
 
 import { type Denial, deny } from '../core/denial.ts';
 import type { Framing, RequestHead } from '../core/facts.ts';
@@ -13,12 +13,12 @@ import { Forwarded } from './forwarded.ts';
 import { CRLF, chunkedEnd, chunkStart, SMALL_BYTES, smallChunk } from './framing.ts';
 import type { SendingPace } from './pace.ts';
 
-/** Hears how the upload fares; after a refusal or a loss nothing more is reported. */
+/** Notified of the progress of an upload; after its end or a refusal nothing more is reported. */
 export interface UploadWatcher {
   /** Bytes moved. */
   onProgress(): void;
   onUploadEnd(): void;
-  /** The body breaks a rule; the node has not seen its end. */
+  /** The body breaks a rule. The node has not seen its end. */
   onUploadDenied(denial: Denial): void;
   /** The node is slower than the caller. */
   onNodeBusy(): void;
@@ -28,16 +28,16 @@ export interface UploadRules {
   readonly framing: Framing;
   /** Absent means unbounded. */
   readonly maxBytes?: number;
-  /** Absent means the bytes are not looked at. */
+  /** Absent means the bytes are not checked. */
   readonly check?: PatchCheck;
-  /** Trailers that go on; absent means none. */
+  /** Trailers that are forwarded; absent means none. */
   readonly trailers?: ReadonlySet<string>;
 }
 
-/** What goes through a tunnel: bytes. */
+/** A tunnel carries plain bytes until it closes. */
 export const TUNNEL_RULES: UploadRules = { framing: { kind: 'close' } };
 
-/** What an admitted request's route asks of its body. */
+/** The rules for the body of an admitted request. */
 export function uploadRules(head: RequestHead, admission: Admission): UploadRules {
   const { stream } = admission.route;
   return {
@@ -50,7 +50,7 @@ export function uploadRules(head: RequestHead, admission: Admission): UploadRule
   };
 }
 
-/** Body bytes go on as the buffers they came in; with a check, what it withholds waits for its verdict. */
+/** Passes body bytes on in the buffers they came in. A check may hold some back until it has a verdict. */
 export class Upload implements BodySink {
   readonly #caller: CallerConnection;
   readonly #node: NodeConnection;
@@ -62,11 +62,11 @@ export class Upload implements BodySink {
   #held = false;
   #bytes = 0;
   readonly forwarded = new Forwarded();
-  /** Where the piece under way lies, and whether it was moved there. */
+  /** The memory of the current piece, and whether it was copied there. */
   #memory: ArrayBufferLike | undefined;
   #isCopy = false;
 
-  /** `pace` is told when the caller is waited for. */
+  /** `pace` is notified when the caller is waited for, and when not. */
   constructor(
     caller: CallerConnection,
     node: NodeConnection,
@@ -82,7 +82,7 @@ export class Upload implements BodySink {
     pace?.wait();
   }
 
-  /** Reading from the caller pauses until the node reads on. */
+  /** Reading from the caller is paused until the node reads again. */
   get held(): boolean {
     return this.#held;
   }
@@ -91,7 +91,6 @@ export class Upload implements BodySink {
     return this.#bytes;
   }
 
-  /** Absent where the bytes are not looked at. */
   get check(): PatchCheck | undefined {
     return this.#rules.check;
   }
@@ -126,7 +125,7 @@ export class Upload implements BodySink {
     this.#pace?.rest();
     this.#stopped = true;
     this.#node.endRequest();
-    // Nothing more of the body comes, so nobody would read on: and a caller that is not read from leaves unnoticed.
+    // No more body comes to resume reading, and a caller that is not read from could leave unnoticed.
     if (this.#held || !this.#hasRoom) this.#caller.resumeBody();
     this.#watcher.onUploadEnd();
   }
@@ -138,7 +137,7 @@ export class Upload implements BodySink {
     this.#readOn();
   }
 
-  /** Nothing more is read while there is no room for it, whatever the node does. */
+  /** While there is no room, nothing more is read, whether or not the node reads. */
   setRoom(hasRoom: boolean): void {
     if (hasRoom === this.#hasRoom) return;
     this.#hasRoom = hasRoom;

@@ -165,7 +165,7 @@ const still: readonly NodeProcessRow[] = [
     fault: 'The node hangs during its response',
     ...BROKEN,
     node: 'a reset',
-    cause: /^the node stood still$/,
+    cause: /^the node stopped sending$/,
     manner: 'stays in a length',
     apart: 'node',
     settings: IMPATIENT,

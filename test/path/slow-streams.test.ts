@@ -68,7 +68,7 @@ t.test('a caller that takes its answer too slowly is broken off', async (t) => {
   t.match(line, {
     'http.response.status_code': 200,
     'denial.code': 'too-slow',
-    cause: 'The answer is taken too slowly.',
+    cause: 'The response is read too slowly.',
     ended_by: 'gateway',
   });
   t.ok(await until(async () => yard.nodes[0]?.destroyed === true), 'the connection to the node is released');

@@ -18,7 +18,11 @@ t.test('a tunnel ends for both sides whoever ends it, and the log says who', asy
     ['the caller resets', (caller) => caller.destroy(), { ended_by: 'caller' }],
     ['the node ends', (_, node) => node.end(), { ended_by: 'upstream' }],
     ['the node resets', (_, node) => node.resetAndDestroy(), { ended_by: 'upstream', cause: /ECONNRESET/ }],
-    ['nobody says anything', () => undefined, { ended_by: 'gateway', cause: 'the tunnel stood still' }],
+    [
+      'nobody says anything',
+      () => undefined,
+      { ended_by: 'gateway', cause: 'the tunnel was idle for too long' },
+    ],
   ];
   const yard = await setYard(t);
   for (const [index, [title, end, expected]] of ends.entries()) {
@@ -40,7 +44,7 @@ t.test('a tunnel ends at its lifetime, however busy it is', async (t) => {
   await closed(socket);
   clearInterval(chatter);
   t.ok(Date.now() - began > 1500, 'the bytes kept it alive');
-  t.match(await yard.log(1), [{ cause: 'the tunnel has reached its lifetime', ended_by: 'gateway' }]);
+  t.match(await yard.log(1), [{ cause: 'the tunnel has reached its maximum lifetime', ended_by: 'gateway' }]);
 });
 
 t.test('a tunnel ends with its token', async (t) => {
