@@ -1,14 +1,14 @@
-/** Lines of the access log on their way to the primary, whose standard output they are written to. */
+/** Sends access-log lines to the primary, which writes them to its standard output. */
 
 import { EventEmitter } from 'node:events';
 import { MIB } from '../core/units.ts';
 import type { LineOutput } from '../observe/access-log.ts';
 import type { WorkerEnd } from './messages.ts';
 
-/** Bytes that wait to be sent. */
+/** Limit on bytes waiting to be sent; further lines are dropped. */
 const UNSENT_BYTES = 8 * MIB;
 
-/** Several processes that write to one pipe would tear each other's lines (pipe(7), PIPE_BUF): one writes for all. */
+/** One process writes for all: several writing to one pipe would interleave their lines (pipe(7), PIPE_BUF). */
 export class ChannelOutput extends EventEmitter implements LineOutput {
   readonly #channel: WorkerEnd;
   #unsentBytes = 0;
@@ -31,7 +31,7 @@ export class ChannelOutput extends EventEmitter implements LineOutput {
     return true;
   }
 
-  /** Nothing is kept back. */
+  /** Does nothing: nothing is buffered. */
   flush(): void {}
 
   destroy(): void {

@@ -1,21 +1,21 @@
-/** The nodes that are drained, each for as long as the policy names it: what a worker that is new has to be told. */
+/** The drained nodes, each for as long as the policy names it; new workers need them. */
 
 import type { Upstream } from '../policy/upstream.ts';
 import type { NodeName } from './messages.ts';
 
-/** By a key of their own. */
+/** By upstream and node. */
 export type NodeNames = ReadonlyMap<string, NodeName>;
 
 export class DrainedNodes {
   readonly #upstreams: () => readonly Upstream[];
   #names: NodeNames = new Map();
 
-  /** `upstreams`: those of the policy in force. */
+  /** `upstreams` returns those of the policy in force. */
   constructor(upstreams: () => readonly Upstream[]) {
     this.#upstreams = upstreams;
   }
 
-  /** Those that are drained now: another map after every change. */
+  /** The nodes drained now: a new map after every change. */
   get names(): NodeNames {
     return this.#names;
   }
@@ -24,7 +24,7 @@ export class DrainedNodes {
     return this.#names.has(keyOf(name));
   }
 
-  /** From now on the node is drained, or is not any more; false where the policy names none like it. */
+  /** Drains or resumes a node. Returns false if the policy does not name it. */
   set(name: NodeName, drained: boolean): boolean {
     if (!this.#isNamed(name)) return false;
     const names = new Map(this.#names);
@@ -34,12 +34,12 @@ export class DrainedNodes {
     return true;
   }
 
-  /** The policy is another one: a node that it does not name is not drained either if it is named again. */
+  /** The policy has changed. A node it no longer names is forgotten, so it is not drained if it is named again. */
   policyChanged(): void {
     this.#names = new Map([...this.#names].filter(([, name]) => this.#isNamed(name)));
   }
 
-  /** Those that are drained now and were not among `before`, or the other way round. */
+  /** Nodes drained now but not in `before`, or the other way round. */
   changedSince(before: NodeNames): readonly NodeName[] {
     return [...new Map([...before, ...this.#names])]
       .filter(([key]) => before.has(key) !== this.#names.has(key))

@@ -1,4 +1,4 @@
-/** The workers of a gateway: one for each core, each replaced when it dies, all told and asked as one. */
+/** The worker processes of a gateway, controlled as one; each is replaced when it dies. */
 
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DataPlanes } from '../control-plane.ts';
@@ -24,37 +24,37 @@ export interface FleetOptions {
   readonly settings: Omit<WorkerSettings, 'number' | 'addresses' | 'drained'>;
   readonly fork: () => Forked;
   readonly metrics: Metrics;
-  /** Tells workers what to decide by. */
+  /** Sends workers the policy and what belongs to it. */
   readonly control: Pick<ControlEnd, 'attach'>;
-  /** Of the policy in force. */
+  /** The upstreams of the policy in force. */
   readonly upstreams: () => readonly Upstream[];
   readonly limits: LimitsBackend;
   readonly audit: OpenAudit | undefined;
-  /** Where lines go that workers do not write themselves. */
+  /** Takes lines that workers do not write themselves. */
   readonly accessLog: SharedLog | undefined;
   readonly log: Log;
-  /** How long a drain takes at most, by the policy in force. */
+  /** Longest time a drain may take under the policy in force. */
   readonly drainMs: () => number;
-  /** A worker dies at its start again and again: the fleet is given up, and this is why. */
+  /** Called with the reason if a worker keeps failing to start: the fleet is given up. */
   readonly onGivenUp: (error: Error) => void;
 }
 
-/** A worker that never came up is tried again so often, each time after a longer pause. */
+/** Attempts to start a worker, with a longer pause after each. */
 const TRIES = 5;
 const PAUSE_MS = 50;
-/** For workers to end by themselves when they should have. */
+/** Time for workers to exit by themselves after a drain or stop; then they are killed. */
 const STOP_MS = 3000;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const TURN_MS = 1000;
 
 export class Fleet implements DataPlanes {
   readonly #options: FleetOptions;
-  /** By number; absent while one is being replaced. */
+  /** By number; absent while a worker is being replaced. */
   readonly #workers = new Map<number, WorkerProcess>();
-  /** Nodes that whoever is new has to treat as drained too. */
+  /** Nodes that new workers must drain too. */
   readonly #drained: DrainedNodes;
   #addresses: ReadonlyMap<string, HostPort> = new Map();
-  /** A process that has loaded all it needs and waits to be a worker: whoever dies is replaced at once. */
+  /** A process that has loaded its code and waits to become a worker, so that a dead one can be replaced at once. */
   #spare: Forked | undefined;
   readonly #pace = new RestartPace();
   readonly #turns: NodeJS.Timeout;
@@ -71,7 +71,7 @@ export class Fleet implements DataPlanes {
     }, TURN_MS).unref();
   }
 
-  /** The first one finds the addresses for all. */
+  /** The first worker binds the addresses; the others use the same ports. */
   async listen(): Promise<ReadonlyMap<string, HostPort>> {
     this.#addresses = await this.#start(1);
     const { processes } = this.#options.settings;
@@ -99,7 +99,7 @@ export class Fleet implements DataPlanes {
     return { workers };
   }
 
-  /** Another policy is in force here; workers are told elsewhere. */
+  /** Workers get the new policy from `control`, not from here. */
   policyChanged(): void {
     this.#drained.policyChanged();
   }
@@ -122,7 +122,7 @@ export class Fleet implements DataPlanes {
 
   async setDrained(upstream: string, node: string, drained: boolean): Promise<boolean> {
     const name = { upstream, node };
-    // First, for one that comes up while the others are told.
+    // First, for a worker that comes up while the others are asked.
     if (!this.#drained.set(name, drained)) return false;
     await Promise.all(this.#up.map((worker) => this.#tellDrained(worker, name)));
     return true;
@@ -140,7 +140,7 @@ export class Fleet implements DataPlanes {
     void this.#ended(STOP_MS);
   }
 
-  /** Resolves when no worker is left and the logs are closed; those that have not ended by then are killed. */
+  /** Resolves when no worker is left and the logs are closed. Workers that still run after `withinMs` are killed. */
   async #ended(withinMs: number): Promise<void> {
     const left = setTimeout(
       () => {
@@ -154,7 +154,7 @@ export class Fleet implements DataPlanes {
     await this.#closeLogs();
   }
 
-  /** What the workers have told to its end goes before. */
+  /** Called when all workers have ended, so that everything they sent is written. */
   async #closeLogs(): Promise<void> {
     const { accessLog, audit } = this.#options;
     await Promise.all([accessLog?.close(), audit?.close()]);
@@ -174,7 +174,7 @@ export class Fleet implements DataPlanes {
     return this.#up.flatMap(({ view }) => view ?? []);
   }
 
-  /** Resolves when one of that number takes connections. Rejects when it will not. */
+  /** Resolves when the worker of that number takes connections. Rejects if it cannot be started. */
   async #start(number: number): Promise<ReadonlyMap<string, HostPort>> {
     for (let tries = 1; !this.#ending; tries += 1) {
       const { names } = this.#drained;
@@ -186,10 +186,10 @@ export class Fleet implements DataPlanes {
       }
       const { reason, told } = started;
       if (this.#ending) break;
-      // What others do already one more will, once whatever is in its way is gone.
+      // If other workers are up, this one can start too once the obstacle is gone.
       const isHopeless = told && this.#up.length === 0;
       if (isHopeless || tries === TRIES) throw new Error(`worker ${number} cannot start: ${reason}`);
-      this.#options.log.error({ worker: number, reason }, 'a worker did not start');
+      this.#options.log.error({ worker: number, reason }, 'worker did not start, retrying');
       await wait(tries * PAUSE_MS);
     }
     return this.#addresses;
@@ -236,13 +236,13 @@ export class Fleet implements DataPlanes {
   #onEnd(number: number, worker: WorkerProcess, reason: string, ranMs: number | undefined): void {
     if (this.#workers.get(number) === worker) this.#workers.delete(number);
     if (this.#workers.size === 0) this.#onAllEnded?.();
-    // One that never was up is tried again by whoever waits for it.
+    // `#start` retries a worker that never came up.
     if (this.#ending || ranMs === undefined) return;
     const { log, metrics, onGivenUp } = this.#options;
     metrics.workerRestarted();
     const pauseMs = this.#pace.pauseMs(ranMs, performance.now());
     const told = { worker: number, pid: worker.pid, reason, ...(pauseMs > 0 && { pauseMs }) };
-    log.error(told, 'a worker has ended and is replaced');
+    log.error(told, 'worker ended, replacing it');
     this.#replace(number, pauseMs).catch(onGivenUp);
   }
 

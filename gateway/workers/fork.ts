@@ -1,23 +1,22 @@
-/** Begins the process of a worker. */
+/** Starts the process of a worker. */
 
 import cluster, { type Worker } from 'node:cluster';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FromWorker, PrimaryEnd, ToWorker } from './messages.ts';
 
-/** A process that was begun. */
 export interface Forked {
   readonly pid: number;
   readonly channel: PrimaryEnd;
-  /** How it ended, in words: told once, also where it could not be begun. To be named at once. */
+  /** Calls `hear` once with how the process ended, or why it could not be created. To be set right after the fork. */
   onEnd(hear: (reason: string) => void): void;
-  /** Ends it at once, whatever it does. */
+  /** Sends SIGKILL. */
   kill(): void;
 }
 
 /**
- * From sources and from what is built of them alike. The cluster of Node is what hands a listening socket to workers
- * where they cannot bind the address each for itself; otherwise these are children like any.
+ * Works from the sources and from the build. `node:cluster` is used because it passes listening sockets to workers
+ * where they cannot all bind the address themselves; otherwise they are ordinary child processes.
  */
 export function forkWorker(): Forked {
   const exec = fileURLToPath(new URL(`./worker-entry${extname(import.meta.filename)}`, import.meta.url));
@@ -25,7 +24,7 @@ export function forkWorker(): Forked {
   cluster.setupPrimary({ exec, args: [], serialization: 'advanced' });
   const worker = cluster.fork();
   const child = worker.process;
-  // What cannot be sent any more is told by its end.
+  // A failed send means that the process has ended, which `onEnd` reports.
   worker.on('error', () => undefined);
   return {
     pid: child.pid ?? 0,
@@ -34,9 +33,12 @@ export function forkWorker(): Forked {
       onMessage: (hear) => void worker.on('message', (message: FromWorker) => hear(message)),
     },
     onEnd: (hear) => {
-      worker.once('exit', (code, signal) => hear(signal ? `by ${signal}` : `with status ${code}`));
-      // Where the system has no process or no descriptor left there is none that could exit.
-      if (child.pid === undefined) child.once('error', ({ message }) => hear(`before it began: ${message}`));
+      worker.once('exit', (code, signal) =>
+        hear(signal ? `killed by ${signal}` : `exited with status ${code}`),
+      );
+      // If the system has no process or descriptor left, there is no child that could exit.
+      if (child.pid === undefined)
+        child.once('error', ({ message }) => hear(`process not created: ${message}`));
     },
     kill: () => void child.kill('SIGKILL'),
   };

@@ -1,4 +1,4 @@
-/** The primary's side of the limits of one worker: claims are taken for it, and given back when it ends. */
+/** The primary's side of one worker's limits: claims leases for it, and releases them when it ends. */
 
 import type { LimitClaim, LimitLease, LimitsBackend } from '../limits/limits-backend.ts';
 import type { FromWorker, GrantedLease, PrimaryEnd } from './messages.ts';
@@ -12,7 +12,7 @@ export class LimitDesk {
   readonly #held = new Map<number, LimitLease>();
   #closed = false;
 
-  /** `onFault` hears that the worker asked for what cannot be. */
+  /** `onFault` is called if a claim or spend of the worker throws. */
   constructor(limits: LimitsBackend, send: PrimaryEnd['send'], onFault: (error: unknown) => void) {
     this.#limits = limits;
     this.#send = send;
@@ -26,8 +26,8 @@ export class LimitDesk {
   }
 
   /**
-   * The worker is gone: all it held is given back, but bytes that are paid for. They may have flowed, since of them
-   * nothing is told.
+   * The worker is gone: releases all its leases. Bytes that are paid for count as used, since they may have flowed
+   * without a report.
    */
   close(): void {
     this.#closed = true;

@@ -1,4 +1,4 @@
-/** What the primary and a worker say to each other; all of it can be cloned on its way (`serialization: 'advanced'`). */
+/** The messages between the primary and a worker, all structured-cloneable (`serialization: 'advanced'`). */
 
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { AuditEntry } from '../audit/entry.ts';
@@ -10,7 +10,7 @@ import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 
 /** One end of the channel between two processes. */
 export interface Channel<Out, In> {
-  /** `onSent`: the message has left this process, or never will. */
+  /** `onSent` is called when the message has left this process, or never will. */
   send(message: Out, onSent?: () => void): void;
   onMessage(hear: (message: In) => void): void;
 }
@@ -25,22 +25,22 @@ export interface NodeName {
 }
 
 export interface WorkerSettings {
-  /** From 1: what the log knows it by. */
+  /** Counted from 1; identifies the worker in the log. */
   readonly number: number;
   readonly processes: number;
   readonly readsInPlace: boolean;
-  /** Each binds the addresses for itself, where the system lets it. */
+  /** Each worker binds the addresses itself, if the system allows it. */
   readonly reusePort: boolean;
-  /** Where listeners are bound already, by name: a port that any would do for is the same for all. */
+  /** Addresses already bound, by listener name: with port 0, all workers share the port the first one got. */
   readonly addresses: ReadonlyMap<string, HostPort>;
   readonly drained: readonly NodeName[];
-  /** Absent where no audit log is kept. */
+  /** Absent if no audit log is kept. */
   readonly audit: Pick<AuditLog, 'isRequired'> | undefined;
 }
 
 export type ToWorker =
   | { readonly kind: 'start'; readonly settings: WorkerSettings }
-  /** Of the handoff. */
+  /** A message of the handoff. */
   | { readonly kind: 'handed'; readonly message: unknown }
   | { readonly kind: 'look'; readonly id: number }
   | { readonly kind: 'set-drained'; readonly id: number; readonly name: NodeName; readonly drained: boolean }
@@ -50,7 +50,7 @@ export type ToWorker =
   | { readonly kind: 'drain' }
   | { readonly kind: 'stop' };
 
-/** What a worker has to know of a lease that its primary holds for it. */
+/** What a worker needs to know about a lease that the primary holds for it. */
 export interface GrantedLease extends Pick<LimitLease, 'kind' | 'backend' | 'left' | 'paidBytes'> {}
 
 export type FromWorker =
@@ -58,23 +58,23 @@ export type FromWorker =
       readonly kind: 'up';
       readonly addresses: ReadonlyMap<string, HostPort>;
     }
-  /** Of the handoff. */
+  /** A message of the handoff. */
   | { readonly kind: 'to-control'; readonly message: unknown }
-  /** It cannot start, and says why. */
+  /** The worker cannot start. */
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'view'; readonly id: number; readonly view: WorkerView }
   | { readonly kind: 'drained-set'; readonly id: number; readonly known: boolean }
-  /** Unasked, so that little is lost with a worker that ends. */
+  /** Sent unasked, so that little is lost if the worker dies. */
   | { readonly kind: 'series'; readonly snapshot: SeriesSnapshot }
   /** Whole lines for standard output. */
   | { readonly kind: 'lines'; readonly bytes: Uint8Array }
-  /** For the audit log; with an id, somebody waits for it. */
+  /** For the audit log. With an id, the worker waits for `recorded`. */
   | { readonly kind: 'record'; readonly entry: AuditEntry; readonly id: number | undefined }
   | { readonly kind: 'claim'; readonly id: number; readonly claim: LimitClaim }
   | { readonly kind: 'spend'; readonly id: number; readonly totalBytes: number }
   | { readonly kind: 'release'; readonly id: number; readonly totalBytes: number };
 
-/** What a worker tells of itself. */
+/** A worker's metrics and its view of the nodes. */
 export interface WorkerView {
   readonly snapshot: SeriesSnapshot;
   readonly nodes: readonly UpstreamStatus[];

@@ -1,4 +1,4 @@
-/** The nodes as several workers see them, told as one: the worst that any of them found, and the requests of all. */
+/** Merges several workers' views of the nodes: the worst state any of them found, and the sum of their requests. */
 
 import type { NodeState } from '../observe/gauge-states.ts';
 import type { NodeStatus } from '../relay/upstream-node.ts';
@@ -6,7 +6,7 @@ import type { UpstreamStatus } from '../relay/upstream-pools.ts';
 
 type AddressStatus = NodeStatus['addresses'][number];
 
-/** From the best to the worst. */
+/** From best to worst. */
 const ADDRESS_STATES = ['ready', 'busy', 'resting', 'ejected', 'down', 'drained'] as const;
 const NODE_STATES: readonly NodeStatus['state'][] = [...ADDRESS_STATES, 'unresolved'];
 const BREAKERS: readonly AddressStatus['breaker'][] = ['closed', 'half-open', 'open'];
@@ -52,7 +52,7 @@ function mergedAddress(a: AddressStatus, b: AddressStatus): AddressStatus {
   };
 }
 
-/** One for each key, in the order they came first. */
+/** One element per key, in the order of first occurrence. */
 function merged<T>(all: readonly T[], keyOf: (each: T) => string, merge: (a: T, b: T) => T): readonly T[] {
   const byKey = new Map<string, T>();
   for (const each of all) {

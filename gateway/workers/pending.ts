@@ -1,6 +1,6 @@
-/** What a worker has asked its primary and was not told yet. */
+/** A worker's questions to its primary that are not answered yet. */
 
-/** A primary that has not answered for so long is not waited for. */
+/** A question not answered within this time is given up. */
 const PATIENCE_MS = 5000;
 
 interface Asked<Answer> {
@@ -9,18 +9,18 @@ interface Asked<Answer> {
 }
 
 export class Pending<Answer> {
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #asked = new Map<number, Asked<Answer>>();
   #lastId = 0;
 
-  /** The id to ask with; `settle` is called once, with nothing where there came no answer in time. */
+  /** Returns the id to ask with. Calls `settle` once: with the answer, or undefined if none came in time. */
   ask(nowMs: number, settle: (answer: Answer | undefined) => void): number {
     this.#lastId += 1;
     this.#asked.set(this.#lastId, { sinceMs: nowMs, settle });
     return this.#lastId;
   }
 
-  /** False when nobody waits for it any more. */
+  /** Returns false if the question was given up before. */
   answer(id: number, answer: Answer): boolean {
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
@@ -28,7 +28,7 @@ export class Pending<Answer> {
     return asked !== undefined;
   }
 
-  /** What was asked too long ago is not waited for. Times are monotonic milliseconds. */
+  /** Gives up questions asked too long ago. Times are monotonic milliseconds. */
   giveUp(nowMs: number): void {
     for (const [id, { sinceMs, settle }] of this.#asked) {
       if (nowMs - sinceMs < PATIENCE_MS) return;

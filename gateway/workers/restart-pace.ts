@@ -1,8 +1,8 @@
-/** How long a worker that has ended waits to be replaced: not at all, unless workers come up only to die again. */
+/** The delay before a dead worker is replaced: none, unless workers keep dying soon after they come up. */
 
-/** One that ran for less has died young. */
+/** A worker that ran for less than this has died young. */
 const YOUNG_MS = 10_000;
-/** So many in a row are replaced at once: somebody kills them, or one request did. */
+/** Young deaths in a row that are replaced without delay: someone kills workers, or one request did. */
 const AT_ONCE = 5;
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 5000;
@@ -11,7 +11,10 @@ export class RestartPace {
   #diedYoung = 0;
   #lastMs = Number.NEGATIVE_INFINITY;
 
-  /** One has ended that ran for so long. Milliseconds until the next one, twice as many each time; monotonic times. */
+  /**
+   * Counts the death of a worker that ran for `ranMs`. Returns the milliseconds to wait before it is replaced, which
+   * double from one young death to the next. Times are monotonic.
+   */
   pauseMs(ranMs: number, nowMs: number): number {
     const isCalm = nowMs - this.#lastMs > MAX_PAUSE_MS + YOUNG_MS;
     if (ranMs >= YOUNG_MS || isCalm) this.#diedYoung = 0;

@@ -1,4 +1,4 @@
-/** The audit log as a worker knows it: its primary has the file. */
+/** The audit log of a worker: sends entries to the primary, which writes the file. */
 
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { AuditEntry } from '../audit/entry.ts';
@@ -6,7 +6,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { WorkerEnd } from './messages.ts';
 import { Pending } from './pending.ts';
 
-/** Entries on their way to a primary that takes none; a few KiB each. */
+/** Limit on entries not yet taken by the primary, a few KiB each; further ones are lost. */
 const MAX_UNSENT = 4096;
 
 export class WorkerAudit implements AuditLog {
@@ -15,7 +15,7 @@ export class WorkerAudit implements AuditLog {
   readonly #metrics: Pick<Metrics, 'auditLines'>;
   readonly #pending = new Pending<boolean>();
   #unsent = 0;
-  /** Given up since the last one that was sent. */
+  /** Entries lost since the last one that was sent. */
   #lost = 0;
 
   constructor(channel: WorkerEnd, isRequired: boolean, metrics: Pick<Metrics, 'auditLines'>) {
@@ -41,7 +41,7 @@ export class WorkerAudit implements AuditLog {
     this.#pending.answer(id, isWritten);
   }
 
-  /** Of what was asked too long ago. */
+  /** Stops waiting for entries recorded too long ago: they count as not written. */
   giveUp(nowMs: number): void {
     this.#pending.giveUp(nowMs);
   }

@@ -1,10 +1,10 @@
-/** Where the process of a worker begins: what it is told comes from its primary, and without one it ends. */
+/** Entry point of a worker process: takes orders from its primary, and exits when the primary is gone. */
 
 import { tidyHeap } from '../tidy-heap.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { runWorker } from './worker.ts';
 
-// A signal to the whole group of processes is for the primary, which says what is to be done.
+// A signal to the whole process group is for the primary, which then sends orders.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(1));
 

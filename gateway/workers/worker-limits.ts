@@ -1,4 +1,4 @@
-/** The limits of routes as a worker knows them: the primary counts, for the gateway as a whole. */
+/** The limits of routes in a worker: asks the primary, which counts for the whole gateway. */
 
 import type {
   LimitClaim,
@@ -24,7 +24,7 @@ type AskToSpend = (
 
 const NO_ANSWER = 'the primary does not answer';
 
-/** Claims on their way to a primary that takes none. */
+/** Limit on claims not yet taken by the primary. */
 const MAX_UNSENT = 4096;
 
 export class WorkerLimits implements LimitsBackend {
@@ -38,9 +38,9 @@ export class WorkerLimits implements LimitsBackend {
     this.#channel = channel;
   }
 
-  /** Rejects when the primary does not answer: the request is refused as `overloaded`. */
+  /** Rejects if the primary does not answer or is too busy: the request is refused as `overloaded`. */
   async claim(claim: LimitClaim, nowMs: number): Promise<LimitLease | LimitRefusal> {
-    if (this.#unsent >= MAX_UNSENT) throw new Error('the primary takes no more questions');
+    if (this.#unsent >= MAX_UNSENT) throw new Error('too many claims wait for the primary');
     const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
     const id = this.#pending.ask(nowMs, resolve);
     this.#unsent += 1;
@@ -63,7 +63,7 @@ export class WorkerLimits implements LimitsBackend {
     if (!isWanted && answer.kind === 'lease') this.#channel.send({ kind: 'release', id, totalBytes: 0 });
   }
 
-  /** Of what was asked too long ago. */
+  /** Rejects claims made too long ago. */
   giveUp(nowMs: number): void {
     this.#pending.giveUp(nowMs);
     this.#spends.giveUp(nowMs);
@@ -87,12 +87,12 @@ export class WorkerLimits implements LimitsBackend {
   }
 }
 
-/** What the primary holds for one request here. */
+/** A lease that the primary holds for a request of this worker. */
 class AskedLease implements LimitLease {
   readonly kind = 'lease';
   readonly backend: LimitDecider;
   readonly left: LimitsLeft;
-  /** As the primary last said. */
+  /** As last reported by the primary. */
   paidBytes: number;
   /** What it has asked last. */
   askedAs = 0;

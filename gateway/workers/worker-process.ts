@@ -1,4 +1,4 @@
-/** A worker as its primary knows it: what it said last, and what it is asked. */
+/** The primary's side of a worker: its process, its last reports, and requests to it. */
 
 import { setTimeout as wait } from 'node:timers/promises';
 import type { AuditLog } from '../audit/audit-log.ts';
@@ -11,7 +11,7 @@ import type { Forked } from './fork.ts';
 import { LimitDesk } from './limit-desk.ts';
 import type { FromWorker, NodeName, ToWorker, WorkerSettings, WorkerView } from './messages.ts';
 
-/** What came of a start. `told`: the worker said itself that it cannot; another one could not either. */
+/** The outcome of a start. `told`: the worker reported why it cannot start; another one could not either. */
 export type Started =
   | { readonly addresses: ReadonlyMap<string, HostPort> }
   | { readonly reason: string; readonly told: boolean };
@@ -19,22 +19,22 @@ export type Started =
 export interface WorkerProcessOptions {
   readonly forked: Forked;
   readonly settings: WorkerSettings;
-  /** Tells it what to decide by. */
+  /** Sends it the policy and what belongs to it. */
   readonly control: Pick<ControlEnd, 'attach'>;
   readonly limits: LimitsBackend;
   readonly audit: AuditLog | undefined;
   readonly series: MergedSeries;
   readonly onLines: (bytes: Uint8Array) => void;
-  /** It has ended: told once, with how long it took connections, or nothing where it never did. */
+  /** Called once when it has ended. `ranMs` is how long it took connections; undefined if it never did. */
   readonly onEnd: (reason: string, ranMs: number | undefined) => void;
 }
 
-/** How long a worker is waited for: a scrape goes on with what one told last. */
+/** How long a scrape waits for a worker; then it uses the worker's last report. */
 const LOOK_MS = 1000;
 const CHANGE_MS = 10_000;
-/** A worker tells its numbers every second: for one that says nothing for more turns than these nobody should be sent here. */
+/** Workers report every second. After more turns than this without a message, the gateway is not ready. */
 const QUIET_TURNS = 3;
-/** One that says nothing for so many stands still. */
+/** A worker without a message for this many turns is stalled, and killed. */
 const SILENT_TURNS = 30;
 
 type Question = { readonly kind: 'look' } | SetDrained;
@@ -48,10 +48,10 @@ type Answer = Extract<FromWorker, { kind: 'view' | 'drained-set' }>;
 
 export class WorkerProcess {
   readonly pid: number;
-  /** Settled when it takes connections, or cannot. */
+  /** Resolves when it takes connections or has failed to start. Never rejects. */
   readonly started: Promise<Started>;
   #upSinceMs: number | undefined;
-  /** As it last told. */
+  /** As last reported. */
   view: WorkerView | undefined;
   readonly #options: WorkerProcessOptions;
   readonly #desk: LimitDesk;
@@ -59,7 +59,7 @@ export class WorkerProcess {
   readonly #asked = new Map<number, (answer: Answer | undefined) => void>();
   #lastId = 0;
   #silentTurns = 0;
-  /** Why it was killed. */
+  /** Why the primary killed it. */
   #fault: string | undefined;
   #settle: (started: Started) => void = () => undefined;
 
@@ -81,12 +81,12 @@ export class WorkerProcess {
     return this.#upSinceMs !== undefined;
   }
 
-  /** It has said nothing for longer than it should. */
+  /** It has sent no message for longer than it should. */
   get isSilent(): boolean {
     return this.#silentTurns > QUIET_TURNS;
   }
 
-  /** Of the policy it decides by. */
+  /** The generation of the policy in force in the worker. */
   get generation(): number | undefined {
     return this.#link.generation;
   }
@@ -100,31 +100,31 @@ export class WorkerProcess {
   }
 
   /**
-   * Once a second: one that stands still is killed, for it is given connections all the same. Turns are counted, since a
-   * primary that stood still itself has the messages of that time yet to read.
+   * Called once a second. Kills a stalled worker, since the kernel keeps giving it connections. Turns are counted
+   * instead of time, since a primary that was stalled itself has not read the messages of that time yet.
    */
   turn(): void {
     this.#silentTurns += 1;
     if (this.#silentTurns !== SILENT_TURNS) return;
-    this.#fault = `it has said nothing for ${SILENT_TURNS} s`;
+    this.#fault = `killed after ${SILENT_TURNS} s without a message`;
     this.kill();
   }
 
-  /** Resolves when it decides by all that is in force here, is gone, or does not answer. */
+  /** Resolves when everything in force here is in force there, when it is gone, or after `CHANGE_MS`. */
   async settled(): Promise<void> {
     await Promise.race([this.#link.settled(), wait(CHANGE_MS, undefined, { ref: false })]);
   }
 
-  /** Its view is as of now when this resolves, unless it does not answer. */
+  /** Resolves when its view is up to date, or after `LOOK_MS` without an answer. */
   async look(): Promise<void> {
     await this.#ask({ kind: 'look' });
   }
 
-  /** Resolves when the node is there as it is here, unless it does not answer. `isDrained`: what holds when it is asked. */
+  /** Resolves when the worker has drained or resumed the node, or does not answer. `isDrained` is asked each time. */
   async setDrained(name: NodeName, isDrained: () => boolean): Promise<void> {
     const answer = await this.#ask({ kind: 'set-drained', name, drained: isDrained() });
     if (answer?.kind !== 'drained-set' || answer.known) return;
-    // The policy that names it is still on its way. What was said of the node meanwhile counts.
+    // The policy that names the node is still on its way. `isDrained` is read again, since it may have changed.
     await this.settled();
     await this.#ask({ kind: 'set-drained', name, drained: isDrained() });
   }
@@ -148,7 +148,7 @@ export class WorkerProcess {
     this.#asked.delete(id);
   }
 
-  /** A process that says what cannot be is in no state to go on, and no reason for this one to end. */
+  /** A worker that sends invalid messages is broken and is killed; it must not end the primary. */
   #hear(message: FromWorker): void {
     this.#silentTurns = 0;
     try {
@@ -159,7 +159,7 @@ export class WorkerProcess {
   }
 
   #onFault(error: unknown): void {
-    this.#fault ??= `it said what cannot be: ${String(error)}`;
+    this.#fault ??= `killed for an invalid message: ${String(error)}`;
     this.kill();
   }
 
@@ -205,7 +205,7 @@ export class WorkerProcess {
     this.#desk.close();
     this.#link.close();
     this.#options.series.end();
-    this.#settle({ reason: this.#fault ?? `it ended ${how}`, told: false });
+    this.#settle({ reason, told: false });
     for (const id of this.#asked.keys()) this.#answered(id, undefined);
     this.#options.onEnd(reason, ranMs);
   }

@@ -1,4 +1,4 @@
-/** A worker: one data plane in a process of its own, told by the primary what to do and given what to decide by. */
+/** A worker: one data plane in its own process, controlled by the primary, which sends it the policy. */
 
 import { messageOf } from '../core/error-text.ts';
 import { DataPlane } from '../data-plane.ts';
@@ -13,10 +13,10 @@ import type { ToWorker, WorkerEnd, WorkerSettings, WorkerView } from './messages
 import { WorkerAudit } from './worker-audit.ts';
 import { WorkerLimits } from './worker-limits.ts';
 
-/** How often its numbers are sent unasked, and what the primary does not answer is given up. */
+/** How often metrics are sent unasked and unanswered questions are checked for timeout. */
 const TURN_MS = 1000;
 
-/** Runs until told to end; `exit` ends the process, `tidy` is called before it takes connections. */
+/** Runs until the primary ends it. `exit` ends the process; `tidy` is called before it takes connections. */
 export function runWorker(channel: WorkerEnd, exit: () => void, tidy?: () => void): void {
   let worker: Worker | undefined;
   channel.onMessage((message) => {
@@ -39,9 +39,9 @@ class Worker {
   readonly #limits: WorkerLimits;
   readonly #audit: WorkerAudit | undefined;
   readonly #sources: DataEnd;
-  /** There is one once it takes connections. */
+  /** Set once it takes connections. */
   #plane: DataPlane | undefined;
-  /** Numbers are on their way to a primary that has not taken them yet. */
+  /** Metrics were sent that the primary has not taken yet. */
   #isTelling = false;
 
   constructor(channel: WorkerEnd, settings: WorkerSettings, exit: () => void) {
@@ -59,13 +59,13 @@ class Worker {
     setInterval(() => this.#turn(), TURN_MS).unref();
   }
 
-  /** What is in force stays; where nothing is yet, nothing may ever be. */
+  /** What is in force stays. Without a running data plane the worker has failed, since there may never be a policy. */
   #onFault(fault: string): void {
-    this.#log.error({ fault }, 'what the primary handed down cannot be used');
+    this.#log.error({ fault }, 'cannot use an update from the primary, keeping the previous state');
     if (this.#plane === undefined) this.#channel.send({ kind: 'failed', reason: fault });
   }
 
-  /** Resolves when it takes connections. Rejects when it cannot. */
+  /** Resolves when it takes connections. Rejects if it cannot. */
   async start(tidy?: () => void): Promise<void> {
     const { processes, readsInPlace, drained, addresses: at, reusePort } = this.#settings;
     const policy = await this.#sources.started;
@@ -136,7 +136,7 @@ class Worker {
     this.#channel.send({ kind: 'series', snapshot: this.#metrics.snapshot() }, onSent);
   }
 
-  /** A drain that is told to stop ends at once, and only the drain then ends the process. */
+  /** `stop` also cuts short a drain in progress. Either way the process exits once the drain has finished. */
   async #end(how: 'drain' | 'stop', plane: DataPlane): Promise<void> {
     if (how === 'stop') plane.stopNow();
     await plane.drain();

@@ -44,7 +44,7 @@ t.test('a worker killed under load takes down only its own connections', async (
   t.ok(untouched.length > 0, 'connections of the other worker are still served');
   t.equal(await stage.metric('patchgate_worker_restarts_total'), 1);
   t.ok((await stage.metric(REQUESTS)) >= before, 'no counter falls');
-  t.match(stage.running.output.err, /"reason":"by SIGKILL","message":"a worker has ended and is replaced"/);
+  t.match(stage.running.output.err, /"reason":"killed by SIGKILL","message":"worker ended, replacing it"/);
   await eventually(async () => (await stage.metric('patchgate_open_connections')) === 0);
   stage.running.child.kill('SIGTERM');
   t.equal(await stage.running.ended, 0);
@@ -79,7 +79,7 @@ t.test('workers that keep dying at their start end the gateway, which says why',
   await writeFile(flag, '');
   const running = start(t, ['serve', '--config', join(folder, 'policies')], '.', failing(flag));
   t.equal(await running.ended, 1);
-  t.match(running.output.err, /patchgate: worker 1 cannot start: it ended with status 3\n/);
+  t.match(running.output.err, /patchgate: worker 1 cannot start: exited with status 3\n/);
 });
 
 t.test('replacement workers that keep dying end the gateway, which says why', async (t) => {
@@ -96,7 +96,7 @@ t.test('replacement workers that keep dying end the gateway, which says why', as
     await sleep(200);
   }
   t.equal(await stage.running.ended, 1);
-  t.match(stage.running.output.err, /patchgate: worker \d cannot start: it ended with status 3\n/);
+  t.match(stage.running.output.err, /patchgate: worker \d cannot start: exited with status 3\n/);
 });
 
 t.test('a primary that can start no more processes ends the gateway, which says why', async (t) => {
@@ -109,7 +109,7 @@ t.test('a primary that can start no more processes ends the gateway, which says 
   // One process waits to take the place of one of them.
   for (const { pid } of workers) process.kill(pid, 'SIGKILL');
   t.equal(await ended, 1);
-  t.match(output.err, /patchgate: worker \d cannot start: it ended before it began: spawn .* EMFILE\n/);
+  t.match(output.err, /patchgate: worker \d cannot start: process not created: spawn .* EMFILE\n/);
 });
 
 t.test('an address that cannot be bound ends the gateway at its start', async (t) => {

@@ -43,7 +43,7 @@ export function fakeWorker(
       onEnd: (told) => void ends.push(told),
       kill: () => {
         kills += 1;
-        setImmediate(() => worker.end('by SIGKILL'));
+        setImmediate(() => worker.end('killed by SIGKILL'));
       },
     },
   };
@@ -54,5 +54,6 @@ export function fakeWorker(
 export const obedient = (message: ToWorker, worker: FakeWorker): void => {
   if (message.kind === 'start') worker.say({ kind: 'up', addresses: new Map() });
   if (message.kind === 'set-drained') worker.say({ kind: 'drained-set', id: message.id, known: true });
-  if (message.kind === 'drain' || message.kind === 'stop') setImmediate(() => worker.end('with status 0'));
+  if (message.kind === 'drain' || message.kind === 'stop')
+    setImmediate(() => worker.end('exited with status 0'));
 };

@@ -56,7 +56,7 @@ t.test('a node drained or resumed while a worker starts is so for that worker to
   const upstreams = () => [sampleUpstream(['http://a', 'http://b'])];
   const { fleet, first, third } = await twoOf(t, quiet, { upstreams });
   await fleet.setDrained('tenant-a/sync', 'http://a', true);
-  first.end('by SIGKILL');
+  first.end('killed by SIGKILL');
   t.match(third.heard, [{ kind: 'start', settings: { drained: [{ node: 'http://a' }] } }]);
   t.ok(await fleet.setDrained('tenant-a/sync', 'http://a', false));
   t.ok(await fleet.setDrained('tenant-a/sync', 'http://b', true));
@@ -73,13 +73,13 @@ t.test('a worker that comes up while others are told of a drain learns of it', a
   const { fleet, first, second, third } = await twoOf(t, quiet, {
     upstreams: () => [sampleUpstream(['http://a'])],
   });
-  first.end('by SIGKILL');
+  first.end('killed by SIGKILL');
   Object.assign(second.forked.channel, { send: () => undefined });
   void fleet.setDrained('tenant-a/sync', 'http://a', true);
   third.say({ kind: 'up', addresses: new Map() });
   await turn();
   t.match(third.heard.slice(1), [{ kind: 'set-drained', name: { node: 'http://a' }, drained: true }]);
-  second.end('by SIGKILL');
+  second.end('killed by SIGKILL');
   await fleet.drain();
 });
 
@@ -93,7 +93,7 @@ t.test('a drain ends when the policy stops naming the node', async (t) => {
     nodes = named;
     fleet.policyChanged();
   }
-  first.end('by SIGKILL');
+  first.end('killed by SIGKILL');
   t.match(third.heard[0], { kind: 'start', settings: { drained: [{ node: 'http://b' }] } });
   t.match(third.heard[0], { settings: { drained: { length: 1 } } });
   await fleet.drain();
@@ -107,7 +107,7 @@ t.test('while others run, a worker that fails to start is tried again', async (t
       worker.say({ kind: 'failed', reason: 'no room in the log' });
     } else obedient(message, worker);
   });
-  first.end('by SIGKILL');
+  first.end('killed by SIGKILL');
   await eventually(async () => fleet.isAccepting);
   t.equal(failures, 2);
   t.ok(workers.length > 4);
@@ -116,7 +116,7 @@ t.test('while others run, a worker that fails to start is tried again', async (t
 
 t.test('another worker stands by when the one that did has ended', async (t) => {
   const { fleet, workers, third } = await twoOf(t);
-  third.end('by SIGTERM');
+  third.end('killed by SIGTERM');
   await eventually(async () => workers.length === 4);
   t.same(workers[3]?.heard, []);
   await fleet.drain();

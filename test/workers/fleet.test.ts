@@ -34,7 +34,7 @@ function stillborn(): Forked {
   let hear: (reason: string) => void = () => undefined;
   return {
     pid: 1,
-    channel: { send: () => void setImmediate(() => hear('by SIGSEGV')), onMessage: () => undefined },
+    channel: { send: () => void setImmediate(() => hear('killed by SIGSEGV')), onMessage: () => undefined },
     onEnd: (told) => {
       hear = told;
     },
@@ -51,7 +51,7 @@ t.test('a worker that ends at its start is tried a limited number of times', asy
       return stillborn();
     },
   });
-  await t.rejects(fleet.listen(), { message: 'worker 1 cannot start: it ended by SIGSEGV' });
+  await t.rejects(fleet.listen(), { message: 'worker 1 cannot start: killed by SIGSEGV' });
   t.equal(forks, 5);
   t.equal(fleet.isAccepting, false);
 });

@@ -50,8 +50,8 @@ t.test('a worker that is silent for 30 turns is killed, with that as the reason'
   t.equal(fake.kills, 0);
   turns(1);
   t.equal(fake.kills, 1);
-  t.match(await worker.started, { told: false, reason: 'it has said nothing for 30 s' });
-  t.same(reasons, ['it has said nothing for 30 s']);
+  t.match(await worker.started, { told: false, reason: 'killed after 30 s without a message' });
+  t.same(reasons, ['killed after 30 s without a message']);
 });
 
 t.test('a node the worker does not know yet is drained once it has the policy naming it', async (t) => {
