@@ -1,4 +1,4 @@
-/** The end of a handoff in the control plane: tells every data plane what is in force, and nothing it has already. */
+/** The control plane's end of a handoff: sends every data plane what is in force and what it does not have yet. */
 
 import type { IdentitySource, IdentityStore } from '../certificates/identity-store.ts';
 import { type NodeIdentity, nodeIdentitySource } from '../certificates/node-identity.ts';
@@ -15,26 +15,26 @@ import type { CompiledForms } from './policy-forms.ts';
 export interface ControlEndOptions {
   /** The policy in force now. */
   readonly policy: () => Policy;
-  /** Have watched whenever a policy was compiled. */
+  /** Must have watched every compilation of a policy. */
   readonly forms: CompiledForms;
   readonly sources: PolicySources;
   readonly identities: {
-    /** Makes no room by itself: what no data plane has any more is released here. */
+    /** Must not evict by itself: identities that no data plane has any more are released here. */
     readonly servers: IdentityStore<ServerIdentity>;
     readonly nodes: IdentityStore<NodeIdentity>;
   };
-  /** Of session tickets: 32 random bytes. */
+  /** The secret of session tickets: 32 random bytes. */
   readonly ticketSecret: Buffer;
-  /** A data plane said what nobody understands. */
+  /** Called with what is wrong if a data plane sends an invalid message or cannot be sent to. */
   readonly onFault?: (fault: string) => void;
 }
 
 export class ControlEnd {
   readonly #options: ControlEndOptions;
   readonly #links = new Set<ControlLink>();
-  /** In force now, and before: a data plane may not have the newer one yet. */
+  /** The current policy and the one before: a data plane may not have the current one yet. */
   #policies: readonly Policy[];
-  /** Keys of server names that are kept although no data plane had them when it was looked last. */
+  /** Keys of server identities kept although no data plane had them at the last check. */
   readonly #unused = new Set<string>();
 
   constructor(options: ControlEndOptions) {
@@ -42,7 +42,10 @@ export class ControlEnd {
     this.#policies = [options.policy()];
   }
 
-  /** Begins to tell a data plane; what it says goes to `receive` of the link, which is closed when it is gone. */
+  /**
+   * Begins to send to a data plane. Its messages go to `receive` of the returned link, which must be closed when the
+   * data plane is gone.
+   */
   attach(channel: MessageSink): ControlLink {
     const { policy, forms, sources, ticketSecret, onFault } = this.#options;
     const link: ControlLink = new ControlLink({
@@ -61,7 +64,7 @@ export class ControlEnd {
     return link;
   }
 
-  /** Policy, lists, keys or certificates may be others than before. */
+  /** Policy, lists, keys or certificates may have changed. */
   changed(): void {
     const policy = this.#options.policy();
     const [current] = this.#policies;
@@ -74,7 +77,7 @@ export class ControlEnd {
     for (const link of this.#links) link.close();
   }
 
-  /** What a data plane may ask for: identities of the policy, no others. */
+  /** A data plane may ask for identities of these policies only. */
   #find(store: StoreName, label: string, key: string): IdentitySupply | undefined {
     const { servers, nodes } = this.#options.identities;
     for (const policy of this.#policies) {
@@ -89,12 +92,12 @@ export class ControlEnd {
     return undefined;
   }
 
-  /** Those of nodes are kept for as long as the policy names them. */
+  /** Node identities are kept for as long as the policy names them. */
   #onReleased(store: StoreName, key: string): void {
     if (store === 'servers') this.#releaseUnused(key);
   }
 
-  /** A data plane may be gone against its will, and the next one ask for the same: the last good ones stay. */
+  /** Last good identities stay: a data plane may have crashed, and its replacement asks for them again. */
   #releaseUnused(key: string): void {
     const isUsed = [...this.#links].some((link) => link.has('servers', key));
     const isKept = !isUsed && this.#isLastGood(key);
@@ -103,7 +106,7 @@ export class ControlEnd {
     if (!isUsed && !isKept) this.#options.identities.servers.release(key);
   }
 
-  /** Of a name in the policy, whose files have faults now. */
+  /** Whether the identity belongs to a name in the policy whose files have faults now. */
   #isLastGood(key: string): boolean {
     const { policy, identities } = this.#options;
     const identity = identities.servers.lastGood(key);

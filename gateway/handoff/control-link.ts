@@ -1,4 +1,4 @@
-/** The way from the control plane to one data plane: little is under way at a time, and what waits is not kept, but found again. */
+/** Sends from the control plane to one data plane: few messages at a time; what remains is computed, not queued. */
 
 import { readDataMessage } from './data-messages.ts';
 import { IdentityDesk, type IdentitySupply, type Outgoing } from './identity-desk.ts';
@@ -9,9 +9,9 @@ import { messagesOf, type ParcelMessage, type PieceMessage } from './parcel.ts';
 export interface ControlLinkOptions extends LedgerOptions {
   readonly channel: MessageSink;
   readonly ticketSecret: Buffer;
-  /** Nothing for what no data plane may ask for. */
+  /** Returns undefined for what a data plane may not ask for. */
   readonly find: (store: StoreName, label: string, key: string) => IdentitySupply | undefined;
-  /** This data plane does not have the identity any more. */
+  /** This data plane no longer has the identity. */
   readonly onReleased: (store: StoreName, key: string) => void;
   readonly onClosed: () => void;
   readonly onFault: (fault: string) => void;
@@ -19,9 +19,9 @@ export interface ControlLinkOptions extends LedgerOptions {
 
 type Messages = Iterator<ParcelMessage | PieceMessage, void, void>;
 
-/** Messages that were sent and are not done with there: a data plane that stands still costs no more than these. */
+/** Limit on messages sent and not yet acknowledged (`taken`): a stalled data plane costs no more memory than these. */
 const UNDER_WAY = 8;
-/** Questions for keys that are not answered yet, beside those a data plane may have: one of each kind for each set. */
+/** Unanswered `renew` questions accepted beyond the legitimate ones, which are one of each kind for each key set. */
 const MAX_QUESTIONS = 1000;
 const KINDS_OF_QUESTION = 2;
 
@@ -33,10 +33,10 @@ export class ControlLink {
   #questions = 0;
   #underWay = 0;
   #nextId = 0;
-  /** What callers wait for, before what only is new. */
+  /** Answers that callers wait for; sent before `#news`. */
   #urgent: Messages | undefined;
   #news: Messages | undefined;
-  /** Something may be new since the last look began. */
+  /** Something may have changed since the last computation of differences began. */
   #stale = false;
   #generation: number | undefined;
   #pumping = false;
@@ -53,12 +53,12 @@ export class ControlLink {
     });
   }
 
-  /** Of the policy in force in the data plane. */
+  /** The generation of the policy in force in the data plane; undefined before the first. */
   get generation(): number | undefined {
     return this.#generation;
   }
 
-  /** Resolves when the data plane has all there is now, or is gone. */
+  /** Resolves when the data plane has everything in force now, or is gone. */
   settled(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#settled.push(resolve);
@@ -70,18 +70,18 @@ export class ControlLink {
     return this.#desk.has(store, key);
   }
 
-  /** Something may be another than before. */
+  /** Something may have changed: sends the differences. */
   look(): void {
     this.#stale = true;
     this.#desk.look();
     this.#pump();
   }
 
-  /** Whatever comes over the channel from the data plane. Never throws. */
+  /** Takes a message from the data plane. Never throws. */
   receive(received: unknown): void {
     if (this.#closed) return;
     const message = readDataMessage(received);
-    if (message === undefined) this.#options.onFault('a message that is none');
+    if (message === undefined) this.#options.onFault('invalid message');
     else this.#take(message);
   }
 
@@ -122,15 +122,15 @@ export class ControlLink {
     for (const resolve of this.#settled.splice(0)) resolve();
   }
 
-  /** The set fetches when it thinks it is time; the keys there are then go before the answer. */
+  /** The key set decides whether to fetch; its keys are then sent before the answer. */
   async #renew({ id, reason, question }: Extract<DataMessage, { kind: 'renew' }>): Promise<void> {
     const { sets } = this.#options.sources.keys;
-    // Whoever asks is kept waiting by a question that is passed over: no more are than nobody would ask.
+    // A dropped question leaves its asker waiting, so only more than any correct data plane asks are dropped.
     if (this.#questions >= MAX_QUESTIONS + KINDS_OF_QUESTION * sets.size) return;
     this.#questions += 1;
     const set = sets.get(id);
     await set?.renew(reason);
-    // A set the policy here does not name any more: the next one is on its way.
+    // Undefined if the current policy no longer names the set; that policy is on its way.
     const quietMs = set?.quietMs(reason) ?? 0;
     this.#answers.push(...this.#ledger.keys(id), {
       about: { kind: 'renewed', question, quietMs },

@@ -1,4 +1,4 @@
-/** The end of a handoff in a data plane: the policy, lists, keys and certificates in force, as the control plane has them. */
+/** The data plane's end of a handoff: the policy, lists, keys and certificates that the control plane has sent. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type NodeIdentity, nodeIdentitySource, upstreamsOverTls } from '../certificates/node-identity.ts';
@@ -23,25 +23,25 @@ import { compileHandedGateway, compileHandedTenant } from './policy-forms.ts';
 
 export interface DataEndOptions {
   readonly channel: MessageSink;
-  /** A message could not be used; what was in force before still is. */
+  /** A message could not be used; what was in force stays in force. */
   readonly onFault?: (fault: string) => void;
 }
 
-/** `policy`: another one is in force; `facts`: lists, keys or certificates that running streams were admitted by. */
+/** `policy`: a new policy is in force; `facts`: new lists, keys or certificates, on which admissions depend. */
 export type HandedChange = 'policy' | 'facts';
 
-/** What a policy is beside its tenants, which come before it. */
+/** A policy without its tenants, which are sent before it. */
 export interface PolicyHead extends Pick<Policy, 'generation' | 'digest' | 'loadedAtMs'> {
-  /** Absent when the settings are those of before. */
+  /** Absent if the settings have not changed. */
   readonly gateway?: Parcel;
-  /** In their order, those that are as before as well. */
+  /** All tenants in order, including unchanged ones. */
   readonly tenants: readonly (readonly [name: string, digest: string])[];
 }
 
 export class DataEnd {
-  /** What server names show to callers. */
+  /** Identities of server names, shown to callers. */
   readonly servers: HandedIdentities<ServerIdentity>;
-  /** What upstreams show to nodes. */
+  /** Identities of upstreams, shown to nodes. */
   readonly nodes: HandedIdentities<NodeIdentity>;
   readonly #options: DataEndOptions;
   readonly #hearers: ((change: HandedChange) => void)[] = [];
@@ -51,11 +51,11 @@ export class DataEnd {
   readonly #sources = { mode: 'follow', lists: this.#lists, keys: this.#keys } as const;
   readonly #started = Promise.withResolvers<Policy>();
   readonly #questions = new Map<number, (quietMs: number) => void>();
-  /** Compiled, and not in force yet: by name and digest. */
+  /** Compiled tenants that are not in force yet, by name and digest. */
   readonly #compiled = new Map<string, Tenant>();
   #policy: Policy | undefined;
   #ticketSecret: Buffer | undefined;
-  /** Policies are compiled one after the other. */
+  /** Runs compilations one after another. */
   #work: Promise<void> = Promise.resolve();
   #nextQuestion = 0;
   #closed = false;
@@ -78,7 +78,7 @@ export class DataEnd {
     this.#started.promise.catch(() => undefined);
   }
 
-  /** Resolves to the first policy in force; rejects when there comes none. */
+  /** Resolves to the first policy in force; rejects if closed before there is one. */
   get started(): Promise<Policy> {
     return this.#started.promise;
   }
@@ -89,18 +89,18 @@ export class DataEnd {
     return this.#policy;
   };
 
-  /** Names one more who hears of every change, once it is in force. */
+  /** Calls `hear` after every change, once it is in force. */
   onChange(hear: (change: HandedChange) => void): void {
     this.#hearers.push(hear);
   }
 
   /** The secret of session tickets, the same in all data planes of a gateway. Throws before the first policy. */
   get ticketSecret(): Buffer {
-    if (this.#ticketSecret === undefined) throw new Error('there is no secret of tickets yet');
+    if (this.#ticketSecret === undefined) throw new Error('no ticket secret was received yet');
     return this.#ticketSecret;
   }
 
-  /** Whatever comes over the channel from the control plane. Never throws. */
+  /** Takes a message from the control plane. Never throws. */
   receive(received: unknown): void {
     if (this.#closed) return;
     try {
@@ -111,18 +111,18 @@ export class DataEnd {
     this.#send({ kind: 'taken' });
   }
 
-  /** Whether work has begun that tells by itself when it is done. */
+  /** Returns true if queued work acknowledges the message when it is done. */
   #receive(received: unknown): boolean {
     const message = readParcelMessage(received);
-    if (message === undefined) throw new TypeError('a message that is none');
+    if (message === undefined) throw new TypeError('invalid message');
     const delivery = this.#receiver.take(message);
     if (delivery === undefined) return false;
     const about = readAbout(delivery.about);
-    if (about === undefined) throw new TypeError('a parcel about nothing');
+    if (about === undefined) throw new TypeError('unknown kind of parcel');
     return this.#begins(about, delivery);
   }
 
-  /** What is in force stays so; nothing is heard, said or waited for any more. */
+  /** What is in force stays in force; nothing more is received, sent or waited for. */
   close(): void {
     this.#closed = true;
     this.#started.reject(new Error('the control plane is gone'));
@@ -167,7 +167,7 @@ export class DataEnd {
     return store === 'servers' ? this.servers.take(key, parcel) : this.nodes.take(key, parcel);
   }
 
-  /** What is told of lists and keys is taken at once; policies, and what of them goes, one after the other. */
+  /** Queues work on policies and removals, which run in order; lists and keys are taken at once, outside the queue. */
   #workOn(...steps: readonly (() => void | Promise<void>)[]): void {
     this.#work = this.#work.then(async () => {
       try {
@@ -198,7 +198,7 @@ export class DataEnd {
     this.#send({ kind: 'in-force', generation: policy.generation });
   }
 
-  /** One that did not change stays the same object, remembered tokens and all; one that could not be compiled as it was. */
+  /** An unchanged tenant stays the same object, with its token memory; so does one that could not be compiled. */
   #tenant(name: string, digest: string): Tenant | undefined {
     return this.#compiled.get(tenantId(name, digest)) ?? this.#policy?.tenants.get(name);
   }

@@ -1,4 +1,4 @@
-/** Messages of data planes are read to the letter: a worker that went wrong must not take its primary along. */
+/** Validates messages of data planes strictly: a broken worker must not break its primary. */
 
 import { z } from 'zod';
 import type { DataMessage } from './messages.ts';
@@ -19,7 +19,7 @@ const dataMessages: z.ZodType<DataMessage> = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** Nothing for what is no message of a data plane. */
+/** Returns undefined if it is not a message of a data plane. */
 export function readDataMessage(message: unknown): DataMessage | undefined {
   return dataMessages.safeParse(message).data;
 }

@@ -1,20 +1,20 @@
-/** What a data plane was told of, by its name, until it is told that no policy names it any more. */
+/** What a data plane has received, by id, until no policy names it any more. */
 
 interface Told<Entry> {
   readonly entry: Entry;
-  /** How often something was told of it. */
+  /** Number of messages received about it. */
   times: number;
 }
 
 export class HandedEntries<Entry> {
   readonly #told = new Map<string, Told<Entry>>();
 
-  /** The one of that name; `make` makes one that is not there yet. */
+  /** Returns the entry of that id; `make` creates a missing one. */
   of(id: string, make: () => Entry): Entry {
     return this.#find(id, make).entry;
   }
 
-  /** The same, because something is told of it. */
+  /** Like `of`, and counts a message about the entry. */
   tell(id: string, make: () => Entry): Entry {
     const told = this.#find(id, make);
     told.times += 1;
@@ -22,8 +22,8 @@ export class HandedEntries<Entry> {
   }
 
   /**
-   * No policy names these any more, but one may that is still being compiled. The answer forgets them when it is called,
-   * those excepted of which something was told meanwhile; policies that have them go on with them as they are.
+   * Called for entries no policy names any more, except perhaps one that is still being compiled. The returned function
+   * forgets them, except those that got a message meanwhile. Policies that hold them keep them as they are.
    */
   leave(ids: readonly string[]): () => void {
     const left = ids.map((id) => [id, this.#told.get(id)?.times] as const);

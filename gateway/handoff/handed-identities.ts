@@ -1,4 +1,4 @@
-/** The identities of a data plane: asked of the control plane when they are first needed, and kept as it says from then on. */
+/** The identities of a data plane: requested from the control plane on first use, and updated by it from then on. */
 
 import type { Digested, Identities, IdentitySource } from '../certificates/identity-store.ts';
 import type { DataMessage, StoreName } from './messages.ts';
@@ -6,18 +6,18 @@ import type { Parcel } from './parcel.ts';
 
 export interface HandedIdentitiesOptions<Identity> {
   readonly store: StoreName;
-  /** Identities kept at once; the one asked for longest ago makes room. */
+  /** Limit on identities kept at once; the least recently used one is evicted. */
   readonly capacity: () => number;
   readonly unpack: (parcel: Parcel) => Identity;
   readonly send: (message: DataMessage) => void;
 }
 
-/** An identity that could not be had is asked for again after so long. */
+/** Delay before an identity that was not available is requested again. */
 const RETRY_MS = 5000;
 
 export class HandedIdentities<Identity extends Digested> implements Identities<Identity> {
   readonly #options: HandedIdentitiesOptions<Identity>;
-  /** The one asked for longest ago first. */
+  /** Least recently used first. */
   readonly #entries = new Map<string, Entry<Identity>>();
   #version = 0;
   #closed = false;
@@ -45,25 +45,25 @@ export class HandedIdentities<Identity extends Digested> implements Identities<I
     return this.#version;
   }
 
-  /** Whether another identity is in force now. What was released meanwhile is not wanted any more. */
+  /** Returns whether a different identity is in force now. Ignores identities released in the meantime. */
   take(key: string, parcel: Parcel | undefined): boolean {
     const entry = this.#entries.get(key);
     if (entry === undefined) return false;
     const identity = parcel && this.#options.unpack(parcel);
     const isOther = identity !== undefined && identity.digest !== entry.identity?.digest;
-    // The same material keeps its contexts, sessions and all; what cannot be read any more stays as it was.
+    // The same material keeps its contexts and sessions; an identity that can no longer be read stays as it was.
     if (isOther) entry.identity = identity;
     if (isOther) this.#version += 1;
     entry.answer();
     return isOther;
   }
 
-  /** Forgets every source but these. */
+  /** Releases every identity but these. */
   retain(keys: ReadonlySet<string>): void {
     for (const key of this.#entries.keys()) if (!keys.has(key)) this.#drop(key);
   }
 
-  /** What is there stays; whoever waits, or asks for more, gets nothing. */
+  /** Known identities stay; pending and later requests for others resolve to undefined. */
   close(): void {
     this.#closed = true;
     for (const entry of this.#entries.values()) entry.answer();

@@ -1,4 +1,4 @@
-/** The keys of token issuers in a data plane: the control plane fetches them, also when a token here asks for others. */
+/** The keys of token issuers in a data plane. The control plane fetches them, also if a token here needs newer ones. */
 
 import { keySetId, type RemoteKeys } from '../keys/key-registry.ts';
 import {
@@ -13,7 +13,7 @@ import {
 import { HandedEntries } from './handed-entries.ts';
 import type { AboutKeys } from './messages.ts';
 
-/** Asks the control plane to fetch; resolves to how long asking again would be in vain. Never rejects. */
+/** Asks the control plane to fetch. Resolves to the milliseconds for which asking again is useless. Never rejects. */
 export type AskToRenew = (id: string, reason: RenewalReason) => Promise<number>;
 
 export class HandedKeys implements RemoteKeys {
@@ -29,12 +29,12 @@ export class HandedKeys implements RemoteKeys {
     return this.#sets.of(id, () => this.#newSet(id, settings));
   }
 
-  /** Whether other keys are in force now. */
+  /** Returns whether different keys are in force now. */
   take(about: AboutKeys, text: string | undefined): boolean {
     return this.#sets.tell(about.id, () => this.#newSet(about.id, about)).take(about, text);
   }
 
-  /** The answer forgets these. */
+  /** Returns a function that forgets these (`HandedEntries.leave`). */
   leave(ids: readonly string[]): () => void {
     return this.#sets.leave(ids);
   }
@@ -44,12 +44,12 @@ export class HandedKeys implements RemoteKeys {
   }
 }
 
-/** Decides as the set does whose keys it has; when to fetch is for that one to say. */
+/** Verifies like the control plane's set, whose keys it holds; that set decides when to fetch. */
 class HandedKeySet implements KeySet {
   readonly #settings: RemoteKeySettings;
   readonly #ask: (reason: RenewalReason) => Promise<number>;
   readonly #questions = new Map<RenewalReason, Promise<void>>();
-  /** Until then asking is in vain. */
+  /** Until then asking is useless. */
   readonly #quietUntilMs = new Map<RenewalReason, number>();
   #keys: Keys | undefined;
   #version = 0;
@@ -93,7 +93,7 @@ class HandedKeySet implements KeySet {
     return performance.now() - this.#fetchedMs < this.#settings.keepMs ? this.#keys : undefined;
   }
 
-  /** Waits for as long as the other end does: not at all for keys that are only old. */
+  /** Waits like the control plane's set: for missing or very old keys, but not for keys that are only old. */
   async #freshen(): Promise<void> {
     const ageMs = performance.now() - this.#fetchedMs;
     if (ageMs < this.#settings.refreshMs || this.#isQuiet('old')) return;
@@ -105,7 +105,7 @@ class HandedKeySet implements KeySet {
     return performance.now() < (this.#quietUntilMs.get(reason) ?? 0);
   }
 
-  /** Asks, or joins the question under way. */
+  /** Asks, or joins a pending question. */
   #renew(reason: RenewalReason): Promise<void> {
     const asked = this.#questions.get(reason);
     if (asked !== undefined) return asked;

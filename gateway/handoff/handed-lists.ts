@@ -1,4 +1,4 @@
-/** The lists of a data plane: what the control plane has said of each of them last. */
+/** The lists of a data plane, as last sent by the control plane. */
 
 import {
   type ListSource,
@@ -14,7 +14,7 @@ import { formNameOf, formOf } from './list-forms.ts';
 import type { AboutList } from './messages.ts';
 import type { Parcel } from './parcel.ts';
 
-/** How both ends call a list. */
+/** The id of a list, the same at both ends. */
 export function listIdOf(formName: string, key: string): string {
   return `${formName} ${key}`;
 }
@@ -25,7 +25,7 @@ export class HandedLists implements ListsByReader {
   of<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents> {
     const form = formNameOf(reader);
     return {
-      // The form of the reader makes the contents that the reader would.
+      // The reader's form unpacks the same type of contents that the reader makes.
       list: async (source: ListSource) =>
         this.#lists.of(
           listIdOf(form, sourceKey(source)),
@@ -34,7 +34,7 @@ export class HandedLists implements ListsByReader {
     };
   }
 
-  /** Throws when the parcel is no list. */
+  /** Throws if the parcel is not a list of the stated form. */
   take({ id, form, place, isCurrent, has }: AboutList, parcel: Parcel): void {
     const list = this.#lists.tell(id, () => new HandedList(place));
     if (has === 'nothing') list.contents = undefined;
@@ -42,7 +42,7 @@ export class HandedLists implements ListsByReader {
     list.isCurrent = isCurrent;
   }
 
-  /** The answer forgets these. */
+  /** Returns a function that forgets these (`HandedEntries.leave`). */
   leave(ids: readonly string[]): () => void {
     return this.#lists.leave(ids);
   }
@@ -50,7 +50,7 @@ export class HandedLists implements ListsByReader {
 
 class HandedList implements SourceList<LiveContents> {
   readonly place: string;
-  /** Told where the source is read. */
+  /** Always empty: faults are reported where the source is read. */
   readonly faults = [];
   contents: LiveContents | undefined;
   isCurrent = false;

@@ -1,29 +1,28 @@
-/** The identities one data plane wants: each answered once, and again whenever it is another. */
+/** The identities one data plane wants: each is sent once, and again whenever it changes. */
 
 import type { AboutParcel, StoreName } from './messages.ts';
 import type { Parcel } from './parcel.ts';
 
-/** An identity that is there. */
 export interface FoundIdentity {
   readonly digest: string;
   pack(): Parcel;
 }
 
-/** Where an identity is had from. */
+/** Provides one identity. */
 export interface IdentitySupply {
-  /** What is in force, without asking for it. */
+  /** Returns the identity in force without reading its files. */
   peek(): FoundIdentity | undefined;
-  /** Reads it, if it was not read before; nothing when its files cannot be used. */
+  /** Reads the identity if it was not read before. Resolves to undefined if its files cannot be used. */
   read(): Promise<FoundIdentity | undefined>;
 }
 
-/** A parcel, and what it is. */
+/** A parcel and its description. */
 export interface Outgoing {
   readonly about: AboutParcel;
   readonly parcel: Parcel;
 }
 
-/** Answers that are due, and beyond which nobody is told any more that he asked in vain. */
+/** Limit on pending answers; beyond it, requests for unknown identities get none. */
 const MAX_IN_VAIN = 1000;
 const NOTHING: Parcel = { head: undefined, columns: [] };
 
@@ -33,7 +32,7 @@ export class IdentityDesk {
   readonly #find: (store: StoreName, label: string, key: string) => IdentitySupply | undefined;
   readonly #onDue: () => void;
 
-  /** `find` answers for what may be asked for; `onDue` is called when there is something to be sent. */
+  /** `find` returns undefined for what may not be asked for; `onDue` is called when there is something to send. */
   constructor(
     find: (store: StoreName, label: string, key: string) => IdentitySupply | undefined,
     onDue: () => void,
@@ -46,7 +45,7 @@ export class IdentityDesk {
     const id = idOf(store, key);
     const supply = this.#find(store, label, key);
     const wanted = this.#wanted.get(id) ?? { store, key, supply, found: undefined, told: undefined };
-    // What nobody may ask for is not remembered either.
+    // Requests for what may not be asked for are not remembered.
     if (supply !== undefined) this.#wanted.set(id, wanted);
     else if (this.#due.size >= MAX_IN_VAIN) return;
     void this.#read(wanted);
@@ -60,7 +59,7 @@ export class IdentityDesk {
     return this.#wanted.has(idOf(store, key));
   }
 
-  /** What is wanted, and then nothing any more. */
+  /** Forgets everything, and returns what was wanted. */
   clear(): readonly Pick<Wanted, 'store' | 'key'>[] {
     const all = [...this.#wanted.values()];
     this.#wanted.clear();
@@ -68,7 +67,7 @@ export class IdentityDesk {
     return all;
   }
 
-  /** Looks for identities that are others than was told. */
+  /** Looks for identities that differ from what was sent last. */
   look(): void {
     for (const wanted of this.#wanted.values()) {
       const found = wanted.supply?.peek();
@@ -82,7 +81,7 @@ export class IdentityDesk {
     return this.#due.size > 0;
   }
 
-  /** What has to be sent; each is taken as it is when its turn comes. */
+  /** The identities to send, each in the state it has when its turn comes. */
   *outgoing(): Generator<Outgoing, void, void> {
     for (const wanted of this.#due) {
       this.#due.delete(wanted);
@@ -96,7 +95,7 @@ export class IdentityDesk {
 
   async #read(wanted: Wanted): Promise<void> {
     const found = await wanted.supply?.read().catch(() => undefined);
-    // A look may have come first.
+    // `look` may already have sent it.
     if (found !== undefined && found.digest === wanted.told) return;
     wanted.found = found;
     this.#due.add(wanted);
@@ -108,9 +107,9 @@ interface Wanted {
   readonly store: StoreName;
   readonly key: string;
   readonly supply: IdentitySupply | undefined;
-  /** To be told. */
+  /** To be sent. */
   found: FoundIdentity | undefined;
-  /** The digest of what was told last. */
+  /** The digest of what was sent last. */
   told: string | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** Identities as parcels: they were read and checked where they come from, and are not checked again where they arrive. */
+/** Packs identities into parcels. The sender has checked them; they are not checked again on arrival. */
 
 import { X509Certificate } from 'node:crypto';
 import type { CertifiedKey } from '../certificates/certificate-files.ts';
@@ -38,7 +38,7 @@ export function packServerIdentity({ keys, clients, ...more }: ServerIdentity): 
   return { head, columns };
 }
 
-/** Throws when the parcel is none. */
+/** Throws if the parcel is not a server identity. */
 export function unpackServerIdentity({ head, columns }: Parcel): ServerIdentity {
   const { keys, clients, ...more } = head as ServerHead;
   let next = 0;
@@ -66,7 +66,7 @@ export function packNodeIdentity({ authorities, key, ...more }: NodeIdentity): P
   return { head, columns: [] };
 }
 
-/** Throws when the parcel is none. */
+/** Throws if the parcel is not a node identity. */
 export function unpackNodeIdentity({ head }: Parcel): NodeIdentity {
   const { authorities, key, ...more } = head as NodeHead;
   return {

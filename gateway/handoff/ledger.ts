@@ -1,4 +1,4 @@
-/** What one data plane has been told, and what is to be told it next: the difference, so that the latest state wins. */
+/** What one data plane has been sent, and what to send next: the difference, so that the latest state wins. */
 
 import type { KeyNews, RemoteKeySet } from '../keys/key-set.ts';
 import type { RegisteredList } from '../lists/list-registry.ts';
@@ -28,9 +28,9 @@ export class Ledger {
   readonly #options: LedgerOptions;
   readonly #lists = new Map<string, ToldList>();
   readonly #keys = new Map<string, KeyNews>();
-  /** Tenants that are in force there: digests by name. */
+  /** Tenants of the last policy sent: digests by name. */
   #tenants: ReadonlyMap<string, string> = new Map();
-  /** Told, and not in force yet: digests by name. */
+  /** Tenants sent ahead of their policy: digests by name. */
   readonly #ahead = new Map<string, Set<string>>();
   #settings: GatewaySettings | undefined;
   #policy: Policy | undefined;
@@ -40,8 +40,8 @@ export class Ledger {
   }
 
   /**
-   * All that differs, in an order in which no policy comes before what it stands on. A policy that is replaced
-   * meanwhile is not sent: its lists may be gone already.
+   * Everything that differs, ordered so that a policy comes after everything it depends on. A policy that is replaced
+   * in the meantime is not sent: its lists may already be gone.
    */
   *differences(): Generator<Outgoing, void, void> {
     const policy = this.#options.policy();
@@ -51,7 +51,7 @@ export class Ledger {
     if (policy === this.#options.policy()) yield* this.#gone();
   }
 
-  /** Those of a set, if they are others than were told. */
+  /** The keys of a set, if they differ from what was sent last. */
   *keys(id: string): Generator<Outgoing, void, void> {
     const set = this.#options.sources.keys.sets.get(id);
     if (set === undefined || set.news === this.#keys.get(id)) return;
@@ -99,7 +99,7 @@ export class Ledger {
     yield { about: { kind: 'policy' }, parcel: { head, columns: [] } };
   }
 
-  /** What no policy names any more. */
+  /** The lists and key sets that no policy names any more. */
   *#gone(): Generator<Outgoing, void, void> {
     const { lists, keys } = this.#options.sources;
     const known = new Set([...lists.registered].map(({ reader, key }) => listIdOf(formNameOf(reader), key)));

@@ -1,4 +1,4 @@
-/** Lists as parcels: their tables as they are, so that nothing is built where they arrive. */
+/** Packs lists into parcels: their tables are sent as they are, so that nothing is built on arrival. */
 
 import { NameTable } from '../core/name-table.ts';
 import type { LevelTables } from '../core/prefix-level.ts';
@@ -10,12 +10,12 @@ import type { ListReader, LiveContents } from '../lists/live-list.ts';
 import { type ReadRevoked, revokedCertificates, revokedOf, revokedTokens } from '../lists/revoked.ts';
 import type { Column, Parcel } from './parcel.ts';
 
-/** Lists of one kind. */
+/** How to pack lists of one kind. */
 export interface ListForm {
-  /** What reads them where they are read. */
+  /** The reader of such lists, which identifies the form. */
   readonly reader: unknown;
   pack(contents: LiveContents): Parcel;
-  /** Throws when the parcel is of another form. */
+  /** Throws if the parcel has another form. */
   unpack(parcel: Parcel): LiveContents;
 }
 
@@ -34,20 +34,20 @@ const forms: ReadonlyMap<string, ListForm> = new Map([
   ['keys', form(keysReader, packKeys, unpackKeys)],
 ]);
 
-/** The name of the form that a reader's lists have; throws for a reader that has none, which is a bug. */
+/** Returns the name of the form for a reader's lists. Throws if it has none, which is a bug. */
 export function formNameOf(reader: unknown): string {
   for (const [name, each] of forms) if (each.reader === reader) return name;
-  throw new Error('a kind of list that cannot be handed over');
+  throw new Error('no form for this list reader');
 }
 
-/** The form of that name; throws when there is none. */
+/** Returns the form of that name. Throws if there is none. */
 export function formOf(name: string): ListForm {
   const found = forms.get(name);
-  if (found === undefined) throw new TypeError(`a list of no known form: ${name}`);
+  if (found === undefined) throw new TypeError(`unknown list form ${name}`);
   return found;
 }
 
-/** Tables come off a parcel in the order they were put on. */
+/** Takes tables off a parcel in the order they were added. */
 class Tables {
   readonly #columns: readonly Column[];
   #next = 0;
@@ -59,13 +59,13 @@ class Tables {
   take<C extends Column>(type: new (length: number) => C): C {
     const column = this.#columns[this.#next++];
     if (column instanceof type) return column;
-    throw new TypeError('a table of another kind');
+    throw new TypeError('missing table or unexpected type of table');
   }
 
   units(): Uint8Array | Uint16Array {
     const column = this.#columns[this.#next++];
     if (column instanceof Uint8Array || column instanceof Uint16Array) return column;
-    throw new TypeError('a table of another kind');
+    throw new TypeError('missing table or unexpected type of table');
   }
 }
 
@@ -120,7 +120,7 @@ function unpackPrefixes({ head, columns }: Parcel): ReadContents {
   return contentsOf(treeOf({ four, six, sixLong, repeats }), unpackPlaces(more, tables), nextEndMs);
 }
 
-/** What a table of names is beside its columns. */
+/** A table of names without its columns. */
 export interface NamesHead {
   readonly size: number;
   readonly seed: number;
@@ -132,12 +132,12 @@ export function packNames({ tables }: NameTable, columns: Column[]): NamesHead {
   return { size, seed };
 }
 
-/** The table over columns of its own, `NAMES_COLUMNS` of them. */
+/** Builds a table of names over its `NAMES_COLUMNS` columns. Throws if they have other types. */
 export function unpackNames({ size, seed }: NamesHead, columns: readonly Column[]): NameTable {
   return takeNames({ size, seed }, new Tables(columns));
 }
 
-/** How many columns a table of names has. */
+/** Number of columns of a table of names. */
 export const NAMES_COLUMNS = 4;
 
 function takeNames({ size, seed }: NamesHead, tables: Tables): NameTable {

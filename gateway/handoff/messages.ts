@@ -1,10 +1,10 @@
-/** What the two ends of a handoff say to each other. */
+/** The messages between the two ends of a handoff. */
 
 import type { ParcelMessage, PieceMessage } from './parcel.ts';
 
-/** A way to the other end: structured-clone-able messages, in order. */
+/** Sends structured-cloneable messages to the other end, in order. */
 export interface MessageSink {
-  /** May throw when nobody is there any more. */
+  /** May throw if the other end is gone. */
   send(message: unknown): void;
 }
 
@@ -16,7 +16,7 @@ export interface AboutList {
   readonly form: string;
   readonly place: string;
   readonly isCurrent: boolean;
-  /** `same`: those it had before. */
+  /** `same`: its contents have not changed. */
   readonly has: 'contents' | 'same' | 'nothing';
 }
 
@@ -25,7 +25,7 @@ export interface AboutKeys {
   readonly id: string;
   readonly refreshMs: number;
   readonly keepMs: number;
-  /** Since they were fetched; absent where there are none. */
+  /** Time since they were fetched; absent if there are no keys. */
   readonly ageMs?: number | undefined;
   readonly fault?: string | undefined;
 }
@@ -37,19 +37,19 @@ export type AboutParcel =
   | { readonly kind: 'tenant'; readonly name: string; readonly digest: string }
   | { readonly kind: 'policy' }
   | { readonly kind: 'gone'; readonly lists: readonly string[]; readonly keys: readonly string[] }
-  /** The answer to `want`, and what follows when it changes. */
+  /** The answer to `want`; sent again when the identity changes. */
   | { readonly kind: 'identity'; readonly store: StoreName; readonly key: string; readonly found: boolean }
   /** The answer to `renew`. */
   | { readonly kind: 'renewed'; readonly question: number; readonly quietMs: number };
 
 export type DataMessage =
-  /** One message was received and done with. */
+  /** Acknowledges one processed message. */
   | { readonly kind: 'taken' }
   | { readonly kind: 'in-force'; readonly generation: number }
-  /** An identity is needed, and followed until it is released. */
+  /** Requests an identity and its changes, until it is released. */
   | { readonly kind: 'want'; readonly store: StoreName; readonly label: string; readonly key: string }
   | { readonly kind: 'release'; readonly store: StoreName; readonly key: string }
-  /** A token names a key nobody has, or the keys are old. */
+  /** Asks for newer keys: a token names an unknown key, or the keys are old. */
   | {
       readonly kind: 'renew';
       readonly id: string;
@@ -68,14 +68,14 @@ const KINDS: ReadonlySet<unknown> = new Set<AboutParcel['kind']>([
   'renewed',
 ]);
 
-/** Nothing for what is no message of a control plane. It comes from the primary: no more is doubted. */
+/** Returns undefined if it is not a message of a control plane. Checks no more, since the primary is trusted. */
 export function readParcelMessage(message: unknown): ParcelMessage | PieceMessage | undefined {
   const { kind, id, slices } = membersOf(message);
   const isOne = (kind === 'parcel' || kind === 'piece') && Number.isSafeInteger(id) && Array.isArray(slices);
   return isOne ? (message as ParcelMessage | PieceMessage) : undefined;
 }
 
-/** Nothing for what no parcel is about. */
+/** Returns undefined if the kind is unknown. */
 export function readAbout(about: unknown): AboutParcel | undefined {
   return KINDS.has(membersOf(about)['kind']) ? (about as AboutParcel) : undefined;
 }

@@ -1,26 +1,25 @@
-/** What goes from the control plane to a data plane: small things as they are, tables in pieces that are quick to receive. */
+/** Parcels from the control plane to a data plane: small values whole, tables in pieces that are quick to receive. */
 
-/** A table of a parcel. */
 export type Column = Uint8Array | Uint16Array | Uint32Array;
 
-/** Tables, and what says what they are. What is not a table is small. */
+/** Tables, and a small head that describes them. */
 export interface Parcel {
   readonly head: unknown;
   readonly columns: readonly Column[];
 }
 
-/** A piece of a table, from that byte on. */
+/** A piece of a table: `bytes` belong at byte offset `at` of table number `column`. */
 export interface Slice {
   readonly column: number;
   readonly at: number;
   readonly bytes: Uint8Array;
 }
 
-/** Announces a parcel and has its first slices: all of them, if it is small. */
+/** Announces a parcel and carries its first slices: all of them, if it is small. */
 export interface ParcelMessage {
   readonly kind: 'parcel';
   readonly id: number;
-  /** What the parcel is. */
+  /** What the parcel contains: an `AboutParcel`. */
   readonly about: unknown;
   readonly head: unknown;
   readonly columns: readonly { readonly type: ColumnType; readonly length: number }[];
@@ -34,12 +33,13 @@ export interface PieceMessage {
   readonly slices: readonly Slice[];
 }
 
+/** Bits per element. */
 export type ColumnType = 8 | 16 | 32;
 
-/** Bytes of a message, at most, but for what is no table: received and put in its place in a fraction of a millisecond. */
+/** Limit on the table bytes of a message, small enough to receive and copy in a fraction of a millisecond. */
 const PIECE_BYTES = 128 * 1024;
 
-/** The messages of a parcel, each made when it is asked for. */
+/** Yields the messages of a parcel; each is created when it is asked for. */
 export function* messagesOf(
   id: number,
   about: unknown,
@@ -79,7 +79,7 @@ function columnOf(type: ColumnType, length: number): Column {
   return type === 16 ? new Uint16Array(length) : new Uint8Array(length);
 }
 
-/** A parcel that is whole. */
+/** A complete parcel. */
 export interface Delivery extends Parcel {
   readonly about: unknown;
 }
@@ -88,11 +88,11 @@ interface Open extends Delivery {
   missing: number;
 }
 
-/** Puts the pieces of parcels together, of several at a time. */
+/** Reassembles parcels, several at a time. */
 export class ParcelReceiver {
   readonly #open = new Map<number, Open>();
 
-  /** The parcel that this message makes whole. Throws a `RangeError` for pieces that fit no parcel. */
+  /** Returns the parcel this message completes, if any. Throws a `RangeError` for a piece that fits no parcel. */
   take(message: ParcelMessage | PieceMessage): Delivery | undefined {
     if (message.kind === 'parcel') {
       const { about, head } = message;
@@ -101,8 +101,8 @@ export class ParcelReceiver {
       this.#open.set(message.id, { about, head, columns, missing });
     }
     const open = this.#open.get(message.id);
-    if (open === undefined) throw new RangeError('a piece of a parcel that was not announced');
-    // One with a piece that fits nowhere is given up.
+    if (open === undefined) throw new RangeError('piece of an unannounced parcel');
+    // Removed first, so that a parcel with an invalid piece is discarded.
     this.#open.delete(message.id);
     for (const slice of message.slices) put(open, slice);
     if (open.missing === 0) return open;
@@ -114,7 +114,7 @@ export class ParcelReceiver {
 function put(open: Open, { column, at, bytes }: Slice): void {
   const into = open.columns[column];
   if (into === undefined || bytes.length > open.missing)
-    throw new RangeError('a piece of no table of its parcel');
+    throw new RangeError('piece outside the tables of its parcel');
   new Uint8Array(into.buffer).set(bytes, at);
   open.missing -= bytes.length;
 }

@@ -1,4 +1,4 @@
-/** Policies as parcels: what was written, already read and checked, with its places; it is compiled where it arrives. */
+/** Packs policies into parcels: the parsed and checked files with their positions. They are compiled on arrival. */
 
 import { basename } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -20,7 +20,7 @@ import type { Parcel } from './parcel.ts';
 interface PlacedHead {
   readonly folder?: string;
   readonly file: string;
-  /** Of the outline. */
+  /** The names of the outline. */
   readonly names: readonly string[];
 }
 
@@ -29,13 +29,13 @@ interface TenantHead extends PlacedHead {
   readonly servers: NamedServers;
 }
 
-/** Routes, or prefixes, that are read or parsed in one go; between two goes all other work has its turn. */
+/** Routes and prefixes read in one turn of the event loop. */
 const PIECE = 64;
 const PREFIX_PIECE = 1024;
-/** Columns before those of the contents: the outline. */
+/** The first columns are the outline; the contents follow. */
 const OUTLINE_COLUMNS = 3;
 
-/** The forms of what is compiled here, as long as it lives; each is made when it is first asked for. */
+/** The forms of everything compiled here, for as long as it lives; each is created when it is first asked for. */
 export class CompiledForms implements CompilationWatcher {
   #forms: WeakMap<GatewaySettings | Tenant, Parcel | (() => Parcel)> | undefined = new WeakMap();
 
@@ -47,17 +47,17 @@ export class CompiledForms implements CompilationWatcher {
     this.#forms?.set(tenant, () => packTenant(tenant, file, yaml, servers));
   }
 
-  /** Throws for what was compiled while nobody watched, which is a bug in the wiring. */
+  /** Throws for what was compiled unwatched, which is a bug in the wiring. */
   of(compiled: GatewaySettings | Tenant): Parcel {
     const known = this.#forms?.get(compiled);
-    if (known === undefined) throw new Error('a policy whose contents nobody kept');
+    if (known === undefined) throw new Error('no form was kept for this policy');
     if (typeof known !== 'function') return known;
     const form = known();
     this.#forms?.set(compiled, form);
     return form;
   }
 
-  /** Nobody will ask. */
+  /** No form will be asked for any more. */
   close(): void {
     this.#forms = undefined;
   }
@@ -94,7 +94,7 @@ function packGateway(file: GatewayFile, yaml: YamlFile): Parcel {
   };
 }
 
-/** Prefixes as their texts: as objects they would be copied without what reads them. */
+/** Replaces prefixes by their texts: a structured clone would lose their methods. */
 function textsOf<T extends object, K extends keyof T & string>(holder: T, key: K): object {
   const prefixes = holder[key] as readonly Prefix[] | undefined;
   return prefixes === undefined ? holder : { ...holder, [key]: prefixes.map(({ text }) => text) };
@@ -112,7 +112,7 @@ async function prefixesOf<T extends object, K extends keyof T & string>(holder: 
   return { ...holder, [key]: prefixes };
 }
 
-/** Compiles a tenant, in pieces. Throws when the parcel is none, or has faults. */
+/** Compiles a tenant, in pieces. Throws if the parcel is not a tenant or the tenant has faults. */
 export async function compileHandedTenant(
   parcel: Parcel,
   digest: string,
@@ -144,7 +144,7 @@ function tenantOf({ tenant, faults }: CompiledTenant, origin: Tenant['origin'], 
   return Object.freeze({ ...tenant, origin, digest });
 }
 
-/** Throws when the parcel is none. */
+/** Throws if the parcel does not hold gateway settings. */
 export async function compileHandedGateway(parcel: Parcel): Promise<GatewaySettings> {
   const { listeners, ...gateway } = read<GatewayFile['gateway']>(parcel.columns[OUTLINE_COLUMNS]);
   const handed: typeof listeners = [];
@@ -156,11 +156,11 @@ function readOutline({ head, columns }: Parcel): Outline {
   const { file, folder, names } = head as PlacedHead;
   const [lines, ends, steps] = columns;
   if (!(lines instanceof Uint32Array && ends instanceof Uint32Array && steps instanceof Uint32Array))
-    throw new TypeError('a policy without its places');
+    throw new TypeError('policy parcel without an outline');
   return new Outline(file, { lines, ends, steps, names }, folder);
 }
 
 function read<T>(column: Parcel['columns'][number] | undefined): T {
-  if (!(column instanceof Uint8Array)) throw new TypeError('a policy without its contents');
+  if (!(column instanceof Uint8Array)) throw new TypeError('policy parcel without contents');
   return deserialize(column) as T;
 }

@@ -24,7 +24,7 @@ t.test('a worker that cannot use what it is handed first says so and is not wait
   hear({ kind: 'handed', message: { kind: 'nobody' } });
   t.match(
     said.find(({ kind }) => kind === 'failed'),
-    { kind: 'failed', reason: /a message that is none/ },
+    { kind: 'failed', reason: /invalid message/ },
   );
   hear({ kind: 'stop' });
   t.ok(exited);
