@@ -5,7 +5,7 @@ import type { EjectionSettings } from '../policy/upstream.ts';
 /** Times are milliseconds on one monotonic clock. */
 export class Ejection {
   readonly #settings: EjectionSettings;
-  /** In a row. */
+  /** Failures in a row. */
   #failures = 0;
   #times = 0;
   #forMs = 0;

@@ -212,7 +212,7 @@ function requestIdOf(head: RequestHead | undefined): string {
   return given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
-/** The most specific cause: a denial's `detail`, which the caller sees, is used only if no other cause is known. */
+/** The cause of the denial, else of the end, else the denial's `detail`; else those of the shadowed denial. */
 function causeOf({ denial, cause }: ExchangeEnd, shadowed: Denial | undefined): string | undefined {
   return denial?.cause ?? cause ?? denial?.detail ?? shadowed?.cause ?? shadowed?.detail;
 }
