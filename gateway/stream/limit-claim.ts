@@ -47,7 +47,7 @@ export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial
 
 /** Whoever counts them has not answered in time. */
 export function unaskedDenial(error: unknown): Denial {
-  return deny('limits', 'overloaded', 'The limits cannot be asked.', { cause: String(error) });
+  return deny('limits', 'overloaded', 'The limits cannot be checked now.', { cause: String(error) });
 }
 
 /** The keys of the limits a route has. */
