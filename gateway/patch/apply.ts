@@ -1,4 +1,4 @@
-/** Applies a weight patch to a copy of its base: the copy becomes the target, to the bit, or does not stay. */
+/** Applies a weight patch to a copy of its base: the copy becomes the target, bit for bit, or is removed. */
 
 import { tensorFields } from './diff.ts';
 import { modelDigest } from './digest.ts';
@@ -13,15 +13,15 @@ import { openModel } from './shards.ts';
 import { type PatchExpectation, StreamRules } from './stream-rules.ts';
 import { TensorWriter } from './tensor-writer.ts';
 
-/** What the base is, and what may be made of it. */
+/** What the base is, and what the patch may make of it. */
 export interface ApplyExpectation extends PatchExpectation {
   /** The version of the base. */
   readonly baseVersion: number;
-  /** The digest of the base, where it is known already; otherwise it is computed. */
+  /** The digest of the base, if it is known already; otherwise it is computed. */
   readonly baseDigest?: Buffer | undefined;
 }
 
-/** What a patch made. */
+/** The result of a patch. */
 export interface AppliedPatch {
   readonly modelId: string;
   readonly targetVersion: number;
@@ -32,10 +32,10 @@ export interface AppliedPatch {
 }
 
 /**
- * Copies `base` to `outPath`, which must not exist, and applies the frames to it: to a file where the base is one, to
- * a folder with the same files and index where it is several. Everything is held against its
- * bounds again. Resolves once the file is synced to disk and its digest is END's. On any fault, of the patch
- * (PatchFaultError), of the disk or of the source, `outPath` is removed; a base that is not OPEN's is fault `base`.
+ * Copies `base` to `outPath`, which must not exist, and applies the frames to the copy: one file if the base is one,
+ * else a folder with the same files and index. Checks all bounds again. Resolves once the copy is synced to disk and
+ * its digest is END's. Removes `outPath` on any error, of the patch (PatchFaultError), of the disk or of the source. A
+ * base that is not the one in OPEN is fault `base`.
  */
 export async function applyPatch(
   base: SafetensorsFile,
@@ -77,7 +77,7 @@ class Application {
     this.#rules = new StreamRules(expectation);
   }
 
-  /** Takes the next frame; END gives back what was made. */
+  /** Takes the next frame; returns the result after END. */
   async take(frame: Frame): Promise<AppliedPatch | undefined> {
     const { header } = frame;
     if (this.#rules.ended) throw this.fault(violation('trailing', 'a frame follows END'));
@@ -87,7 +87,7 @@ class Application {
     return header.type === 'end' ? this.#applied(header) : undefined;
   }
 
-  /** A fault at the frame that comes next. */
+  /** A fault at the next frame. */
   fault(broken: Violation): PatchFaultError {
     return new PatchFaultError(patchFault(broken, this.#rules.frames, this.#rules.bytes));
   }
@@ -121,12 +121,12 @@ class Application {
     if (entry === undefined) return violation('tensor', `the model has no tensor ${tensor.name}`);
     const own = tensorFields(tensor.tensorId, entry);
     if (own.dtype !== tensor.dtype || (own.words ?? false) !== (tensor.words ?? false)) {
-      return violation('tensor', `tensor ${tensor.name} has another type in the model`);
+      return violation('tensor', `tensor ${tensor.name} has a different type in the model`);
     }
     if (own.shape.join() !== tensor.shape.join()) {
-      return violation('tensor', `tensor ${tensor.name} has another shape in the model`);
+      return violation('tensor', `tensor ${tensor.name} has a different shape in the model`);
     }
-    if (this.#seen.has(tensor.name)) return violation('overlap', `tensor ${tensor.name} comes twice`);
+    if (this.#seen.has(tensor.name)) return violation('overlap', `duplicate tensor ${tensor.name}`);
     this.#seen.add(tensor.name);
     await this.#writer?.flush();
     if (this.#copy !== undefined) this.#writer = new TensorWriter(this.#copy.handleOf(entry), entry, own);

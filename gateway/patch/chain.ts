@@ -7,7 +7,7 @@ const DIGEST_LENGTH = 32;
 
 /** c₀ = 32 zero bytes, cᵢ = SHA-256(cᵢ₋₁ ‖ headerᵢ). */
 export class HeaderChain {
-  /** The state, and behind it room for the header, so that one call hashes both. */
+  /** The state, followed by room for the header, so that one call hashes both. */
   readonly #bytes = Buffer.alloc(DIGEST_LENGTH + MAX_HEADER_LENGTH);
 
   /** Adds the next header. */

@@ -1,4 +1,4 @@
-/** Checks a weight-patch stream in passing: the same buffers go on, in constant memory, and END only when all is well. */
+/** Checks a weight-patch stream in constant memory as it passes: forwards its buffers, and END only if all is well. */
 
 import { crc32 } from 'node:zlib';
 import { decodeHeader, headerLengthOf, isViolation, PREFIX_LENGTH } from './decode.ts';
@@ -12,33 +12,33 @@ import { ValueCheck } from './value-check.ts';
 export type { ContentRules, PatchExpectation } from './stream-rules.ts';
 
 /**
- * `header` checks headers and CRCs; `deep` also decodes the indices and holds them against their header; `values` also
- * looks at every value, which must be finite and within `maxAbs`.
+ * `header` checks headers and CRCs; `deep` also decodes the indices and checks them against their header; `values`
+ * also checks that every value is finite and within `maxAbs`.
  */
 export type PatchCheckMode = 'header' | 'deep' | 'values';
 
-/** Takes bytes that may go on; they are a view of the accepted chunk and valid until `forward` returns. */
+/** Receives bytes that may go on. They may be a view of the accepted chunk: valid until this returns. */
 export type Forward = (bytes: Buffer) => void;
 
-/** Follows one stream. Bytes are forwarded in order; after a fault nothing more is. */
+/** The check of one stream. It forwards bytes in order, and nothing after a fault. */
 export interface PatchCheck {
   /**
-   * Takes the next chunk, of any size. Forwards the chunk itself or views of it, in one or two calls; a header that
-   * was split over chunks is held back until it is whole and goes on as one fresh Buffer of at most 512 bytes. END is
-   * held back until `finish`. Gives back the first fault, and the same again for every later call.
+   * Takes the next chunk, of any size. Forwards the chunk itself or views of it, in one or two calls; a header split
+   * over chunks is held back until it is whole, and forwarded as one new Buffer of at most 512 bytes. END is held back
+   * until `finish`. Returns the first fault, and the same fault from every later call.
    */
   accept(chunk: Buffer, forward: Forward): PatchFault | undefined;
-  /** The body ended properly: forwards END if it came and nothing followed it, else gives back the fault. */
+  /** Called when the body ended properly. Forwards END if it came and nothing followed it, else returns the fault. */
   finish(forward: Forward): PatchFault | undefined;
   /** Frames whose headers were accepted. */
   readonly frames: number;
-  /** Changed elements their PATCH headers announce. */
+  /** Changed elements that their PATCH headers announce. */
   readonly changed: number;
   /** The OPEN header once it was accepted. */
   readonly open: OpenHeader | undefined;
-  /** The END header once it was accepted; bytes behind it are still a fault. */
+  /** The END header once it was accepted; bytes after it are still a fault. */
   readonly end: EndHeader | undefined;
-  /** The stream goes on with one that was cut: frames before were not seen, and END's chain not checked. */
+  /** Whether the stream resumes one that was cut: earlier frames were not seen, so END's chain is not checked. */
   readonly isResumed: boolean;
 }
 
@@ -50,18 +50,18 @@ export function createPatchCheck(mode: PatchCheckMode, expectation: PatchExpecta
 class StreamCheck implements PatchCheck {
   readonly #rules: StreamRules;
   readonly #inside: PayloadCheck | undefined;
-  /** The header under way. */
+  /** The header being read. */
   readonly #header = Buffer.allocUnsafe(MAX_HEADER_LENGTH);
-  /** Bytes of it that are here. */
+  /** Bytes of it so far. */
   #headerHeld = 0;
   /** Its length, once the prefix was read; until then the length of the prefix. */
   #headerNeeded = PREFIX_LENGTH;
-  /** Its first bytes came in an earlier chunk. */
+  /** Whether its first bytes came in an earlier chunk. */
   #headerSplit = false;
   #payloadLeft = 0;
   #payloadCrc = 0;
   #payloadCrcExpected = 0;
-  /** Where the frame under way begins. */
+  /** The number of the current frame, and where it begins. */
   #frame = 0;
   #frameOffset = 0;
   /** END, held back. */
@@ -128,7 +128,7 @@ class StreamCheck implements PatchCheck {
     this.#fault = patchFault(broken, this.#frame, this.#frameOffset);
   }
 
-  /** Takes payload bytes from `at`; gives back where they end. */
+  /** Takes payload bytes from `at`; returns where they end. */
   #takePayload(chunk: Buffer, at: number): number {
     const end = Math.min(at + this.#payloadLeft, chunk.length);
     const whole = at === 0 && end === chunk.length;
@@ -145,7 +145,7 @@ class StreamCheck implements PatchCheck {
     return end;
   }
 
-  /** Takes header bytes from `at`; gives back where they end. */
+  /** Takes header bytes from `at`; returns where they end. */
   #takeHeader(chunk: Buffer, at: number, forward: Forward): number {
     if (this.#headerHeld === 0) this.#beginFrame();
     if (this.#end !== undefined) {
@@ -171,7 +171,7 @@ class StreamCheck implements PatchCheck {
     else this.#refuse(length);
   }
 
-  /** The header is whole and ends at `end` of the chunk. */
+  /** Admits or refuses the header, which is whole and ends at `end` of the chunk. */
   #admitHeader(end: number, forward: Forward): void {
     const bytes = this.#header.subarray(0, this.#headerNeeded);
     const header = decodeHeader(bytes);

@@ -2,13 +2,13 @@
 
 import type { ElementSize } from './scatter.ts';
 
-/** Two stretches of one tensor that are compared, and room for what is found. Reused from stretch to stretch. */
+/** Memory for two stretches of one tensor and for their differences. Reused from stretch to stretch. */
 export class Comparison {
   readonly #before: ArrayBuffer;
   readonly #after: ArrayBuffer;
   readonly #found: Uint32Array;
 
-  /** `maxBytes` is the longest stretch; a multiple of 4. */
+  /** `maxBytes` is the length of the longest stretch, a multiple of 4. */
   constructor(maxBytes: number) {
     this.#before = new ArrayBuffer(maxBytes);
     this.#after = new ArrayBuffer(maxBytes);
@@ -25,7 +25,7 @@ export class Comparison {
     return stretch(this.#after, length);
   }
 
-  /** The elements that changed, rising, counted from the first of the stretch; a view that the next call overwrites. */
+  /** The elements that changed, ascending, counted from the start of the stretch; the next call overwrites the view. */
   changed(length: number, size: ElementSize): Uint32Array {
     const words = Math.ceil(length / 4);
     const before = new Uint32Array(this.#before, 0, words);
@@ -34,7 +34,7 @@ export class Comparison {
     return this.#found.subarray(0, size === 4 ? count : this.#split(count, size));
   }
 
-  /** From changed words to the elements in them, from the last to the first, so that both fit into one memory. */
+  /** Replaces changed words by the changed elements in them, last to first, so that both fit into one array. */
   #split(count: number, size: 1 | 2): number {
     const found = this.#found;
     const perWord = 4 / size;
@@ -53,13 +53,13 @@ export class Comparison {
   }
 }
 
-/** The stretch, with the word it ends in zeroed first: both sides agree behind their last byte. */
+/** Zeroes the word the stretch ends in, so that both sides agree after their last byte. */
 function stretch(memory: ArrayBuffer, length: number): Buffer {
   if (length % 4 !== 0) new Uint32Array(memory)[Math.floor(length / 4)] = 0;
   return Buffer.from(memory, 0, length);
 }
 
-/** Numbers of the words that differ, put into `found`; gives back how many. */
+/** Puts the numbers of the words that differ into `found` and returns how many there are. */
 export function changedWords(before: Uint32Array, after: Uint32Array, found: Uint32Array): number {
   let count = 0;
   for (let at = 0; at < before.length; at++) {

@@ -1,4 +1,4 @@
-/** The header of a PATCH frame: encodings, bounds, and lengths that agree with each other. */
+/** Decodes the header of a PATCH frame: encodings, bounds, and lengths that must agree with each other. */
 
 import { type Violation, violation } from './fault.ts';
 import type { FrameCommon, PatchHeader } from './format.ts';
@@ -14,7 +14,7 @@ import {
   valueSizes,
 } from './layout.ts';
 
-/** Decodes what a PATCH header says beside what every header says; `bytes` are a whole one. */
+/** Decodes the fields only a PATCH header has and adds them to `common`; `bytes` is one whole header. */
 export function decodePatch(bytes: Buffer, common: FrameCommon): PatchHeader | Violation {
   const operation = operations[bytes.readUInt8(56)];
   const indices = indexEncodings[bytes.readUInt8(57)];
@@ -47,9 +47,13 @@ export function decodePatch(bytes: Buffer, common: FrameCommon): PatchHeader | V
 }
 
 function patchBounds(patch: PatchHeader): Violation | undefined {
-  if (patch.count === 0) return violation('bounds', 'a patch changes at least one element', 'count');
+  if (patch.count === 0) return violation('bounds', 'the patch changes no element', 'count');
   if (patch.lastIndex - patch.firstIndex + 1 < patch.count) {
-    return violation('bounds', `${patch.count} elements do not fit from first to last index`, 'count');
+    return violation(
+      'bounds',
+      `${patch.count} elements do not fit between the first and the last index`,
+      'count',
+    );
   }
   if (patch.values === 'i8' && !Number.isFinite(patch.scale)) {
     return violation('bounds', 'the scale is not a finite number', 'scale');
@@ -57,7 +61,7 @@ function patchBounds(patch: PatchHeader): Violation | undefined {
   return undefined;
 }
 
-/** Bytes of LEB128 a number below 2^35 may take. */
+/** The most bytes LEB128 takes for a number below 2^35. */
 const MAX_LEB_LENGTH = 5;
 
 /** The fewest and the most bytes the indices of a patch can take. */
@@ -73,7 +77,10 @@ const indexLengths: Readonly<Record<IndexEncoding, (patch: PatchHeader) => reado
 
 function patchLengths(patch: PatchHeader): Violation | undefined {
   if (patch.payloadLength > MAX_PAYLOAD) {
-    return violation('payload-size', `a payload may have ${MAX_PAYLOAD} bytes, not ${patch.payloadLength}`);
+    return violation(
+      'payload-size',
+      `a payload has at most ${MAX_PAYLOAD} bytes, this one ${patch.payloadLength}`,
+    );
   }
   const [fewest, most] = indexLengths[patch.indices](patch);
   if (patch.indexLength < fewest || patch.indexLength > most) {
@@ -84,7 +91,11 @@ function patchLengths(patch: PatchHeader): Violation | undefined {
     );
   }
   if (patch.indices === 'range' && patch.count !== patch.lastIndex - patch.firstIndex + 1) {
-    return violation('indices', 'a range changes every element from first to last index', 'count');
+    return violation(
+      'indices',
+      'a range must change every element from the first to the last index',
+      'count',
+    );
   }
   const length = padded(patch.count * valueSizes[patch.values] + patch.indexLength);
   return length === patch.payloadLength

@@ -1,4 +1,4 @@
-/** Reads one frame header: everything that can be said of it without knowing the frames before it. */
+/** Decodes one frame header, and checks everything that does not depend on the frames before it. */
 
 import { decodePatch } from './decode-patch.ts';
 import { dtypeBits, dtypes, elementCountOf } from './dtype.ts';
@@ -28,10 +28,10 @@ import {
 } from './layout.ts';
 import { wordBytesOf } from './value.ts';
 
-/** Bytes that must be there before `headerLengthOf` can tell the length. */
+/** Bytes that `headerLengthOf` needs. */
 export const PREFIX_LENGTH = 8;
 
-/** The longest and the shortest header of each type. */
+/** The shortest and the longest header of each type. */
 const lengths: Readonly<Record<FrameType, readonly [number, number]>> = {
   open: [OPEN_LENGTH, MAX_HEADER_LENGTH],
   tensor: [TENSOR_LENGTH, MAX_HEADER_LENGTH],
@@ -44,7 +44,7 @@ export function headerLengthOf(bytes: Buffer): number | Violation {
   if (bytes.readUInt32LE(0) !== MAGIC) return violation('magic', 'the frame does not begin with WPF1');
   const code = bytes.readUInt8(4);
   const type = frameTypes[code];
-  if (type === undefined) return violation('type', `there is no frame type ${code}`);
+  if (type === undefined) return violation('type', `unknown frame type ${code}`);
   const length = bytes.readUInt16LE(6);
   const [shortest, longest] = lengths[type];
   if (length % 8 !== 0 || length < shortest || length > longest) {
@@ -53,18 +53,17 @@ export function headerLengthOf(bytes: Buffer): number | Violation {
   return length;
 }
 
-/** Tells a violation from a decoded header. */
 export function isViolation(value: Header | Violation | number | undefined): value is Violation {
   return typeof value === 'object' && 'rule' in value;
 }
 
-/** Decodes one whole header. The result holds copies, so `bytes` may be used again. */
+/** Decodes one whole header. The result holds copies, so `bytes` may be reused. */
 export function decodeHeader(bytes: Buffer): Header | Violation {
   if (bytes.length < PREFIX_LENGTH) return violation('truncated', 'the header is cut off');
   const headerLength = headerLengthOf(bytes);
   if (typeof headerLength !== 'number') return headerLength;
   if (bytes.length !== headerLength) {
-    return violation('header-length', `the header has ${bytes.length} bytes and says ${headerLength}`);
+    return violation('header-length', `the header has ${bytes.length} bytes, not ${headerLength}`);
   }
   if (bytes.readUInt32LE(28) !== headerCrc(bytes)) {
     return violation('header-crc', 'the header CRC does not match');
@@ -118,7 +117,7 @@ function decodeOpen(bytes: Buffer, common: FrameCommon): OpenHeader | Violation 
 
 function openBounds(open: OpenHeader): Violation | undefined {
   if (!(open.threshold >= 0 && open.threshold < Number.POSITIVE_INFINITY)) {
-    return violation('bounds', 'the threshold is not a number from 0 up', 'threshold');
+    return violation('bounds', 'the threshold is not a finite number of at least 0', 'threshold');
   }
   if (open.totalChanged > open.totalParams) {
     return violation(
@@ -130,7 +129,7 @@ function openBounds(open: OpenHeader): Violation | undefined {
   return open.maxPayload > MAX_PAYLOAD
     ? violation(
         'payload-size',
-        `a payload may have ${MAX_PAYLOAD} bytes, not ${open.maxPayload}`,
+        `max_payload is at most ${MAX_PAYLOAD} bytes, not ${open.maxPayload}`,
         'max_payload',
       )
     : undefined;
@@ -142,7 +141,7 @@ function decodeTensor(bytes: Buffer, common: FrameCommon): TensorHeader | Violat
     return violation('bounds', `a tensor has at most ${MAX_RANK} dimensions, not ${rank}`, 'rank');
   const code = bytes.readUInt8(36);
   const dtype = dtypes[code & ~WORDS_FLAG];
-  if (dtype === undefined) return violation('encoding', `there is no dtype ${code}`, 'dtype');
+  if (dtype === undefined) return violation('encoding', `unknown dtype ${code}`, 'dtype');
   const nameAt = TENSOR_LENGTH + 8 * rank;
   if (nameAt > bytes.length) return violation('header-length', 'the shape does not fit into the header');
   const nameLength = bytes.readUInt16LE(38);
@@ -174,10 +173,10 @@ function tensorBounds({ dtype, words, shape, elementCount }: TensorHeader): Viol
   const bytes = wordBytesOf(dtype);
   if (bytes === undefined)
     return violation('encoding', `${dtype} elements are not patched in words`, 'dtype');
-  if (shape.length !== 1) return violation('bounds', 'words have one dimension', 'rank');
+  if (shape.length !== 1) return violation('bounds', 'a tensor patched in words has one dimension', 'rank');
   return (elementCount * bytes * 8) % dtypeBits[dtype] === 0
     ? undefined
-    : violation('bounds', `${elementCount} words are no whole ${dtype} elements`, 'element_count');
+    : violation('bounds', `${elementCount} words do not make whole ${dtype} elements`, 'element_count');
 }
 
 function decodeEnd(bytes: Buffer, common: FrameCommon): EndHeader | Violation {

@@ -1,4 +1,4 @@
-/** Compares two models piece by piece and gives the elements that changed, with the bits they changed to. */
+/** Compares two models piece by piece and yields the elements that changed, with their new bits. */
 
 import { MIB } from '../core/units.ts';
 import { Comparison } from './compare.ts';
@@ -20,10 +20,10 @@ import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 import { type ElementSize, gatherElements, viewOf } from './scatter.ts';
 import { exactEncodings, wordBytesOf } from './value.ts';
 
-/** Changed elements of one tensor, in rising order. A tensor may come in several of these, one after the other. */
+/** Changed elements of one tensor, ascending. A tensor may have several of these, one after the other. */
 export interface TensorChange {
   readonly tensor: TensorFields;
-  /** Strictly rising, and above those of the tensor's change before this one. */
+  /** Strictly ascending, and above those of the tensor's previous change. */
   readonly indices: Indices;
   /** One value per index in the given encoding, little-endian. */
   readonly values: Buffer;
@@ -34,10 +34,10 @@ export interface TensorChange {
   readonly scale?: number;
 }
 
-/** Two models that no patch leads between. */
+/** No patch can lead from one model to the other. */
 export class ModelDiffError extends Error {
   override readonly name = 'ModelDiffError';
-  /** The tensor in the way. */
+  /** The name of the tensor that prevents it. */
   readonly tensor: string;
 
   constructor(tensor: string, reason: string) {
@@ -46,19 +46,18 @@ export class ModelDiffError extends Error {
   }
 }
 
-/** How to compare. */
 export interface DiffOptions {
-  /** Leave out changes up to this size; 0, the default, compares bits, so NaN payloads and -0 are changes too. */
+  /** Leaves out changes up to this size. 0, the default, compares bits, so NaN payloads and -0 are changes too. */
   readonly threshold?: number;
 }
 
-/** How much of a tensor is compared at a time; a multiple of every element size. */
+/** Bytes of a tensor compared at a time; a multiple of every element size. */
 const PIECE_BYTES = MIB;
 
 /**
- * What has to be set in `base` to make it `target`. Reads both in pieces of 1 MiB; memory grows with the changes of
- * one frame alone. Throws ModelDiffError when the models have not the same tensors, or when a tensor changed whose
- * name and shape no TENSOR frame holds; throws SafetensorsError when reading fails.
+ * Yields what must be set in `base` to make it `target`. Reads both in pieces of 1 MiB; memory grows only with the
+ * changes of one frame. Throws ModelDiffError if the models do not have the same tensors, or if a changed tensor's name
+ * and shape do not fit into a TENSOR frame; throws SafetensorsError if reading fails.
  */
 export async function* diffModels(
   base: SafetensorsFile,
@@ -66,7 +65,7 @@ export async function* diffModels(
   options: DiffOptions = {},
 ): AsyncGenerator<TensorChange> {
   requireSameTensors(base, target);
-  // A small model does not pay for memory that it cannot fill.
+  // A small model does not allocate memory that it cannot fill.
   const longest = base.tensors.reduce((most, { byteLength }) => Math.max(most, byteLength), 0);
   const comparison = new Comparison(Math.min(PIECE_BYTES, padded(longest)));
   for (const [tensorId, entry] of base.tensors.entries()) {
@@ -77,7 +76,7 @@ export async function* diffModels(
   }
 }
 
-/** What the frames of a patch say of a tensor: its elements, or the words they are patched in. */
+/** A tensor as the frames of a patch describe it: by its elements, or by the words they are patched in. */
 export function tensorFields(tensorId: number, entry: TensorEntry): TensorFields {
   const { name, dtype, shape, elementCount, byteLength } = entry;
   const wordBytes = wordBytesOf(dtype);
@@ -91,7 +90,7 @@ function requireSameTensors(base: SafetensorsFile, target: SafetensorsFile): voi
   const targets = new Map(target.tensors.map((entry) => [entry.name, entry]));
   for (const { name, dtype, shape } of base.tensors) {
     const other = targets.get(name);
-    if (other === undefined) throw new ModelDiffError(name, 'is missing in the target');
+    if (other === undefined) throw new ModelDiffError(name, 'is missing from the target');
     if (other.dtype !== dtype)
       throw new ModelDiffError(name, `is ${dtype} in the base, ${other.dtype} in the target`);
     if (other.shape.join() !== shape.join()) {
@@ -99,7 +98,7 @@ function requireSameTensors(base: SafetensorsFile, target: SafetensorsFile): voi
     }
     targets.delete(name);
   }
-  for (const name of targets.keys()) throw new ModelDiffError(name, 'is missing in the base');
+  for (const name of targets.keys()) throw new ModelDiffError(name, 'is missing from the base');
 }
 
 /** A tensor in its file. */
@@ -108,7 +107,7 @@ interface Side {
   readonly entry: TensorEntry;
 }
 
-/** What is compared: the base, and the target. */
+/** The same thing of the base and of the target. */
 interface Both<Item> {
   readonly before: Item;
   readonly after: Item;
@@ -145,14 +144,14 @@ async function* diffTensor(
 /** Throws ModelDiffError unless the name and the shape fit into the header of a TENSOR frame. */
 function requireTensorFrame({ name, shape }: TensorFields): void {
   const rank = shape.length;
-  if (rank > MAX_RANK) throw new ModelDiffError(name, `changed, and WPF1 cannot carry ${rank} dimensions`);
+  if (rank > MAX_RANK) throw new ModelDiffError(name, `changed, but WPF1 cannot carry ${rank} dimensions`);
   const nameBytes = Buffer.byteLength(name);
   if (TENSOR_LENGTH + 8 * rank + padded(nameBytes) > MAX_HEADER_LENGTH) {
-    throw new ModelDiffError(name, `changed, and WPF1 cannot carry a name of ${nameBytes} bytes`);
+    throw new ModelDiffError(name, `changed, but WPF1 cannot carry a name of ${nameBytes} bytes`);
   }
 }
 
-/** Whether an element moved by more than the threshold; from, to or between NaN it always did. */
+/** Returns whether an element moved by more than the threshold. A change from, to or between NaN always did. */
 function largerThan(threshold: number, before: Buffer, after: Buffer, dtype: Dtype) {
   const format = elementFormats[dtype];
   const size = valueSizes[exactEncodings[dtype]];
@@ -188,7 +187,7 @@ class Changes {
     return this.#count === MAX_WRITTEN_ELEMENTS;
   }
 
-  /** Adds elements of a piece, whose numbers begin at `first`, as far as they fit; gives back how many. */
+  /** Adds as many elements of a piece as fit and returns how many. The piece begins at element `first`. */
   add(first: number, elements: Uint32Array, piece: Buffer): number {
     const added = Math.min(elements.length, MAX_WRITTEN_ELEMENTS - this.#count);
     this.#reserve(this.#count + added);
@@ -200,7 +199,7 @@ class Changes {
     return added;
   }
 
-  /** Few changes take little memory: room grows fourfold up to a frame. */
+  /** Grows the room fourfold up to a frame, so that few changes take little memory. */
   #reserve(needed: number): void {
     if (needed <= this.#indices.length) return;
     const room = Math.min(Math.max(64, needed, this.#indices.length * 4), MAX_WRITTEN_ELEMENTS);

@@ -1,10 +1,10 @@
-/** The digest of a model: SHA-256 over its tensors in name order, the same wherever and however the file lays them out. */
+/** Computes the digest of a model: SHA-256 over its tensors in name order, whatever the layout of its files. */
 
 import { createHash, type Hash } from 'node:crypto';
 import { MIB } from '../core/units.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 
-/** How much of a tensor is read at a time. */
+/** Bytes of a tensor read at a time. */
 const PIECE_BYTES = MIB;
 
 /**
@@ -15,7 +15,7 @@ const PIECE_BYTES = MIB;
  *     u32 rank                  u64 per dimension
  *     u64 length of the data    the data, little-endian, row by row
  *
- * Every part says its length, so no two models share an input. Metadata is not part of it. Throws SafetensorsError.
+ * Every part carries its length, so no two models hash the same input. Metadata is left out. Throws SafetensorsError.
  */
 export async function modelDigest(file: SafetensorsFile): Promise<Buffer> {
   const hash = createHash('sha256');

@@ -29,7 +29,6 @@ export type Dtype = keyof typeof dtypeBits;
 /** The dtype byte of a TENSOR frame is the position in this list; the first four agree with the value codes. */
 export const dtypes = Object.keys(dtypeBits) as readonly Dtype[];
 
-/** Tells the name of an element type from any other text. */
 export function isDtype(name: string): name is Dtype {
   return Object.hasOwn(dtypeBits, name);
 }

@@ -1,4 +1,4 @@
-/** Elements and values as numbers: reading and writing each width, rounded to nearest even where they must be. */
+/** Reads and writes elements and values as numbers, rounding to nearest, ties to even, where a format is narrower. */
 
 import type { Dtype } from './dtype.ts';
 import type { ValueEncoding } from './layout.ts';
@@ -12,7 +12,7 @@ export interface NumberFormat {
 const QUIET_NAN = 0x7fc0_0000;
 const f32: NumberFormat = {
   read: (bytes, at) => bytes.getFloat32(at, true),
-  // The bits of a computed NaN are the processor's choice (ECMA-262 §6.1.6.1): x86 makes it negative, ARM does not.
+  // ECMA-262 §6.1.6.1 leaves the bits of a NaN to the implementation: x86 computes a negative one, ARM does not.
   write: (bytes, at, value) =>
     Number.isNaN(value) ? bytes.setUint32(at, QUIET_NAN, true) : bytes.setFloat32(at, value, true),
 };
@@ -23,10 +23,10 @@ const i8: NumberFormat = {
   write: (bytes, at, value) => bytes.setInt8(at, value),
 };
 
-/** How the values of a patch are read. */
+/** The number formats of patch values. */
 export const valueFormats: Readonly<Record<ValueEncoding, NumberFormat>> = { f32, f16, bf16, i8 };
 
-/** How the elements of a tensor are read and written; the types without an entry are not numbers to a patch. */
+/** The number formats of tensor elements. To a patch, elements of types without an entry are bits, not numbers. */
 export const elementFormats: Readonly<Partial<Record<Dtype, NumberFormat>>> = {
   F32: f32,
   F16: f16,
@@ -34,7 +34,7 @@ export const elementFormats: Readonly<Partial<Record<Dtype, NumberFormat>>> = {
   I8: i8,
 };
 
-/** A binary floating-point format: a sign, the exponent, the fraction. */
+/** A binary floating-point format: from the top, one sign bit, the exponent and the fraction. */
 export interface FloatForm {
   readonly exponentBits: number;
   readonly fractionBits: number;
@@ -52,7 +52,7 @@ function leastExponent({ exponentBits }: FloatForm): number {
   return 2 - 2 ** (exponentBits - 1);
 }
 
-/** All ones in the exponent and nothing in the fraction. */
+/** The bits of infinity: the exponent all ones, the fraction zero; 0x7c00 in binary16. */
 function infinity({ exponentBits, fractionBits }: FloatForm): number {
   return (2 ** exponentBits - 1) << fractionBits;
 }
@@ -64,7 +64,7 @@ function toNumber(form: FloatForm, bits: number): number {
   return sign * magnitudeOf(form, size);
 }
 
-/** The number of bits without sign, read as a finite one whatever the exponent. */
+/** The number that bits without a sign stand for, also if the exponent is all ones. In binary16, 0x3e00 is 1.5. */
 export function magnitudeOf(form: FloatForm, bits: number): number {
   const one = 2 ** form.fractionBits;
   const exponent = Math.floor(bits / one);
@@ -73,7 +73,7 @@ export function magnitudeOf(form: FloatForm, bits: number): number {
   return units * 2 ** (leastExponent(form) - form.fractionBits + Math.max(exponent - 1, 0));
 }
 
-/** The nearest, ties to even; beyond the largest it is infinity, and NaN is the quiet one without payload. */
+/** Rounds to nearest, ties to even; overflow gives infinity, and NaN the quiet one without sign or payload. */
 function fromNumber(form: FloatForm, value: number): number {
   const top = infinity(form);
   if (Number.isNaN(value)) return top | (1 << (form.fractionBits - 1));
@@ -83,8 +83,8 @@ function fromNumber(form: FloatForm, value: number): number {
   const least = leastExponent(form);
   const exponent = Math.max(Math.floor(Math.log2(size)), least);
   const units = roundToEven(size / 2 ** (exponent - form.fractionBits));
-  // The leading one of a normal number is among the units and carries into the exponent field by itself. In binary16
-  // 1.5 is 1536 units of 2^-10, its exponent 14 above the least: (14 << 10) + 1536 = 0x3e00.
+  // `units` includes the leading one of a normal number, which adds 1 to the exponent field. In binary16, 1.5 is 1536
+  // units of 2^-10 with an exponent 14 above the least: (14 << 10) + 1536 = 0x3e00.
   return sign | Math.min((exponent - least) * 2 ** form.fractionBits + units, top);
 }
 

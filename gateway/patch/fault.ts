@@ -18,7 +18,7 @@ export const patchFaults = {
   'stream-size': { status: 413, title: 'The stream is too large' },
   'payload-crc': { status: 422, title: 'The payload CRC does not match' },
   chain: { status: 422, title: 'The chain of headers does not match' },
-  indices: { status: 422, title: 'The indices are not what the header says' },
+  indices: { status: 422, title: 'The indices do not match the header' },
   trailing: { status: 422, title: 'Bytes follow the END frame' },
   truncated: { status: 422, title: 'The stream ended before its END frame' },
   sequence: { status: 409, title: 'The frame is out of sequence' },
@@ -38,12 +38,12 @@ export const patchFaults = {
 
 export type PatchFaultRule = keyof typeof patchFaults;
 
-/** A broken rule before it is known where in the stream: what decoders of single headers return. */
+/** A broken rule whose place in the stream is not known yet; decoders of single headers return it. */
 export interface Violation {
   readonly rule: PatchFaultRule;
-  /** One sentence that may be shown to whoever sent the stream. */
+  /** One sentence that may be shown to the sender of the stream. */
   readonly detail: string;
-  /** What is wrong in the frame: a field of its header (see header-layout.ts), or a byte of it; absent where the rule says it. */
+  /** The wrong field (see header-layout.ts) or the position of the wrong byte; absent if the rule implies it. */
   readonly field?: string | number | undefined;
 }
 
@@ -53,29 +53,28 @@ export interface PatchFault {
   readonly rule: PatchFaultRule;
   /** The status of the rule's row. */
   readonly status: number;
-  /** One sentence that may be shown to whoever sent the stream. */
+  /** One sentence that may be shown to the sender of the stream. */
   readonly detail: string;
   /** Number of the faulty frame, from 0. */
   readonly frame: number;
   /** Where in the stream that frame begins, in bytes. */
   readonly offset: number;
-  /** The field or the byte of the frame that is wrong, where the rule alone does not say it. */
+  /** The wrong field or the position in the frame of the wrong byte; absent if the rule implies it. */
   readonly field?: string | number | undefined;
 }
 
-/** Makes a fault of a violation at the given frame. */
+/** Turns a violation at the given frame into a fault. */
 export function patchFault(violation: Violation, frame: number, offset: number): PatchFault {
   const { rule, detail, field } = violation;
   const { status } = patchFaults[rule];
   return { kind: 'patch-fault', rule, status, detail, frame, offset, ...(field !== undefined && { field }) };
 }
 
-/** Makes a violation. */
 export function violation(rule: PatchFaultRule, detail: string, field?: string | number): Violation {
   return { rule, detail, field };
 }
 
-/** Carries a fault out of an asynchronous reader, where there is no return value to put it in. */
+/** Carries a fault out of an asynchronous reader, which has no return value to put it in. */
 export class PatchFaultError extends Error {
   override readonly name = 'PatchFaultError';
   readonly fault: PatchFault;

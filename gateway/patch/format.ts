@@ -22,7 +22,7 @@ import {
   writeU64,
 } from './layout.ts';
 
-/** Where a frame stands in its stream. */
+/** The place of a frame in its stream. */
 export interface FramePlace {
   /** 0, 1, 2 … */
   readonly sequence: number;
@@ -30,7 +30,7 @@ export interface FramePlace {
   readonly streamOffset: number;
 }
 
-/** What every header says of its frame. */
+/** The fields of every header. */
 export interface FrameCommon extends FramePlace {
   /** Bytes of this header, a multiple of 8. */
   readonly headerLength: number;
@@ -39,7 +39,7 @@ export interface FrameCommon extends FramePlace {
   readonly payloadCrc: number;
 }
 
-/** What OPEN says of the stream. */
+/** The fields of OPEN, which describe the stream. */
 export interface OpenFields {
   /** 16 bytes that name the stream. */
   readonly streamId: Buffer;
@@ -50,9 +50,9 @@ export interface OpenFields {
   readonly tensorCount: number;
   /** Elements of the whole model, changed or not. */
   readonly totalParams: number;
-  /** Changed elements of all PATCH frames; 0 when the writer does not know. */
+  /** Changed elements of all PATCH frames; 0 if the writer does not know. */
   readonly totalChanged: number;
-  /** Changes up to this size were left out; 0 is exact by bits. */
+  /** Changes up to this size were left out; 0 is exact to the bit. */
   readonly threshold: number;
   /** The largest payload of any frame, in bytes. */
   readonly maxPayload: number;
@@ -66,14 +66,14 @@ export interface TensorFields {
   /** Strictly increasing through a stream; our writer takes the position in name order. */
   readonly tensorId: number;
   readonly dtype: Dtype;
-  /** The frames number words, not elements: `elementCount` and the one dimension of `shape` are those of the words. */
+  /** Whether frames number words, not elements; `elementCount` and the one dimension of `shape` then count words. */
   readonly words?: boolean;
   readonly elementCount: number;
   readonly shape: readonly number[];
   readonly name: string;
 }
 
-/** What a PATCH header says of its payload. */
+/** The fields of PATCH, which describe its payload. */
 export interface PatchFields {
   readonly tensorId: number;
   /** Changed elements of this frame. */
@@ -83,13 +83,13 @@ export interface PatchFields {
   readonly operation: Operation;
   readonly indices: IndexEncoding;
   readonly values: ValueEncoding;
-  /** Bytes of encoded indices, which stand right behind the values. */
+  /** Bytes of encoded indices, which directly follow the values. */
   readonly indexLength: number;
-  /** What an i8 value is multiplied by; without meaning for the others. */
+  /** The factor of i8 values; meaningless for other encodings. */
   readonly scale: number;
 }
 
-/** The sums that close a stream. */
+/** The fields of END, which sum up the stream. */
 export interface EndFields {
   /** Frames of the stream, OPEN and END included. */
   readonly frameCount: number;
@@ -125,7 +125,7 @@ export function headerCrc(header: Buffer): number {
   return crc32(header.subarray(COMMON_LENGTH), before);
 }
 
-/** Writes the header's CRC into it and gives it back. */
+/** Writes the header's CRC into it and returns it. */
 export function sealHeader(header: Buffer): Buffer {
   header.writeUInt32LE(headerCrc(header), COMMON_LENGTH - 4);
   return header;
@@ -133,7 +133,7 @@ export function sealHeader(header: Buffer): Buffer {
 
 function begin(type: 'open' | 'tensor' | 'patch' | 'end', length: number, place: FramePlace): Buffer {
   if (length > MAX_HEADER_LENGTH)
-    throw new RangeError(`a header of ${length} bytes is over ${MAX_HEADER_LENGTH}`);
+    throw new RangeError(`a header has at most ${MAX_HEADER_LENGTH} bytes, not ${length}`);
   const header = Buffer.alloc(length);
   header.writeUInt32LE(MAGIC, 0);
   header.writeUInt8(frameTypes.indexOf(type), 4);
@@ -143,7 +143,7 @@ function begin(type: 'open' | 'tensor' | 'patch' | 'end', length: number, place:
   return header;
 }
 
-/** Encodes the OPEN frame. Throws RangeError when the model id does not fit into a header. */
+/** Encodes the OPEN frame. Throws RangeError if the model id does not fit into a header. */
 export function encodeOpen(open: OpenFields, place: FramePlace = { sequence: 0, streamOffset: 0 }): Buffer {
   const modelId = Buffer.from(open.modelId);
   const header = begin('open', OPEN_LENGTH + padded(modelId.length), place);
@@ -162,7 +162,7 @@ export function encodeOpen(open: OpenFields, place: FramePlace = { sequence: 0, 
   return sealHeader(header);
 }
 
-/** Encodes a TENSOR frame. Throws RangeError when name and shape do not fit into a header. */
+/** Encodes a TENSOR frame. Throws RangeError if name and shape do not fit into a header. */
 export function encodeTensor(tensor: TensorFields, place: FramePlace): Buffer {
   const name = Buffer.from(tensor.name);
   const nameAt = TENSOR_LENGTH + 8 * tensor.shape.length;

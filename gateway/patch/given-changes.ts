@@ -1,4 +1,4 @@
-/** A patch made of given changes to what a receiver has, where the model it makes is not there yet: it is written first. */
+/** Makes a patch from given changes to what a receiver has; writes the resulting model first, as none exists yet. */
 
 import { rm } from 'node:fs/promises';
 import type { TensorChange } from './diff.ts';
@@ -9,23 +9,23 @@ import { openModel } from './shards.ts';
 import { TensorWriter } from './tensor-writer.ts';
 import { type ModelPatch, type ModelPatchOptions, measurePatch, writePatch } from './write.ts';
 
-/** Changes that can be gone through more than once, the same each time. */
+/** Returns the same changes on every call. */
 export type RepeatableChanges = () => AsyncIterable<TensorChange>;
 
 export interface GivenChanges {
   /** What the receiver has. */
   readonly base: SafetensorsFile;
   readonly changes: RepeatableChanges;
-  /** The model they make is written there; what is there already is replaced. */
+  /** The resulting model is written there and replaces what is there. */
   readonly resultPath: string;
-  /** Changes up to this size were left out, as OPEN says. */
+  /** Changes up to this size were left out; OPEN announces it. */
   readonly threshold: number;
 }
 
 /**
- * Writes the model the changes make, for its digest, and prepares the patch that makes it. Goes through the changes
- * twice, and once more each time the stream is iterated, in constant memory. The result is on disk when this resolves.
- * Throws SafetensorsError and what the changes throw. `close` closes the base.
+ * Writes the model the changes make, for its digest, and prepares the patch that makes it. Iterates over the changes
+ * twice, and once more for each iteration of the stream, in constant memory. The resulting model is on disk when this
+ * resolves. Throws SafetensorsError and what the changes throw. `close` closes the base.
  */
 export async function patchOfChanges(given: GivenChanges, options: ModelPatchOptions): Promise<ModelPatch> {
   const { base, changes, resultPath, threshold } = given;

@@ -1,4 +1,4 @@
-/** Where each field of a frame stands, by name: for people who look at bytes. */
+/** Locates the fields of a frame by name and prints them as hexadecimal, for people who look at bytes. */
 
 import type { PatchFaultRule } from './fault.ts';
 import {
@@ -68,7 +68,7 @@ const own: Readonly<Record<FrameType, readonly Field[]>> = {
   ],
 };
 
-/** The field that a rule is about, where there is only one. */
+/** The field that a rule is about, if there is only one. */
 const fieldOfRule: Readonly<Partial<Record<PatchFaultRule, string>>> = {
   magic: 'magic',
   type: 'type',
@@ -88,7 +88,7 @@ const fieldOfRule: Readonly<Partial<Record<PatchFaultRule, string>>> = {
   chain: 'chain',
 };
 
-/** What a fault is about, in the bytes of its frame; nothing where those are too few, or the rule is about none. */
+/** The field a fault is about; undefined if the frame ends before it, or the rule is not about a field. */
 export function fieldOf(
   frame: Buffer,
   type: FrameType | undefined,
@@ -101,13 +101,13 @@ export function fieldOf(
   return field !== undefined && field[1] < frame.length ? field : undefined;
 }
 
-/** The fields of a frame of that type, as far as its bytes say where they are. */
+/** The fields of a frame of that type, as far as its bytes give their positions. */
 function fieldsOf(frame: Buffer, type: FrameType | undefined): readonly Field[] {
   if (type === undefined) return common;
   return [...common, ...own[type], ...furtherFields(frame, type)];
 }
 
-/** Fields whose place depends on others. */
+/** Fields whose position or length depends on others. */
 function furtherFields(frame: Buffer, type: FrameType): readonly Field[] {
   if (type === 'open' && frame.length >= OPEN_LENGTH)
     return [['model_id', OPEN_LENGTH, frame.readUInt16LE(128)]];
@@ -130,13 +130,13 @@ function furtherFields(frame: Buffer, type: FrameType): readonly Field[] {
   ];
 }
 
-/** Rows of a hex view to either side of what is marked. */
+/** Rows of a hex view before and after the marked field. */
 const CONTEXT_ROWS = 2;
 const ROW_LENGTH = 16;
-/** Rows of a marked field that are shown; the rest are counted. */
+/** At most this many rows are shown; the bytes after them are counted. */
 const MAX_ROWS = 8;
 
-/** Bytes as rows of hexadecimal and text, numbered from `base`, the header and the marked field underlined. */
+/** Bytes as rows of hexadecimal and text, numbered from `base`, with the given field underlined. */
 export function hexView(frame: Buffer, base: number, field: Field | undefined): readonly string[] {
   const [name, at, length] = field ?? ['', 0, 0];
   const from = Math.max(0, Math.floor(at / ROW_LENGTH) - CONTEXT_ROWS);
@@ -154,7 +154,7 @@ export function hexView(frame: Buffer, base: number, field: Field | undefined): 
     const marks = markRow(bytes.length, at - row * ROW_LENGTH, length);
     if (marks !== undefined) lines.push(`${' '.repeat(12)}${marks}  ${name}`);
   }
-  if (shownTo < rows) lines.push(`${' '.repeat(12)}and ${frame.length - shownTo * ROW_LENGTH} bytes more`);
+  if (shownTo < rows) lines.push(`${' '.repeat(12)}and ${frame.length - shownTo * ROW_LENGTH} more bytes`);
   return lines;
 }
 
@@ -164,7 +164,7 @@ function hexRow(bytes: Buffer, offset: number): string {
   return `${offset.toString(16).padStart(10, '0')}  ${hex.padEnd(ROW_LENGTH * 3 - 1)}  |${text}|`;
 }
 
-/** Underlines the bytes from `at`, counted from the first of the row. */
+/** Marks under the bytes from `at`, counted from the first of the row; undefined if the row has none of them. */
 function markRow(bytes: number, at: number, length: number): string | undefined {
   const [from, to] = [Math.max(0, at), Math.min(bytes, at + length)];
   if (from >= to) return undefined;

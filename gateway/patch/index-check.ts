@@ -1,37 +1,38 @@
-/** Holds encoded indices against their header in passing: one small state machine per encoding, any chunk size. */
+/** Checks encoded indices against their header as they pass: one small state machine per encoding, any chunk size. */
 
 import type { PatchFields } from './format.ts';
 import type { IndexEncoding } from './layout.ts';
 
-/** Reused from frame to frame; `take` and `finish` say what is wrong, in words for the sender, or nothing. */
+/** Reused from frame to frame. `take` and `finish` return an error message for the sender, or undefined. */
 export interface IndexCheck {
   /** Forgets the last frame and begins this one. */
   begin(patch: PatchFields): void;
-  /** The next index bytes: `bytes` from `from` up to `to`. */
+  /** Takes the next index bytes, from `bytes[from]` up to, not including, `bytes[to]`. */
   take(bytes: Buffer, from: number, to: number): string | undefined;
-  /** All index bytes were taken. */
+  /** Called once all index bytes were taken. */
   finish(): string | undefined;
 }
 
-/** One check per encoding, ready to be begun. */
+/** Creates one check per encoding; each must be begun before it takes bytes. */
 export function createIndexChecks(): Readonly<Record<IndexEncoding, IndexCheck>> {
   return { gap: new GapCheck(), run: new RunCheck(), bitmap: new BitmapCheck(), range: new RangeCheck() };
 }
 
-/** Continuation bytes a varint may have: 5 bytes in all. */
+/** A varint has at most 4 bytes with a continuation bit: 5 bytes in all. */
 const MAX_CONTINUATIONS = 4;
+/** The weight of a fifth byte. It is multiplied, not shifted: 0x7f << 28 does not fit into 32 bits. */
 const FIFTH_BYTE = 2 ** 28;
 const TOO_LONG = 'a varint is longer than 5 bytes';
 const NOT_MINIMAL = 'a varint is not minimal';
 const DANGLING = 'the last varint is cut off';
 
-/** LEB128 of `index[k] - index[k-1] - 1`. */
+/** Checks gaps: LEB128 of `index[k] - index[k-1] - 1` for every index but the first. */
 class GapCheck implements IndexCheck {
   #count = 0;
   #last = 0;
   #index = 0;
   #seen = 0;
-  /** The varint under way: its value so far, and its bytes. */
+  /** The unfinished varint: its value and the number of its bytes so far. */
   #value = 0;
   #length = 0;
 
@@ -81,11 +82,11 @@ class GapCheck implements IndexCheck {
   }
 }
 
-/** Pairs LEB128(gap), LEB128(length - 1); the first gap is 0, for the first run begins at `firstIndex`. */
+/** Checks runs: pairs LEB128(gap), LEB128(length - 1). The first gap is 0: the first run begins at `firstIndex`. */
 class RunCheck implements IndexCheck {
   #count = 0;
   #last = 0;
-  /** The first index that is still free. */
+  /** The index after the runs and gaps so far. */
   #next = 0;
   #seen = 0;
   #inPair = false;
@@ -141,13 +142,13 @@ class RunCheck implements IndexCheck {
   }
 }
 
-/** Set bits of every byte. */
+/** The number of set bits, by byte. */
 const bitsOf = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll('0', '').length);
 
-/** One bit per element from first to last, lowest bit first. */
+/** Checks a bitmap: one bit per element from first to last, lowest bit first. */
 class BitmapCheck implements IndexCheck {
   #count = 0;
-  /** The place of the last element's bit in the last byte. */
+  /** The position of the last element's bit in the last byte, from 0. */
   #lastBit = 0;
   #firstByte = -1;
   #lastByte = 0;
@@ -173,12 +174,13 @@ class BitmapCheck implements IndexCheck {
   finish(): string | undefined {
     if (this.#seen !== this.#count) return `${this.#seen} bits are set, not ${this.#count}`;
     if ((this.#firstByte & 1) === 0) return 'the bit of the first index is not set';
-    // Shifted down by its place, the last element's bit must be all that is left: set, and no padding bit above it.
+    // Shifted down to the last element's bit, the byte must be 1: that bit set, no padding bit above it. With the bit
+    // at position 2, 0b0000_0101 becomes 1 and passes; 0b0001_0101 becomes 0b101 and does not.
     return this.#lastByte >>> this.#lastBit === 1 ? undefined : 'the bitmap does not end at the last index';
   }
 }
 
-/** Every element from first to last; there is nothing to decode. */
+/** A range is every element from first to last, so there is nothing to decode. */
 class RangeCheck implements IndexCheck {
   begin(): void {}
 

@@ -1,17 +1,17 @@
-/** Encodes the indices of one PATCH frame in the smallest of the four ways, and decodes them again. */
+/** Encodes the indices of one PATCH frame in the smallest of the four encodings, and decodes them. */
 
 import { type Violation, violation } from './fault.ts';
 import type { PatchFields } from './format.ts';
 import { createIndexChecks } from './index-check.ts';
 import type { IndexEncoding } from './layout.ts';
 
-/** A gap from here on does not fit into 5 bytes of LEB128; the writer begins a new frame instead. */
+/** The smallest gap that does not fit into 5 bytes of LEB128; the writer begins a new frame instead. */
 export const GAP_LIMIT = 2 ** 35;
 
-/** Strictly rising element numbers; one at least. */
+/** Strictly ascending element numbers; at least one. */
 export type Indices = Float64Array;
 
-/** The bytes each encoding takes. Gaps must be below `GAP_LIMIT`. */
+/** The bytes each encoding takes; Infinity if `range` cannot hold the indices. Gaps must be below `GAP_LIMIT`. */
 export function indexSizes(indices: Indices): Readonly<Record<IndexEncoding, number>> {
   const first = indices[0] ?? 0;
   const span = (indices.at(-1) ?? first) - first + 1;
@@ -34,7 +34,7 @@ export function indexSizes(indices: Indices): Readonly<Record<IndexEncoding, num
   return { gap, run, bitmap: Math.ceil(span / 8), range };
 }
 
-/** The name of the smallest size; of equal ones the one that is cheapest to decode. */
+/** The encoding with the smallest size; among equals, the one that is cheapest to decode. */
 export function smallest(sizes: Readonly<Record<IndexEncoding, number>>): IndexEncoding {
   let best: IndexEncoding = 'range';
   for (const encoding of ['bitmap', 'run', 'gap'] as const) {
@@ -43,7 +43,7 @@ export function smallest(sizes: Readonly<Record<IndexEncoding, number>>): IndexE
   return best;
 }
 
-/** Encodes in the given way. `range` takes consecutive indices alone. */
+/** Encodes in the given encoding. `range` takes only consecutive indices. */
 export function encodeIndices(encoding: IndexEncoding, indices: Indices): Buffer {
   return encoders[encoding](indices, Buffer.alloc(indexSizes(indices)[encoding]));
 }
@@ -97,7 +97,7 @@ function lebLength(value: number): number {
   return value < 2 ** 28 ? 4 : 5;
 }
 
-/** Writes the shortest LEB128 of a number below 2^35; gives back where it ends. */
+/** Writes the shortest LEB128 of a number below 2^35, e.g. ac 02 for 300; returns where it ends. */
 function writeLeb(bytes: Buffer, at: number, value: number): number {
   while (value >= 0x80) {
     bytes[at++] = (value % 0x80) | 0x80;
@@ -108,8 +108,8 @@ function writeLeb(bytes: Buffer, at: number, value: number): number {
 }
 
 /**
- * Decodes the indices of a frame after holding them against its header, so that none is out of its bounds. They are
- * put into `room` where it is large enough.
+ * Decodes the indices of a frame and checks them against its header, so that none is out of its bounds. They are put
+ * into `room` if it is large enough.
  */
 export function decodeIndices(patch: PatchFields, bytes: Buffer, room?: Indices): Indices | Violation {
   const { count } = patch;
@@ -120,7 +120,7 @@ export function decodeIndices(patch: PatchFields, bytes: Buffer, room?: Indices)
   return wrong === undefined ? indices : violation('indices', wrong);
 }
 
-/** Holds the bytes against the header first, so that decoding them has nothing left to look out for. */
+/** Checks the bytes against the header first, so that the decoders need not check anything. */
 function decodeChecked(patch: PatchFields, bytes: Buffer, indices: Indices): string | undefined {
   const check = createIndexChecks()[patch.indices];
   check.begin(patch);
@@ -139,7 +139,7 @@ const decoders: Readonly<Record<Exclude<IndexEncoding, 'gap'>, Decoder>> = {
   },
 };
 
-/** In one pass, by rules of its own: gaps are what most patches have, and the check before it was another's. */
+/** Checks and decodes in one pass: most patches use gaps, and whatever checked them before was somebody else. */
 function decodeGaps(
   { firstIndex, lastIndex, count }: PatchFields,
   bytes: Buffer,
@@ -159,9 +159,9 @@ function decodeGaps(
     }
     indices[k] = index;
   }
-  // Bytes that are missing were read as nothing, and leave `at` behind the end.
+  // Missing bytes were read as undefined, which counts as 0, and leave `at` beyond the end.
   const isWhole = at === bytes.length && index === lastIndex;
-  return isWhole ? undefined : `index ${count} is ${index}, not ${lastIndex}, or not the last`;
+  return isWhole ? undefined : `index ${count} is ${index}, not ${lastIndex}, or is not the last one encoded`;
 }
 
 function decodeRuns({ firstIndex, count }: PatchFields, bytes: Buffer, indices: Indices): void {

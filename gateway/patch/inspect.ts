@@ -1,4 +1,4 @@
-/** What is in a weight patch on disk: read frame by frame, summed up by tensor, its first fault with the bytes at fault. */
+/** Inspects a weight patch on disk: reads it by frames, sums up each tensor, keeps the bytes of the first fault. */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import type { PatchCheckMode } from './check.ts';
@@ -18,15 +18,15 @@ import {
 } from './layout.ts';
 import { type Frame, readFrames } from './read.ts';
 
-/** How often each encoding comes. */
+/** The number of patches by operation or encoding. */
 type Counts<Name extends string> = Partial<Record<Name, number>>;
 
-/** The patches of one tensor. */
+/** Sums over the patches of one tensor. */
 export interface TensorSummary {
   readonly id: number;
   readonly name: string;
   readonly dtype: Dtype;
-  /** Counted in words, not elements. */
+  /** Whether `shape`, `elements` and `changed` count words, not elements. */
   readonly words: boolean;
   readonly shape: readonly number[];
   readonly elements: number;
@@ -44,9 +44,9 @@ export interface TensorSummary {
 /** The frame a fault is in. */
 export interface FaultyFrame {
   readonly fault: PatchFault;
-  /** Its bytes, as far as they are there and make a frame. */
+  /** Its bytes as far as the file has them; at most 64 if the length of the frame is unknown. */
   readonly bytes: Buffer;
-  /** What of it is wrong. */
+  /** The field that is wrong, if known. */
   readonly field: Field | undefined;
 }
 
@@ -57,14 +57,14 @@ export interface Inspection {
   changed: number;
   open?: OpenFields;
   readonly tensors: TensorSummary[];
-  /** Absent where the stream does not come to a good end. */
+  /** Absent unless the stream ended properly. */
   end?: EndFields;
   faulty?: FaultyFrame;
 }
 
 /**
- * Reads the stream of a file, of any size, by the given check. Memory grows with the number of tensors alone; `onFrame`
- * hears of every frame that was verified. Rejects when the file cannot be read.
+ * Reads a stream of any size from a file, with the given check. Memory grows only with the number of tensors. Calls
+ * `onFrame` for every verified frame. Rejects if the file cannot be read.
  */
 export async function inspectPatch(
   path: string,
@@ -92,10 +92,10 @@ export async function inspectPatch(
 }
 
 const MAX_FRAME_BYTES = MAX_HEADER_LENGTH + MAX_PAYLOAD;
-/** What tells how long a frame is. */
+/** The end of the fields that give the length of a frame. */
 const LENGTHS_END = 12;
 
-/** The file in pieces that end where frames claim to end, so that a fault in one holds no other back. */
+/** Yields the file in pieces that end where frames claim to end, so that a faulty frame holds back no good ones. */
 async function* claimedFrames(file: FileHandle, size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < size; ) {
     const head = await readAt(file, at, LENGTHS_END);
@@ -107,13 +107,13 @@ async function* claimedFrames(file: FileHandle, size: number): AsyncGenerator<Bu
   }
 }
 
-/** Up to `length` bytes from there on; fewer at the end of the file. */
+/** Reads `length` bytes from `position` on; fewer at the end of the file. */
 async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, position);
   return buffer.subarray(0, bytesRead);
 }
 
-/** The frame as long as its header says, or what there is of it. */
+/** The frame, as long as its header says or as much of it as there is. */
 function faultyFrame(fault: PatchFault, there: Buffer): FaultyFrame {
   const type = there.length > 4 ? frameTypes[there.readUInt8(4)] : undefined;
   const told = there.length < 12 || type === undefined ? 64 : there.readUInt16LE(6) + there.readUInt32LE(8);

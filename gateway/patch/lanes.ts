@@ -1,13 +1,13 @@
-/** Values held against a limit one 32-bit word at a time: a word is one value, two or four, each in a lane of its own. */
+/** Compares values with a limit one 32-bit word at a time; a word holds one, two or four values, each in a lane. */
 
 import type { ElementSize } from './scatter.ts';
 
-/** How the bits of a value stand for its size: beside a sign bit, by themselves, or in two's complement. */
+/** How bits encode a magnitude: below a sign bit, unsigned, or in two's complement. */
 export type SignForm = 'sign-bit' | 'unsigned' | 'twos-complement';
 
 /**
- * The limit in every lane. A lane is above it when adding `headroom` to its low bits carries into its top bit: with
- * 8 bits and a limit of 100, headroom is 27; 100 + 27 = 127 stays below 128, and 101 + 27 does not.
+ * A limit repeated in every lane. A lane is above it if adding `headroom` to its low bits carries into its top bit:
+ * with 8 bits and a limit of 100, headroom is 27; 100 + 27 = 127 stays below 128, and 101 + 27 does not.
  */
 export interface LaneLimit {
   readonly size: ElementSize;
@@ -15,22 +15,22 @@ export interface LaneLimit {
   /** The largest magnitude that passes. */
   readonly limit: number;
   readonly headroom: number;
-  /** The top bit of every lane, the bits below it, and those of the two that count. */
+  /** Masks: the top bit of every lane, the bits below it, and the bits of the magnitude. */
   readonly top: number;
   readonly low: number;
   readonly counted: number;
-  /** All ones where the top bit alone is above the limit. */
+  /** All ones if a set top bit alone is above the limit, else 0. */
   readonly topExceeds: number;
-  /** From a top bit to the lowest of its lane. */
+  /** The shift from a lane's top bit to its lowest bit. */
   readonly shift: number;
-  /** Fills a lane from its lowest bit: turns a negative number round. 0 where there are none. */
+  /** Times a lane's lowest bit, sets all bits of the lane, to invert a negative number; 0 without two's complement. */
   readonly fill: number;
 }
 
-/** Repeats the bits of one lane in all of them. */
+/** Factors that repeat the bits of one lane in all lanes. */
 const lanesOf: Readonly<Record<ElementSize, number>> = { 1: 0x0101_0101, 2: 0x0001_0001, 4: 1 };
 
-/** Prepares a limit: the largest magnitude that passes, as a whole number of units in the last place. */
+/** Prepares a limit: `limit` is the largest magnitude that passes, as the integer its bits without a sign make. */
 export function laneLimit(size: ElementSize, sign: SignForm, limit: number): LaneLimit {
   const lanes = lanesOf[size];
   const half = 2 ** (8 * size - 1);
@@ -50,13 +50,13 @@ export function laneLimit(size: ElementSize, sign: SignForm, limit: number): Lan
   };
 }
 
-/** Whether a value in `bytes`, from `from` up to `to`, is above the limit. The values are whole. */
+/** Whether a value from `bytes[from]` up to, not including, `bytes[to]` is above the limit. No value may be cut off. */
 export function exceeds(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
-  // In two's complement the lowest number is one further from zero than the highest: nothing is above such a limit.
+  // 8 bits in two's complement hold -128 to 127: nothing is above a limit of 128, which `laneLimit` caps at 127.
   if (limit.sign === 'twos-complement' && limit.limit >= 2 ** limit.shift) return false;
   const start = bytes.byteOffset + from;
   const skewed = start % 4;
-  // Only words that end before `to` are looked at as such: the memory may end there.
+  // The view holds only words that end by `to`: the memory may end there.
   const words = (skewed + to - from) >>> 2;
   const view = new Uint32Array(bytes.buffer, start - skewed, words);
   const above = skewed === 0 ? wordsAbove(limit, view) : skewedWordsAbove(limit, view, 8 * skewed);
@@ -75,7 +75,7 @@ function wordsAbove(limit: LaneLimit, view: Uint32Array): boolean {
   return (found & top) !== 0;
 }
 
-/** The same where the values begin inside a word of memory, `skew` bits into it. */
+/** Like `wordsAbove`, for values that begin `skew` bits into a word: 8 joins 0x44332211, 0x88776655 to 0x55443322. */
 function skewedWordsAbove(limit: LaneLimit, view: Uint32Array, skew: number): boolean {
   const { low, headroom, top } = limit;
   let found = 0;
@@ -96,7 +96,7 @@ function skewedWordsAbove(limit: LaneLimit, view: Uint32Array, skew: number): bo
   return (found & top) !== 0;
 }
 
-/** The top bit of each lane above the limit; the other bits mean nothing. A negative -5 is 4 turned round, and 1. */
+/** Sets the top bit of each lane above the limit; other bits are meaningless. -5 becomes 4 inverted, plus 1. */
 function integersAbove(limit: LaneLimit, word: number): number {
   const negative = limit.fill === 0 ? 0 : (word & limit.top) >>> limit.shift;
   const size = (word ^ Math.imul(negative, limit.fill)) & limit.counted;
@@ -104,7 +104,7 @@ function integersAbove(limit: LaneLimit, word: number): number {
   return (size & sum) | ((size | sum) & limit.topExceeds);
 }
 
-/** The last values, fewer than two words of them: the ones missing in the last word are 0, which is above no limit. */
+/** Checks the last values, less than two words of them. Missing bytes are 0, which is above no limit. */
 function restAbove(limit: LaneLimit, bytes: Buffer, from: number, to: number): boolean {
   const words = new Uint32Array(2);
   for (let at = from; at < to; at++) {
@@ -114,7 +114,7 @@ function restAbove(limit: LaneLimit, bytes: Buffer, from: number, to: number): b
   return wordsAbove(limit, words);
 }
 
-/** The bits of one value without its sign: what a limit is held against. */
+/** The bits of one value without its sign, as compared with a limit. */
 export function bitsWithoutSign(size: ElementSize, sign: SignForm, bytes: Buffer, at: number): number {
   if (sign === 'twos-complement') return Math.abs(bytes.readIntLE(at, size));
   return bytes.readUIntLE(at, size) % (sign === 'sign-bit' ? 2 ** (8 * size - 1) : 2 ** (8 * size));

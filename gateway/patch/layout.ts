@@ -1,4 +1,4 @@
-/** The numbers of WPF1: where each field of a frame header stands, the caps, and the codes of its enumerations. */
+/** The constants of WPF1: lengths of frame headers, limits, and the codes of its enumerations. */
 
 import { MIB } from '../core/units.ts';
 
@@ -10,23 +10,23 @@ export const COMMON_LENGTH = 32;
 export const MAX_HEADER_LENGTH = 512;
 /** No frame may carry more payload, whatever OPEN says. */
 export const MAX_PAYLOAD = MIB;
-/** What our writer keeps to. */
+/** The limits our writer keeps to. */
 export const MAX_WRITTEN_PAYLOAD = 256 * 1024;
 export const MAX_WRITTEN_ELEMENTS = 64 * 1024;
 export const MAX_RANK = 8;
 /** The media type of a stream. */
 export const WEIGHT_PATCH_TYPE = 'application/vnd.patchgate.weight-patch';
 
-/** Frame types in the order of their codes; 0 is none. */
+/** Frame types by code; 0 is not used. */
 export const frameTypes = [undefined, 'open', 'tensor', 'patch', 'end'] as const;
 export type FrameType = 'open' | 'tensor' | 'patch' | 'end';
 
-/** Fixed parts of the four headers: shortest length by type; PATCH and END have no other. */
+/** The shortest header of each type, in bytes; PATCH and END headers always have this length. */
 export const OPEN_LENGTH = 136;
 export const TENSOR_LENGTH = 48;
 export const PATCH_LENGTH = 72;
 export const END_LENGTH = 120;
-/** Set in the dtype byte of a TENSOR frame whose patches number words in place of elements. */
+/** Set in the dtype byte of a TENSOR frame whose patches number words instead of elements. */
 export const WORDS_FLAG = 0x80;
 
 /** Operations by code. */
@@ -44,12 +44,12 @@ export type ValueEncoding = (typeof valueEncodings)[number];
 /** Bytes of one value. */
 export const valueSizes = { f32: 4, f16: 2, bf16: 2, i8: 1 } as const satisfies Record<ValueEncoding, number>;
 
-/** The next multiple of 8. */
+/** Rounds up to a multiple of 8. */
 export function padded(length: number): number {
   return Math.ceil(length / 8) * 8;
 }
 
-/** Reads a u64; the result is exact when `Number.isSafeInteger` says so. */
+/** Reads a u64; the result is exact if it is a safe integer. */
 export function readU64(bytes: Buffer, at: number): number {
   return bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
 }

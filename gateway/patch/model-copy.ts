@@ -1,4 +1,4 @@
-/** A copy of a model, to be changed in place: the same files under another path, with the holes they have. */
+/** Copies a model to be changed in place: the same files under another path, sparse if they were sparse. */
 
 import { constants } from 'node:fs';
 import { chmod, copyFile, type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises';
@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { MIB } from '../core/units.ts';
 import { type SafetensorsFile, syncFolder, type TensorEntry } from './safetensors.ts';
 
-/** How much is copied at a time where holes are to stay holes. */
+/** Bytes copied at a time if holes must stay holes. */
 const PIECE_BYTES = MIB;
-/** What `stat` counts blocks in, whatever the file system's own are. */
+/** The unit in which `stat` counts blocks, whatever the file system's own block size. */
 const BLOCK_BYTES = 512;
 
-/** Files that are there until `discard`; everything written is on disk after `sync`. */
+/** The files of the copy, which stay until `discard`; everything written is on disk after `sync`. */
 export class ModelCopy {
-  /** What to open to read it. */
+  /** The path that `openModel` takes. */
   readonly path: string;
   readonly #root: string;
   #handles: readonly FileHandle[];
@@ -27,8 +27,8 @@ export class ModelCopy {
   }
 
   /**
-   * Copies every file of a model: one to `path` itself, several, with their index, into a folder of that name. Nothing
-   * may be there yet, and where copying fails nothing is afterwards.
+   * Copies every file of a model: a single file to `path` itself; several, with their index, into a folder at `path`.
+   * Nothing may exist there yet, and nothing is left there if copying fails.
    */
   static async create(model: SafetensorsFile, path: string): Promise<ModelCopy> {
     const inFolder = model.parts.some(({ name }) => name !== '');
@@ -43,11 +43,11 @@ export class ModelCopy {
       if (inFolder || handles.length > 0) await rm(path, { recursive: true, force: true });
       throw error;
     }
-    // The index comes last among the parts, and a file by itself has no name of its own.
+    // The index is the last part; the part of a model in one file has no name.
     return new ModelCopy(path, join(path, model.parts.at(-1)?.name ?? ''), handles, inFolder);
   }
 
-  /** The file a tensor is in. */
+  /** The open file that holds a tensor. */
   handleOf(entry: TensorEntry): FileHandle {
     const handle = this.#handles[entry.part];
     if (handle === undefined) throw new RangeError(`the model has no part ${entry.part}`);
@@ -59,7 +59,7 @@ export class ModelCopy {
     if (this.#inFolder) await syncFolder(this.#root);
   }
 
-  /** Closing again does nothing. */
+  /** Closes the files; a second call does nothing. */
   async close(): Promise<void> {
     const handles = this.#handles;
     this.#handles = [];
@@ -73,8 +73,8 @@ export class ModelCopy {
 }
 
 /**
- * Copies a file to a path where nothing is yet, and opens the copy; a sparse one takes no more room than before, to
- * within a piece. Where this fails nothing is there afterwards.
+ * Copies a file to a path where nothing exists yet, and opens the copy. A sparse file takes no more room than before,
+ * to within a piece. Leaves nothing behind if it fails.
  */
 async function copyWithHoles(from: string, to: string): Promise<FileHandle> {
   const { size, blocks } = await stat(from);
@@ -94,7 +94,7 @@ async function copyWithHoles(from: string, to: string): Promise<FileHandle> {
   }
 }
 
-/** Copies a file over what is at a path, so that the copy may be written also where the file may only be read. */
+/** Copies a file over whatever is at a path. The copy is writable even if the file is read-only. */
 export async function copyWritable(from: string, to: string): Promise<void> {
   await copyFile(from, to, constants.COPYFILE_FICLONE);
   const { mode } = await stat(to);
@@ -118,7 +118,7 @@ async function copyPieces(from: string, target: FileHandle, size: number): Promi
   }
 }
 
-/** Writes all of it at the given place, in as many calls as that takes. */
+/** Writes all bytes at the given position, in as many calls as that takes. */
 export async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
   let written = 0;
   while (written < bytes.length) {

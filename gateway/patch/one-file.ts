@@ -1,4 +1,4 @@
-/** A copy of a model as one file, whatever the number of files it is in. */
+/** Copies a model into one file, however many files it has. */
 
 import { MIB } from '../core/units.ts';
 import { copyWritable } from './model-copy.ts';
@@ -8,8 +8,8 @@ import { openModel } from './shards.ts';
 const PIECE_BYTES = MIB;
 
 /**
- * Writes the model at `from` (see `openModel`) to the file `to`, which is on disk when this resolves: one file byte for
- * byte, several as one, without what the index says beside the tensors. Throws SafetensorsError, and Node's errors of files.
+ * Writes the model at `from` (see `openModel`) to the file `to`, which is on disk when this resolves. One file is
+ * copied byte for byte; several are joined, without any metadata. Throws SafetensorsError and Node's file errors.
  */
 export async function copyAsOneFile(from: string, to: string): Promise<void> {
   const model = await openModel(from);

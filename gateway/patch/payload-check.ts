@@ -1,4 +1,4 @@
-/** Looks into the payload of a PATCH frame in passing: values where asked to, indices always, padding must be zero. */
+/** Checks the payload of a PATCH frame as it passes: values on request, indices always, and that padding is zero. */
 
 import { type Violation, violation } from './fault.ts';
 import type { PatchHeader, TensorFields } from './format.ts';
@@ -6,7 +6,7 @@ import { createIndexChecks, type IndexCheck } from './index-check.ts';
 import { valueSizes } from './layout.ts';
 import type { ValueCheck } from './value-check.ts';
 
-/** Reused from frame to frame; holds counters and one varint, whatever the size of the payload. */
+/** Reused from frame to frame; holds counters, one varint and one value, whatever the size of the payload. */
 export class PayloadCheck {
   readonly #checks = createIndexChecks();
   readonly #values: ValueCheck | undefined;
@@ -14,7 +14,7 @@ export class PayloadCheck {
   #valueBytesLeft = 0;
   #indexBytesLeft = 0;
 
-  /** Without `values` they are passed over. */
+  /** Without `values`, values are not checked. */
   constructor(values?: ValueCheck) {
     this.#values = values;
   }
@@ -29,7 +29,7 @@ export class PayloadCheck {
     return wrong === undefined ? undefined : violation('content', wrong, 'value bytes');
   }
 
-  /** The next payload bytes: `bytes` from `from` up to `to`. */
+  /** Takes the next payload bytes, from `bytes[from]` up to, not including, `bytes[to]`. */
   take(bytes: Buffer, from: number, to: number): Violation | undefined {
     let at = from + Math.min(this.#valueBytesLeft, to - from);
     if (at > from) {
@@ -50,7 +50,7 @@ export class PayloadCheck {
     return undefined;
   }
 
-  /** The payload was taken whole. */
+  /** Called once the whole payload was taken. */
   finish(): Violation | undefined {
     const wrong = this.#indices.finish();
     return wrong === undefined ? undefined : violation('indices', wrong, 'index bytes');

@@ -17,8 +17,8 @@ export interface Frame {
 
 /**
  * Yields the frames of a stream: each once it is whole and its CRCs, order, bounds and indices are verified, END only
- * after the source ended right behind it. Frames are copies, so the source may use its memory again. Holds one chunk
- * and one frame (at most 1 MiB and a header). Throws PatchFaultError on the first fault; nothing follows.
+ * after the source ended right after it. Frames are copies, so the source may reuse its memory. Holds one chunk and one
+ * frame (at most 1 MiB and a header). Throws PatchFaultError on the first fault; nothing follows.
  */
 export function readPatch(
   source: AsyncIterable<Buffer>,
@@ -27,7 +27,7 @@ export function readPatch(
   return readFrames(source, 'deep', expectation);
 }
 
-/** The same by another check. */
+/** Like `readPatch`, with the given check. */
 export async function* readFrames(
   source: AsyncIterable<Buffer>,
   mode: PatchCheckMode,
@@ -46,7 +46,7 @@ export async function* readFrames(
   yield* assembly.take();
 }
 
-/** Puts forwarded bytes together again; the check never splits a header, and only whole payloads were verified. */
+/** Joins forwarded bytes into frames. The check never splits a header, and has verified a payload once it is whole. */
 class FrameAssembly {
   #whole: Frame[] = [];
   #bytes: Buffer | undefined;

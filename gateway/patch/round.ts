@@ -1,4 +1,4 @@
-/** Changes in fewer bits: values rounded to an encoding that does not hold every weight, as a receiver will have them. */
+/** Rounds changes to an encoding with fewer bits, and leaves out those that would not change the receiver's weights. */
 
 import { MIB } from '../core/units.ts';
 import type { TensorChange } from './diff.ts';
@@ -7,17 +7,17 @@ import type { Indices } from './index-encoding.ts';
 import { type ValueEncoding, valueSizes } from './layout.ts';
 import type { SafetensorsFile, TensorEntry } from './safetensors.ts';
 
-/** The largest value an i8 holds on both sides of 0. */
+/** The largest magnitude an i8 holds with either sign. */
 const MAX_I8 = 127;
-/** How much of the base is read at a time. */
+/** Bytes of the base read at a time. */
 const WINDOW_BYTES = MIB;
 
 /**
- * The same changes with f16, bf16 or i8 values. Floats are set to the nearest value of the encoding. An i8 is added: the
- * step in 127ths of the largest of its frame, so what is left of it is smaller each time it is sent. What would not
- * change the receiver's bits is left out, so no rounding error is sent twice. Changes whose values the encoding would not
- * shorten, steps of i8 that are no finite numbers, and changes that would make an infinity of a finite weight go on as
- * they are. `base` is what the receiver has. Throws SafetensorsError.
+ * Yields the same changes with f16, bf16 or i8 values. Floats are set to the nearest value of the encoding. An i8 is
+ * added: it is the step in 127ths of the largest step of its change, so what is left of a step shrinks each time it is
+ * sent. Values that would not change the receiver's bits are left out, so no rounding error is sent twice. Yields a
+ * change as it is if the encoding does not shorten its values, if a step for i8 is not finite, or if a finite weight
+ * would become infinite. `base` is what the receiver has. Throws SafetensorsError.
  */
 export async function* roundChanges(
   base: SafetensorsFile,
@@ -35,7 +35,7 @@ export async function* roundChanges(
   }
 }
 
-/** Where a change goes. */
+/** The tensor a change is for, as the receiver has it. */
 interface Receiver {
   readonly base: SafetensorsFile;
   readonly entry: TensorEntry;
@@ -76,7 +76,7 @@ async function round(
   };
 }
 
-/** Writes the value that makes `now` of `old` to its place in `values`; answers with what the receiver will have. */
+/** Returns a function that writes the value leading from `old` to `now` and returns what the receiver will have. */
 function rounding(
   values: Buffer,
   element: NumberFormat,
@@ -95,12 +95,12 @@ function rounding(
   };
 }
 
-/** The 127th part of the largest step; not finite where a step is not. */
+/** One 127th of the largest step; not finite if a step is not. */
 function stepScale(from: Float64Array, to: Float64Array): number {
   let most = 0;
   for (let k = 0; k < from.length; k++) {
     const step = Math.abs((to[k] as number) - (from[k] as number));
-    // NaN is above nothing, and has to win.
+    // NaN is not above anything, but must win.
     if (!(step <= most)) most = step;
     if (!Number.isFinite(step)) break;
   }
@@ -118,7 +118,7 @@ function givenValues({ indices, values, encoding }: TensorChange, element: Numbe
   return Float64Array.from(indices, (_, k) => element.read(bytes, k * size));
 }
 
-/** What the receiver has of the changed elements. */
+/** Reads what the receiver has in place of the changed elements. */
 async function heldValues({ base, entry, element }: Receiver, indices: Indices): Promise<Float64Array> {
   const size = entry.byteLength / entry.elementCount;
   const memory = Buffer.allocUnsafeSlow(Math.min(WINDOW_BYTES, entry.byteLength));

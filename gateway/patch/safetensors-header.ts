@@ -1,4 +1,4 @@
-/** The JSON header of a safetensors file: from text to tensors that cover the data without gap or overlap. */
+/** Parses the JSON header of a safetensors file, whose tensors must cover the data without gap or overlap. */
 
 import { repeatedKey } from '../core/json-keys.ts';
 import { byteLengthOf, type Dtype, elementCountOf, isDtype } from './dtype.ts';
@@ -13,23 +13,22 @@ export interface TensorEntry {
   readonly byteLength: number;
   /** Where its bytes begin, from the start of the file. */
   readonly fileOffset: number;
-  /** Which of the model's files it is in, by its place among `parts`. */
+  /** The position in the model's `parts` of the file that holds it. */
   readonly part: number;
 }
 
-/** What a header holds. */
 export interface SafetensorsHeader {
   readonly metadata: Readonly<Record<string, string>>;
   /** In name order (see `compareNames`). */
   readonly tensors: readonly TensorEntry[];
 }
 
-/** The order of names everywhere in this folder: by their bytes in UTF-8. */
+/** Orders names as everything in this folder does: by their bytes in UTF-8. */
 export function compareNames(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** Reads the header of a file whose data begins at `dataAt` and has `dataBytes` bytes, or says what is wrong. */
+/** Parses the header of a file with `dataBytes` bytes of data from `dataAt` on. A string is the error message. */
 export function parseHeader(json: string, dataAt: number, dataBytes: number): SafetensorsHeader | string {
   const header = parseJson(json);
   if (typeof header === 'string') return header;
@@ -59,17 +58,17 @@ function parseJson(json: string): Record<string, unknown> | string {
     return 'the header is not JSON';
   }
   const repeated = repeatedKey(json);
-  if (repeated !== undefined) return `the key ${repeated} occurs twice`;
+  if (repeated !== undefined) return `duplicate key ${repeated}`;
   return isRecord(header) ? header : 'the header is not an object';
 }
 
 function parseEntry(name: string, value: unknown, dataAt: number): TensorEntry | string {
-  // Half a surrogate pair has no UTF-8: two such names would be one name in every digest and on the wire.
-  if (!name.isWellFormed()) return 'the name is not Unicode';
+  // Half a surrogate pair has no UTF-8 form: two such names would be the same in every digest and on the wire.
+  if (!name.isWellFormed()) return 'the name is not well-formed Unicode';
   if (!isRecord(value)) return 'not an object';
   const { dtype, shape, data_offsets: offsets, ...others } = value;
   const [other] = Object.keys(others);
-  if (other !== undefined) return `there is no key ${other}`;
+  if (other !== undefined) return `unknown key ${other}`;
   if (typeof dtype !== 'string' || !isDtype(dtype)) return 'the dtype is unknown';
   if (!isCounts(shape)) return 'the shape is not a list of whole numbers';
   if (!isCounts(offsets) || offsets.length !== 2) return 'data_offsets are not two whole numbers';
@@ -77,11 +76,12 @@ function parseEntry(name: string, value: unknown, dataAt: number): TensorEntry |
   const elementCount = elementCountOf(shape);
   if (elementCount === undefined) return 'the shape has too many elements';
   const byteLength = byteLengthOf(dtype, elementCount);
-  if (byteLength !== end - begin) return `the shape takes ${byteLength} bytes, data_offsets ${end - begin}`;
+  if (byteLength !== end - begin)
+    return `the shape takes ${byteLength} bytes, data_offsets span ${end - begin}`;
   return { name, dtype, shape, elementCount, byteLength, fileOffset: dataAt + begin, part: 0 };
 }
 
-/** What keeps the tensors from lying side by side from the first byte of the data to the last. */
+/** Returns an error message unless the tensors lie side by side from the first byte of the data to the last. */
 function findGap(tensors: readonly TensorEntry[], dataAt: number, dataBytes: number): string | undefined {
   const placed = tensors.toSorted((a, b) => a.fileOffset - b.fileOffset || a.byteLength - b.byteLength);
   let next = dataAt;
@@ -90,15 +90,15 @@ function findGap(tensors: readonly TensorEntry[], dataAt: number, dataBytes: num
     next += byteLength;
   }
   const rest = dataAt + dataBytes - next;
-  return rest === 0 ? undefined : `the tensors end ${rest} bytes before the file`;
+  return rest === 0 ? undefined : `the tensors end ${rest} bytes before the end of the file`;
 }
 
-/** Tells an object of JSON from a list and from nothing. */
+/** Whether a JSON value is an object: not an array, not null. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** An object whose values are all texts. */
+/** Whether a JSON value is an object whose members are all strings. */
 export function isStringRecord(value: unknown): value is Record<string, string> {
   return isRecord(value) && Object.values(value).every((member) => typeof member === 'string');
 }

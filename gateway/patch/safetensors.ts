@@ -1,4 +1,4 @@
-/** Reads safetensors files strictly, piece by piece, and writes them so that equal models are equal files. */
+/** Reads safetensors files strictly, piece by piece, and writes them so that equal models make equal files. */
 
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
@@ -28,7 +28,7 @@ export type { TensorEntry } from './safetensors-header.ts';
 
 /** One file of a model. */
 export interface ModelPart {
-  /** Its name in the folder of the model; empty where the model is this one file. */
+  /** Its name in the folder of the model; empty if the model is this one file. */
   readonly name: string;
   readonly path: string;
 }
@@ -36,7 +36,7 @@ export interface ModelPart {
 /** An open model: one file, or several read as one (see shards.ts). Only headers are in memory. */
 export interface SafetensorsFile {
   readonly path: string;
-  /** Every file of it, with tensors or without. */
+  /** All files of the model; the index, if there is one, is the last. */
   readonly parts: readonly ModelPart[];
   /** `__metadata__`. */
   readonly metadata: Readonly<Record<string, string>>;
@@ -46,7 +46,7 @@ export interface SafetensorsFile {
   readonly sizeBytes: number;
   /** Reads `length` bytes of a tensor from its byte `start` on. Throws SafetensorsError beyond its end. */
   read(entry: TensorEntry, start: number, length: number): Promise<Buffer>;
-  /** The same into memory of the caller, filling `target`. */
+  /** Like `read`, but fills `target`. */
   readInto(entry: TensorEntry, start: number, target: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
@@ -150,7 +150,7 @@ export interface TensorSource {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** The elements, little-endian, row by row; in pieces where they are more than memory holds. */
+  /** The elements, little-endian, row by row; in pieces if memory does not hold them all. */
   readonly data: Uint8Array | AsyncIterable<Uint8Array>;
 }
 
@@ -183,7 +183,7 @@ export async function writeSafetensors(
   }
 }
 
-/** The header with its length before it and spaces behind it, up to a multiple of 8. */
+/** The header, preceded by its length and padded with spaces to a multiple of 8. */
 function headerOf(
   path: string,
   tensors: readonly TensorSource[],
@@ -195,9 +195,11 @@ function headerOf(
   let offset = 0;
   for (const { name, dtype, shape } of tensors) {
     const length = byteLengthOf(dtype, elementCountOf(shape) ?? Number.NaN);
-    if (length === undefined) throw new SafetensorsError(path, `tensor ${name} has no shape of whole bytes`);
-    if (!name.isWellFormed()) throw new SafetensorsError(path, 'the name of a tensor is not Unicode');
-    if (names.has(name)) throw new SafetensorsError(path, `there cannot be a second tensor ${name}`);
+    if (length === undefined)
+      throw new SafetensorsError(path, `the shape of tensor ${name} does not make whole bytes`);
+    if (!name.isWellFormed())
+      throw new SafetensorsError(path, 'the name of a tensor is not well-formed Unicode');
+    if (names.has(name)) throw new SafetensorsError(path, `duplicate or reserved tensor name ${name}`);
     names.add(name);
     fields.push([name, { dtype, shape, data_offsets: [offset, offset + length] }]);
     offset += length;
@@ -232,12 +234,12 @@ async function writeTensor(handle: FileHandle, { name, dtype, shape, data }: Ten
   if (written !== length) throw new Error(`tensor ${name} has ${written} bytes, its shape ${length}`);
 }
 
-/** Makes a change of names in this folder outlive a power cut. */
+/** Makes changes of names in this folder survive a power cut. */
 export async function syncFolder(path: string): Promise<void> {
   await syncFile(path);
 }
 
-/** Makes what was written to this file outlive a power cut. */
+/** Makes what was written to this file survive a power cut. */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {

@@ -1,14 +1,14 @@
-/** Moves elements between rows of values and the places of a tensor they belong to, one loop for each width. */
+/** Copies elements between lists of values and their places in a tensor, with one loop for each width. */
 
 import type { Indices } from './index-encoding.ts';
 
-/** Bytes of an element, as frames number them. */
+/** Bytes of an element or word, as frames number them. */
 export type ElementSize = 1 | 2 | 4;
 
-/** Memory as elements of one width: what is moved is bits. */
+/** Memory as elements of one width; unsigned, because only bits are copied. */
 export type ElementView = Uint8Array | Uint16Array | Uint32Array;
 
-/** `length` bytes of memory as elements; they must begin at a multiple of the width. */
+/** `length` bytes of memory as elements; `from` must be a multiple of the width. */
 export function viewOf(
   memory: ArrayBufferLike,
   from: number,
@@ -19,7 +19,7 @@ export function viewOf(
   return size === 2 ? new Uint16Array(memory, from, length / 2) : new Uint8Array(memory, from, length);
 }
 
-/** The bytes as elements; a copy where they do not begin at a multiple of the width. */
+/** The bytes as elements; a copy if they do not begin at a multiple of the width. */
 export function elementsOf(bytes: Buffer, size: ElementSize): ElementView {
   if (bytes.byteOffset % size === 0) return viewOf(bytes.buffer, bytes.byteOffset, bytes.length, size);
   const aligned = Uint8Array.from(bytes);
@@ -43,7 +43,7 @@ export function gatherElements(
   }
 }
 
-/** `target[indices[k] - first] = values[k]` from `from` up to `to`. */
+/** `target[indices[k] - first] = values[k]` for `k` from `from` up to, not including, `to`. */
 export function scatterElements(
   target: ElementView,
   first: number,

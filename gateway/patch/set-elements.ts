@@ -1,4 +1,4 @@
-/** Changes elements of a tensor that lies in memory, all of it or a stretch. */
+/** Changes elements of a tensor, or of a stretch of one, in memory. */
 
 import { elementFormats, valueFormats } from './element.ts';
 import type { Indices } from './index-encoding.ts';
@@ -6,11 +6,11 @@ import { valueSizes } from './layout.ts';
 import { elementsOf, scatterElements, viewOf } from './scatter.ts';
 import { type ElementForm, isExact, type ValueForm } from './value.ts';
 
-/** The stretch of a tensor that lies in memory. */
+/** A stretch of a tensor in memory. */
 export interface Stretch {
-  /** Begins at a multiple of 4 of its memory. */
+  /** Its `byteOffset` is a multiple of 4. */
   readonly bytes: Buffer;
-  /** The number of its first element. */
+  /** The index in the tensor of its first element. */
   readonly first: number;
 }
 
@@ -23,9 +23,9 @@ export interface ElementChange {
 }
 
 /**
- * Changes the elements of `indices[from]` up to `indices[to]`, which must lie in the stretch: `set` puts the value,
- * `add` the sum in float32 arithmetic, both rounded to the type of the tensor, nearest and ties to even. Throws
- * TypeError for elements that cannot take such values.
+ * Changes the elements from `indices[from]` up to, not including, `indices[to]`, which must lie in the stretch. `set`
+ * puts the value, `add` the sum in float32 arithmetic, both rounded to the type of the tensor, to nearest, ties to
+ * even. Throws TypeError if the elements cannot take such values.
  */
 export function setElements(
   stretch: Stretch,
@@ -53,7 +53,7 @@ function computeElements(
   to: number,
 ): void {
   const element = elementFormats[dtype];
-  if (element === undefined) throw new TypeError(`${dtype} elements take their bits alone`);
+  if (element === undefined) throw new TypeError(`${dtype} elements take only their own bits`);
   const value = valueFormats[form.values];
   const size = valueSizes[form.values];
   const elementBytes = dtype === 'F32' ? 4 : 2;

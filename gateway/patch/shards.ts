@@ -1,4 +1,4 @@
-/** Models in several files: an index says which tensor is in which, and all of them are read as one. */
+/** Reads models in several files as one; an index says which tensor is in which file. */
 
 import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
@@ -14,10 +14,10 @@ import {
 } from './safetensors.ts';
 import { compareNames, isRecord, isStringRecord } from './safetensors-header.ts';
 
-/** What Hugging Face's libraries name the index of a model in several files. */
+/** The name that Hugging Face's libraries give the index of a model in several files. */
 export const INDEX_NAME = 'model.safetensors.index.json';
 const INDEX_ENDING = '.safetensors.index.json';
-/** A name beside the index: no folder, nothing hidden, nothing an operating system reads otherwise. */
+/** A file beside the index: not in a folder, not hidden, no character with a special meaning to an operating system. */
 const SHARD_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors$/;
 
 /**
@@ -31,7 +31,7 @@ export async function openModel(path: string): Promise<SafetensorsFile> {
   return (await exists(index)) ? openShards(index) : openSafetensors(join(path, 'model.safetensors'));
 }
 
-/** Whether the path can only be a model in a folder of its own: that folder, or an index. */
+/** Whether the path is a folder or an index, so that a model there must have a folder of its own. */
 export async function isInFolder(path: string): Promise<boolean> {
   return path.endsWith(INDEX_ENDING) || isFolder(path);
 }
@@ -72,7 +72,7 @@ async function readWhole(path: string): Promise<Buffer> {
   }
 }
 
-/** Tensor name to file name. */
+/** Maps tensor names to file names. */
 function readIndex(path: string, bytes: Buffer): ReadonlyMap<string, string> {
   const text = bytes.toString('utf8');
   let index: unknown;
@@ -83,21 +83,21 @@ function readIndex(path: string, bytes: Buffer): ReadonlyMap<string, string> {
   }
   if (!isRecord(index)) throw new SafetensorsError(path, 'the index is not a JSON object');
   const repeated = repeatedKey(text);
-  if (repeated !== undefined) throw new SafetensorsError(path, `the key ${repeated} occurs twice`);
+  if (repeated !== undefined) throw new SafetensorsError(path, `duplicate key ${repeated}`);
   const { weight_map: placed } = index;
   if (!isStringRecord(placed)) throw new SafetensorsError(path, 'weight_map is not an object of strings');
   for (const [tensor, name] of Object.entries(placed)) {
     if (!SHARD_NAME.test(name)) {
       throw new SafetensorsError(
         path,
-        `tensor ${tensor} is in ${JSON.stringify(name)}, no name of a file beside it`,
+        `tensor ${tensor} is in ${JSON.stringify(name)}, which is not a safetensors file beside the index`,
       );
     }
   }
   return new Map(Object.entries(placed));
 }
 
-/** The tensors of all files in name order; index and files must say the same. */
+/** Returns the tensors of all files in name order; index and files must agree. */
 function gather(
   path: string,
   placed: ReadonlyMap<string, string>,

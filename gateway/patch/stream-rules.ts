@@ -1,4 +1,4 @@
-/** What a header must say given the frames before it: order, places, bounds, sums, the chain, what was asked for. */
+/** Checks a header against the frames before it: order, offsets, bounds, sums, the chain, what the request allows. */
 
 import { matchesName, type NamePattern } from '../core/name-pattern.ts';
 import { HeaderChain } from './chain.ts';
@@ -6,31 +6,32 @@ import { type Violation, violation } from './fault.ts';
 import type { EndHeader, Header, OpenHeader, PatchHeader, TensorHeader } from './format.ts';
 import { carries } from './value.ts';
 
-/** Which changes are taken; a member that is absent takes everything. */
+/** Which changes are accepted; an absent member accepts everything. */
 export interface ContentRules {
-  /** Names one of which a tensor must fit to be changed. */
+  /** Only tensors whose name matches one of these may change. */
   readonly tensors?: readonly NamePattern[] | undefined;
-  /** The largest share of a tensor that may change, from 0 to 1; a stream then goes on between tensors alone. */
+  /** The largest share of a tensor that may change, from 0 to 1; a stream then resumes only between tensors. */
   readonly maxChanged?: number | undefined;
-  /** The largest absolute value, or with `add` the largest difference; looked at by `check: values` alone. */
+  /** The largest absolute value, or with `add` the largest difference; only `check: values` looks at it. */
   readonly maxAbs?: number | undefined;
 }
 
-/** What the request allows; a member that is absent allows everything. */
+/** What the request allows; an absent member allows everything. */
 export interface PatchExpectation {
   readonly modelId?: string | undefined;
   readonly baseVersion?: number | undefined;
   readonly targetVersion?: number | undefined;
-  /** The latest epoch allowed; 0 allows epoch 0 alone, so leave it out where 0 means no limit. */
+  /** The latest epoch allowed; 0 allows only epoch 0, so leave it out where 0 means no limit. */
   readonly maxEpoch?: number | undefined;
   /** The most bytes the whole stream may have. */
   readonly maxBytes?: number | undefined;
   readonly content?: ContentRules | undefined;
   /**
-   * Where a resumed stream goes on, above 0: the first byte its receiver has not staged. The body then is OPEN, byte for
-   * byte as it was sent, the last TENSOR frame before that place if there was one, and the frames from there on. So what
-   * OPEN says is held against the request each time, and bounds against the tensor. What lies between was checked when
-   * it passed; that all of it is one stream is the receiver's to see: it has OPEN, TENSOR and the chain.
+   * Where a resumed stream continues, above 0: the first byte its receiver has not staged. The body is then OPEN, byte
+   * for byte as it was sent, the last TENSOR frame before that offset if there is one, and the frames from that offset
+   * on. So OPEN is checked against the request each time, and bounds against the tensor. The skipped frames were
+   * checked when they passed. Only the receiver can verify that all of it is one stream: it has OPEN, TENSOR and the
+   * chain.
    */
   readonly resumeAt?: number | undefined;
 }
@@ -49,9 +50,9 @@ export class StreamRules {
   #changed = 0;
   /** Changed elements of the current tensor. */
   #changedHere = 0;
-  /** Last element of the current tensor that a patch has covered. */
+  /** The last element of the current tensor that a patch has covered. */
   #covered = -1;
-  /** Where the stream is still to go on, and whether frames were passed over on the way there. */
+  /** Where the stream is yet to resume, and whether frames were skipped on the way there. */
   #resumeAt: number | undefined;
   #skipped = false;
 
@@ -80,7 +81,7 @@ export class StreamRules {
     return this.#end;
   }
 
-  /** Frames were passed over: the chain END tells of could not be held against them. */
+  /** Whether frames were skipped, so that the chain in END cannot be checked. */
   get skipped(): boolean {
     return this.#skipped;
   }
@@ -100,7 +101,7 @@ export class StreamRules {
     return this.#changed;
   }
 
-  /** Holds a decoded header against all that came before; `bytes` are the same header as it was sent. */
+  /** Checks a decoded header against all that came before; `bytes` is the same header as it was sent. */
   admit(header: Header, bytes: Buffer): Violation | undefined {
     const fault = this.#resume(header) ?? this.#place(header) ?? this.#byType(header);
     if (fault !== undefined) return fault;
@@ -110,7 +111,7 @@ export class StreamRules {
     return undefined;
   }
 
-  /** Behind OPEN a resumed stream leaps to the tensor it is in the middle of, and from there to where it goes on. */
+  /** After OPEN, a resumed stream jumps to the tensor it was cut in, and from there to where it continues. */
   #resume(header: Header): Violation | undefined {
     const resumeAt = this.#resumeAt;
     if (resumeAt === undefined || this.#open === undefined) return undefined;
@@ -120,23 +121,20 @@ export class StreamRules {
     if (header.streamOffset !== leapsTo || leapsTo < this.#bytes) {
       return violation(
         'offset',
-        `the stream goes on at ${resumeAt}, the frame says it is at ${header.streamOffset}`,
+        `the stream resumes at ${resumeAt}, the frame's stream_offset is ${header.streamOffset}`,
       );
     }
     if (leapsTo === this.#bytes) return undefined;
-    // What was passed over counts as changed too, and nobody here knows how much it was.
+    // The skipped patches changed elements of this tensor too, and their number is not known here.
     if (header.type === 'patch' && this.#expectation.content?.maxChanged !== undefined) {
       const name = this.#tensor?.name ?? '';
       return violation(
         'offset',
-        `the stream was cut within ${name}, whose changes are counted together: begin it anew`,
+        `the stream was cut within ${name}, whose changes are counted together: send it from the start`,
       );
     }
     if (header.sequence <= this.#frames) {
-      return violation(
-        'sequence',
-        `frames were passed over, and this one says it is frame ${header.sequence}`,
-      );
+      return violation('sequence', `frames were skipped, but this one's sequence is ${header.sequence}`);
     }
     this.#skipped = true;
     this.#frames = header.sequence;
@@ -146,14 +144,17 @@ export class StreamRules {
 
   #place(header: Header): Violation | undefined {
     if (header.sequence !== this.#frames) {
-      return violation('sequence', `frame ${this.#frames} says it is frame ${header.sequence}`);
+      return violation('sequence', `the sequence of frame ${this.#frames} is ${header.sequence}`);
     }
     if (header.streamOffset !== this.#bytes) {
-      return violation('offset', `the frame at ${this.#bytes} says it is at ${header.streamOffset}`);
+      return violation(
+        'offset',
+        `the stream_offset of the frame at ${this.#bytes} is ${header.streamOffset}`,
+      );
     }
     const { maxBytes = Number.POSITIVE_INFINITY } = this.#expectation;
     return this.#bytes + header.headerLength + header.payloadLength > maxBytes
-      ? violation('stream-size', `the stream may have ${maxBytes} bytes`)
+      ? violation('stream-size', `the stream is longer than the ${maxBytes} bytes allowed`)
       : undefined;
   }
 
@@ -166,7 +167,7 @@ export class StreamRules {
   }
 
   #admitOpen(open: OpenHeader): Violation | undefined {
-    if (this.#open !== undefined) return violation('type', 'a stream has one OPEN frame');
+    if (this.#open !== undefined) return violation('type', 'a stream has only one OPEN frame');
     const { modelId, baseVersion, targetVersion, maxEpoch } = this.#expectation;
     if (modelId !== undefined && open.modelId !== modelId) {
       return violation('model', 'the patch is for another model');
@@ -189,10 +190,10 @@ export class StreamRules {
       return violation('tensor-order', `tensor ${tensor.tensorId} comes after ${this.#tensor.tensorId}`);
     }
     if (this.#tensors >= open.tensorCount) {
-      return violation('counts', `OPEN announced ${open.tensorCount} tensors`, 'tensor_id');
+      return violation('counts', `OPEN announced only ${open.tensorCount} tensors`, 'tensor_id');
     }
     if (this.#params + tensor.elementCount > open.totalParams) {
-      return violation('bounds', `OPEN announced ${open.totalParams} parameters`, 'element_count');
+      return violation('bounds', `OPEN announced only ${open.totalParams} parameters`, 'element_count');
     }
     const { tensors } = this.#expectation.content ?? {};
     if (tensors !== undefined && !tensors.some((pattern) => matchesName(pattern, tensor.name))) {
@@ -209,7 +210,10 @@ export class StreamRules {
   #admitPatch(patch: PatchHeader, open: OpenHeader): Violation | undefined {
     const tensor = this.#tensor;
     if (tensor === undefined || patch.tensorId !== tensor.tensorId) {
-      return violation('tensor-order', `the patch of tensor ${patch.tensorId} does not follow its tensor`);
+      return violation(
+        'tensor-order',
+        `the patch of tensor ${patch.tensorId} does not follow its TENSOR frame`,
+      );
     }
     if (patch.payloadLength > open.maxPayload) {
       return violation('payload-size', `OPEN announced payloads of at most ${open.maxPayload} bytes`);
@@ -224,14 +228,14 @@ export class StreamRules {
     if (patch.lastIndex >= tensor.elementCount) {
       return violation(
         'bounds',
-        `there is no element ${patch.lastIndex} in ${tensor.elementCount}`,
+        `the tensor has ${tensor.elementCount} elements, the last index is ${patch.lastIndex}`,
         'last_index',
       );
     }
     if (patch.firstIndex <= this.#covered) {
       return violation(
         'overlap',
-        `the patch begins at ${patch.firstIndex}, the last ended at ${this.#covered}`,
+        `the patch begins at ${patch.firstIndex}, the one before ended at ${this.#covered}`,
       );
     }
     this.#covered = patch.lastIndex;
@@ -240,7 +244,7 @@ export class StreamRules {
     return this.#changes(tensor, open);
   }
 
-  /** Whether not too much changes. */
+  /** Checks that not too much changes. */
   #changes({ name, elementCount }: TensorHeader, open: OpenHeader): Violation | undefined {
     const { maxChanged = 1 } = this.#expectation.content ?? {};
     if (this.#changedHere > maxChanged * elementCount) {
@@ -248,13 +252,17 @@ export class StreamRules {
       return violation('content', `${share} of ${name} change, a share above ${maxChanged}`, 'count');
     }
     return open.totalChanged !== 0 && this.#changed > open.totalChanged
-      ? violation('counts', `OPEN announced ${open.totalChanged} changes`, 'count')
+      ? violation('counts', `OPEN announced only ${open.totalChanged} changes`, 'count')
       : undefined;
   }
 
   #admitEnd(end: EndHeader, open: OpenHeader): Violation | undefined {
     if (end.frameCount !== this.#frames + 1) {
-      return violation('counts', `END counts ${end.frameCount} frames of ${this.#frames + 1}`, 'frame_count');
+      return violation(
+        'counts',
+        `the stream has ${this.#frames + 1} frames, END says ${end.frameCount}`,
+        'frame_count',
+      );
     }
     if (!this.#adds(end.tensorCount, this.#tensors) || open.tensorCount !== end.tensorCount) {
       return violation('counts', `the stream has ${this.#tensors} tensors`, 'tensor_count');
@@ -264,7 +272,7 @@ export class StreamRules {
     }
     const bytes = this.#bytes + end.headerLength;
     if (end.totalBytes !== bytes) {
-      return violation('counts', `END counts ${end.totalBytes} bytes of ${bytes}`, 'total_bytes');
+      return violation('counts', `the stream has ${bytes} bytes, END says ${end.totalBytes}`, 'total_bytes');
     }
     if (!this.#skipped && !end.chain.equals(this.#chain.digest()))
       return violation('chain', 'the chain of headers does not match');
@@ -272,7 +280,7 @@ export class StreamRules {
     return undefined;
   }
 
-  /** Whether a sum is what was counted; of a stream that was seen in part, at least that. */
+  /** Whether a sum is what was counted, or at least that if frames were skipped. */
   #adds(sum: number, counted: number): boolean {
     return this.#skipped ? sum >= counted : sum === counted;
   }

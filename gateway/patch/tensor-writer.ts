@@ -12,7 +12,7 @@ import { exactEncodings } from './value.ts';
 /** A multiple of every element size. */
 const WINDOW_BYTES = MIB;
 
-/** Holds one window of the tensor; indices that rise from call to call read and write each window once. */
+/** Holds one window of the tensor; if indices ascend from call to call, each window is read and written once. */
 export class TensorWriter {
   readonly #file: FileHandle;
   readonly #entry: TensorEntry;
@@ -25,7 +25,7 @@ export class TensorWriter {
   #start = 0;
   #dirty = false;
 
-  /** `tensor` is what the frames say of it (see `tensorFields`). */
+  /** `tensor` describes it as the frames do (see `tensorFields`). */
   constructor(file: FileHandle, entry: TensorEntry, tensor: TensorFields) {
     this.#file = file;
     this.#entry = entry;
@@ -47,7 +47,7 @@ export class TensorWriter {
     }
   }
 
-  /** Writes what is still in memory. */
+  /** Writes the window back if it was changed. */
   async flush(): Promise<void> {
     if (!this.#dirty) return;
     this.#dirty = false;
@@ -70,7 +70,7 @@ export class TensorWriter {
     this.#start = start;
   }
 
-  /** Changes elements from the `k`th on as far as the window goes; gives back the first that is beyond it. */
+  /** Changes elements from the `k`th on that are in the window; returns the position of the first beyond it. */
   #writeWindow(change: ElementChange, k: number): number {
     const { indices } = change;
     const first = this.#start / this.#elementBytes;

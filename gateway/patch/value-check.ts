@@ -1,17 +1,17 @@
-/** Holds the values of patches against what may be written, in passing: any chunk size, the memory of one value. */
+/** Checks the values of patches as they stream through: chunks of any size, memory for one value. */
 
 import type { PatchHeader, TensorFields } from './format.ts';
 import { bitsWithoutSign, exceeds } from './lanes.ts';
 import { ANY_VALUE, judgeValues, type ValueJudge } from './value-judge.ts';
 
-/** Reused from frame to frame; `begin` and `take` say what is wrong, in words for the sender, or nothing. */
+/** Reused from frame to frame. `begin` and `take` return an error message for the sender, or undefined. */
 export class ValueCheck {
   readonly #maxAbs: number | undefined;
-  /** How values of the kind of the last frame are judged, and what kind that was. */
+  /** The judge for the kind of values in the last frame (undefined if every value passes), and that kind. */
   #judge: ValueJudge | undefined;
   #judged = '';
   #tensor = '';
-  /** The value that was split over chunks. */
+  /** A value split over chunks, and the number of its bytes so far. */
   readonly #split = Buffer.alloc(4);
   #held = 0;
 
@@ -31,7 +31,7 @@ export class ValueCheck {
     return undefined;
   }
 
-  /** The next value bytes: `bytes` from `from` up to `to`. */
+  /** Takes the next value bytes, from `bytes[from]` up to, not including, `bytes[to]`. */
   take(bytes: Buffer, from: number, to: number): string | undefined {
     if (this.#judge === undefined) return undefined;
     const { limit } = this.#judge;
@@ -49,7 +49,7 @@ export class ValueCheck {
     return undefined;
   }
 
-  /** One of the values from `at` on is above the limit. */
+  /** Describes the first value from `at` on that is above the limit; there must be one. */
   #wrong({ limit, wrongWith }: ValueJudge, bytes: Buffer, at: number): string {
     const { size, sign } = limit;
     let first = at;

@@ -1,4 +1,4 @@
-/** Which values may be written to which elements: never NaN or infinity, and none above a limit. */
+/** Decides which values may be written to which elements: no NaN, no infinity, none above a limit. */
 
 import type { Dtype } from './dtype.ts';
 import { elementFormats, type FloatForm, magnitudeOf } from './element.ts';
@@ -7,13 +7,13 @@ import type { ValueEncoding } from './layout.ts';
 import type { ElementSize } from './scatter.ts';
 import { type ElementForm, isExact, type ValueForm } from './value.ts';
 
-/** How the values of one kind are held against a limit. Bits without sign rise with the number they stand for. */
+/** How values of one kind are compared with a limit. Larger magnitudes have larger bits, if the sign is left out. */
 interface NumberKind {
   readonly size: ElementSize;
   readonly sign: SignForm;
-  /** The bits of the largest number; above them are infinity, NaN, or nothing. */
+  /** The bits of the largest number; larger bits are infinity, NaN, or do not occur. */
   readonly largest: number;
-  /** The number of these bits. */
+  /** The magnitude that bits without a sign stand for. */
   numberOf(bits: number): number;
 }
 
@@ -33,12 +33,12 @@ const f32 = float(4, { exponentBits: 8, fractionBits: 23 }, 0x7f7f_ffff);
 const f16 = float(2, { exponentBits: 5, fractionBits: 10 }, 0x7bff);
 const bf16 = float(2, { exponentBits: 8, fractionBits: 7 }, 0x7f7f);
 
-/** Values that are numbers of their own encoding, with their scale still to come where they are i8. */
+/** Values that are numbers in their own encoding; i8 values before they are scaled. */
 const kindOfValues: Readonly<Record<ValueEncoding, NumberKind>> = { f32, f16, bf16, i8: signed(1) };
 
 /**
- * Values that are the bits of an element; 8-bit floats as in OCP OFP8: E4M3 has no infinity and one NaN, E8M0 has no
- * sign. Types without an entry are patched in words, which stand for no number by themselves.
+ * Values that are the bits of an element. 8-bit floats are those of OCP OFP8 (E4M3 has no infinity and one NaN) and OCP
+ * MX (E8M0 has no sign). Types without an entry are patched in words, which are not numbers by themselves.
  */
 const kindOfElements: Readonly<Partial<Record<Dtype, NumberKind>>> = {
   F32: f32,
@@ -57,19 +57,19 @@ const kindOfElements: Readonly<Partial<Record<Dtype, NumberKind>>> = {
   I32: signed(4),
 };
 
-/** What a patch's values are held against. */
+/** What the values of a patch are compared with. */
 export interface ValueJudge {
   readonly limit: LaneLimit;
-  /** What a value above the limit is: no number of its type, or too large. */
+  /** Says what is wrong with a value above the limit: not a number of its type, or too large. */
   wrongWith(bits: number): string;
 }
 
-/** Nothing to hold values against, since any bits are a number and no limit was set. */
+/** Every value passes, since any bits are a number and no limit was set. */
 export const ANY_VALUE = Symbol('any value');
 
 /**
- * How to judge the values of a patch of these elements; they are judged as they will be stored, rounded to the type of
- * the tensor. Gives back what is in the way, in words for the sender, where they cannot be judged in passing.
+ * Returns how to judge the values of a patch of these elements. They are judged as they will be stored, rounded to the
+ * type of the tensor. A string is an error message for the sender: such values cannot be judged as they stream through.
  */
 export function judgeValues(
   element: ElementForm,
@@ -79,10 +79,10 @@ export function judgeValues(
   const exact = isExact(element, form);
   const kind = exact ? kindOfElements[element.dtype] : kindOfValues[form.values];
   if (kind === undefined) {
-    if (element.dtype === 'F64') return 'F64 values come in halves, which cannot be judged in passing';
+    if (element.dtype === 'F64') return 'F64 values come in halves, which cannot be judged one by one';
     return maxAbs === Number.POSITIVE_INFINITY
       ? ANY_VALUE
-      : `${element.dtype} values come in parts, which cannot be held against a largest value in passing`;
+      : `${element.dtype} values come in parts, which cannot be compared with a largest value`;
   }
   const scale = !exact && form.values === 'i8' ? Math.abs(form.scale) : 1;
   const given = (bits: number) =>
@@ -95,11 +95,11 @@ export function judgeValues(
     wrongWith: (bits) =>
       bits <= kind.largest && Number.isFinite(stored(bits))
         ? `is above ${maxAbs}`
-        : `is no finite ${element.dtype} number`,
+        : `is not a finite ${element.dtype} number`,
   };
 }
 
-/** The largest from 0 up to `end` that passes; 0 always does. */
+/** The largest bits from 0 to `end` that pass, by binary search; 0 always passes. */
 function lastThat(passes: (bits: number) => boolean, end: number): number {
   let good = 0;
   let bad = end + 1;
@@ -111,7 +111,7 @@ function lastThat(passes: (bits: number) => boolean, end: number): number {
   return good;
 }
 
-/** What becomes of a number in an element of that type. */
+/** The number as an element of that type stores it. */
 function storedAs(dtype: Dtype, value: number, exact: boolean): number {
   const format = elementFormats[dtype];
   if (exact || format === undefined) return value;

@@ -1,25 +1,25 @@
-/** What a patch does to one element: which values an element type can take, and how they are rounded to it. */
+/** Which patch values an element type can take, and which of them are its bits unchanged. */
 
 import { type Dtype, dtypeBits } from './dtype.ts';
 import type { Operation, ValueEncoding } from './layout.ts';
 
-/** How the values of a patch are to be understood. */
+/** How to interpret the values of a patch. */
 export interface ValueForm {
   readonly operation: Operation;
   readonly values: ValueEncoding;
   readonly scale: number;
 }
 
-/** What elements are, as frames number them. */
+/** What frames number: elements of a type, or words of them. */
 export interface ElementForm {
   readonly dtype: Dtype;
-  /** The frames number words of this type, not its elements (see `wordBytesOf`). */
+  /** Whether frames number words of this type, not its elements (see `wordBytesOf`). */
   readonly words?: boolean;
 }
 
 /**
- * The value encoding that carries the bits of an element, or of one of its words, as they are. Only the four types
- * that have an encoding of their own are numbers to it; for the others it is a width.
+ * The value encoding that carries the bits of an element, or of one of its words, unchanged. It reads them as numbers
+ * only for the four types with an encoding of their own; for all others it is just a width.
  */
 export const exactEncodings = {
   F32: 'f32',
@@ -45,8 +45,8 @@ export const exactEncodings = {
 } as const satisfies Record<Dtype, ValueEncoding>;
 
 /**
- * Bytes of the words that elements of this type are patched in: 4 for the types of 64 bits, 1 for those that end
- * inside a byte; undefined for the types that are patched element by element.
+ * Bytes of the words that elements of this type are patched in: 4 for 64-bit types, 1 for types that end inside a byte;
+ * undefined for types that are patched element by element.
  */
 export function wordBytesOf(dtype: Dtype): 1 | 4 | undefined {
   const bits = dtypeBits[dtype];
@@ -54,15 +54,15 @@ export function wordBytesOf(dtype: Dtype): 1 | 4 | undefined {
   return bits < 8 ? 1 : undefined;
 }
 
-/** Element types that take every value encoding, rounded where they must be. */
+/** Element types that take every value encoding, with rounding where it is needed. */
 const floats: ReadonlySet<Dtype> = new Set<Dtype>(['F32', 'F16', 'BF16']);
 
-/** Whether these elements can take these values: all but the three floats take their bits alone, with `set`. */
+/** Whether these elements can take these values: all but the three floats take only their own bits, with `set`. */
 export function carries(element: ElementForm, form: ValueForm): boolean {
   return floats.has(element.dtype) || isExact(element, form);
 }
 
-/** Whether applying these values is a copy of their bytes. */
+/** Whether applying these values just copies their bytes. */
 export function isExact({ dtype, words = false }: ElementForm, form: ValueForm): boolean {
   return (
     form.operation === 'set' &&

@@ -25,24 +25,23 @@ import {
 import type { SafetensorsFile } from './safetensors.ts';
 import { openModel } from './shards.ts';
 
-/** What a patch says of itself before and after its changes. */
+/** What a patch says about itself in OPEN and END. */
 export interface PatchIdentity extends Omit<OpenFields, 'maxPayload'> {
   /** Digest of the model the patch makes, for END. */
   readonly targetDigest: Buffer;
 }
 
-/** The changes are not the ones the identity announced, so the stream would be refused. */
+/** The changes are not those the identity announced, so the stream would be refused. */
 export class PatchWriteError extends Error {
   override readonly name = 'PatchWriteError';
 }
 
-/** Where changes come from. */
 export type Changes = AsyncIterable<TensorChange> | Iterable<TensorChange>;
 
 /**
  * Yields the frames of a patch, each as one Buffer of header and payload: at most 64 Ki elements and 256 KiB of
- * payload. Changes must come tensor by tensor in rising order of their ids. Throws PatchWriteError in place of END
- * when `tensorCount`, or a `totalChanged` other than 0, is not what was written.
+ * payload. Changes must come tensor by tensor, in ascending order of their ids. Throws PatchWriteError instead of
+ * yielding END if `tensorCount`, or a `totalChanged` other than 0, is not what was written.
  */
 export async function* writePatch(identity: PatchIdentity, changes: Changes): AsyncGenerator<Buffer> {
   const writer = new FrameWriter();
@@ -77,7 +76,7 @@ interface Part {
   readonly encoding: IndexEncoding;
 }
 
-/** As many elements as one frame takes, in their smallest encoding. */
+/** Takes as many elements as fit into one frame, in their smallest encoding. */
 function nextPart({ indices, encoding: values }: TensorChange, from: number): Part {
   let to = Math.min(from + MAX_WRITTEN_ELEMENTS, indices.length);
   to = beforeWideGap(indices, from, to);
@@ -91,7 +90,7 @@ function nextPart({ indices, encoding: values }: TensorChange, from: number): Pa
   }
 }
 
-/** Where a gap that no varint holds cuts the elements off. */
+/** The end of the elements before the first gap that no varint holds; `to` if there is none. */
 function beforeWideGap(indices: Indices, from: number, to: number): number {
   if ((indices[to - 1] ?? 0) - (indices[from] ?? 0) < GAP_LIMIT) return to;
   for (let k = from + 1; k < to; k++) {
@@ -100,7 +99,7 @@ function beforeWideGap(indices: Indices, from: number, to: number): number {
   return to;
 }
 
-/** Numbers, places and chains the frames of one stream. */
+/** Numbers and chains the frames of one stream, and counts what is in them. */
 class FrameWriter {
   readonly #chain = new HeaderChain();
   #sequence = 0;
@@ -180,13 +179,13 @@ class FrameWriter {
   }
 }
 
-/** What a patch between two files is for. */
+/** What identifies a patch between two models. */
 export interface ModelPatchOptions {
   readonly modelId: string;
   readonly baseVersion: number;
   readonly targetVersion: number;
   readonly epoch: number;
-  /** 16 bytes; when absent they are derived from the models and versions, so the same patch has the same id. */
+  /** 16 bytes; if absent, derived from the digests and the other members, so the same patch has the same id. */
   readonly streamId?: Buffer;
 }
 
@@ -197,18 +196,19 @@ export interface ModelPatch {
   readonly bytes: number;
   /** Changed elements. */
   readonly changed: number;
-  /** Bytes of the target's files: what sending it whole would take. */
+  /** Bytes of the target's files: the cost of sending it whole. */
   readonly modelBytes: number;
-  /** The frames; every iteration begins anew, so a patch can be sent again. */
+  /** The frames; every iteration starts over, so a patch can be sent again. */
   readonly stream: AsyncIterable<Buffer>;
-  /** Closes both files. */
+  /** Closes the models' files. */
   close(): Promise<void>;
 }
 
 /**
- * Prepares the exact patch from one model to another; either may be one file or several (see `openModel`). Reads both twice now (digests, comparison) and once more each
- * time `stream` is iterated: constant memory, no file beside them, and the exact size in advance. When a file changes
- * in between, the stream ends with PatchWriteError before END. Throws ModelDiffError, SafetensorsError.
+ * Prepares the exact patch from one model to another; either may be one file or several (see `openModel`). Reads both
+ * twice now (digests, comparison) and once more each time `stream` is iterated: constant memory, no temporary file, and
+ * the exact size in advance. If a file changes in between, the stream ends with PatchWriteError before END if its
+ * counts changed; otherwise the digest in END is not that of the result. Throws ModelDiffError, SafetensorsError.
  */
 export async function patchModel(
   basePath: string,
@@ -233,7 +233,7 @@ export async function patchModel(
   }
 }
 
-/** Passes an error on once the file is closed. */
+/** Closes the file, then rethrows the error. */
 function closing(file: SafetensorsFile): (error: unknown) => Promise<never> {
   return async (error) => {
     await file.close();
@@ -247,7 +247,7 @@ export interface PatchDigests {
   readonly targetDigest: Buffer;
 }
 
-/** Writes the changes once, into nothing, to know the counts and the size of their patch. */
+/** Runs the writer once and drops its frames, to learn the counts and the size of the patch. */
 export async function measurePatch(
   base: SafetensorsFile,
   changes: Changes,
@@ -267,7 +267,7 @@ export async function measurePatch(
   const writer = new FrameWriter();
   writer.open(provisional);
   for await (const _frame of writeChanges(writer, changes)) {
-    // Only what the writer counts is of interest.
+    // Only the writer's counts are needed.
   }
   const identity = { ...provisional, tensorCount: writer.tensors, totalChanged: writer.changed };
   return { identity, bytes: writer.bytes + END_LENGTH };

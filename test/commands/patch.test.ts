@@ -53,7 +53,10 @@ t.test('the faulty field is underlined in the bytes of its frame', async (t) => 
     'tensor  0 layer.0.w F32 [10, 10]: 1 of 100 changed (1.00 %)',
     'frames before the fault are described',
   );
-  t.match(out, 'fault   overlap (422) in frame 3 at byte 312: the patch begins at 5, the last ended at 5\n');
+  t.match(
+    out,
+    'fault   overlap (422) in frame 3 at byte 312: the patch begins at 5, the one before ended at 5\n',
+  );
   t.match(
     out,
     /\n {2}0000000158 {2}00 00 00 00 01 00 00 00 05 00 00 00 00 00 00 00 {2}\|\.{16}\|\n {14} {24}\^\^( \^\^){7} {2}first_index\n/,
@@ -125,7 +128,7 @@ t.test(
     t.equal(status, 1);
     t.match(
       out,
-      /fault {3}content \(422\) in frame 2.*is no finite F32 number\n[\s\S]*\^\^ \^\^ \^\^ \^\^ {2}value bytes/,
+      /fault {3}content \(422\) in frame 2.*is not a finite F32 number\n[\s\S]*\^\^ \^\^ \^\^ \^\^ {2}value bytes/,
     );
     t.notMatch(out, '\u001b');
   },

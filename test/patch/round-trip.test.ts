@@ -165,8 +165,8 @@ t.test('a patch is the same at every reading, and its id depends on its models',
 
 /** Pairs of models without a patch between them, and the tensor in the way. */
 const apart: readonly (readonly [title: string, TensorPlan, TensorPlan | undefined, RegExp])[] = [
-  ['a tensor that is missing in the target', ['w', 'F32', [4]], undefined, /w is missing in the target/],
-  ['a tensor of another name', ['w', 'F32', [4]], ['v', 'F32', [4]], /w is missing in the target/],
+  ['a tensor that is missing in the target', ['w', 'F32', [4]], undefined, /w is missing from the target/],
+  ['a tensor of another name', ['w', 'F32', [4]], ['v', 'F32', [4]], /w is missing from the target/],
   [
     'a tensor of another type',
     ['w', 'F32', [4]],
@@ -178,13 +178,13 @@ const apart: readonly (readonly [title: string, TensorPlan, TensorPlan | undefin
     'a change in 9 dimensions',
     ['w', 'F32', [1, 1, 1, 1, 1, 1, 1, 1, 9]],
     ['w', 'F32', [1, 1, 1, 1, 1, 1, 1, 1, 9]],
-    /w changed, and WPF1 cannot carry 9 dimensions/,
+    /w changed, but WPF1 cannot carry 9 dimensions/,
   ],
   [
     'a change in a tensor whose name is longer than a header',
     ['w'.repeat(460), 'F32', [1]],
     ['w'.repeat(460), 'F32', [1]],
-    /w changed, and WPF1 cannot carry a name of 460 bytes/,
+    /w changed, but WPF1 cannot carry a name of 460 bytes/,
   ],
 ];
 
@@ -204,7 +204,7 @@ t.test('a tensor that only the target has prevents a patch too', async (t) => {
   const [from, to] = [join(folder, 'from'), join(folder, 'to')];
   await writeSafetensors(from, []);
   await writeSafetensors(to, [randomTensor(new SeededRandom(11), ['w', 'F32', [4]])]);
-  await t.rejects(patchModel(from, to, identity), { message: 'tensor w is missing in the base' });
+  await t.rejects(patchModel(from, to, identity), { message: 'tensor w is missing from the base' });
 });
 
 t.test('a file that changes under the patch ends the stream before END', async (t) => {

@@ -132,12 +132,12 @@ t.test('a failed write leaves the old file and nothing beside it', async (t) => 
   const before = await readFile(path);
   const bad = [
     { tensors: [{ ...tensor, shape: [5] }], reason: 'tensor w has 16 bytes, its shape 20' },
-    { tensors: [tensor, tensor], reason: 'there cannot be a second tensor w' },
+    { tensors: [tensor, tensor], reason: 'duplicate or reserved tensor name w' },
     {
       tensors: [{ ...tensor, name: '__metadata__' }],
-      reason: 'there cannot be a second tensor __metadata__',
+      reason: 'duplicate or reserved tensor name __metadata__',
     },
-    { tensors: [{ ...tensor, name: 'a\udfff' }], reason: 'the name of a tensor is not Unicode' },
+    { tensors: [{ ...tensor, name: 'a\udfff' }], reason: 'the name of a tensor is not well-formed Unicode' },
   ];
   for (const { tensors, reason } of bad) {
     await t.rejects(writeSafetensors(path, tensors), { name: 'SafetensorsError', path, reason });

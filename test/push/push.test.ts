@@ -155,7 +155,7 @@ t.test('for models without a patch between them the tensor in the way is named',
   const other = join(folder, 'other');
   await writeSafetensors(other, base.slice(0, 1));
   const error = await refusalOf({ ...options, targetPath: other });
-  t.equal(error.message, 'tensor b is missing in the target');
+  t.equal(error.message, 'tensor b is missing from the target');
 });
 
 t.test('a push that is stopped says so, before its start or in the middle', async (t) => {
