@@ -1,4 +1,4 @@
-/** Sends a patch, and goes on where the node has got to when the connection breaks. */
+/** Sends a patch; if the connection breaks, resumes at the node's offset. */
 
 import { Readable } from 'node:stream';
 import { END_LENGTH, frameTypes, WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
@@ -9,20 +9,20 @@ import { isConnectionError } from './transfer-error.ts';
 
 export interface DeliveryOptions extends PersistenceOptions {
   readonly modelId: string;
-  /** Falls back to where the node has got to after a cut. */
+  /** After a cut, `sentBytes` falls back to the node's offset. */
   readonly onProgress?: (sentBytes: number, totalBytes: number) => void;
 }
 
-/** The final answer, and where it was gone on from after cuts. */
+/** The final answer, and the offsets at which the stream resumed after cuts. */
 export interface Delivered {
   readonly answer: GatewayAnswer;
   readonly resumedAt: readonly number[];
 }
 
-/** No frame of the stream begins where the node has got to: what it has is of another one. */
+/** No frame of the stream begins at the node's offset: what it has belongs to another stream. */
 class NoSuchFrameError extends Error {}
 
-/** Resolves to the node's answer, whatever it says. Rejects with the connection's error once patience is at its end. */
+/** Resolves to the node's answer, whatever its status. Rejects with the connection's error once retries are used up. */
 export async function deliver(
   gateway: GatewayClient,
   patch: ModelPatch,
@@ -38,7 +38,7 @@ class Delivery {
   readonly #path: string;
   readonly #persistence: Persistence;
   readonly #resumedAt: number[] = [];
-  /** The node may have something of the stream. */
+  /** Whether the node may have part of the stream. */
   #begun = false;
   #offset = 0;
 
@@ -80,7 +80,7 @@ class Delivery {
     }
   }
 
-  /** An offset the node does not agree with, or an upload it has lost, is no refusal of the patch. */
+  /** Whether an answer ends the delivery. A mismatching offset or a lost upload does not refuse the patch. */
   #isFinal({ status, headers }: GatewayAnswer): boolean {
     if (isPassingStatus(status)) return false;
     if (this.#offset === 0 || (status !== 404 && status !== 409)) return true;
@@ -93,13 +93,13 @@ class Delivery {
     this.#offset = 0;
   }
 
-  /** Bytes of whole frames the node has; 0 where it knows of none or does not say. */
+  /** Bytes of complete frames the node has; 0 if it has none or does not say. */
   #reached({ status, headers }: GatewayAnswer): number {
     if (status !== 204) return 0;
     const offset = Number(headers['upload-offset']);
     if (!Number.isSafeInteger(offset) || offset < 0) return 0;
     this.#persistence.reached(offset);
-    // An applied stream is answered for by its END alone.
+    // For an applied stream, END alone gets the receipt again.
     return headers['upload-complete'] === '?1' ? this.#patch.bytes - END_LENGTH : offset;
   }
 
@@ -121,7 +121,7 @@ class Delivery {
     });
   }
 
-  /** The frames, with the bytes told as they are asked for. */
+  /** Yields the frames, and reports progress as they are consumed. */
   async *#counted(frames: AsyncIterable<Buffer>, from: number): AsyncGenerator<Buffer> {
     const { onProgress } = this.#options;
     const total = this.#patch.bytes;
@@ -141,8 +141,8 @@ class Delivery {
 }
 
 /**
- * The frames from `offset` on, and before them what a request that goes on begins with: OPEN, and the last TENSOR frame
- * before that place. Throws NoSuchFrameError where no frame begins there.
+ * Yields what a resuming request begins with (OPEN, and the last TENSOR frame before `offset`), then the frames from
+ * `offset` on. Throws NoSuchFrameError if no frame begins there.
  */
 async function* rest(stream: AsyncIterable<Buffer>, offset: number): AsyncGenerator<Buffer> {
   const prologue: { open?: Buffer; tensor?: Buffer } = {};

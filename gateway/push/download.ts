@@ -1,4 +1,4 @@
-/** Brings a file, going on after a cut with the bytes that are missing (RFC 9110 §14, `Range` and `If-Range`). */
+/** Downloads a file; after a cut, only the missing bytes (`Range`, RFC 9110 §14; `If-Range`, §13.1.5). */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import type { GatewayClient, GatewayStream } from './gateway-client.ts';
@@ -10,16 +10,16 @@ export interface DownloadOptions extends PersistenceOptions {
 }
 
 export interface Downloaded {
-  /** Bytes that came now. */
+  /** Bytes received in this run. */
   readonly received: number;
-  /** Where it was gone on from, after cuts or an earlier run. */
+  /** The offsets at which it resumed, after cuts or an earlier run. */
   readonly resumedAt: readonly number[];
 }
 
 /**
- * Writes what is at `path` to `partPath`, going on with what is there of it already, and syncs it. `etag` is the version
- * of the content that `partPath` is a part of. Throws TransferError for a refusal, the connection's error once patience
- * is at its end, and what the disk says.
+ * Downloads `path` to `partPath`, resumes after what that holds already, and syncs it. `etag` identifies the content
+ * that `partPath` is a part of. Throws TransferError for a refusal, the connection's error once the retries are used
+ * up, and file errors.
  */
 export async function download(
   gateway: GatewayClient,
@@ -90,7 +90,7 @@ class ResumedDownload {
   }
 
   async #take(answer: GatewayStream, size: number): Promise<void> {
-    // Nothing is missing behind the last byte: what is there is held against the digest anyway.
+    // Nothing is missing after the last byte. The caller verifies the digest anyway.
     if (answer.status === 416) {
       await refusalOf(answer);
       return;
@@ -109,7 +109,7 @@ class ResumedDownload {
   }
 }
 
-/** The refusal an answer is, with what its body says. */
+/** The error for a refusal, with what its body says. */
 async function refusalOf({ status, headers, body }: GatewayStream): Promise<unknown> {
   const parts: Buffer[] = [];
   for await (const part of body) parts.push(part);
@@ -118,5 +118,5 @@ async function refusalOf({ status, headers, body }: GatewayStream): Promise<unkn
   } catch (error) {
     return error;
   }
-  return new TransferError(`answered with ${status}`, status);
+  return new TransferError(`unexpected status ${status}`, status);
 }

@@ -1,13 +1,13 @@
-/** A client of the gateway: requests with the caller's certificate and token over one TLS connection. */
+/** A client of the gateway: sends requests with the caller's certificate and token, and keeps connections open. */
 
 import type { Readable } from 'node:stream';
 import { Agent, request } from 'undici';
 
-/** Where the gateway is and who calls. */
+/** Where the gateway is, and the caller's credentials. */
 export interface GatewayAddress {
-  /** `https://tenant-a.example.com:8443`; plain `http:` on networks that are trusted. */
+  /** `https://tenant-a.example.com:8443`; plain `http:` on trusted networks. */
   readonly to: string;
-  /** TCP goes there, while TLS and `Host` keep the names of `to`. */
+  /** Connects there, while TLS and `Host` keep the name in `to`. */
   readonly connectTo?: { readonly host: string; readonly port: number };
   readonly certPem?: string;
   readonly keyPem?: string;
@@ -27,14 +27,14 @@ export interface GatewayAnswer {
   readonly body: Buffer;
 }
 
-/** An answer whose body is still coming; read it to its end or destroy it. */
+/** An answer whose body is still arriving; read it to its end or destroy it. */
 export interface GatewayStream extends Omit<GatewayAnswer, 'body'> {
   readonly body: Readable;
 }
 
 export type GatewayMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
 
-/** The address cannot be read. */
+/** The address of the gateway is not an http or https URL. */
 export class GatewayAddressError extends Error {
   override readonly name = 'GatewayAddressError';
 }
@@ -43,7 +43,7 @@ const HEADERS_TIMEOUT_MS = 120_000;
 const BODY_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Throws GatewayAddressError. */
+/** The constructor throws GatewayAddressError. */
 export class GatewayClient {
   readonly #origin: string;
   readonly #host: string;
@@ -71,7 +71,7 @@ export class GatewayClient {
     });
   }
 
-  /** Any status is an answer; rejects only when none comes. The body of the answer is gathered in memory. */
+  /** Resolves for any status; rejects only if no answer comes. Collects the body in memory. */
   async send(method: GatewayMethod, path: string, more: GatewayRequest = {}): Promise<GatewayAnswer> {
     const { status, headers, body } = await this.stream(method, path, more);
     const parts: Buffer[] = [];
@@ -79,7 +79,7 @@ export class GatewayClient {
     return { status, headers, body: Buffer.concat(parts) };
   }
 
-  /** The same, with the body of the answer as it comes. */
+  /** Like `send`, with the body as a stream. */
   async stream(method: GatewayMethod, path: string, more: GatewayRequest = {}): Promise<GatewayStream> {
     const response = await request(`${this.#origin}${path}`, {
       method,
@@ -102,7 +102,7 @@ export class GatewayClient {
 function readAddress(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
-  throw new GatewayAddressError(`${text} is no https address`);
+  throw new GatewayAddressError(`${text} is not an http or https URL`);
 }
 
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);

@@ -1,4 +1,4 @@
-/** What a receiver says of a model: its version, and the versions there are. */
+/** Fetches what a receiver says about a model: its current version, and the versions it has. */
 
 import { z } from 'zod';
 import type { GatewayClient } from './gateway-client.ts';
@@ -14,7 +14,7 @@ const described = z.object({
       z.object({
         version: z.number().int(),
         digest: z.string(),
-        /** The patch that made it starts there; absent where there is none to have. */
+        /** The version its patch starts from; absent if the patch is not available. */
         base: z.number().int().optional(),
       }),
     )
@@ -24,8 +24,8 @@ const described = z.object({
 export type ModelDescription = z.output<typeof described>;
 
 /**
- * Tries again what may be well in a moment. Throws TransferError for a refusal, ZodError for an answer that is none of a
- * sync node, and the connection's error once patience is at its end.
+ * Retries after temporary failures. Throws TransferError for a refusal, ZodError for an answer that is not a sync
+ * node's, and the connection's error once the retries are used up.
  */
 export async function fetchDescription(
   gateway: GatewayClient,

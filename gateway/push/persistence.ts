@@ -1,11 +1,11 @@
-/** How often and how soon a transfer that was cut is tried again. */
+/** Decides how often and how soon a transfer that was cut is retried. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface PersistenceOptions {
-  /** Tries in a row that bring no byte further, before it is given up. */
+  /** Retries without progress before giving up. */
   readonly retries?: number;
-  /** The first pause, doubled with each. */
+  /** The first pause, doubled each time. */
   readonly pauseMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -15,14 +15,14 @@ const FIRST_PAUSE_MS = 200;
 const MAX_PAUSE_MS = 10_000;
 const MAX_ASKED_PAUSE_MS = 60_000;
 
-/** Statuses of a gateway or node that may be well again in a moment. */
+/** Statuses of temporary failures of a gateway or node. */
 const PASSING: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
 
 export function isPassingStatus(status: number): boolean {
   return PASSING.has(status);
 }
 
-/** Of a connection that was not to be had, or broke: what a gateway looks like while another takes its place. */
+/** Errors of a connection that failed or broke, as happens while a gateway is replaced. */
 const PASSING_ERRORS: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -33,12 +33,12 @@ const PASSING_ERRORS: ReadonlySet<unknown> = new Set([
   'UND_ERR_SOCKET',
 ]);
 
-/** A name that is none, or a certificate that is not accepted, will be no other in a moment. */
+/** Whether a retry may help; it does not for an unknown host name or a rejected certificate. */
 export function isPassingError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && PASSING_ERRORS.has(error.code);
 }
 
-/** Counts the tries of one transfer. */
+/** Counts the retries of one transfer. */
 export class Persistence {
   readonly #options: PersistenceOptions;
   #failures = 0;
@@ -48,7 +48,7 @@ export class Persistence {
     this.#options = options;
   }
 
-  /** Getting further wins the patience back. */
+  /** Progress resets the number of retries. */
   reached(bytes: number): void {
     if (bytes <= this.#furthest) return;
     this.#furthest = bytes;
@@ -56,8 +56,9 @@ export class Persistence {
   }
 
   /**
-   * Waits before the next try; false when there is none. Half of the pause is random, so that those who were cut off
-   * together do not come back together. `askedS` is `Retry-After`. Rejects when the transfer is stopped.
+   * Waits before the next try; returns false if there is none. Half of the pause is random, so that clients that were
+   * cut off together do not come back together. `askedS` is `Retry-After`, of which at most 60 s are waited. Rejects if
+   * the transfer is stopped.
    */
   async again(askedS = 0): Promise<boolean> {
     const { retries = RETRIES, pauseMs = FIRST_PAUSE_MS, signal } = this.#options;

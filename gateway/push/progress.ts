@@ -1,4 +1,4 @@
-/** Shows how far an upload has come: a bar on a terminal, a few lines elsewhere. */
+/** Shows the progress of a transfer: a bar on a terminal, a few lines elsewhere. */
 
 export interface ProgressOptions {
   readonly write: (text: string) => void;
@@ -7,14 +7,14 @@ export interface ProgressOptions {
   readonly columns: number;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
-  /** Bytes of the whole model, to say what share of it is sent. */
+  /** Bytes of the whole model, to show what share of it is sent. */
   readonly wholeBytes?: number;
 }
 
-/** Told after each piece; `sent` rises to `total`. */
+/** Called after each piece; `sentBytes` rises to `totalBytes`, but falls back after a cut. */
 export type Progress = (sentBytes: number, totalBytes: number) => void;
 
-/** A terminal is drawn at most so often. */
+/** The shortest time between two redraws of a terminal. */
 const REDRAW_MS = 50;
 const QUARTERS = 4;
 
@@ -31,7 +31,7 @@ function createBar({ write, columns, nowMs, wholeBytes }: ProgressOptions): Prog
     if (!done && nowMs() - drawnMs < REDRAW_MS) return;
     drawnMs = nowMs();
     const bar = formatBar(sent, total, nowMs() - startedMs, columns, wholeBytes);
-    // A shorter bar wipes out the end of a longer one.
+    // A shorter bar must overwrite the end of a longer one.
     write(`\r${bar.padEnd(drawn)}${done ? '\n' : ''}`);
     drawn = bar.length;
   };
@@ -48,7 +48,7 @@ function createLines({ write, nowMs, wholeBytes }: ProgressOptions): Progress {
   };
 }
 
-/** `[#####.....]  50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, as wide as the terminal at most. */
+/** `[#####.....]  50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, at most as wide as the terminal. */
 export function formatBar(
   sent: number,
   total: number,
@@ -62,7 +62,7 @@ export function formatBar(
   return `[${'#'.repeat(filled)}${'.'.repeat(width - filled)}]${text}`.slice(0, Math.max(1, columns - 1));
 }
 
-/** ` 50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, and what share of the whole model that is where its size is known. */
+/** ` 50% 1.0 MiB of 2.0 MiB, 3.1 MiB/s`, and what share of the whole model that is, if its size is known. */
 export function formatLine(sent: number, total: number, elapsedMs: number, wholeBytes?: number): string {
   const percent = total === 0 ? 100 : Math.floor((sent / total) * 100);
   const rate = elapsedMs > 0 ? `, ${formatBytes((sent * 1000) / elapsedMs)}/s` : '';
@@ -83,7 +83,7 @@ export function formatBytes(bytes: number): string {
   if (whole < 1024) return `${whole} B`;
   let value = whole / 1024;
   let unit = 0;
-  // What would be rounded to 1024.0 is 1.0 of the next unit.
+  // A value that would round to 1024.0 is shown as 1.0 of the next unit.
   while (value >= 1023.95 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;

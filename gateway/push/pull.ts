@@ -1,4 +1,4 @@
-/** The pulling client: a version of a model, as the patches since the one that is here, or whole. */
+/** The pull client: fetches a version of a model, as the patches since the local one, or whole. */
 
 import { createReadStream } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
@@ -17,28 +17,28 @@ import { TransferError, translated } from './transfer-error.ts';
 
 export interface PullOptions extends GatewayAddress, DownloadOptions {
   readonly modelId: string;
-  /** Where the weights go; a file that is there is replaced once the new one is whole. */
+  /** Where the weights go; an existing file is replaced once the new one is complete. */
   readonly outPath: string;
-  /** The version to bring; the current one when absent. */
+  /** The version to fetch; the current one if absent. */
   readonly version?: number;
-  /** Weights that are here, for patches to start from: a model as `openModel` takes it. It stays, unless it is `outPath`. */
+  /** Local weights that patches start from, as `openModel` takes them. They are kept, unless this is `outPath`. */
   readonly basePath?: string;
-  /** The version `basePath` is said to be; found by its digest when absent. */
+  /** The version `basePath` should be; a different digest is an error. If absent, the digest finds the version. */
   readonly since?: number;
 }
 
 export interface PullResult {
   readonly version: number;
-  /** Hexadecimal; the file was held against it. */
+  /** Hexadecimal; the file was verified against it. */
   readonly digest: string;
-  /** Patches applied; 0 where the whole came, or all was here already. */
+  /** Patches applied; 0 if the whole file was fetched, or was already here. */
   readonly patches: number;
   readonly bytesReceived: number;
-  /** Places from which a cut transfer went on. */
+  /** The offsets at which cut transfers resumed. */
   readonly resumedAt: readonly number[];
 }
 
-/** Brings the weights and puts them in place at once, verified by digest. Throws TransferError. */
+/** Fetches the weights, verifies their digest and moves them into place atomically. Throws TransferError. */
 export async function pullModel(options: PullOptions): Promise<PullResult> {
   try {
     const gateway = new GatewayClient(options);
@@ -49,7 +49,7 @@ export async function pullModel(options: PullOptions): Promise<PullResult> {
   }
 }
 
-/** The same over a client that stays open; its errors come as they are. */
+/** Like `pullModel`, over a client that stays open and without translating errors. */
 export async function pullThrough(gateway: GatewayClient, options: PullOptions): Promise<PullResult> {
   const model = await fetchDescription(gateway, options.modelId, options);
   const { version = model.version } = options;
@@ -70,7 +70,7 @@ function digestAt({ versions }: ModelDescription, version: number): string {
   throw new TransferError(`the receiver has no version ${version}; it has ${kept}`);
 }
 
-/** Nothing to do where the file is that version already. */
+/** Returns a result without transfer if the file already is that version. */
 async function here({ outPath }: PullOptions, digest: string): Promise<Made | undefined> {
   const held = await digestAtPath(outPath);
   return held === digest ? { patches: 0, bytesReceived: 0, resumedAt: [] } : undefined;
@@ -85,7 +85,7 @@ async function digestAtPath(path: string): Promise<string | undefined> {
   }
 }
 
-/** Applies the patches from the base to the version; nothing where they are not all to be had, or one is not good. */
+/** Applies the patches from the base to the version. Returns undefined if one is not available, or is invalid. */
 async function bySteps(
   gateway: GatewayClient,
   options: PullOptions,
@@ -101,7 +101,7 @@ async function bySteps(
   let base = basePath;
   const came: Downloaded[] = [];
   try {
-    // What is put in place is one file, and never the base itself.
+    // What is moved into place is one file, and never the base itself.
     if (steps.length === 0 || (await isInFolder(basePath))) {
       base = temporary('step-1');
       await copyAsOneFile(basePath, base);
@@ -122,10 +122,10 @@ async function bySteps(
   }
 }
 
-/** A patch that is good makes other weights than those of the version: what answers is not always the same receiver. */
+/** A valid patch does not make the weights of the version: requests may reach different receivers. */
 class OtherWeightsError extends Error {}
 
-/** What came by patches is not the version; the whole may be. */
+/** Whether patches do not lead to the version; fetching it whole still may. */
 function isUnfit(error: unknown): boolean {
   if (error instanceof PatchFaultError || error instanceof OtherWeightsError) return true;
   return error instanceof TransferError && error.status === 404;
@@ -135,11 +135,11 @@ function isUnfit(error: unknown): boolean {
 interface VersionStep {
   readonly from: number;
   readonly to: number;
-  /** Of what it makes, hexadecimal. */
+  /** The digest of the result, hexadecimal. */
   readonly digest: string;
 }
 
-/** The version a file is, by what is said of it and by its digest. */
+/** Finds the version of a file by its digest. Throws TransferError if it is not that of `since`. */
 async function baseVersion(
   path: string,
   since: number | undefined,
@@ -153,7 +153,7 @@ async function baseVersion(
   return versions.findLast((each) => each.digest === digest)?.version;
 }
 
-/** The patches that lead from one version to another, in order. */
+/** The patches that lead from one version to another, in order; undefined if one is missing. */
 function stepsBetween(
   { versions }: ModelDescription,
   from: number,
@@ -185,7 +185,7 @@ async function oneStep(
   return came;
 }
 
-/** Brings the whole file beside the old one; what a cut left there is gone on with, also by a later run. */
+/** Fetches the whole file beside the old one. Resumes what a cut left there, even that of an earlier run. */
 async function whole(
   gateway: GatewayClient,
   options: PullOptions,
@@ -199,13 +199,15 @@ async function whole(
   const held = await digestAtPath(part);
   if (held !== digest) {
     await rm(part, { force: true });
-    throw new TransferError(`what came is not version ${version}: its digest is ${held}, not ${digest}`);
+    throw new TransferError(
+      `the received file is not version ${version}: its digest is ${held}, not ${digest}`,
+    );
   }
   await inPlace(part, options.outPath);
   return sum([came], 0);
 }
 
-/** Parts of other versions are of no use any more. */
+/** Removes the parts of other versions, which are no longer of use. */
 async function removeParts(outPath: string, kept: string): Promise<void> {
   const folder = dirname(outPath);
   const own = `${basename(outPath)}.`;

@@ -1,4 +1,4 @@
-/** The pushing client: what changed between two model files, as one patch, through a gateway to a sync node. */
+/** The push client: sends what changed between two models as one patch, through a gateway to a sync node. */
 
 import { z } from 'zod';
 import type { ValueEncoding } from '../patch/layout.ts';
@@ -11,23 +11,23 @@ import { Shadow } from './shadow.ts';
 import { accepted, hasNow, TransferError, translated } from './transfer-error.ts';
 
 export interface PushOptions extends GatewayAddress, DeliveryOptions {
-  /** A model as `openModel` takes it: a file, an index, or a folder. */
+  /** The model to push, as `openModel` takes it: a file, an index, or a folder. */
   readonly targetPath: string;
-  /** Another such: weights that are exactly what the receiver has. Beside a shadow: what a new shadow begins with. */
+  /** A model that is exactly what the receiver has. With `shadowPath`: what a new shadow begins with. */
   readonly basePath?: string;
-  /** The one file where what the receiver has is kept from push to push; brought from there when neither is here. */
+  /** The file that keeps what the receiver has from push to push; pulled if neither it nor a base exists. */
   readonly shadowPath?: string;
-  /** Weights no further than this from what the receiver has are not sent. 0, the default, is exact. Needs a shadow. */
+  /** Changes up to this size to what the receiver has are not sent. 0, the default, is exact. Needs a shadow. */
   readonly threshold?: number;
-  /** Values in fewer bits than they have. Needs a shadow. */
+  /** An encoding with fewer bits for the values; exact if absent. Needs a shadow. */
   readonly values?: ValueEncoding;
-  /** Puts this change on top of what others have pushed meanwhile. Needs a shadow, which then holds both. */
+  /** Puts this change on top of what others pushed in the meantime. Needs a shadow, which then holds both. */
   readonly rebase?: boolean;
-  /** Trained epochs, for the patch to say; the token may limit them. */
+  /** Trained epochs, as OPEN announces them; the token may limit them. */
   readonly epoch?: number;
 }
 
-/** What a push is about to send. */
+/** What a push would send. */
 export interface PushPlan {
   readonly streamId: string;
   readonly baseVersion: number;
@@ -38,14 +38,14 @@ export interface PushPlan {
   readonly parameters: number;
   /** Tensors with a change in them. */
   readonly tensors: number;
-  /** Of the whole stream. */
+  /** Bytes of the whole stream. */
   readonly bytes: number;
   /** Bytes of the model's files: what sending it whole would cost. */
   readonly modelBytes: number;
 }
 
 export interface PushResult {
-  /** 201, or 200 when the node had this very patch already. */
+  /** 201, or 200 if the node had applied this patch before. */
   readonly status: number;
   readonly version: number;
   /** Weights changed. */
@@ -55,18 +55,18 @@ export interface PushResult {
   readonly bytesSent: number;
   /** Bytes of the model's files: what sending it whole would have cost. */
   readonly modelBytes: number;
-  /** Of the model after the patch, hexadecimal. */
+  /** The digest of the model after the patch, hexadecimal. */
   readonly digest: string;
   readonly durationMs: number;
-  /** Where the stream was gone on with after cuts. */
+  /** The stream offsets at which it resumed after cuts. */
   readonly resumedAt: readonly number[];
-  /** Others had pushed meanwhile, and this change was put on top. */
+  /** Whether others had pushed in the meantime, and this change was put on top. */
   readonly rebased: boolean;
 }
 
 const receipt = z.object({ version: z.number().int(), changed: z.number().int(), digest: z.string() });
 
-/** Others may push again while a change is put on top of theirs. */
+/** The most retries of a push refused for a stale base: others may push again during each rebase. */
 const REBASES = 5;
 
 /** Asks what the receiver has, refuses to patch anything else, and sends the difference. Throws TransferError. */
@@ -74,7 +74,7 @@ export function pushPatch(options: PushOptions): Promise<PushResult> {
   return withGateway(options, (gateway) => pushThrough(gateway, options));
 }
 
-/** What `pushPatch` would send; nothing is. Throws TransferError. */
+/** Prepares what `pushPatch` would send, without sending it. Throws TransferError. */
 export function planPush(options: PushOptions): Promise<PushPlan> {
   return withGateway(options, async (gateway) => {
     const receiver = await fetchDescription(gateway, options.modelId, options);
@@ -131,7 +131,7 @@ async function pushThrough(gateway: GatewayClient, options: PushOptions): Promis
   }
 }
 
-/** Somebody else's push came first. */
+/** Whether somebody else's push came first. */
 function isOvertaken({ answer }: Delivered): boolean {
   return answer.status === 409 && /"fault":"base"/.test(answer.body.toString());
 }
@@ -141,7 +141,7 @@ interface Prepared {
   readonly rebased: boolean;
 }
 
-/** The patch from what the receiver has now. */
+/** Prepares the patch from what the receiver has now. */
 async function prepare(
   gateway: GatewayClient,
   options: PushOptions,
@@ -155,15 +155,15 @@ async function prepare(
     : fromShadow(gateway, { ...options, shadowPath }, identity, receiver);
 }
 
-/** Exact, and from nothing but what the receiver has. */
+/** The exact patch from a base, which must be what the receiver has. */
 async function fromBase(
   { basePath, targetPath, threshold = 0, values, rebase }: PushOptions,
   identity: ModelPatchOptions,
   receiver: ModelDescription,
 ): Promise<Prepared> {
-  if (basePath === undefined) throw new TransferError('a base or a shadow must be given');
+  if (basePath === undefined) throw new TransferError('a base or a shadow is required');
   if (threshold > 0 || values !== undefined || rebase) {
-    throw new TransferError('a push that is not exact, or is put on top of others, needs a shadow');
+    throw new TransferError('threshold, values and rebase require a shadow');
   }
   return { patch: await exactPatch(basePath, targetPath, identity, receiver), rebased: false };
 }
@@ -198,19 +198,19 @@ async function fromShadow(
   return { patch: await shadow.rebasedTo(targetPath, precision, onTop), rebased: true };
 }
 
-/** From the base that was given, or else from what the receiver has. */
+/** Creates the shadow from the given base, or else from what the receiver has. */
 async function beginShadow(gateway: GatewayClient, options: ShadowOptions, shadow: Shadow): Promise<void> {
   const { basePath, shadowPath } = options;
   if (basePath === undefined) await pullThrough(gateway, { ...quiet(options), outPath: shadowPath });
   else await shadow.begin(basePath);
 }
 
-/** The progress is that of what is sent. */
+/** Options for a pull within a push: progress reports only what is sent. */
 function quiet({ onProgress: _, ...options }: PushOptions): Omit<PushOptions, 'onProgress'> {
   return options;
 }
 
-/** A patch against anything but what the receiver has would drift, or be refused after all was sent. */
+/** Refuses any base but what the receiver has: the patch would drift, or be refused after everything was sent. */
 async function exactPatch(
   basePath: string,
   targetPath: string,

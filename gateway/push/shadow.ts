@@ -1,4 +1,4 @@
-/** The shadow: a file that holds what the receiver has, so that a training loop diffs against nothing else. */
+/** The shadow: a file that holds what the receiver has, so that a training loop always diffs against that. */
 
 import { access, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -12,20 +12,20 @@ import { isInFolder, openModel } from '../patch/shards.ts';
 import { type ModelPatch, type ModelPatchOptions, patchModel } from '../patch/write.ts';
 import { TransferError } from './transfer-error.ts';
 
-/** How much of a change is sent. */
+/** How precisely a change is sent. */
 export interface Precision {
-  /** Weights that are no further than this from what the receiver has are not sent; 0 is exact. */
+  /** Changes up to this size to what the receiver has are not sent; 0 is exact. */
   readonly threshold: number;
-  /** Values in fewer bits; absent is exact. */
+  /** An encoding with fewer bits; exact if absent. */
   readonly values?: ValueEncoding | undefined;
 }
 
-/** What the shadow is to the receiver. */
+/** Whether the shadow is what the receiver has, is something else, or is missing. */
 export type ShadowState = 'same' | 'other' | 'none';
 
 /**
- * Beside the file stands `.next` while a push is under way: what the receiver has once it says 201. Diffing against the
- * step before instead would lose for good each change below the threshold: 500 steps of 1e-6 would be 5e-4 off.
+ * During a push, `.next` beside the file holds what the receiver will have once it answers 201. Diffing against the
+ * previous step instead would lose every change below the threshold for good: 500 steps of 1e-6 would be 5e-4 off.
  */
 export class Shadow {
   readonly path: string;
@@ -34,20 +34,20 @@ export class Shadow {
     this.path = path;
   }
 
-  /** What the receiver has when the push under way succeeds. */
+  /** What the receiver will have if the current push succeeds. */
   get nextPath(): string {
     return `${this.path}.next`;
   }
 
-  /** A place for what the receiver has while the file still holds what it had. */
+  /** What the receiver has now, while the file still holds what it had before. */
   get receivedPath(): string {
     return `${this.path}.received`;
   }
 
-  /** Holds the file against the receiver's digest. A push whose answer was lost is found to have succeeded here. */
+  /** Compares the file with the receiver's digest. Also detects that a push succeeded whose answer was lost. */
   async state(digest: string): Promise<ShadowState> {
     if (await isInFolder(this.path))
-      throw new TransferError(`${this.path} cannot be a shadow: it is one file`);
+      throw new TransferError(`${this.path} cannot be a shadow: expected a file, got a folder or an index`);
     if (await holds(this.path, digest)) return 'same';
     if (await holds(this.nextPath, digest)) {
       await this.advance();
@@ -56,27 +56,27 @@ export class Shadow {
     return (await exists(this.path)) ? 'other' : 'none';
   }
 
-  /** Begins with a copy of a model. */
+  /** Creates the shadow as a copy of a model. */
   async begin(path: string): Promise<void> {
     await copyAsOneFile(path, this.nextPath);
     await this.advance();
   }
 
-  /** The receiver has said 201: `.next` is what it has. */
+  /** Called when the receiver has accepted the push: `.next` becomes the shadow. */
   async advance(): Promise<void> {
     await rename(this.nextPath, this.path);
     await rm(this.receivedPath, { force: true });
     await syncFolder(dirname(this.path));
   }
 
-  /** Nothing was sent: `.next` is nobody's. */
+  /** Called when nothing was sent: removes `.next` and `.received`. */
   async drop(): Promise<void> {
     for (const path of [this.nextPath, this.receivedPath]) await rm(path, { force: true });
   }
 
   /**
-   * The patch from the file to a target, with `.next` beside it. An exact one is made of a copy of the target, which may
-   * then be trained on while it is sent; for another the target must stay as it is. Throws what `patchModel` throws.
+   * Prepares the patch from the file to a target, and writes `.next`. An exact patch is made from a copy of the target,
+   * which may then be trained on while it is sent; otherwise the target must not change. Throws what `patchModel` does.
    */
   async patchTo(targetPath: string, precision: Precision, options: ModelPatchOptions): Promise<ModelPatch> {
     if (precision.threshold === 0 && precision.values === undefined) {
@@ -87,8 +87,8 @@ export class Shadow {
   }
 
   /**
-   * The patch that does to `.received` what leads from the file to the target: weights this trainer changed are its own
-   * whatever others made of them, all others stay as they were received.
+   * Prepares the patch that applies to `.received` what changed from the file to the target: weights this trainer
+   * changed get its values, whatever others made of them; all others stay as they were received.
    */
   rebasedTo(targetPath: string, precision: Precision, options: ModelPatchOptions): Promise<ModelPatch> {
     return this.#patchOn(this.receivedPath, targetPath, precision, options);
@@ -129,7 +129,7 @@ async function openAll(paths: readonly string[]) {
   throw failed.reason;
 }
 
-/** A file that is torn or not there holds nothing. */
+/** Whether the model at a path has this digest; false if it is incomplete or missing. */
 async function holds(path: string, digest: string): Promise<boolean> {
   try {
     return (await modelFileDigest(path)).toString('hex') === digest;

@@ -1,4 +1,4 @@
-/** How a transfer ends when it does not come to its end, in words for people. */
+/** Errors of failed transfers, with messages for people. */
 
 import { z } from 'zod';
 import { parseJson } from '../core/json-value.ts';
@@ -8,11 +8,11 @@ import { SafetensorsError } from '../patch/safetensors.ts';
 import { PatchWriteError } from '../patch/write.ts';
 import { GatewayAddressError, type GatewayAnswer } from './gateway-client.ts';
 
-/** A push or pull that did not come to its end. */
+/** A push or pull failed. */
 export class TransferError extends Error {
   override readonly name = 'TransferError';
   readonly status: number | undefined;
-  /** The body of the refusal, where it was problem details. */
+  /** The body of the refusal, if it was JSON; usually problem details. */
   readonly problem: unknown;
 
   constructor(message: string, status?: number, problem?: unknown) {
@@ -22,7 +22,7 @@ export class TransferError extends Error {
   }
 }
 
-/** An answer as JSON, unless it is a refusal. Throws TransferError. */
+/** Parses the body of an answer as JSON. Throws TransferError for a refusal, which is any status from 300 up. */
 export function accepted({ status, body }: GatewayAnswer): {
   readonly status: number;
   readonly body: unknown;
@@ -32,7 +32,7 @@ export function accepted({ status, body }: GatewayAnswer): {
   throw new TransferError(refusalMessage(status, value), status, value);
 }
 
-/** Foreign errors in our words; what is none of theirs is a bug and stays as it is. */
+/** Translates foreign errors to TransferError. Any other error is a bug and is returned as it is. */
 export function translated(error: unknown): unknown {
   if (error instanceof TransferError) return error;
   if (error instanceof SafetensorsError || error instanceof ModelDiffError)
@@ -40,21 +40,21 @@ export function translated(error: unknown): unknown {
   if (error instanceof PatchWriteError)
     return new TransferError(`a model file changed while it was sent: ${error.message}`);
   if (error instanceof PatchFaultError)
-    return new TransferError(`a patch that came is not good: ${error.message}`);
+    return new TransferError(`a received patch is invalid: ${error.message}`);
   if (error instanceof GatewayAddressError) return new TransferError(error.message);
-  if (error instanceof z.ZodError) return new TransferError('the answer is not that of a sync node');
+  if (error instanceof z.ZodError) return new TransferError('the answer is not from a sync node');
   if (isFileError(error)) return new TransferError(error.message);
   if (isConnectionError(error))
     return new TransferError(`the gateway cannot be reached: ${error.message || error.code}`);
   return error;
 }
 
-/** An error of a connection: the same request may well succeed later. */
+/** Whether a connection failed: the same request may succeed later. */
 export function isConnectionError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && !isFileError(error);
 }
 
-/** Errors of the file system name their path. */
+/** Whether the file system failed; its errors name a path. */
 function isFileError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'path' in error && 'syscall' in error && error.syscall !== 'connect';
 }
@@ -77,7 +77,7 @@ function refusalMessage(status: number, body: unknown): string {
     : said;
 }
 
-/** What to do about a receiver that has gone on. */
+/** Advice for a receiver that has moved on to another version. */
 export function hasNow(version: number, digest = ''): string {
   return (
     `; the receiver is at version ${version}, digest ${digest}: ` +

@@ -181,7 +181,7 @@ t.test('wrong weights are not put in place', async (t) => {
   await writeFile(part, spoiled);
   await writeFile(`${outPath}.${'0'.repeat(16)}.part`, 'of another version');
   const options = { to: node.url, modelId: MODEL, outPath, pauseMs: 1 };
-  await t.rejects(pullModel(options), { message: /what came is not version 0: its digest is/ });
+  await t.rejects(pullModel(options), { message: /the received file is not version 0: its digest is/ });
   t.same(
     (await readdir(dirname(outPath))).filter((name) => name.startsWith('pulled')),
     [],

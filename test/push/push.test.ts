@@ -116,7 +116,7 @@ t.test('a gateway that cannot be reached is reported', async (t) => {
 t.test('an invalid address is reported', async (t) => {
   const { options } = await setNode(t);
   for (const to of ['', 'gateway', 'localhost:8443', 'ftp://gateway', 'https://', '/v1']) {
-    t.equal((await refusalOf({ ...options, to })).message, `${to} is no https address`);
+    t.equal((await refusalOf({ ...options, to })).message, `${to} is not an http or https URL`);
   }
 });
 
@@ -197,9 +197,9 @@ async function answering(t: Test, status: number, body: string): Promise<string>
 }
 
 const answers: readonly (readonly [title: string, status: number, body: string, message: string])[] = [
-  ['something other than JSON', 200, '<html>', 'the answer is not that of a sync node'],
-  ['other JSON', 200, '{"hello":"world"}', 'the answer is not that of a sync node'],
-  ['nothing', 204, '', 'the answer is not that of a sync node'],
+  ['something other than JSON', 200, '<html>', 'the answer is not from a sync node'],
+  ['other JSON', 200, '{"hello":"world"}', 'the answer is not from a sync node'],
+  ['nothing', 204, '', 'the answer is not from a sync node'],
   ['a redirect', 302, '', 'refused with 302'],
   ['a refusal without words', 502, '<html>', 'refused with 502'],
   [

@@ -158,10 +158,10 @@ t.test('a push that is not exact needs a shadow', async (t) => {
   const { at, options, weights } = await setTrainer(t);
   await weights.save(at('target'));
   const { shadowPath: _, ...without } = options;
-  await t.rejects(pushPatch(without), { message: 'a base or a shadow must be given' });
+  await t.rejects(pushPatch(without), { message: 'a base or a shadow is required' });
   const base = { ...without, basePath: at('base') };
   for (const more of [{ threshold: 1e-5 }, { values: 'bf16' as const }, { rebase: true }]) {
-    await t.rejects(pushPatch({ ...base, ...more }), { message: /needs a shadow$/ });
+    await t.rejects(pushPatch({ ...base, ...more }), { message: /require a shadow$/ });
   }
   await rm(at('base'));
   await t.rejects(pushPatch({ ...options, basePath: at('base') }), { message: /ENOENT/ });

@@ -98,7 +98,7 @@ t.test('a shadow that is a folder or an index is refused before anything is sent
     };
     await t.rejects(pushPatch(push), {
       name: 'TransferError',
-      message: `${shadowPath} cannot be a shadow: it is one file`,
+      message: `${shadowPath} cannot be a shadow: expected a file, got a folder or an index`,
     });
   }
   t.same(told, []);
