@@ -1,4 +1,4 @@
-/** Puts a model under the folder of a sync node, as version 0. */
+/** Puts a model into the folder of a sync node, as version 0. */
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,11 +13,15 @@ export function isModelId(text: string): boolean {
   return MODEL_ID.test(text);
 }
 
-/** The model may be in several files; the node keeps one. Throws where there is a model of this id already, or `path` is no model (see `openModel`). */
+/**
+ * Copies the model at `path` (see `openModel`); it may have several files, the node keeps one. Throws if the id is
+ * invalid or taken, or if there is no model at `path`.
+ */
 export async function createModel(root: string, modelId: string, path: string): Promise<void> {
-  if (!isModelId(modelId)) throw new Error(`${modelId} is no model id`);
+  if (!isModelId(modelId))
+    throw new Error(`${modelId} is not a model id: expected 3 to 32 of a-z, 0-9 and _`);
   const folder = join(root, modelId);
-  if ((await readState(folder)) !== undefined) throw new Error(`there is a model ${modelId} already`);
+  if ((await readState(folder)) !== undefined) throw new Error(`model ${modelId} already exists`);
   await mkdir(folder, { recursive: true });
   const weights = join(folder, '0.safetensors');
   await copyAsOneFile(path, weights);

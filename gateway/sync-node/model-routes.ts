@@ -1,4 +1,4 @@
-/** What is told of models and their versions, and their files. */
+/** Answers requests for descriptions and files of models and their versions, and publishes versions. */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
@@ -13,12 +13,12 @@ import { json, problem, type Reply } from './reply.ts';
 export const noModel = (): Reply => problem(404, 'There is no such model.');
 const noVersion = (): Reply => problem(404, 'There is no such version.');
 
-/** The state of a model by the name in a path; nothing where there is none. */
+/** The state of the model that a path names; undefined if there is none. */
 export async function modelState(store: ModelStore, modelId: string): Promise<ModelState | undefined> {
   return isModelId(modelId) ? await store.state(modelId) : undefined;
 }
 
-/** The current version, and the versions there are. */
+/** Describes a model: its current version, its tensors, and the versions there are. */
 export async function describeModel(
   { store }: NodeParts,
   _: IncomingMessage,
@@ -50,7 +50,7 @@ export async function describeVersion(
     : json(200, { model_id: model, ...told(state, version) });
 }
 
-/** A version as it is told: `base` and `patch_bytes` where the patch that made it is here. */
+/** Describes a version, with `base` and `patch_bytes` if the patch that made it is kept. */
 function told({ versions, published }: ModelState, version: number) {
   const { digest, patch } = versions[version] ?? {};
   return {
@@ -96,7 +96,7 @@ async function readFileOf(
   if (what === 'patch' && described.patch === undefined) return problem(404, 'No patch made this version.');
   const path = what === 'patch' ? store.patchPath(model, version) : store.weightsPath(model, version);
   const file = await open(path, 'r').catch(missing);
-  // A version may go between the look at the state and the opening of its file.
+  // A version may be removed after its state was read and before its file is opened.
   return file === undefined ? noVersion() : partOf(file, request, fieldsOf(described, what));
 }
 
@@ -129,13 +129,13 @@ async function partOf(
   return { status: 206, fields: { ...fields, 'Content-Range': contentRange }, body: { file, ...range } };
 }
 
-/** The range to answer with: of GET alone, and not of a version that is gone (RFC 9110 §14.2, §13.1.5). */
+/** The range to answer with: only for GET, and only if `If-Range` names this content (RFC 9110 §14.2, §13.1.5). */
 function wantedRange({ method, headers }: IncomingMessage, etag: string): string | undefined {
   const condition = headers['if-range'];
   return method === 'GET' && (condition === undefined || condition === etag) ? headers.range : undefined;
 }
 
-/** A single byte range (RFC 9110 §14.1.2); anything else is served whole, as the RFC allows. */
+/** Reads a single byte range (RFC 9110 §14.1.2); undefined for anything else, which §14.2 allows to serve whole. */
 function readRange(text: string, size: number): { from: number; to: number } | 'unsatisfiable' | undefined {
   const [, first = '', last = ''] = /^bytes=([0-9]{0,15})-([0-9]{0,15})$/.exec(text) ?? [];
   if (first === '' && last === '') return undefined;

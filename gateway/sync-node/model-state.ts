@@ -1,4 +1,4 @@
-/** What a sync node knows of a model beside its weights: one small file, replaced whole. */
+/** What a sync node knows about a model besides its weights: one small file, replaced as a whole. */
 
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const modelState = z.strictObject({
   version: count,
   /** Versions on disk, by number. */
   versions: z.record(z.string(), modelVersion),
-  /** Versions that stay however old they get. */
+  /** Versions that are kept however old they get. */
   published: z.array(count),
   /** Streams applied, by id, with what they made: a stream sent again is answered from here. */
   streams: z.record(z.string(), z.strictObject({ version: count, changed: count, digest, bytes: count })),
@@ -31,7 +31,7 @@ export type ModelVersion = z.output<typeof modelVersion>;
 
 export const STATE_FILE = 'state.json';
 
-/** The state in a model's folder; nothing where there is no model. Throws on a file that is no state. */
+/** Reads the state in a model's folder; returns undefined if there is no model. Throws if the file is not a state. */
 export async function readState(folder: string): Promise<ModelState | undefined> {
   const text = await readFile(join(folder, STATE_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
@@ -40,12 +40,12 @@ export async function readState(folder: string): Promise<ModelState | undefined>
   return text === undefined ? undefined : modelState.parse(JSON.parse(text));
 }
 
-/** Puts the state in place of the old one: after a crash there is the old one or the new one, whole. */
+/** Replaces the state: after a crash there is the old one or the new one, whole. */
 export async function writeState(folder: string, state: ModelState): Promise<void> {
   await replaceFile(folder, STATE_FILE, JSON.stringify(state));
 }
 
-/** Writes a small file so that at any moment there is the old text or the new one. */
+/** Writes a small file so that it holds the old text or the new one at any moment. */
 export async function replaceFile(folder: string, name: string, text: string): Promise<void> {
   const temporary = join(folder, `${name}.new`);
   const file = await open(temporary, 'w');
@@ -59,7 +59,7 @@ export async function replaceFile(folder: string, name: string, text: string): P
   await syncFolder(folder);
 }
 
-/** The state after a version was made: the latest `keep` versions stay, and the published ones. */
+/** The state with a new version; keeps the latest `keep` versions and the published ones. */
 export function withVersion(
   state: ModelState,
   made: ModelVersion & { readonly version: number },

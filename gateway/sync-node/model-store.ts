@@ -1,4 +1,4 @@
-/** Models on disk: a folder each, a file a version, a patch applied whole or not at all. */
+/** Stores models on disk: one folder per model, one file per version. A patch is applied whole or not at all. */
 
 import { createReadStream } from 'node:fs';
 import { link, mkdir, readdir, rename, rm } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { openSafetensors, syncFolder } from '../patch/safetensors.ts';
 import { isModelId } from './create-model.ts';
 import { type ModelState, readState, STATE_FILE, withVersion, writeState } from './model-state.ts';
 
-/** What a stream made of a model. */
+/** The result of an applied stream. */
 export interface StreamResult {
   readonly version: number;
   readonly changed: number;
@@ -21,26 +21,26 @@ export interface StreamResult {
   readonly bytes: number;
 }
 
-/** The stream is not the one its address names, or leads nowhere. */
+/** The stream is not the one its path names, or its target version is not later than its base. */
 export class WrongStreamError extends Error {}
 
-/** Streams remembered, so that one sent again is recognised. */
+/** The number of streams remembered per model, so that one sent again is recognised. */
 const KEPT_STREAMS = 1000;
 const UPLOADS_FOLDER = 'uploads';
 
-/** The models under one folder. Changes of a model happen one after another; models do not wait for each other. */
+/** The models in one folder. Changes of one model run one after another; models do not wait for each other. */
 export class ModelStore {
   readonly #root: string;
   readonly #keep: number;
   readonly #queues = new Map<string, Promise<unknown>>();
 
-  /** `keep`: how many of the latest versions stay beside the published ones. */
+  /** `keep` is the number of latest versions kept in addition to the published ones. */
   constructor(root: string, keep: number) {
     this.#root = root;
     this.#keep = keep;
   }
 
-  /** Removes from every model what a crash left behind. Gives back the ids of the models. */
+  /** Removes from every model what a crash left behind. Returns the ids of the models. */
   async sweep(): Promise<readonly string[]> {
     await mkdir(this.#root, { recursive: true });
     const models: string[] = [];
@@ -64,15 +64,15 @@ export class ModelStore {
     return join(this.#folder(modelId), `${version}.patch`);
   }
 
-  /** Where streams are gathered before they are applied. */
+  /** Where streams are staged before they are applied. */
   uploadsFolder(modelId: string): string {
     return join(this.#folder(modelId), UPLOADS_FOLDER);
   }
 
   /**
-   * Applies a stream that is whole on disk to the current version, and keeps it beside what it made. Throws
-   * PatchFaultError, with the model as it was, for one that is not good or has another base. A stream that was applied
-   * before changes nothing and gives back nothing.
+   * Applies a stream that is complete on disk to the current version, and keeps it beside the result. Throws
+   * PatchFaultError, with the model unchanged, if the stream is invalid or for another base. Returns undefined, with
+   * the model unchanged, if the stream was applied before.
    */
   apply(modelId: string, streamId: string, path: string): Promise<StreamResult | undefined> {
     return this.#inTurn(modelId, async () => {
@@ -89,7 +89,7 @@ export class ModelStore {
     });
   }
 
-  /** Pins a version, once however often; gives it back, or nothing where it is not there. */
+  /** Pins a version; idempotent. Returns its description, or undefined if there is no such version. */
   publish(modelId: string, version: number): Promise<ModelState['versions'][string] | undefined> {
     return this.#inTurn(modelId, async () => {
       const state = await this.state(modelId);
@@ -140,7 +140,7 @@ export class ModelStore {
     }
   }
 
-  /** The new state is the commit: before it the old version counts, after it the new one. */
+  /** Writes the new state, which is the commit: before it the old version is current, after it the new one. */
   async #commit(folder: string, state: ModelState, streamId: string, result: StreamResult): Promise<void> {
     const { version, digest, bytes } = result;
     const parameters = state.versions[state.version]?.parameters ?? 0;
@@ -148,12 +148,12 @@ export class ModelStore {
     const next = withVersion(state, { version, digest, parameters, patch }, this.#keep);
     const streams = Object.entries({ ...state.streams, [streamId]: result }).slice(-KEPT_STREAMS);
     await writeState(folder, { ...next, streams: Object.fromEntries(streams) });
-    // What is not needed any more may stay until the next sweep: the version is made.
+    // The version is committed; files that are no longer needed may stay until the next sweep.
     await sweepModel(folder).catch(() => undefined);
   }
 
   #folder(modelId: string): string {
-    if (!isModelId(modelId)) throw new Error(`${modelId} is no model id`);
+    if (!isModelId(modelId)) throw new Error(`${modelId} is not a model id`);
     return join(this.#root, modelId);
   }
 
@@ -165,7 +165,7 @@ export class ModelStore {
   }
 }
 
-/** A patch for what the model does not have is known by its first frame. Throws PatchFaultError. */
+/** Throws PatchFaultError unless OPEN names the current version and its digest as the base. */
 export function requireBase(open: OpenHeader, state: ModelState): void {
   const digest = state.versions[state.version]?.digest;
   if (open.baseVersion === state.version && open.baseDigest.toString('hex') === digest) return;
@@ -176,14 +176,15 @@ export function requireBase(open: OpenHeader, state: ModelState): void {
   throw new PatchFaultError(patchFault(violation('base', detail), 0, 0));
 }
 
-/** Throws WrongStreamError. */
+/** Throws WrongStreamError unless OPEN has the id asked for and a target version later than its base. */
 export function requireStream({ streamId, baseVersion, targetVersion }: OpenHeader, asked: string): void {
-  if (streamId.toString('hex') !== asked) throw new WrongStreamError('The OPEN frame is of another stream.');
+  if (streamId.toString('hex') !== asked)
+    throw new WrongStreamError('The OPEN frame belongs to another stream.');
   if (targetVersion <= baseVersion)
     throw new WrongStreamError('The target version is not later than the base.');
 }
 
-/** Removes the files of a model that its state does not know; false where there is no model. */
+/** Removes the files of a model that its state does not know; returns false if there is no model. */
 async function sweepModel(folder: string): Promise<boolean> {
   const state = await readState(folder);
   if (state === undefined) return false;

@@ -1,4 +1,4 @@
-/** What a path of the sync node is, and what its requests share. */
+/** The shape of the sync node's routes, and what all requests share. */
 
 import type { IncomingMessage } from 'node:http';
 import type { ModelStore } from './model-store.ts';
@@ -17,6 +17,6 @@ export type Params = Readonly<Record<string, string>>;
 export interface NodeRoute {
   readonly methods: readonly string[];
   readonly path: RegExp;
-  /** Nothing is answered where the caller is gone. */
+  /** Resolves to undefined if the caller is gone: nothing is answered. */
   handle(parts: NodeParts, request: IncomingMessage, params: Params): Promise<Reply | undefined>;
 }

@@ -1,4 +1,4 @@
-/** Receives weight patches: gathered on disk frame by frame, gone on with after a cut, applied when END is there. */
+/** Receives weight patches: stages them on disk frame by frame, resumes them after a cut, applies them after END. */
 
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
@@ -33,11 +33,11 @@ import { MAX_AGE_S } from './uploads.ts';
 const STREAM_ID = /^[0-9a-f]{32}$/;
 const DONE = { 'Upload-Complete': '?1' };
 
-/** One request that brings a stream, or the rest of one. */
+/** One request that carries a stream, or the rest of one. */
 interface Delivery {
   readonly model: string;
   readonly stream: string;
-  /** Where its frames are gathered. */
+  /** Where its frames are staged. */
   readonly path: string;
   readonly owner: string;
   /** Where in the stream its body begins. */
@@ -45,7 +45,7 @@ interface Delivery {
   readonly request: IncomingMessage;
 }
 
-/** 201 with what the stream made; 200 where it had been applied before. */
+/** Answers 201 with the result of the stream, 200 if it was applied before, and nothing if the sender is gone. */
 export async function receivePatch(
   parts: NodeParts,
   request: IncomingMessage,
@@ -55,11 +55,12 @@ export async function receivePatch(
   const { headers, method } = request;
   if ((await modelState(parts.store, model)) === undefined) return noModel();
   if (!STREAM_ID.test(stream)) return problem(400, 'A stream id is 32 hexadecimal digits.');
-  if (headers['content-type'] !== WEIGHT_PATCH_TYPE) return problem(415, `A patch is ${WEIGHT_PATCH_TYPE}.`);
+  if (headers['content-type'] !== WEIGHT_PATCH_TYPE)
+    return problem(415, `The content type of a patch is ${WEIGHT_PATCH_TYPE}.`);
   if (!isAdmittedFor(headers, model)) return problem(403, 'The request was admitted for another model.');
   const offset = uploadOffset(headers);
   if (offset === undefined || (method === 'PATCH' && headers['upload-offset'] === undefined)) {
-    return problem(400, 'Upload-Offset is not one plain number.');
+    return problem(400, 'Upload-Offset is missing or not a decimal number.');
   }
   const path = join(parts.store.uploadsFolder(model), stream);
   const owner = ownerOf(headers);
@@ -82,7 +83,10 @@ async function take(parts: NodeParts, delivery: Delivery): Promise<Reply | undef
   } catch (error) {
     if (error instanceof SenderGoneError) return undefined;
     if (error instanceof OtherStreamError) {
-      return problem(409, 'The body does not begin with the OPEN and TENSOR frames that are here.');
+      return problem(
+        409,
+        'The body does not begin with the OPEN and TENSOR frames of the unfinished upload.',
+      );
     }
     if (!(error instanceof PatchFaultError || error instanceof WrongStreamError)) throw error;
     await removeStaged(delivery.path);
@@ -106,41 +110,41 @@ async function gather(parts: NodeParts, delivery: Delivery, state: ModelState): 
     requireBase(open, state);
   });
   const made = await parts.store.apply(model, stream, path);
-  // The version is made: an upload that cannot be removed now is when there is need of room.
+  // The version is committed; if the upload cannot be removed now, `tidy` removes it later.
   await removeStaged(path).catch(() => undefined);
   const result = made ?? (await parts.store.state(model))?.streams[stream];
   return result === undefined ? noUpload() : receipt(made === undefined ? 200 : 201, model, result);
 }
 
-/** What keeps a body from going on with what is here. */
+/** The refusal of a body that does not continue what is staged; undefined if it does. */
 function unfitting(staged: Staged, { owner, offset, request }: Delivery): Reply | undefined {
   if (staged.owner !== owner) return problem(403, 'Somebody else began this upload.');
   if (staged.offset !== offset) {
     const more = { type: MISMATCHING_OFFSET, 'expected-offset': staged.offset, 'provided-offset': offset };
     const fields = uploadFields({ offset: staged.offset, complete: false });
-    return problem(409, `The stream goes on at ${staged.offset}, not at ${offset}.`, more, fields);
+    return problem(409, `The stream resumes at ${staged.offset}, not at ${offset}.`, more, fields);
   }
   const length = contentLength(request);
   if (offset === 0 || length === undefined || staged.length === undefined) return undefined;
   const whole = offset + length - staged.prologue.length;
   return whole === staged.length
     ? undefined
-    : problem(400, `The stream was to have ${staged.length} bytes, not ${whole}.`, {
+    : problem(400, `The stream was announced with ${staged.length} bytes, not ${whole}.`, {
         type: INCONSISTENT_LENGTH,
       });
 }
 
-/** A stream that was applied changes nothing, from its beginning or from the middle; another of its id is refused. */
+/** Answers a stream that was applied before, whole or resumed, without a change; refuses another with its id. */
 async function repeat({ model, stream, offset, request }: Delivery, applied: StreamResult): Promise<Reply> {
   const expectation = { modelId: model, ...(offset > 0 && { resumeAt: offset }) };
   const onOpen = (open: OpenHeader): void => requireStream(open, stream);
   const body = bodyChunks(request);
   return (await isSameStream(body, expectation, applied.digest, onOpen))
     ? receipt(200, model, applied)
-    : problem(409, 'Another stream of this id was applied.', {}, DONE);
+    : problem(409, 'Another stream with this id was applied.', {}, DONE);
 }
 
-/** How much of a stream is here. What is told is on disk, and nobody sends more of it. */
+/** Answers how much of a stream is staged. The reported bytes are on disk, and nobody is sending more. */
 export async function describeUpload(
   { store, uploads }: NodeParts,
   { headers }: IncomingMessage,
@@ -173,7 +177,7 @@ function receipt(status: number, model: string, { version, changed, digest }: St
   return json(status, { model_id: model, version, changed, digest }, DONE);
 }
 
-/** A stream that is not good is the sender's to mend; a stale base is told with what the model has now. */
+/** The sender must fix an invalid stream; for a stale base, the refusal carries what the model has now. */
 function refusal(error: PatchFaultError | WrongStreamError, state: ModelState): Reply {
   if (error instanceof WrongStreamError) return problem(400, error.message);
   const { rule, status, detail, frame, offset } = error.fault;

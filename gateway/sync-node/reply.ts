@@ -10,14 +10,14 @@ export interface Reply {
   readonly body: Buffer | FilePart;
 }
 
-/** Bytes `from` up to, not including, `to` of an open file, which stays whole even when its name is gone. */
+/** Bytes `from` up to, not including, `to` of an open file, which stays readable even if its name is removed. */
 export interface FilePart {
   readonly file: FileHandle;
   readonly from: number;
   readonly to: number;
 }
 
-/** A caller that is refused while it sends may finish reading the answer; so long what it sends on is dropped. */
+/** How long a caller that is refused while it sends may read the answer; what it still sends is dropped. */
 const LINGER_MS = 1000;
 
 export function json(status: number, value: object, fields: Readonly<Record<string, string>> = {}): Reply {
@@ -45,7 +45,7 @@ export function empty(status: number, fields: Readonly<Record<string, string>>):
   return { status, fields, body: Buffer.alloc(0) };
 }
 
-/** Sends a reply, if there is still somebody to hear it. */
+/** Sends a reply, unless the connection is gone; closes the file of its body. */
 export function send(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
   const { body } = reply;
   if (response.destroyed) {
@@ -68,7 +68,7 @@ function sendBytes(request: IncomingMessage, response: ServerResponse, body: Buf
     response.end();
     return;
   }
-  // Closed with bytes unread, the connection would be reset, and the answer with it.
+  // Closing with bytes unread would reset the connection, and the caller would lose the answer.
   const timer = setTimeout(() => response.end(), LINGER_MS);
   request.resume();
   request.once('end', () => response.end());
@@ -81,6 +81,6 @@ function sendPart({ method }: IncomingMessage, response: ServerResponse, { file,
     void file.close();
     return;
   }
-  // A file that cannot be read to its end breaks the answer off, which is all that is left to say.
+  // If the file cannot be read to its end, the answer breaks off: its head is sent, so no error can be reported.
   pipeline(file.createReadStream({ start: from, end: to - 1 }), response, () => undefined);
 }

@@ -1,18 +1,18 @@
-/** The body of a request whose sender may go away: what has come of it then is still read. */
+/** Reads the body of a request whose sender may go away; what has arrived by then is still read. */
 
 import type { IncomingMessage } from 'node:http';
 
-/** The sender is gone; what has come stays. */
+/** The sender is gone; what arrived before that was delivered. */
 export class SenderGoneError extends Error {}
 
-/** Read ahead at most, beside what the kernel holds. */
+/** The most bytes to read ahead, besides what the kernel buffers. */
 const AHEAD_BYTES = 256 * 1024;
 
-/** A connection is given up when nothing came over it for so long, and after so many looks in any case. */
+/** A connection is given up once nothing arrived for one interval, and after `LOOKS` intervals in any case. */
 const QUIET_MS = 50;
 const LOOKS = 20;
 
-/** Ends a request whose sender has come back elsewhere, once what was on its way has arrived. */
+/** Ends a request whose sender has come back on another connection, once the data in flight has arrived. */
 export function endWhenQuiet(request: IncomingMessage): void {
   let seenBytes = -1;
   let looks = 0;
@@ -28,8 +28,9 @@ export function endWhenQuiet(request: IncomingMessage): void {
 }
 
 /**
- * The chunks of a body. A stream's own iterator drops what it has buffered when the connection breaks, and with it whole
- * frames; here SenderGoneError comes after the last byte that arrived. Leaving early leaves the connection as it is.
+ * Yields the chunks of a body. When the connection breaks, a stream's own iterator drops what it has buffered, complete
+ * frames included; this throws SenderGoneError after the last byte that arrived. Stopping early leaves the connection
+ * as it is.
  */
 export async function* bodyChunks(request: IncomingMessage): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];

@@ -1,4 +1,4 @@
-/** The paths of the sync node and what is done at each. */
+/** The routes of the sync node: which path and methods lead to which handler. */
 
 import { describeModel, describeVersion, publishVersion, readPatchOf, readWeights } from './model-routes.ts';
 import type { NodeRoute } from './node-route.ts';

@@ -1,4 +1,4 @@
-/** One upload on disk: the whole frames of a stream that have come and were good, and who sends it. */
+/** One upload on disk: the complete, valid frames of a stream so far, and who sends it. */
 
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
@@ -12,31 +12,31 @@ import type { PatchExpectation } from '../patch/stream-rules.ts';
 import { replaceFile } from './model-state.ts';
 
 const uploadNotes = z.strictObject({
-  /** Who began it, as the gateway told; nobody else may go on. */
+  /** Who began it, according to the gateway; nobody else may resume it. */
   owner: z.string(),
-  /** Bytes of the whole stream, where the sender said so. */
+  /** Bytes of the whole stream, if the sender announced them. */
   length: z.number().int().nonnegative().optional(),
 });
 
 export type UploadNotes = z.output<typeof uploadNotes>;
 
-/** What is there of an upload. */
+/** The part of an upload that is on disk. */
 export interface Staged extends UploadNotes {
-  /** Bytes of whole, verified frames, END never among them: where the stream goes on. */
+  /** Bytes of complete, verified frames, never including END: where the stream resumes. */
   readonly offset: number;
-  /** What a request that goes on begins with: OPEN and the last TENSOR frame, byte for byte. */
+  /** What a resuming request begins with: OPEN and the last TENSOR frame, byte for byte. */
   readonly prologue: Buffer;
 }
 
-/** The rest of a stream does not begin with the OPEN and TENSOR frames of the stream that is here. */
+/** The rest of a stream does not begin with the OPEN and TENSOR frames of the staged stream. */
 export class OtherStreamError extends Error {}
 
-/** Looks at the first frame as soon as it is verified; what it throws ends the upload. */
+/** Called with the first frame as soon as it is verified; what it throws ends the upload. */
 export type OpenWatcher = (open: OpenHeader) => void;
 
 const notesName = (path: string): string => `${basename(path)}.json`;
 
-/** Begins an upload anew. What was there of it is gone. */
+/** Begins an upload from the start; discards what was there of it. */
 export async function beginStaged(path: string, notes: UploadNotes): Promise<void> {
   await rm(path, { force: true });
   await replaceFile(dirname(path), notesName(path), JSON.stringify(notes));
@@ -47,8 +47,9 @@ export async function removeStaged(path: string): Promise<void> {
 }
 
 /**
- * What is there of an upload: its frames are read and verified again, so that nothing but they themselves is trusted, and
- * what is behind the last good one is cut off. It is on disk before it is told. Nothing where there is no such upload.
+ * Returns the part of an upload that is on disk. Reads and verifies its frames again, so that nothing but the frames is
+ * trusted, cuts off what follows the last valid one, and syncs the file before its length is reported. Returns
+ * undefined if there is no such upload.
  */
 export async function readStaged(path: string): Promise<Staged | undefined> {
   const notes = await readNotes(path);
@@ -80,7 +81,7 @@ async function readNotes(path: string): Promise<UploadNotes | undefined> {
   return text === undefined ? undefined : uploadNotes.parse(JSON.parse(text));
 }
 
-/** The good frames up to the first that is not. */
+/** Yields the frames up to the first invalid one. */
 async function* wholeFrames(file: FileHandle): AsyncGenerator<Frame> {
   try {
     yield* readPatch(frameByFrame(file));
@@ -89,7 +90,7 @@ async function* wholeFrames(file: FileHandle): AsyncGenerator<Frame> {
   }
 }
 
-/** A chunk a frame, so that a bad one takes none of those before it with it. */
+/** Yields one chunk per frame, so that an invalid frame does not hold back those before it. */
 async function* frameByFrame(file: FileHandle): AsyncGenerator<Buffer> {
   const memory = Buffer.allocUnsafeSlow(MAX_HEADER_LENGTH + MAX_PAYLOAD);
   for (let at = 0; ; ) {
@@ -103,9 +104,9 @@ async function* frameByFrame(file: FileHandle): AsyncGenerator<Buffer> {
 }
 
 /**
- * Takes what a sender sends of a stream, from `staged.offset` on, and keeps each frame that is whole and good. Resolves
- * once END is here and all of it is on disk. Throws PatchFaultError, OtherStreamError, SenderGoneError, and what the disk
- * or `onOpen` throws; frames kept until then are on disk too.
+ * Receives a stream from `staged.offset` on and keeps each frame that is complete and valid. Resolves once END has come
+ * and everything is on disk. Throws PatchFaultError, OtherStreamError, SenderGoneError, file errors, and what `onOpen`
+ * throws; the frames kept until then are on disk too.
  */
 export async function stage(
   path: string,
@@ -128,7 +129,7 @@ export async function stage(
   }
 }
 
-/** The frames that are here, and behind them those that come: one stream, so the check knows all that came before. */
+/** Joins the staged frames and those that arrive into one stream, so that the check sees everything before them. */
 async function* wholeStream(
   path: string,
   { offset, prologue }: Staged,
@@ -157,11 +158,11 @@ async function append(file: FileHandle, { headerBytes, payload }: Frame): Promis
   const parts = [headerBytes, payload].filter((part) => part.length > 0);
   const { bytesWritten } = await file.writev(parts);
   const all = headerBytes.length + payload.length;
-  // A short write means that the disk is full: the next one says so.
+  // A short write means that the disk is full: the next write fails with that error.
   if (bytesWritten < all) await file.appendFile(Buffer.concat(parts).subarray(bytesWritten));
 }
 
-/** Holds the frames of an applied stream against what it made: another stream of the same id is no repetition. */
+/** Whether a stream repeats an applied one: its END must announce `digest`. Another stream may have the same id. */
 export async function isSameStream(
   body: AsyncIterable<Buffer>,
   expectation: PatchExpectation,

@@ -9,12 +9,12 @@ import { routes } from './routes.ts';
 import { Uploads } from './uploads.ts';
 
 export interface SyncNodeOptions {
-  /** Folder of the models; made where it is missing. */
+  /** Folder of the models; created if it is missing. */
   readonly root: string;
   readonly host?: string;
   /** 0 takes any free port. */
   readonly port?: number;
-  /** How many of the latest versions of a model stay, beside the published ones; at least 1. */
+  /** The number of latest versions of a model to keep in addition to the published ones; at least 1. */
   readonly keep?: number;
 }
 
@@ -24,7 +24,7 @@ export interface SyncNode {
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** Breaks all connections off; resolves when nothing of what they brought is being written any more. */
+  /** Closes all connections; resolves once nothing received over them is still being written. */
   close(): Promise<void>;
 }
 
@@ -37,7 +37,7 @@ export async function startSyncNode({
 }: SyncNodeOptions): Promise<SyncNode> {
   const parts = { store: new ModelStore(root, keep), uploads: new Uploads() };
   await sweep(parts);
-  // Uploads of weights take as long as they take: no bound on the whole of a request.
+  // An upload of weights may take any time, so a request has no timeout as a whole.
   const running = new Set<Promise<void>>();
   const server = createServer({ requestTimeout: 0 }, (request, response) => {
     const answered = answer(parts, request, response).finally(() => running.delete(answered));
@@ -79,22 +79,22 @@ async function handle(parts: NodeParts, request: IncomingMessage): Promise<Reply
     const match = route.path.exec(path);
     return match === null ? [] : [{ route, params: match.groups ?? {} }];
   });
-  if (fitting.length === 0) return problem(404, 'There is nothing at this path.');
+  if (fitting.length === 0) return problem(404, 'Nothing is served at this path.');
   const found = fitting.find(({ route }) => route.methods.includes(request.method ?? ''));
   if (found === undefined) {
     const allow = fitting.flatMap(({ route }) => route.methods).join(', ');
-    return problem(405, 'This path does not take the method.', {}, { Allow: allow });
+    return problem(405, 'This path does not support the method.', {}, { Allow: allow });
   }
   return found.route.handle(parts, request, found.params);
 }
 
-/** What the disk says when there is no more of it, or none for this process (RFC 4918 §11.5 for the status). */
+/** Error codes of a full disk, quota or file size limit; answered with 507 (RFC 4918 §11.5). */
 const NO_ROOM: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-/** Errors of the node's own stay in it; that it has no room is worth telling. */
+/** Hides the node's own errors from the caller, except that it has no room. */
 function translate(error: unknown): Reply {
   return NO_ROOM.has(codeOf(error))
-    ? problem(507, 'The node has no room for this; the model is as it was.')
+    ? problem(507, 'The node has no room for this; the model is unchanged.')
     : problem(500, 'The node failed.');
 }
 

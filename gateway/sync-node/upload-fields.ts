@@ -3,18 +3,18 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { parseDecimal } from '../core/decimal.ts';
 
-/** Where a body begins in its stream; 0 where nothing is said. Nothing for a value that is no plain number. */
+/** Where a body begins in its stream: 0 without `Upload-Offset`, undefined if its value is not a decimal number. */
 export function uploadOffset(headers: IncomingHttpHeaders): number | undefined {
   const value = headers['upload-offset'] ?? '0';
   return typeof value === 'string' ? parseDecimal(value) : undefined;
 }
 
-/** How far an upload has come. */
+/** The progress of an upload. */
 export interface UploadProgress {
   readonly offset: number;
   readonly complete: boolean;
   readonly length?: number | undefined;
-  /** Seconds it is kept at least. */
+  /** Seconds after its last change until it may be removed. */
   readonly maxAgeS?: number;
 }
 
@@ -33,12 +33,12 @@ export const MISMATCHING_OFFSET = 'https://iana.org/assignments/http-problem-typ
 export const INCONSISTENT_LENGTH =
   'https://iana.org/assignments/http-problem-types#inconsistent-upload-length';
 
-/** Who sends, as the gateway found out; the same words for the same caller. Without a gateway all are one. */
+/** Identifies the sender by the gateway's fields; equal for the same caller. Without a gateway all senders are one. */
 export function ownerOf(headers: IncomingHttpHeaders): string {
   return JSON.stringify([headers['patchgate-tenant'] ?? '', headers['patchgate-subject'] ?? '']);
 }
 
-/** The gateway admitted the request for the model of the path, or no gateway spoke. */
+/** Whether the gateway admitted the request for the model of the path, or there was no gateway. */
 export function isAdmittedFor(headers: IncomingHttpHeaders, modelId: string): boolean {
   const admitted = headers['patchgate-model'];
   return admitted === undefined || admitted === modelId;

@@ -1,28 +1,28 @@
-/** Who is sending which stream now, and what became of those whose senders went away. */
+/** Tracks who is sending which stream now, and removes uploads whose senders do not come back. */
 
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeStaged } from './staged-upload.ts';
 
-/** A sender that may be told to stop, because the same one begins again elsewhere. */
+/** An upload in progress; it is stopped if the same sender begins again on another connection. */
 interface Running {
   readonly owner: string;
   stop(): void;
   readonly over: Promise<void>;
 }
 
-/** An interrupted upload is kept for so long … */
+/** The longest time an interrupted upload is kept. */
 export const MAX_AGE_S = 24 * 60 * 60;
-/** … and no more of them in one folder; the oldest goes first. */
+/** The most interrupted uploads kept in one folder; the oldest are removed first. */
 const MAX_SUSPENDED = 16;
 
 export class Uploads {
   readonly #running = new Map<string, Running>();
 
   /**
-   * Takes an upload for one sender. One that comes back while the node still listens to its broken connection stops that
-   * first, so the frames told are all there are (the draft's §Concurrency). Nothing where somebody else sends the stream
-   * now. Call what comes back when it is over.
+   * Claims an upload for one sender. If that sender's earlier connection is still being read, stops it first, so that
+   * the reported offset counts all frames (the draft's §Concurrency). Returns undefined if somebody else is sending
+   * the stream, else a function to call when the upload is over.
    */
   async take(path: string, owner: string, stop: () => void): Promise<(() => void) | undefined> {
     for (let running = this.#running.get(path); running !== undefined; running = this.#running.get(path)) {
@@ -38,7 +38,7 @@ export class Uploads {
     };
   }
 
-  /** Makes room in a folder: uploads that are applied, too old or too many go, but none that runs. */
+  /** Makes room in a folder: removes uploads that are applied, too old or too many, but none in progress. */
   async tidy(folder: string, isApplied: (streamId: string) => boolean, nowMs: number): Promise<void> {
     await mkdir(folder, { recursive: true });
     const suspended = new Map<string, number>();
@@ -56,7 +56,7 @@ export class Uploads {
   }
 }
 
-/** Nothing where there is no such file any more: an upload that ends meanwhile takes its own away. */
+/** Returns undefined if the file no longer exists: an upload that ends in the meantime removes its own. */
 async function changedAt(path: string): Promise<number | undefined> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;

@@ -134,7 +134,7 @@ t.test('another stream with an id that was applied gives 409 and is not a repeti
   await put(url, patch);
   const other = await training.patch(0, await training.train(0), 0, 1, Buffer.from(patch.streamId, 'hex'));
   t.equal(other.streamId, patch.streamId);
-  t.match(await put(url, other), { status: 409, json: { detail: /Another stream of this id/ } });
+  t.match(await put(url, other), { status: 409, json: { detail: /Another stream with this id/ } });
   t.match(await put(url, { ...patch, bytes: Buffer.from('not a stream') }), { json: { fault: 'magic' } });
   t.equal(await versionAt(url), 1);
 });

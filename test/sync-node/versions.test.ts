@@ -98,10 +98,10 @@ t.test('only the remains of a crash are swept at the start', async (t) => {
 t.test('a model can be created once and only under a valid id', async (t) => {
   const { root, training } = await setNode(t);
   await t.rejects(createModel(root, MODEL, training.pathOf(0)), {
-    message: /there is a model bert_tiny already/,
+    message: /model bert_tiny already exists/,
   });
   for (const id of ['', '..', 'a/b', 'AB', 'with-dash', 'a'.repeat(33)]) {
-    await t.rejects(createModel(root, id, training.pathOf(0)), { message: /is no model id/ }, id);
+    await t.rejects(createModel(root, id, training.pathOf(0)), { message: /is not a model id/ }, id);
   }
 });
 
