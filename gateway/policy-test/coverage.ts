@@ -1,12 +1,12 @@
-/** Which routes were seen to admit, and which of their rules to refuse. */
+/** Records which routes admitted a request and which rules refused one. */
 
 import { isDenial } from '../core/denial.ts';
 import type { Decided } from '../explain/rehearsal.ts';
 import type { Policy, Route, Tenant } from '../policy/policy.ts';
 
-/** Something a case can show. */
+/** A route or rule that a case can cover. */
 export interface CoverageItem {
-  /** As in "no case shows that …". */
+  /** Completes "no case shows that …". */
   readonly words: string;
   /** `file:line`. */
   readonly place: string;
@@ -64,7 +64,7 @@ function itemsOfRoute(route: Route): readonly Item[] {
   return [admits, ...refuses];
 }
 
-/** The rules of a route that can refuse, by the names denials give them. */
+/** Names of the rules of a route that can refuse, as in `Denial.rule`. */
 function rulesOf({ require, addresses, certificateNames, stream, upgrade }: Route): readonly string[] {
   return [
     ...(addresses === undefined ? [] : ['allow']),

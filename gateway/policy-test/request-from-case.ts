@@ -1,4 +1,4 @@
-/** A request as a test file describes it becomes one that can be decided. */
+/** Turns a request of a test file into one that can be decided. */
 
 import type { AssumedToken, CertificateFacts } from '../core/facts.ts';
 import { certificateFromFields } from '../explain/certificate-from-fields.ts';
@@ -7,10 +7,10 @@ import { matchServerName, type Policy } from '../policy/policy.ts';
 import type { CertificateFile, RequestFile, TokenFile } from './test-file.ts';
 
 const SHA_256_BYTES = 32;
-/** The certificate of every described caller has this digest. */
+/** SHA-256 of every described certificate; `bound` binds tokens to it. */
 const DIGEST = Buffer.alloc(SHA_256_BYTES, 1);
 
-/** A sentence where something is not described that no request can do without. */
+/** Returns the request; a string is the error message if something is missing or unknown. */
 export function requestFromCase(
   policy: Policy,
   written: RequestFile,
@@ -22,7 +22,7 @@ export function requestFromCase(
   const [first] = policy.gateway.listeners;
   const listenerName = listener ?? first?.name ?? '';
   if (!policy.gateway.listeners.some(({ name }) => name === listenerName))
-    return `there is no listener ${listenerName}`;
+    return `unknown listener ${listenerName}`;
   const assumed = tokenOf(policy, serverName, token, nowMs);
   if (typeof assumed === 'string') return assumed;
   return {
@@ -62,7 +62,7 @@ function certificateOf(written: 'none' | CertificateFile | undefined): Certifica
   });
 }
 
-/** The issuer named, or the tenant's first: its `iss` and `aud` need not be written. */
+/** `iss` and `aud` default to those of the named issuer, or of the tenant's first. A string is the error message. */
 function tokenOf(
   policy: Policy,
   serverName: string,

@@ -1,4 +1,4 @@
-/** Decides the cases of a test file under its policy, and holds what is decided against what was expected. */
+/** Decides the cases of a test file under its policy, and compares the outcomes with the expected ones. */
 
 import { isDenial, statusOf } from '../core/denial.ts';
 import { rulePlace } from '../explain/describe-step.ts';
@@ -9,11 +9,11 @@ import type { Expectation, RequestFile, TestFile } from './test-file.ts';
 
 export interface CaseResult {
   readonly name: string;
-  /** What was expected and what came instead, a sentence each; none where they are the same. */
+  /** One text for each expectation that was not met, or for what keeps the case from being decided. */
   readonly differences: readonly string[];
 }
 
-/** Every case in its order. */
+/** Resolves to one result per case, in order. `time` defaults to now. */
 export async function runCases(
   rehearsal: Rehearsal,
   { cases, base, time = Date.now() }: TestFile,
@@ -33,7 +33,7 @@ export async function runCases(
   return results;
 }
 
-/** A case says what is otherwise, header by header; its certificate or token takes the place of the base's as a whole. */
+/** Values of the case replace those of `base`; headers are replaced one by one. */
 function merged(base: RequestFile, own: RequestFile): RequestFile {
   return {
     ...base,
@@ -42,7 +42,7 @@ function merged(base: RequestFile, own: RequestFile): RequestFile {
   };
 }
 
-/** `admitted` or the code of the denial; what a route in shadow would refuse is refused here. */
+/** The outcome is `admitted` or a denial code; a denial in shadow mode counts as one here. */
 function differencesOf({ decision, trail }: Decided, expected: Expectation): readonly string[] {
   const wanted = typeof expected === 'string' ? { outcome: expected } : expected;
   const refused = isDenial(decision) ? decision : decision.shadowed;

@@ -1,4 +1,4 @@
-/** `*.test.yaml` as it is written: requests that are told of, and what the policy is to decide of them. */
+/** The schema of `*.test.yaml`: requests, and what the policy should decide about them. */
 
 import { z } from 'zod';
 import { parseAddress } from '../core/address.ts';
@@ -14,7 +14,7 @@ const certificate = z.strictObject({
   subject: z.string().prefault('CN=client'),
   names: z.array(z.string().min(1)).prefault([]),
   serial: z.string().prefault('1'),
-  /** It was shown and does not hold. */
+  /** Why the presented certificate is not valid; a valid one has none. */
   refused: z.string().optional(),
 });
 
@@ -56,11 +56,11 @@ const expectation = z.union([
 ]);
 
 export const testFile = z.strictObject({
-  /** Folder of the policy, from this file. */
+  /** The policy folder, absolute or relative to this file. */
   policy: z.string().min(1).prefault('.'),
-  /** When the requests come. */
+  /** When the requests arrive; now by default. */
   time: instant.optional(),
-  /** What requests have where they do not say otherwise. */
+  /** Default values of the requests. */
   base: request.prefault({}),
   cases: z
     .array(z.strictObject({ name: z.string().min(1), request: request.prefault({}), expect: expectation }))
