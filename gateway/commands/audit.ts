@@ -1,10 +1,10 @@
-/** `patchgate audit verify`: finds what was changed, taken out, put in or moved in an audit log. */
+/** `patchgate audit verify`: finds lines of an audit log that were changed, removed, inserted or moved. */
 
 import type { VerificationReport } from '../audit/verify.ts';
 import { type Command, optional, type Terminal, UsageError } from './command.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
-/** What the log put aside because no write had finished it: nothing in it was ever on disk for certain. */
+/** Files to which the log moved an unfinished last line, which was never confirmed to be on disk. */
 const TORN = /\.torn\.[^/]*$/;
 
 export const audit: Command = {
@@ -19,8 +19,8 @@ export const audit: Command = {
   },
   takesWords: true,
   async run(values, terminal, [verb, ...files]) {
-    if (verb !== 'verify') throw new UsageError('verify is all it does');
-    if (files.length === 0) throw new UsageError('FILE is missing');
+    if (verb !== 'verify') throw new UsageError(`expected subcommand verify, got ${verb ?? 'none'}`);
+    if (files.length === 0) throw new UsageError('missing FILE');
     const first = hashOf('expect-first', optional(values, 'expect-first'));
     const last = hashOf('expect-last', optional(values, 'expect-last'));
     const given = values['contains'];
@@ -29,7 +29,7 @@ export const audit: Command = {
     );
     const kept = files.filter((file) => !TORN.test(file));
     for (const file of files)
-      if (TORN.test(file)) terminal.warn(`${file}: a torn write, put aside; left out\n`);
+      if (TORN.test(file)) terminal.warn(`${file}: skipped, an unfinished write that the log set aside\n`);
     const { verifyFiles } = await import('../audit/verify.ts');
     const verification = await verifyFiles(kept, contains).catch((error: Error) => {
       throw new UsageError(error.message);
@@ -39,11 +39,12 @@ export const audit: Command = {
 };
 
 function hashOf(option: string, text: string | undefined): string | undefined {
-  if (text !== undefined && !HASH.test(text)) throw new UsageError(`--${option} is 64 hexadecimal digits`);
+  if (text !== undefined && !HASH.test(text))
+    throw new UsageError(`--${option}: expected 64 hexadecimal digits in lower case, got ${text}`);
   return text;
 }
 
-/** Whether all is as it was written. */
+/** Prints the report. Returns whether there is no problem. */
 function tell(
   { chains, faults, more, missing }: VerificationReport,
   first: string | undefined,
@@ -54,13 +55,13 @@ function tell(
   if (more > 0) problems.push(`and ${more} more`);
   for (const hash of missing) problems.push(`no line has the hash ${hash}`);
   if (first !== undefined && !chains.some(({ firstHash }) => firstHash === first))
-    problems.push(`no chain begins here with the hash ${first}`);
+    problems.push(`no chain begins with the hash ${first}`);
   if (last !== undefined && !chains.some(({ head }) => head.hash === last))
-    problems.push(`no chain ends here with the hash ${last}`);
-  if (chains.length === 0) problems.push('there is no line of an audit log');
+    problems.push(`no chain ends with the hash ${last}`);
+  if (chains.length === 0) problems.push('no audit log lines found');
   for (const problem of problems) terminal.warn(`${problem}\n`);
   for (const { chain, lines, firstSequence, head } of chains) {
-    const before = firstSequence === 1 ? '' : ', what came before is not here';
+    const before = firstSequence === 1 ? '' : ', earlier lines are not in these files';
     terminal.write(
       `chain ${chain}: ${lines} lines, ${firstSequence} to ${head.sequence}${before}\n  ends with ${head.hash}\n`,
     );

@@ -1,4 +1,4 @@
-/** `patchgate certs`: the certificates of every server name, when they end, and which are in use. */
+/** `patchgate certs`: the certificates of every server name and upstream, their expiry, and which are in use. */
 
 import { type Command, required } from './command.ts';
 

@@ -1,4 +1,4 @@
-/** Tells every fault of a policy folder and its certificates, and the doubts about its lists. */
+/** Prints every fault of a policy folder and its certificates, and warnings about its address lists. */
 
 import {
   checkAccesses,
@@ -12,7 +12,7 @@ import type { Policy } from '../policy/policy.ts';
 import { PolicySources } from '../policy/sources.ts';
 import type { Terminal } from './command.ts';
 
-/** Whether there is no fault. */
+/** Resolves to whether there is no fault. */
 export async function checkFolder(folder: string, terminal: Terminal): Promise<boolean> {
   const nowMs = Date.now();
   const sources = new PolicySources({ mode: 'once' });
@@ -35,7 +35,7 @@ export async function checkFolder(folder: string, terminal: Terminal): Promise<b
     0,
   );
   terminal.write(
-    `${folder}: ${counted(policy?.tenants.size ?? 0, 'tenant')}, ${counted(routes, 'route')}, no fault\n`,
+    `${folder}: ${counted(policy?.tenants.size ?? 0, 'tenant')}, ${counted(routes, 'route')}, no faults\n`,
   );
   return true;
 }

@@ -5,7 +5,7 @@ import { messageOf } from '../core/error-text.ts';
 import { type Command, type OptionValues, type Terminal, UsageError } from './command.ts';
 import { commands } from './table.ts';
 
-/** Exit status: 0 as asked, 1 the command failed, 2 the command line cannot be used. Never rejects. */
+/** Resolves to the exit status: 0 success, 1 the command failed, 2 the command line is invalid. Never rejects. */
 export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
   try {
     return await pickCommand(words, terminal);
@@ -26,7 +26,7 @@ async function pickCommand(words: readonly string[], terminal: Terminal): Promis
     return 0;
   }
   const command = commands.find((each) => each.name === name);
-  if (command === undefined) return misused(terminal, `there is no command ${name}`, usage());
+  if (command === undefined) return misused(terminal, `unknown command ${name}`, usage());
   if (rest.includes('--help') || rest.includes('-h')) {
     terminal.write(`${usageOf(command)}\n\n${command.summary}\n`);
     return 0;

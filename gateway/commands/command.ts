@@ -1,4 +1,4 @@
-/** What a command of the command line is, and what the process lends it. */
+/** The shape of a command, the process as commands see it, and the reading of options. */
 
 import type { ParseArgsConfig } from 'node:util';
 
@@ -6,58 +6,61 @@ import type { ParseArgsConfig } from 'node:util';
 export interface Terminal {
   /** The version of patchgate. */
   readonly version: string;
-  /** The folder relative paths start at. */
+  /** Folder that relative paths start at. */
   readonly workingFolder: string;
   /** Standard output. */
   write(text: string): void;
   /** Standard error. */
   warn(text: string): void;
-  /** Standard output is a terminal. */
+  /** Whether standard output is a terminal. */
   readonly isTerminal: boolean;
-  /** The user wants colours: a terminal, and no `NO_COLOR`. */
+  /** Whether to use colours: standard output is a terminal, and `NO_COLOR` is unset or empty. */
   readonly colours: boolean;
   /** Width of the terminal in characters, or 80. */
   readonly columns: number;
-  /** Calls back at each signal of that name from now on. */
+  /** Calls `handler` at each signal of that name from now on. */
   onSignal(name: 'SIGINT' | 'SIGTERM' | 'SIGHUP', handler: () => void): void;
 }
 
-/** The values of options: `--name value` as text, or as texts where it may come again; `--flag` as true. */
+/** Values of options: a string for `--name value`, an array if the option may be repeated, true for `--flag`. */
 export type OptionValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 export interface Command {
   readonly name: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** The line behind `patchgate <name>` in the usage. */
+  /** What follows `patchgate <name>` in the usage. */
   readonly usage: string;
   readonly options: NonNullable<ParseArgsConfig['options']>;
-  /** Words beside the options are taken, and given to `run`. */
+  /** Whether positional arguments are accepted; `run` gets them as `words`. */
   readonly takesWords?: boolean;
-  /** Loads what it needs, so that no command pays for another. Resolves to the exit status. Throws `UsageError` for words it cannot use. */
+  /**
+   * Imports what it needs itself, so that no command loads the code of another. Resolves to the exit status. Throws
+   * `UsageError` if an option or argument is invalid.
+   */
   run(values: OptionValues, terminal: Terminal, words: readonly string[]): Promise<number>;
 }
 
-/** The command line cannot be used as it is: exit status 2. */
+/** The command line is invalid: exit status 2. */
 export class UsageError extends Error {}
 
-/** The text of an option that must be there. */
+/** Returns the value of an option. Throws `UsageError` if it is absent or empty. */
 export function required(values: OptionValues, name: string): string {
   const value = values[name];
-  if (typeof value !== 'string' || value === '') throw new UsageError(`--${name} is missing`);
+  if (typeof value !== 'string' || value === '') throw new UsageError(`missing --${name}`);
   return value;
 }
 
-/** The text of an option that may be left out. */
+/** Returns the value of an option, or undefined if it is absent. */
 export function optional(values: OptionValues, name: string): string | undefined {
   const value = values[name];
   return typeof value === 'string' ? value : undefined;
 }
 
-/** `host:port` as in `127.0.0.1:8443` or `[::1]:8443`. */
+/** Parses `host:port`, as in `127.0.0.1:8443` or `[::1]:8443`. Throws `UsageError`. */
 export function parseHostPort(text: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
-  if (host === undefined || Number(digits) > 65535) throw new UsageError(`${text} is no host:port`);
+  if (host === undefined || Number(digits) > 65535) throw new UsageError(`expected HOST:PORT, got ${text}`);
   return { host, port: Number(digits) };
 }

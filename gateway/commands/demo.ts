@@ -1,4 +1,4 @@
-/** `patchgate demo`: tenants, nodes, gateway and a training run on loopback; or what the stack of containers needs on disk. */
+/** `patchgate demo`: tenants, nodes, gateway and a training run on loopback, or the files docker-compose.yml needs. */
 
 import { fileURLToPath } from 'node:url';
 import { type Command, optional, UsageError } from './command.ts';
@@ -13,7 +13,7 @@ export const demo: Command = {
     if (values['prepare'] !== undefined) {
       const folder = optional(values, 'prepare');
       if (folder === '' || folder === undefined || values['once'] === true)
-        throw new UsageError('--prepare takes a folder, and goes without --once');
+        throw new UsageError('--prepare: expected a folder, and no --once');
       const { prepareStack } = await import('../demo/prepare-stack.ts');
       for (const line of await prepareStack(folder)) terminal.write(`${line}\n`);
       return 0;

@@ -1,4 +1,4 @@
-/** `patchgate diff`: which recorded decisions another policy would make otherwise. */
+/** `patchgate diff`: which recorded requests two policies decide differently. */
 
 import { type Command, required } from './command.ts';
 

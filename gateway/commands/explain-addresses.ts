@@ -1,4 +1,4 @@
-/** `patchgate explain` of an address: the walk to the client, hop by hop, and each tenant's verdict on it. */
+/** `patchgate explain` for an address: the hops to the client, and each tenant's verdict on it. */
 
 import { objectionTo } from '../checks/allowlist.ts';
 import type { Address } from '../core/address.ts';
@@ -11,18 +11,18 @@ import { addressOption, listenerFor } from './request-from-flags.ts';
 
 type Write = (text: string) => void;
 
-/** Whether every tenant that is asked allows it. */
+/** Returns whether the tenant given by `--tenant`, or every tenant without it, allows the client. */
 export function explainAddresses(policy: Policy, values: OptionValues, write: Write): boolean {
   const given = addressOption(values, 'client-ip');
   const peer = addressOption(values, 'peer');
   if ((given === undefined) === (peer === undefined))
-    throw new UsageError('either --client-ip or --peer says whom it is about');
+    throw new UsageError('expected either --client-ip or --peer');
   const listener = listenerFor(policy, optional(values, 'listener'));
   const client = given ?? walkFrom(listener, peer as Address, optional(values, 'forwarded'), write);
   return client !== undefined && judge(policy, client, optional(values, 'tenant'), write);
 }
 
-/** Prints every hop; nothing when the header cannot be read. */
+/** Prints every hop. Returns the client, or undefined if the forwarding header is malformed. */
 function walkFrom(
   { name, trustedProxies: trusted, forwardedHeader: header }: ListenerSettings,
   peer: Address,
@@ -40,10 +40,10 @@ function walkFrom(
   return found.address;
 }
 
-/** Prints each tenant's verdict; false when any denies. */
+/** Prints each tenant's verdict. Returns false if any tenant denies; routes are shown, but do not count. */
 function judge(policy: Policy, client: Address, only: string | undefined, write: Write): boolean {
   const tenants = [...policy.tenants.values()].filter(({ name }) => only === undefined || name === only);
-  if (tenants.length === 0) throw new UsageError(`there is no tenant ${only}`);
+  if (tenants.length === 0) throw new UsageError(`--tenant: unknown tenant ${only}`);
   let allowed = true;
   for (const tenant of tenants) {
     write(`tenant ${tenant.name}\n`);
@@ -56,12 +56,12 @@ function judge(policy: Policy, client: Address, only: string | undefined, write:
   return allowed;
 }
 
-/** Prints every match, and the verdict of the check that requests meet. */
+/** Prints every match, and the verdict of the same check that requests pass. */
 function explainRules(rules: AddressRules, client: Address, write: Write, of: string): boolean {
   for (const line of describeMatches(rules, client)) write(`  ${line}\n`);
   const objection = objectionTo(client, rules);
   const verdict = objection === undefined ? 'allowed' : 'denied: 403 address-denied';
-  const why = objection === undefined && rules.allow === undefined ? ' (no list is asked)' : '';
+  const why = objection === undefined && rules.allow === undefined ? ' (no allow list)' : '';
   write(`  → ${of}${client.text} is ${verdict}${why}\n`);
   return objection === undefined;
 }

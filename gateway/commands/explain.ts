@@ -1,4 +1,4 @@
-/** `patchgate explain`: why a request is decided as it is, or which prefix of which list holds an address. */
+/** `patchgate explain`: why a request is admitted or refused, or which list prefixes match an address. */
 
 import { formatFault } from '../core/fault.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -37,7 +37,7 @@ export const explain: Command = {
       values['client-ip'] === undefined &&
       values['peer'] === undefined
     )
-      throw new UsageError('--peer, --client-ip or --access-line says whom it is about');
+      throw new UsageError('missing --peer, --client-ip or --access-line');
     const { loadPolicy } = await import('../policy/load.ts');
     const { PolicySources } = await import('../policy/sources.ts');
     const { AccessKeeper } = await import('../certificates/access-keeper.ts');

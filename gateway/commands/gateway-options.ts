@@ -1,4 +1,4 @@
-/** The options of commands that call a gateway: where it is, and who calls. */
+/** Options of commands that call a gateway: its address, and the caller's credentials. */
 
 import { readFile } from 'node:fs/promises';
 import { messageOf } from '../core/error-text.ts';
@@ -44,10 +44,10 @@ function textOf(name: string, path: string): Promise<string> {
   });
 }
 
-/** A whole number of at most nine digits; nothing where the option is not given. */
+/** Returns a whole number of at most nine digits, or undefined if the option is absent. Throws `UsageError`. */
 export function wholeNumber(values: OptionValues, name: string): number | undefined {
   const text = optional(values, name);
   if (text !== undefined && !/^[0-9]{1,9}$/.test(text))
-    throw new UsageError(`--${name} takes a whole number`);
+    throw new UsageError(`--${name}: expected a whole number of at most nine digits, got ${text}`);
   return text === undefined ? undefined : Number(text);
 }

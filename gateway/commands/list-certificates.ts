@@ -1,4 +1,4 @@
-/** Lists the certificates of every server name and upstream, with what is wrong with them. */
+/** Lists the certificates of every server name and upstream, with their faults. */
 
 import { z } from 'zod';
 import {
@@ -22,7 +22,7 @@ import type { Terminal } from './command.ts';
 const DAY_MS = 86_400_000;
 const ADMIN_TIMEOUT_MS = 1000;
 
-/** Whether there is no fault. */
+/** Resolves to whether there is no fault. */
 export async function listCertificates(folder: string, terminal: Terminal): Promise<boolean> {
   const nowMs = Date.now();
   const { policy, faults } = await loadPolicy(folder, nowMs);
@@ -36,7 +36,7 @@ export async function listCertificates(folder: string, terminal: Terminal): Prom
   return [...faults, ...servers.flatMap(faultsOf), ...nodes.flatMap(faultsOf)].length === 0;
 }
 
-/** What the running gateway has in use; nothing when none runs at the address of the policy. */
+/** Server names in use by the running gateway; undefined if none answers at the policy's admin address. */
 async function namesInUse({ host, port }: HostPort): Promise<ReadonlySet<string> | undefined> {
   try {
     const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
@@ -58,7 +58,7 @@ function describeServer(
   loaded: ReadonlySet<string> | undefined,
   nowMs: number,
 ): string {
-  const use = loaded === undefined ? 'no gateway runs' : loaded.has(name) ? 'loaded' : 'not loaded';
+  const use = loaded === undefined ? 'no gateway running' : loaded.has(name) ? 'loaded' : 'not loaded';
   const lines = [`${name}  (${tenant}, ${use})`, ...faults.map(faultLine)];
   if (identity !== undefined) {
     const { chains, client_authorities, crl } = describeIdentity(identity);
@@ -66,7 +66,7 @@ function describeServer(
     for (const authority of client_authorities) lines.push(authorityLine('clients', authority, nowMs));
     if (crl !== undefined) {
       const due =
-        crl.next_update === undefined ? 'with no next one announced' : dueText(crl.next_update, nowMs);
+        crl.next_update === undefined ? 'no next update announced' : dueText(crl.next_update, nowMs);
       lines.push(line('crl', `${crl.revoked} revoked, ${due}`));
     }
   }
@@ -74,12 +74,12 @@ function describeServer(
 }
 
 function describeNodes({ name, identity, faults }: Checked<NodeIdentity>, nowMs: number): string {
-  const lines = [`${name}  (towards nodes)`, ...faults.map(faultLine)];
+  const lines = [`${name}  (shown to nodes)`, ...faults.map(faultLine)];
   if (identity !== undefined) {
     const { chain, authorities } = describeNodeIdentity(identity);
     if (chain !== undefined) lines.push(...chainLines('chain', chain, nowMs));
     for (const authority of authorities ?? []) lines.push(authorityLine('nodes', authority, nowMs));
-    if (authorities === undefined) lines.push(line('nodes', 'the public authorities'));
+    if (authorities === undefined) lines.push(line('nodes', 'public authorities'));
   }
   return `${lines.join('\n')}\n`;
 }
@@ -99,12 +99,12 @@ function authorityLine(label: string, { subject, not_after }: AuthoritySummary, 
 }
 
 function ends(date: string, nowMs: number): string {
-  return `ends in ${daysUntil(date, nowMs)} days (${date.slice(0, 10)})`;
+  return `expires in ${daysUntil(date, nowMs)} days (${date.slice(0, 10)})`;
 }
 
 function dueText(date: string, nowMs: number): string {
   const days = daysUntil(date, nowMs);
-  return days < 0 ? `past its time since ${date}` : `next one due in ${days} days (${date.slice(0, 10)})`;
+  return days < 0 ? `overdue since ${date}` : `next update in ${days} days (${date.slice(0, 10)})`;
 }
 
 function daysUntil(date: string, nowMs: number): number {

@@ -19,10 +19,10 @@ export const node: Command = {
     const root = required(values, 'root');
     const from = optional(values, 'from');
     const model = optional(values, 'model') ?? (from && basename(from, '.safetensors'));
-    if (from === undefined && values['model'] !== undefined) throw new UsageError('--model goes with --from');
+    if (from === undefined && values['model'] !== undefined) throw new UsageError('--model requires --from');
     const keep = optional(values, 'keep');
     if (keep !== undefined && !/^[1-9][0-9]{0,5}$/.test(keep))
-      throw new UsageError('--keep takes a number of versions from 1 on');
+      throw new UsageError(`--keep: expected a number from 1 to 999999, got ${keep}`);
     const { createModel } = await import('../sync-node/create-model.ts');
     const { startSyncNode } = await import('../sync-node/sync-node.ts');
     if (from !== undefined && model !== undefined) await createModel(root, model, from);

@@ -19,10 +19,11 @@ export const patch: Command = {
   },
   takesWords: true,
   async run(values, terminal, [verb, file, ...more]) {
-    if (verb !== 'inspect') throw new UsageError('inspect is what can be done to a patch');
-    if (file === undefined || more.length > 0) throw new UsageError('inspect takes one file');
+    if (verb !== 'inspect') throw new UsageError(`expected subcommand inspect, got ${verb ?? 'none'}`);
+    if (file === undefined || more.length > 0) throw new UsageError('inspect: expected exactly one FILE');
     const mode = modes.find((each) => each === values['check']) as PatchCheckMode | undefined;
-    if (mode === undefined) throw new UsageError('--check is header, deep or values');
+    if (mode === undefined)
+      throw new UsageError(`--check: expected header, deep or values, got ${values['check']}`);
     const { inspectPatch } = await import('../patch/inspect.ts');
     const path = resolve(terminal.workingFolder, file);
     const inspection = await inspectPatch(path, mode, (frame, type) => {
@@ -73,7 +74,7 @@ async function tell(file: string, inspection: Inspection, terminal: Terminal): P
     line('total', `${number(changed)} changes, ${(bytes / changed).toFixed(2)} bytes each; ${ratio}`);
   }
   if (end !== undefined)
-    line('end', `every sum and the chain hold, target ${end.targetDigest.toString('hex')}`);
+    line('end', `all checksums and the chain are correct, target ${end.targetDigest.toString('hex')}`);
   if (faulty === undefined) return;
   const { hexView } = await import('../patch/header-layout.ts');
   const { rule, status, frame, offset, detail } = faulty.fault;
@@ -97,14 +98,14 @@ function told(counts: Readonly<Record<string, number | undefined>>): string {
     .join(', ');
 }
 
-/** Bytes of the tensors that are patched, which is what sending them whole would take. */
+/** Size of the patched tensors in bytes: what sending them whole would take. */
 function wholeBytes(tensors: readonly TensorSummary[]): number {
   return tensors.reduce((sum, { tensorBytes }) => sum + tensorBytes, 0);
 }
 
 const number = (value: number): string => value.toLocaleString('en-US');
 
-/** Names come from whoever wrote the patch, and a terminal acts on some characters. */
+/** Escapes control and format characters: names come from the author of the patch, and a terminal may act on them. */
 function printable(text: string): string {
   return text.replaceAll(
     /\p{C}/gu,

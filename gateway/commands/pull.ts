@@ -1,4 +1,4 @@
-/** `patchgate pull`: the weights of a model, whole or as the patches since those that are here. */
+/** `patchgate pull`: downloads the weights of a model, whole or as the patches since a version. */
 
 import type { PullOptions } from '../push/pull.ts';
 import { type Command, type OptionValues, optional, required } from './command.ts';
@@ -31,7 +31,7 @@ export const pull: Command = {
         ...options,
         onProgress,
       });
-      for (const at of resumedAt) write(`went on at byte ${at}\n`);
+      for (const at of resumedAt) write(`resumed at byte ${at}\n`);
       const how = patches > 0 ? `in ${patches} ${patches === 1 ? 'patch' : 'patches'} ` : '';
       write(
         `version ${version}: ${bytesReceived} bytes received ${how}to ${options.outPath}, digest ${digest}\n`,
@@ -45,7 +45,7 @@ export const pull: Command = {
   },
 };
 
-/** Without a base the file that is replaced is the one the patches since a version start from. */
+/** Without `--base`, the patches since `--since` are applied to the present content of `--out`. */
 async function pullOptions(values: OptionValues): Promise<PullOptions> {
   const outPath = required(values, 'out');
   const since = wholeNumber(values, 'since');

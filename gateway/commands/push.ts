@@ -1,4 +1,4 @@
-/** `patchgate push`: the difference of two safetensors files, through a gateway, to a sync node. */
+/** `patchgate push`: sends the difference between two models through a gateway to a sync node. */
 
 import type { ValueEncoding } from '../patch/layout.ts';
 import type { PushOptions, PushPlan, PushResult } from '../push/push.ts';
@@ -52,7 +52,7 @@ async function progressOf(targetPath: string, { write, isTerminal, columns }: Te
   return createProgress({ write, isTerminal, columns, nowMs, ...(wholeBytes && { wholeBytes }) });
 }
 
-/** Of all its files; nothing where it is no model, which the push itself will say. */
+/** Size of all files of the model; undefined if it cannot be opened, which the push itself will report. */
 async function modelBytes(path: string): Promise<number | undefined> {
   const { openModel } = await import('../patch/shards.ts');
   const model = await openModel(path).catch(() => undefined);
@@ -72,8 +72,8 @@ async function tellResult(
   write(
     `${bytesSent} bytes sent for a model of ${modelBytes} (${formatShare(bytesSent, modelBytes)}), ${rate}/s\n`,
   );
-  for (const at of resumedAt) write(`the line broke; went on at byte ${at}\n`);
-  if (result.rebased) write(`put on top of what others had pushed: train on from ${shadowPath}\n`);
+  for (const at of resumedAt) write(`interrupted, resumed at byte ${at}\n`);
+  if (result.rebased) write(`rebased on what others had pushed: continue training from ${shadowPath}\n`);
 }
 
 async function tellPlan(plan: PushPlan, { write }: Terminal): Promise<void> {
@@ -89,14 +89,13 @@ async function tellPlan(plan: PushPlan, { write }: Terminal): Promise<void> {
 async function pushOptions(values: OptionValues): Promise<PushOptions> {
   const basePath = optional(values, 'base');
   const shadowPath = optional(values, 'shadow');
-  if (basePath === undefined && shadowPath === undefined)
-    throw new UsageError('--base or --shadow is missing');
+  if (basePath === undefined && shadowPath === undefined) throw new UsageError('missing --base or --shadow');
   const epoch = wholeNumber(values, 'epoch');
   const threshold = thresholdOf(values);
   const encoding = encodingOf(values);
   const rebase = values['rebase'] === true;
   if (shadowPath === undefined && (threshold || encoding !== undefined || rebase)) {
-    throw new UsageError('--threshold, --values and --rebase go with --shadow');
+    throw new UsageError('--threshold, --values and --rebase require --shadow');
   }
   return {
     ...(await gatewayAddress(values, 'to')),
@@ -116,7 +115,7 @@ function thresholdOf(values: OptionValues): number | undefined {
   const threshold = Number(text);
   if (text === undefined) return undefined;
   if (text === '' || !(threshold >= 0 && Number.isFinite(threshold)))
-    throw new UsageError('--threshold takes a number from 0 on');
+    throw new UsageError(`--threshold: expected a number of at least 0, got ${text}`);
   return threshold;
 }
 
@@ -124,7 +123,7 @@ function encodingOf(values: OptionValues): ValueEncoding | undefined {
   const text = optional(values, 'values');
   const encoding = ENCODINGS.find((each) => each === text);
   if (text !== undefined && encoding === undefined) {
-    throw new UsageError(`--values is one of ${ENCODINGS.join(', ')}`);
+    throw new UsageError(`--values: expected one of ${ENCODINGS.join(', ')}, got ${text}`);
   }
   return encoding;
 }

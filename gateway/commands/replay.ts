@@ -13,14 +13,14 @@ import { loadPolicy } from '../policy/load.ts';
 import { PolicySources } from '../policy/sources.ts';
 import { type Terminal, UsageError } from './command.ts';
 
-/** Policy folders, and the file that is replayed. */
+/** The two policy folders, and the access log to replay. */
 export interface ReplayOptions {
   readonly old: string;
   readonly next: string;
   readonly replay: string;
 }
 
-/** Whether every request is decided alike. */
+/** Resolves to whether both policies decide every request alike; false also if a policy or the log has a fault. */
 export async function replayUnderBoth(options: ReplayOptions, terminal: Terminal): Promise<boolean> {
   const sources = new PolicySources({ mode: 'follow', accesses: new AccessKeeper() });
   try {
@@ -36,7 +36,7 @@ export async function replayUnderBoth(options: ReplayOptions, terminal: Terminal
   }
 }
 
-/** A policy with faults decides nothing. Lists are as they are now, wherever they live. */
+/** Resolves to undefined if the policy has faults. Lists are as they are now, also those in etcd and Redis. */
 async function rehearse(
   folder: string,
   sources: PolicySources,
@@ -52,7 +52,7 @@ async function rehearse(
 /** Decisions that change in the same way. */
 interface Change {
   readonly words: string;
-  /** Of the first one. */
+  /** The first request with this change. */
   readonly example: string;
   readonly why: string | undefined;
   count: number;
@@ -60,11 +60,11 @@ interface Change {
 
 interface Replay {
   requests: number;
-  /** Lines of heads that could not be read: no policy has a say in those. */
+  /** Lines of requests whose head was refused: no policy decides those. */
   headless: number;
-  /** Requests recorded otherwise than the old policy decides: by another policy, by a limit, or by a list as it was then. */
+  /** Refused requests that the old policy decides differently: refused by a limit, another policy or an older list. */
   otherwise: number;
-  /** The first line that is none, and why. */
+  /** Place and fault of the first invalid line, where the replay stops. */
   unreadable?: string;
   readonly changes: Map<string, Change>;
 }
@@ -79,7 +79,7 @@ async function replayLog(file: string, before: Rehearsal, after: Rehearsal): Pro
       if (text.trim() === '') continue;
       const recorded = readAccessLine(text);
       if (typeof recorded === 'string') {
-        replay.unreadable = `${file}:${number} ${recorded}`;
+        replay.unreadable = `${file}:${number}: ${recorded}`;
         return replay;
       }
       if (recorded === undefined) replay.headless += 1;
@@ -117,7 +117,7 @@ async function compare(
   replay.changes.set(words, { words, example, why: whyOf(now) ?? whyOf(old), count: 1 });
 }
 
-/** A token nobody looked at then is not in the log: what it would have done is not known. */
+/** The log has no token that was not verified: without one, it is unknown whether a requirement would be met. */
 function outcomeOf(
   { decision, trail }: Decided,
   tokenless: boolean,
@@ -126,7 +126,7 @@ function outcomeOf(
   const route = trail.route === undefined ? '' : ` by ${trail.route.name}`;
   if (refused === undefined) return { words: `admitted${route}` };
   const { code } = refused;
-  const what = tokenless && code === 'token-missing' ? 'asked for a token' : code;
+  const what = tokenless && code === 'token-missing' ? 'token required' : code;
   return { words: `${isDenial(decision) ? '' : 'in shadow '}${what}${route}`, code };
 }
 
@@ -141,11 +141,11 @@ function whyOf({ decision, trail }: Decided): string | undefined {
 function print({ requests, headless, otherwise, unreadable, changes }: Replay, terminal: Terminal): void {
   if (unreadable !== undefined) terminal.warn(`${unreadable}\n`);
   const changed = [...changes.values()].reduce((sum, { count }) => sum + count, 0);
-  terminal.write(`${requests} requests replayed, ${changed} decided otherwise\n`);
-  if (headless > 0) terminal.write(`  ${headless} without a head that could be read are left out\n`);
+  terminal.write(`${requests} requests replayed, ${changed} decided differently\n`);
+  if (headless > 0) terminal.write(`  ${headless} skipped, their heads could not be read\n`);
   if (otherwise > 0)
     terminal.write(
-      `  ${otherwise} were refused otherwise than the old policy decides: by limits or streams, or by lists as they were\n`,
+      `  ${otherwise} were refused for reasons the old policy does not give: limits, streams, or lists at that time\n`,
     );
   for (const { count, words, example, why } of [...changes.values()].sort((a, b) => b.count - a.count)) {
     terminal.write(`  ${count} × ${words}\n      ${example}\n${why === undefined ? '' : `      ${why}\n`}`);

@@ -1,4 +1,4 @@
-/** The request that options of the command line tell of. */
+/** Builds the request that command-line options describe. */
 
 import { readFile } from 'node:fs/promises';
 import { type Address, parseAddress } from '../core/address.ts';
@@ -16,7 +16,7 @@ const HEADER = /^([^:]+):\s*(.*)$/;
 
 export async function requestFromFlags(policy: Policy, values: OptionValues): Promise<HypotheticalRequest> {
   const peer = addressOption(values, 'peer') ?? addressOption(values, 'client-ip');
-  if (peer === undefined) throw new UsageError('--peer says who connects');
+  if (peer === undefined) throw new UsageError('missing --peer');
   const nowMs = timeOption(values);
   const serverName = serverNameOption(policy, values);
   const forwarded = optional(values, 'forwarded');
@@ -37,37 +37,39 @@ export async function requestFromFlags(policy: Policy, values: OptionValues): Pr
   };
 }
 
-/** The request of a line of the access log: the line itself, or a file of which the last one is meant. */
+/** Reads the request recorded by a line of the access log: `given` is the line, or a file whose last line counts. */
 export async function requestFromLine(given: string): Promise<RecordedRequest> {
   const text = given.startsWith('{') ? given : await textOf('access-line', given);
   const line = text.trimEnd().split('\n').at(-1) ?? '';
   const recorded = readAccessLine(line);
-  if (typeof recorded === 'string') throw new UsageError(`--access-line: it ${recorded}`);
-  if (recorded === undefined) throw new UsageError('--access-line: it tells of no request head');
+  if (typeof recorded === 'string') throw new UsageError(`--access-line: ${recorded}`);
+  if (recorded === undefined) throw new UsageError('--access-line: the line has no request head');
   return recorded;
 }
 
 export function addressOption(values: OptionValues, name: string): Address | undefined {
   const text = optional(values, name);
   const address = text === undefined ? undefined : parseAddress(text);
-  if (text !== undefined && address === undefined) throw new UsageError(`--${name}: ${text} is no address`);
+  if (text !== undefined && address === undefined)
+    throw new UsageError(`--${name}: expected an IP address, got ${text}`);
   return address;
 }
 
 export function listenerFor({ gateway }: Policy, name: string | undefined): ListenerSettings {
   const listener = gateway.listeners.find((each) => name === undefined || each.name === name);
-  if (listener === undefined) throw new UsageError(`there is no listener ${name}`);
+  if (listener === undefined) throw new UsageError(`--listener: unknown listener ${name}`);
   return listener;
 }
 
 function timeOption(values: OptionValues): number {
   const text = optional(values, 'time');
   const nowMs = text === undefined ? Date.now() : parseInstant(text);
-  if (nowMs === undefined) throw new UsageError(`--time: ${text} is no time (2026-12-01T00:00:00Z)`);
+  if (nowMs === undefined)
+    throw new UsageError(`--time: expected a time like 2026-12-01T00:00:00Z, got ${text}`);
   return nowMs;
 }
 
-/** The only name there is need not be said. */
+/** Defaults to the server name of the policy, or of `--tenant`, if there is just one and it is no wildcard. */
 function serverNameOption(policy: Policy, values: OptionValues): string {
   const given = optional(values, 'server-name');
   if (given !== undefined) return given.toLowerCase();
@@ -77,7 +79,7 @@ function serverNameOption(policy: Policy, values: OptionValues): string {
     .flatMap(({ serverNames }) => serverNames);
   const [only] = names;
   if (only === undefined || names.length > 1 || only.startsWith('*'))
-    throw new UsageError(`--server-name is one of ${names.join(', ')}`);
+    throw new UsageError(`missing --server-name, expected one of ${names.join(', ')}`);
   return only;
 }
 
@@ -85,7 +87,7 @@ function headerOptions(values: OptionValues): readonly string[] {
   const given = values['header'];
   return (Array.isArray(given) ? given : []).flatMap((text) => {
     const [, name, value = ''] = HEADER.exec(text) ?? [];
-    if (name === undefined) throw new UsageError(`--header: ${text} is no 'Name: value'`);
+    if (name === undefined) throw new UsageError(`--header: expected 'Name: value', got ${text}`);
     return [name, value];
   });
 }
@@ -99,19 +101,20 @@ function claimsOption(values: OptionValues): AssumedToken | undefined {
   const text = optional(values, 'claims');
   if (text === undefined) return undefined;
   if (optional(values, 'token-file') !== undefined)
-    throw new UsageError('--claims stands in place of --token-file');
+    throw new UsageError('--claims cannot be combined with --token-file');
   try {
     const claims: unknown = JSON.parse(text);
     if (typeof claims === 'object' && claims !== null && !Array.isArray(claims))
       return { kind: 'claims', claims: claims as Readonly<Record<string, unknown>> };
   } catch {
-    // Said below.
+    // Reported below.
   }
-  throw new UsageError('--claims is a JSON object');
+  throw new UsageError(`--claims: expected a JSON object, got ${text}`);
 }
 
 function byteCount(text: string): number {
-  if (!/^[0-9]{1,15}$/.test(text)) throw new UsageError(`--body-bytes: ${text} is no number of bytes`);
+  if (!/^[0-9]{1,15}$/.test(text))
+    throw new UsageError(`--body-bytes: expected a number of bytes, got ${text}`);
   return Number(text);
 }
 
@@ -124,7 +127,7 @@ async function certificateOption(
   const file = optional(values, 'certificate');
   if (file === undefined) return { status: 'absent' };
   const facts = await certificateFromPem(policy, serverName, await textOf('certificate', file), nowMs);
-  if (typeof facts === 'string') throw new UsageError(`--certificate: ${file} ${facts}`);
+  if (typeof facts === 'string') throw new UsageError(`--certificate: ${file}: ${facts}`);
   return facts;
 }
 

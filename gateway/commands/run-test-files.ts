@@ -1,4 +1,4 @@
-/** Runs the test files of `patchgate test` and prints what came of them. */
+/** Runs the test files of `patchgate test` and prints the results. */
 
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
@@ -12,7 +12,7 @@ import { type CaseResult, runCases } from '../policy-test/run-cases.ts';
 import { type TestFile, testFile } from '../policy-test/test-file.ts';
 import { type Terminal, UsageError } from './command.ts';
 
-/** Whether every case came out as it should, and so much of each policy was covered, in percent. */
+/** Resolves to whether every case passed and `failUnder` percent of each policy are covered. */
 export async function runTestFiles(
   files: readonly string[],
   failUnder: number,
@@ -32,7 +32,7 @@ export async function runTestFiles(
 interface Read {
   readonly file: string;
   readonly contents?: TestFile;
-  /** Of the policy. */
+  /** The policy folder. */
   readonly folder: string;
   readonly faults: readonly PolicyFault[];
 }
@@ -46,7 +46,7 @@ async function readTestFile(file: string): Promise<Read> {
   return { file, folder, faults, ...(contents !== undefined && { contents }) };
 }
 
-/** Whether every case came out as it should, and enough was covered. */
+/** Resolves to whether every case passed and enough is covered; false also if the policy has faults. */
 async function testPolicy(
   folder: string,
   files: readonly Read[],
@@ -86,6 +86,6 @@ function printCoverage(coverage: Coverage, failUnder: number, terminal: Terminal
   );
   for (const { words, place } of missing) terminal.write(`  no case shows that ${words} (${place})\n`);
   if (percent >= failUnder) return true;
-  terminal.write(`less than ${failUnder} % is covered\n`);
+  terminal.write(`coverage is below ${failUnder} %\n`);
   return false;
 }

@@ -1,4 +1,4 @@
-/** `patchgate schema`: what may be written in a policy file, for editors. */
+/** `patchgate schema`: the JSON Schema of policy files, for editors. */
 
 import { type Command, required, UsageError } from './command.ts';
 
@@ -11,7 +11,7 @@ export const schema: Command = {
     const of = required(values, 'of');
     const { policyFiles, policySchema } = await import('../policy/schema.ts');
     const kind = policyFiles.find((each) => each === of);
-    if (kind === undefined) throw new UsageError(`--of takes ${policyFiles.join(' or ')}`);
+    if (kind === undefined) throw new UsageError(`--of: expected ${policyFiles.join(' or ')}, got ${of}`);
     terminal.write(`${JSON.stringify(policySchema(kind), undefined, 2)}\n`);
     return 0;
   },

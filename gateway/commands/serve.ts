@@ -1,4 +1,4 @@
-/** `patchgate serve`: the gateway, until a signal ends it. */
+/** `patchgate serve`: runs the gateway until a signal ends it. */
 
 import { formatFault } from '../core/fault.ts';
 import type { StartOutcome } from '../gateway.ts';
@@ -11,7 +11,7 @@ export const serve: Command = {
   options: { config: { type: 'string', default: 'policies' } },
   async run(values, terminal) {
     const starting = start(required(values, 'config'), terminal.version);
-    // A signal that nobody hears would end the process: one that comes amid the start is a reload right after it.
+    // Without a handler SIGHUP ends the process. One that arrives during the start causes a reload right after it.
     terminal.onSignal('SIGHUP', () => {
       starting.then(({ gateway }) => gateway?.reload()).catch(() => undefined);
     });

@@ -1,4 +1,4 @@
-/** `patchgate test`: table tests of a policy, decided by the function that decides requests. */
+/** `patchgate test`: table tests of a policy, decided by the same function as requests. */
 
 import { type Command, optional, UsageError } from './command.ts';
 
@@ -10,9 +10,10 @@ export const test: Command = {
   takesWords: true,
   options: { 'fail-under': { type: 'string', default: '0' } },
   async run(values, terminal, files) {
-    if (files.length === 0) throw new UsageError('which test file?');
+    if (files.length === 0) throw new UsageError('missing FILE');
     const failUnder = Number(optional(values, 'fail-under'));
-    if (!(failUnder >= 0 && failUnder <= 100)) throw new UsageError('--fail-under is a number from 0 to 100');
+    if (!(failUnder >= 0 && failUnder <= 100))
+      throw new UsageError(`--fail-under: expected a number from 0 to 100, got ${values['fail-under']}`);
     const { runTestFiles } = await import('./run-test-files.ts');
     return (await runTestFiles(files, failUnder, terminal)) ? 0 : 1;
   },

@@ -1,4 +1,4 @@
-/** `patchgate token`: signs tokens for development, with a key that is on the disk for that alone. */
+/** `patchgate token`: signs tokens for development, with a key kept on disk for that purpose only. */
 
 import { X509Certificate } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
@@ -6,7 +6,7 @@ import { messageOf } from '../core/error-text.ts';
 import { parseDuration } from '../core/units.ts';
 import { type Command, type OptionValues, optional, required, UsageError } from './command.ts';
 
-/** Readable by nobody else: whoever has it is the issuer. */
+/** Readable by its owner only: anyone who has the key can issue tokens. */
 const KEY_FILE_MODE = 0o600;
 const KEY_MEMBERS = ['kty', 'crv', 'x', 'y', 'd', 'kid'];
 
@@ -31,7 +31,7 @@ export const token: Command = {
     const file = required(values, 'key');
     const claims = await claimsOf(values);
     const { importJWK, SignJWT } = await import('jose');
-    if (values['new-key'] === true) terminal.warn(`the public half is in ${await makeKey(file)}\n`);
+    if (values['new-key'] === true) terminal.warn(`wrote the public key to ${await makeKey(file)}\n`);
     const jwk = await readKey(file);
     const signed = await new SignJWT(claims)
       .setProtectedHeader({ alg: 'ES256', kid: String(jwk['kid']), typ: 'at+jwt' })
@@ -41,7 +41,7 @@ export const token: Command = {
   },
 };
 
-/** Never writes over a key, nor over a JWKS: tokens may be out that were signed with them. */
+/** Resolves to the path of the JWKS. Never overwrites a key or a JWKS: tokens signed with them may be in use. */
 async function makeKey(file: string): Promise<string> {
   const { calculateJwkThumbprint, exportJWK, generateKeyPair } = await import('jose');
   const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
@@ -73,15 +73,16 @@ async function readKey(file: string): Promise<Readonly<Record<string, unknown>>>
     if (typeof jwk === 'object' && jwk !== null && KEY_MEMBERS.every((name) => name in jwk))
       return { ...jwk };
   } catch {
-    // Said below.
+    // Reported below.
   }
-  throw new UsageError(`--key: ${file} is no private JWK of P-256 with a kid`);
+  throw new UsageError(`--key: expected a private P-256 JWK with a kid in ${file}`);
 }
 
 async function claimsOf(values: OptionValues): Promise<Record<string, unknown>> {
   const life = required(values, 'expires-in');
   const lifeMs = parseDuration(life);
-  if (lifeMs === undefined) throw new UsageError(`--expires-in: ${life} is no duration like 30s, 5m, 1h`);
+  if (lifeMs === undefined)
+    throw new UsageError(`--expires-in: expected a duration like 30s, 5m or 1h, got ${life}`);
   const nowS = Math.floor(Date.now() / 1000);
   const scope = optional(values, 'scope');
   return {
@@ -96,7 +97,7 @@ async function claimsOf(values: OptionValues): Promise<Record<string, unknown>> 
   };
 }
 
-/** RFC 8705 §3.1. */
+/** The `cnf` claim that binds the token to a certificate (RFC 8705 §3.1). */
 async function confirmation(file: string | undefined): Promise<Readonly<Record<string, unknown>>> {
   if (file === undefined) return {};
   try {
@@ -108,11 +109,11 @@ async function confirmation(file: string | undefined): Promise<Readonly<Record<s
   }
 }
 
-/** `name=value`; the value is JSON where it can be read as such. */
+/** Parses `name=value`; a value that is not valid JSON is taken as text. */
 function furtherClaims(given: OptionValues[string]): readonly (readonly [string, unknown])[] {
   return (Array.isArray(given) ? given : []).map((text: string) => {
     const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
-    if (name === undefined) throw new UsageError(`--claim: ${text} is no name=value`);
+    if (name === undefined) throw new UsageError(`--claim: expected name=value, got ${text}`);
     return [name, parseJson(value)];
   });
 }

@@ -1,4 +1,4 @@
-/** A line of the access log becomes the request it tells of. */
+/** Turns a line of the access log into the request that it records. */
 
 import { z } from 'zod';
 import { parseAddress } from '../core/address.ts';
@@ -12,7 +12,7 @@ import { WEIGHT_PATCH_TYPE } from '../patch/layout.ts';
 import { certificateFromFields } from './certificate-from-fields.ts';
 import type { HypotheticalRequest } from './hypothetical-request.ts';
 
-/** What was recorded of a request, and how it ended. */
+/** A request as far as it was recorded, and how it ended. */
 export interface RecordedRequest {
   readonly request: HypotheticalRequest;
   readonly status: number;
@@ -49,29 +49,29 @@ const line = z.object({
 
 type Line = z.output<typeof line>;
 
-/** What a line tells of a request whose head was refused: perhaps its method and path, and no more. */
+/** A line for a request whose head was refused; it may lack the method and the path. */
 const headless = z.object({ [accessKeys.decisionStep]: z.literal('head') });
 
-/** Methods whose requests may come without a body. */
+/** Methods whose requests may have no body. */
 const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
-/** What kind of body it was is not in the log; the stream was looked at, or it was none. */
+/** The log has no content type. A body is taken for a weight patch, since only routes for patches check the type. */
 const PATCH_FIELDS = ['Content-Type', WEIGHT_PATCH_TYPE];
-/** The status of a tunnel; its bytes are no body. */
+/** Status of a tunnel, whose bytes are not a body. */
 const SWITCHED = 101;
 
-/** Nothing for a line that tells of no head; a sentence for one that is no line of the access log. */
+/** Returns undefined if the head of the request was refused; a string is the error message for an invalid line. */
 export function readAccessLine(json: string): RecordedRequest | string | undefined {
   const parsed = parseJson(json);
   if (headless.safeParse(parsed).success) return undefined;
   const read = line.safeParse(parsed);
   if (!read.success) {
     const [issue] = read.error.issues;
-    return `is no line of the access log: ${issue?.path.join('.')}: ${issue?.message}`;
+    return `not a line of the access log: ${issue?.path.join('.')}: ${issue?.message}`;
   }
   const entry = read.data;
   const peer = parseAddress(entry[accessKeys.peerAddress]);
-  if (peer === undefined) return `${entry[accessKeys.peerAddress]} is no address`;
+  if (peer === undefined) return `expected an IP address, got ${entry[accessKeys.peerAddress]}`;
   const method = entry[accessKeys.method];
   const bytes = entry[accessKeys.bytesIn];
   const isTunnel = entry[accessKeys.status] === SWITCHED;
@@ -124,7 +124,7 @@ function certificateOf(entry: Line): CertificateFacts {
   if (subject === undefined || fingerprint === undefined) {
     const refused = refusedFor(entry, 'certificate') === 'certificate-denied';
     return refused
-      ? { status: 'refused', reason: entry[accessKeys.cause] ?? 'it did not hold' }
+      ? { status: 'refused', reason: entry[accessKeys.cause] ?? 'it was not valid' }
       : { status: 'absent' };
   }
   const alternativeNames = entry[accessKeys.certificateNames] ?? '';

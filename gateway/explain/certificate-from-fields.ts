@@ -1,10 +1,10 @@
-/** A verified certificate of which some things are told and no bytes are there. */
+/** Builds a verified certificate from fields alone, without its bytes. */
 
 import type { VerifiedCertificate } from '../core/facts.ts';
 
 export interface CertificateFields {
   readonly subject: string;
-  /** As OpenSSL would print them. */
+  /** One text for display, as OpenSSL prints it in `DNS:a.test, URI:spiffe://a.test/worker`. */
   readonly alternativeNames: string;
   readonly dnsNames: readonly string[];
   readonly uris: readonly string[];
@@ -14,7 +14,7 @@ export interface CertificateFields {
   readonly fingerprint: string;
 }
 
-/** Valid whenever it is looked at: whether it had expired is not told. */
+/** Returns a certificate that never expires, since its expiry is not among the fields. */
 export function certificateFromFields(described: CertificateFields): VerifiedCertificate {
   const { subject, fingerprint } = described;
   return {

@@ -1,4 +1,4 @@
-/** A client certificate in a file, judged as the handshake would judge it. */
+/** Verifies a client certificate from a file as the handshake would. */
 
 import type { X509Certificate } from 'node:crypto';
 import { decodeCertificate } from '../certificates/certificate-files.ts';
@@ -10,7 +10,7 @@ import { matchServerName, type Policy } from '../policy/policy.ts';
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
-/** `pem`: the certificate first, its issuers behind it. A sentence where it is none, or nothing can be said of it. */
+/** `pem`: the certificate, followed by its issuers. A string is the error message if it cannot be verified at all. */
 export async function certificateFromPem(
   policy: Policy,
   serverName: string,
@@ -18,13 +18,13 @@ export async function certificateFromPem(
   nowMs: number,
 ): Promise<CertificateFacts | string> {
   const [leaf, ...sent] = readCertificates(pem);
-  if (leaf === undefined) return 'holds no certificate';
+  if (leaf === undefined) return 'no valid certificate found';
   const match = matchServerName(policy, serverName);
   if (match === undefined) return `no tenant has the server name ${serverName}`;
   const { certificates } = policy.gateway;
   const identity = await readSource(serverIdentitySource(certificates, match.serverName, true), nowMs);
   if (!('digest' in identity))
-    return `cannot be judged: ${identityFolder(certificates, match.serverName)} has faults`;
+    return `cannot be verified: ${identityFolder(certificates, match.serverName)} has faults`;
   const facts = readPeerCertificate(leaf, nowMs);
   if (facts.status === 'refused') return facts;
   const reason =

@@ -1,11 +1,11 @@
-/** Which prefixes of which lists hold an address, and the hops that led to it, in words. */
+/** Describes which prefixes of which lists match an address, and the hops that led to it. */
 
 import { type Address, prefixAround } from '../core/address.ts';
 import type { ClientAddress } from '../core/forwarded.ts';
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { AddressList, AddressRules } from '../policy/policy.ts';
 
-/** Every match of the rules: `allow  203.0.113.0/24 of list offices (file:line)`. */
+/** Returns every match of the rules, as `allow  203.0.113.0/24 of list offices (file:line)`. */
 export function describeMatches({ allow = [], deny = [] }: AddressRules, address: Address): string[] {
   return [
     ...deny.flatMap((list) => matchesIn(list, address, 'deny ')),
@@ -23,17 +23,17 @@ function matchesIn({ name, parts }: AddressList, address: Address, verdict: stri
   });
 }
 
-/** One line a hop, the peer first, the client last. */
+/** Returns one line per hop, the peer first and the client last. */
 export function describeHops(trusted: PrefixTree, { address, hops }: ClientAddress): readonly string[] {
   const lines = hops.map((hop, index) => {
     return `${hop.text.padEnd(24)} ${index === 0 ? 'the peer' : 'forwarded'}, ${describeTrust(trusted, hop)}`;
   });
-  const end = trusted.contains(address) ? 'the last there is' : 'no trusted proxy';
+  const end = trusted.contains(address) ? 'trusted, but the last hop' : 'not a trusted proxy';
   const how = hops.length === 0 ? 'the peer' : 'forwarded';
   return [...lines, `${address.text.padEnd(24)} ${how}, ${end}: the client`];
 }
 
 export function describeTrust(trusted: PrefixTree, address: Address): string {
   const match = trusted.lookup(address);
-  return match === undefined ? 'no trusted proxy' : `trusted by ${prefixAround(address, match.bits).text}`;
+  return match === undefined ? 'not a trusted proxy' : `trusted by ${prefixAround(address, match.bits).text}`;
 }

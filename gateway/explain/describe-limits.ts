@@ -1,4 +1,4 @@
-/** What will be held against the body of an admitted request, in words, with the lines of the policy. */
+/** Describes what the body of an admitted request is checked against, with the lines of the policy. */
 
 import type { Rate } from '../core/units.ts';
 import { patchExpectation, type Trail } from '../decide.ts';
@@ -34,9 +34,9 @@ function describeStream(stream: StreamRule, route: Route, expectation: PatchExpe
 }
 
 const CHECKED: Readonly<Record<StreamRule['check'], string>> = {
-  header: 'its frames, their order, sums and bounds',
-  deep: 'its frames, their order, sums and bounds, and every index',
-  values: 'its frames, their order, sums and bounds, every index, and every value, which must be finite',
+  header: 'its frames, their order, checksums and bounds',
+  deep: 'its frames, their order, checksums and bounds, and every index',
+  values: 'its frames, their order, checksums and bounds, every index, and every value, which must be finite',
 };
 
 function describePatch(
@@ -79,7 +79,7 @@ function describeContent({
   ];
 }
 
-/** What has been used of them only the running gateway knows. */
+/** States the limits only: how much of them is used is known to the running gateway alone. */
 function describeRouteLimits(
   { requests, concurrent, bytes, per }: RouteLimits,
   places: RulePlaces,

@@ -1,4 +1,4 @@
-/** What each step of a decision looked at and what it found, in words, with the lines of the policy it went by. */
+/** Describes what each step of a decision examined and found, with the lines of the policy that it applied. */
 
 import type { Denial, Step } from '../core/denial.ts';
 import type { CertificateFacts, VerifiedCertificate } from '../core/facts.ts';
@@ -21,7 +21,7 @@ import { describeLimits } from './describe-limits.ts';
 import type { HypotheticalRequest } from './hypothetical-request.ts';
 import type { Decided } from './rehearsal.ts';
 
-/** `file:line` of the rule a denial names, as far as it is known. */
+/** Returns `file:line` of the rule that a denial names, if known. */
 export function rulePlace({ rule }: Denial, { tenant, route }: Trail): string | undefined {
   if (rule === undefined) return undefined;
   return rule.startsWith('tenant.')
@@ -50,7 +50,7 @@ const describers: Readonly<Partial<Record<Step, Describe>>> = {
   limits: (_request, { trail }) => describeLimits(trail),
 };
 
-/** Sentences; none where there is nothing to say. */
+/** Returns one text per line; none if the step has nothing to describe. */
 export function describeStep(
   step: Step,
   policy: Policy,
@@ -80,7 +80,7 @@ function describeAllowlist({ tenant, route, client }: Trail): readonly string[] 
     ...named('the tenant allows', tenant.addresses.allow, tenant.places.of('allow')),
   ];
   const narrowed = named('the route allows', route?.addresses?.allow, route?.places.of('allow') ?? '');
-  const none = asked.length + narrowed.length === 0 ? ['no list is asked'] : [];
+  const none = asked.length + narrowed.length === 0 ? ['no address lists apply'] : [];
   return [...asked, ...ofTenant, ...narrowed, ...ofRoute, ...none];
 }
 
@@ -89,15 +89,15 @@ function named(does: string, lists: readonly AddressList[] = [], place: string):
 }
 
 function describeShown(certificate: CertificateFacts, mode: ClientCertificateMode): readonly string[] {
-  if (mode === 'none') return ['the server name asks for none, and none is shown'];
+  if (mode === 'none') return ['the server name requests no certificate, so none is presented'];
   const shown = describeCertificate(certificate);
   if (mode === 'optional' || certificate.status === 'verified') return [shown];
-  return [shown, 'the server name requires one: the handshake itself would be refused, without an answer'];
+  return [shown, 'the server name requires a valid one: the handshake fails, and no answer is sent'];
 }
 
 function describeCertificate(certificate: CertificateFacts): string {
-  if (certificate.status === 'absent') return 'none was shown';
-  if (certificate.status === 'refused') return `one that does not hold: ${certificate.reason}`;
+  if (certificate.status === 'absent') return 'none presented';
+  if (certificate.status === 'refused') return `not valid: ${certificate.reason}`;
   return describeVerified(certificate);
 }
 
@@ -113,20 +113,20 @@ function describeVerified({
 
 function describeNames({ certificateNames, places }: Route): readonly string[] {
   if (certificateNames === undefined) return [];
-  return [`the route takes ${certificateNames.join(', ')} (${places.of('certificate.names')})`];
+  return [`the route accepts ${certificateNames.join(', ')} (${places.of('certificate.names')})`];
 }
 
 function describeToken(isThere: boolean, { tenant, route, token }: Trail): readonly string[] {
   if (route !== undefined && route.require === undefined)
-    return [`none is asked for (${route.places.of('require')})`];
-  if (token === undefined) return [isThere ? 'one was brought' : 'none was brought'];
+    return [`none required (${route.places.of('require')})`];
+  if (token === undefined) return [isThere ? 'one presented' : 'none presented'];
   const { issuer, subject, jti, expMs, thumbprint } = token;
   const parts = [
     `issuer ${issuer} (${tenant?.places.of(`issuers.${issuer}`)})`,
     `sub ${subject}`,
     ...(jti === undefined ? [] : [`jti ${jti}`]),
     `until ${new Date(expMs).toISOString()}`,
-    thumbprint === undefined ? 'bound to no certificate' : 'bound to the certificate',
+    thumbprint === undefined ? 'not bound to a certificate' : 'bound to the certificate',
   ];
   return [parts.join(', ')];
 }
@@ -140,7 +140,7 @@ function describeScope({ tenant, route, params, token }: Trail): readonly string
   const on = model === undefined ? '' : ` on ${model}`;
   const held = token.grants.map(grantText).join(', ') || 'nothing';
   return [
-    `the route asks for ${require.scope}${on} (${route?.places.of('require.scope')})`,
+    `the route requires ${require.scope}${on} (${route?.places.of('require.scope')})`,
     `the token grants ${held}${describeInclusions(tenant, token)}`,
   ];
 }
@@ -160,28 +160,28 @@ function describeClaims({ route, params, token }: Trail): readonly string[] {
   if (require === undefined || token === undefined) return [];
   const asked = [...require.claims].map(([name, templates]) => {
     const expected = expectedValues(templates, params ?? {}).join(' or ');
-    const value = Object.hasOwn(token.claims, name) ? JSON.stringify(token.claims[name]) : 'nothing';
-    return `${name}: ${expected} is asked for (${route?.places.of(`require.claims.${name}`)}), the token says ${value}`;
+    const value = Object.hasOwn(token.claims, name) ? JSON.stringify(token.claims[name]) : 'no such claim';
+    return `${name}: ${expected} required (${route?.places.of(`require.claims.${name}`)}), the token has ${value}`;
   });
   if (require.maxEpochs !== undefined) {
     const place = route?.places.of('require.maxEpochs');
-    asked.push(`max_epochs: ${require.maxEpochs} at most (${place}), the token says ${epochs(token)}`);
+    asked.push(`max_epochs: at most ${require.maxEpochs} (${place}), the token has ${epochs(token)}`);
   }
-  return asked.length === 0 ? ['the route asks for none'] : asked;
+  return asked.length === 0 ? ['the route requires none'] : asked;
 }
 
 function epochs({ maxEpochs }: VerifiedToken): string {
   return Number.isFinite(maxEpochs) ? String(maxEpochs) : 'no limit';
 }
 
-/** The values one of which a claim must have. */
+/** Returns the acceptable values of a claim, with the parameters of the path filled in. */
 export function expectedValues(templates: readonly ClaimTemplate[], params: RouteParams): readonly string[] {
   return templates.map((each) =>
     'param' in each ? (params[each.param] ?? `{${each.param}}`) : each.literal,
   );
 }
 
-/** Whether a field of that lower-case name is among them. */
+/** Whether `fields` (name, value, name, value …) has one with this lower-case name. */
 function has(fields: readonly string[], name: string): boolean {
   return fields.some((field, at) => at % 2 === 0 && field.toLowerCase() === name);
 }

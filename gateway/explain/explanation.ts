@@ -1,4 +1,4 @@
-/** Why a request is decided as it is: the decision itself, told step by step. */
+/** Explains step by step why a request is admitted or refused. */
 
 import { type Denial, isDenial, type Step } from '../core/denial.ts';
 import type { Admission, Decision, Trail } from '../decide.ts';
@@ -9,7 +9,7 @@ import type { HypotheticalRequest } from './hypothetical-request.ts';
 import { nearestChange } from './nearest-change.ts';
 import type { Decided, Rehearsal } from './rehearsal.ts';
 
-/** The steps of a decision in their order. */
+/** The steps of a decision, in order. */
 const STEPS = [
   ...(['head', 'route', 'client', 'allowlist', 'certificate'] as const),
   ...(['token', 'scope', 'claims', 'limits'] as const),
@@ -17,9 +17,9 @@ const STEPS = [
 
 export interface ExplainedStep {
   readonly step: Step;
-  /** `shadowed`: would refuse if the route were not in shadow. */
+  /** `shadowed`: would have refused if the route were not in shadow mode. */
   readonly verdict: 'passed' | 'refused' | 'shadowed' | 'not reached';
-  /** What was looked at and what was found, a sentence each. */
+  /** What was examined and found, one text per line. */
   readonly says: readonly string[];
 }
 
@@ -27,7 +27,7 @@ export interface ExplainedStep {
 export interface ExplainedAnswer {
   readonly status: number;
   readonly code: string;
-  /** `name: value` each. */
+  /** Each as `name: value`. */
   readonly fields: readonly string[];
   readonly body: unknown;
 }
@@ -42,14 +42,14 @@ export interface Explanation {
   readonly steps: readonly ExplainedStep[];
   /** `file:line` of the rule that refused, or would have. */
   readonly decidedAt?: string;
-  /** For the operator alone: it never leaves in an answer. */
+  /** For the operator only; it is never part of an answer. */
   readonly cause?: string;
   readonly answer?: ExplainedAnswer;
   /** Where an admitted request goes. */
   readonly upstream?: { readonly name: string; readonly nodes: readonly string[] };
-  /** The nearest changes of the request that would make it pass, all of them together. */
+  /** Changes to the request that, made together, would let it pass. */
   readonly wouldPassWith?: readonly string[];
-  /** How a line of the log says it ended, where that is otherwise: by what cannot be repeated. */
+  /** How the request ended according to the log line, if the denial code differs. */
   readonly recorded?: Outcome;
 }
 
@@ -59,7 +59,7 @@ export interface Outcome {
   readonly code?: string;
 }
 
-/** `recorded`: how it ended once, if that is known. */
+/** `recorded`: how the request ended, if it comes from the access log. */
 export async function explainRequest(
   rehearsal: Rehearsal,
   request: HypotheticalRequest,
@@ -108,7 +108,7 @@ function explainStep(
   const objections = [trail.shadowed, refused].filter((each) => each !== undefined);
   const [first] = objections;
   const own = objections.find((each) => each.step === step);
-  // Limits are looked at in shadow, too.
+  // In shadow mode the limits are checked even after a denial.
   const passed = first === undefined || comesBefore(step, first.step) || (step === 'limits' && !refused);
   if (own === undefined && !passed) return { step, verdict: 'not reached', says: [] };
   const says = describeStep(step, policy, request, decided);

@@ -1,4 +1,4 @@
-/** A request that is told of and did not arrive: what a command line, a test or a line of the access log says of one. */
+/** A request that did not arrive but is described by a command line, a test file or a line of the access log. */
 
 import type { Address } from '../core/address.ts';
 import { type Denial, isDenial } from '../core/denial.ts';
@@ -11,28 +11,28 @@ import { certificateMode, listenerOf, matchServerName, type Policy } from '../po
 export interface HypotheticalRequest {
   /** Name of the listener in the policy. */
   readonly listener: string;
-  /** Of the ClientHello. */
+  /** Server name in the ClientHello. */
   readonly serverName: string;
   readonly peer: Address;
   readonly method: string;
-  /** Path, perhaps with a query. */
+  /** Path with an optional query. */
   readonly target: string;
-  /** Name, value, name, value …, without Host and Content-Length unless they are to be odd. */
+  /** Name, value, name, value …. `Host` defaults to `serverName`; `Content-Length` is added from `bodyBytes`. */
   readonly fields: readonly string[];
-  /** The value of the forwarding header the listener believes in. */
+  /** Value of the forwarding header that the listener reads. */
   readonly forwarded?: string;
-  /** In place of the forwarding header: whom a trusted peer forwards for. */
+  /** Client address that the peer forwards for; used if `forwarded` is absent. */
   readonly client?: string;
-  /** Bytes the head declares; absent for a request without a body. */
+  /** Body length that the head declares; absent for a request without a body. */
   readonly bodyBytes?: number;
   readonly certificate: CertificateFacts;
-  /** In place of the `Authorization` among the fields. */
+  /** Used instead of an `Authorization` field. */
   readonly token?: AssumedToken;
   /** Milliseconds since the epoch. */
   readonly nowMs: number;
 }
 
-/** The facts of it, its head read by the parser and the rules that heads from the wire meet; or how these refuse it. */
+/** Returns the facts of the request, or the denial of its head, which is parsed and checked like one from the wire. */
 export function factsOf(policy: Policy, request: HypotheticalRequest, llhttp: Llhttp): Facts | Denial {
   const head = readHead(policy, headText(policy, request), llhttp);
   if (isDenial(head)) return head;
@@ -52,7 +52,7 @@ export function factsOf(policy: Policy, request: HypotheticalRequest, llhttp: Ll
   };
 }
 
-/** Where the handshake asks for no certificate, none is shown, whatever the caller has. */
+/** Returns the certificate, or an absent one if the handshake does not request any. */
 function shownCertificate(
   policy: Policy,
   { serverName, listener, certificate }: HypotheticalRequest,
@@ -85,5 +85,5 @@ function readHead(policy: Policy, text: string, llhttp: Llhttp): Facts['head'] |
   reader.close();
   if (progress.kind === 'head') return readRequest(progress.head);
   if (progress.kind === 'fault') return headDenial(progress);
-  return headDenial({ kind: 'fault', rule: 'syntax', reason: 'The head has no end' });
+  return headDenial({ kind: 'fault', rule: 'syntax', reason: 'The head is incomplete' });
 }

@@ -1,4 +1,4 @@
-/** The nearest change of a refused request that would let it pass, found by deciding the changed request. */
+/** Finds the nearest change that would let a refused request pass, by deciding the changed request. */
 
 import { holds } from '../checks/allowlist.ts';
 import { type Address, addressOf } from '../core/address.ts';
@@ -12,21 +12,24 @@ import { expectedValues } from './describe-step.ts';
 import type { HypotheticalRequest } from './hypothetical-request.ts';
 import type { Decided, Rehearsal } from './rehearsal.ts';
 
-/** One thing to do otherwise. */
+/** One change to a request. */
 interface Change {
-  /** As in "would pass with …". */
+  /** Completes "would pass with …". */
   readonly words: string;
   readonly request: HypotheticalRequest;
 }
 
-/** A request can be wrong in as many ways as there are steps. */
+/** Ends the search; a request rarely needs more than one change per step. */
 const MAX_CHANGES = 10;
-/** Prefixes tried for an address that is allowed. */
+/** Prefixes tried to find an allowed address. */
 const MAX_PREFIXES = 1000;
 const LIFE_S = 300;
 const SHA_256_BYTES = 32;
 
-/** Changes that make it pass together, each tried; nothing where no change of the request alone would do. */
+/**
+ * Resolves to changes that together let the request pass, as verified by deciding it with them; undefined if none are
+ * found. Changes of the policy are not proposed.
+ */
 export async function nearestChange(
   rehearsal: Rehearsal,
   original: HypotheticalRequest,
@@ -73,14 +76,14 @@ const proposals: Readonly<Partial<Record<DenialCode, Propose>>> = {
     route?.stream?.maxBytes === undefined
       ? undefined
       : {
-          words: `a body of ${route.stream.maxBytes} bytes at most`,
+          words: `a body of at most ${route.stream.maxBytes} bytes`,
           request: { ...request, bodyBytes: route.stream.maxBytes },
         },
   'bad-request': (request, _trail, { rule }) =>
     rule === 'stream.format' ? proposePatch(request) : undefined,
 };
 
-/** The first prefix of the lists from which the address checks let a caller in. */
+/** Proposes the first listed prefix whose first address passes the address checks. */
 function proposeAddress(
   request: HypotheticalRequest,
   tenant: Tenant | undefined,
@@ -117,7 +120,7 @@ function* prefixesOf(
 
 function proposeCertificate(request: HypotheticalRequest, route: Route | undefined): Change {
   const [name] = route?.certificateNames ?? [];
-  const named = name === undefined ? '' : ` that has the name ${name}`;
+  const named = name === undefined ? '' : ` and has the name ${name}`;
   const certificate = certificateFromFields({
     subject: '',
     alternativeNames: '',
@@ -128,7 +131,7 @@ function proposeCertificate(request: HypotheticalRequest, route: Route | undefin
     fingerprint: Buffer.alloc(SHA_256_BYTES).toString('hex'),
   });
   return {
-    words: `a client certificate that holds for ${request.serverName}${named}`,
+    words: `a client certificate that is valid for ${request.serverName}${named}`,
     request: { ...request, certificate },
   };
 }
@@ -139,7 +142,7 @@ function withClaims(request: HypotheticalRequest, claims: Claims): HypotheticalR
   return { ...request, token: { kind: 'claims', claims } };
 }
 
-/** A fresh token of the first issuer, with the scope that is asked for; what else it lacks is found in the next round. */
+/** Proposes a fresh token of the first issuer with the required scope; the next round finds what else it lacks. */
 function proposeToken(request: HypotheticalRequest, { tenant, route }: Trail): Change | undefined {
   const [issuer] = tenant?.issuers ?? [];
   if (issuer === undefined) return undefined;
@@ -154,12 +157,12 @@ function proposeToken(request: HypotheticalRequest, { tenant, route }: Trail): C
   };
   const names = tenant?.issuers.map(({ name }) => name).join(' or ');
   return {
-    words: `a token of issuer ${names} that holds now, with the scope \`${claims.scope}\``,
+    words: `a currently valid token of issuer ${names} with the scope \`${claims.scope}\``,
     request: withClaims(request, claims),
   };
 }
 
-/** The claims of the token that is known: they were read from it, or told. */
+/** Claims of the verified token, or else those assumed for the request. */
 function claimsOf({ token: assumed }: HypotheticalRequest, { token }: Trail): Claims | undefined {
   return token?.claims ?? (assumed?.kind === 'claims' ? assumed.claims : undefined);
 }
@@ -170,7 +173,7 @@ function proposeBinding(request: HypotheticalRequest, trail: Trail): Change | un
   if (certificate === undefined) return proposeCertificate(request, trail.route);
   if (claims === undefined) return proposeToken(request, trail);
   return {
-    words: 'a token bound to the certificate that is shown',
+    words: 'a token bound to the presented certificate',
     request: withClaims(request, { ...claims, cnf: { 'x5t#S256': certificate.thumbprint } }),
   };
 }
@@ -192,7 +195,7 @@ function proposeClaim(request: HypotheticalRequest, trail: Trail, rule: string):
   if (rule === 'require.maxEpochs') {
     const { maxEpochs } = require;
     return {
-      words: `max_epochs of ${maxEpochs} at most`,
+      words: `max_epochs of at most ${maxEpochs}`,
       request: withClaims(request, { ...claims, max_epochs: maxEpochs }),
     };
   }

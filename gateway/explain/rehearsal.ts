@@ -1,4 +1,4 @@
-/** Decides requests that are told of, by the function that decides those that arrive. */
+/** Decides hypothetical requests with the same function as requests that arrive. */
 
 import { isDenial } from '../core/denial.ts';
 import type { Facts } from '../core/facts.ts';
@@ -7,15 +7,15 @@ import { Llhttp } from '../http1/llhttp.ts';
 import type { Policy } from '../policy/policy.ts';
 import { factsOf, type HypotheticalRequest } from './hypothetical-request.ts';
 
-/** A decision with all that was found on the way to it. */
+/** A decision, with everything that was found on the way to it. */
 export interface Decided {
-  /** Absent where the head is none. */
+  /** Absent if the head was refused. */
   readonly facts?: Facts;
   readonly trail: Trail;
   readonly decision: Decision;
 }
 
-/** One policy and a parser for as many requests as there are. */
+/** Decides any number of requests under one policy, with one parser for their heads. */
 export class Rehearsal {
   readonly policy: Policy;
   readonly #llhttp = new Llhttp();

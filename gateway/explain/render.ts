@@ -1,4 +1,4 @@
-/** An explanation as a page of text. */
+/** Formats an explanation as text. */
 
 import type { ExplainedStep, Explanation } from './explanation.ts';
 
@@ -30,14 +30,17 @@ function renderEnd({
 }: Explanation): readonly string[] {
   const why = [
     ...(decidedAt === undefined ? [] : [`  by ${decidedAt}`]),
-    ...(cause === undefined ? [] : [`  for the log: ${cause}`]),
+    ...(cause === undefined ? [] : [`  logged cause: ${cause}`]),
   ];
   const change =
     wouldPassWith === undefined || wouldPassWith.length === 0
       ? []
       : [`would pass with ${wouldPassWith.join('; and ')}`];
   if (verdict === 'admitted') {
-    const shadowed = why.length > 0 ? ['  though the route is in shadow:', ...why, ...change] : [];
+    const shadowed =
+      why.length > 0
+        ? ['  only because the route is in shadow mode; otherwise refused:', ...why, ...change]
+        : [];
     return [`→ admitted, to upstream ${upstream?.name}: ${upstream?.nodes.join(', ')}`, ...shadowed];
   }
   return [
@@ -53,6 +56,6 @@ function renderRecord({ recorded }: Explanation): readonly string[] {
   if (recorded === undefined) return [];
   const { status, code } = recorded;
   return [
-    `the line itself says ${status}${code === undefined ? '' : ` ${code}`}: what limits counted, what was in the body, how nodes and lists were then is not repeated`,
+    `the log line says ${status}${code === undefined ? '' : ` ${code}`}: the counts of limits, the body, and the nodes and lists of that time are not reproduced`,
   ];
 }

@@ -37,7 +37,7 @@ t.test('check prints every fault with its place and exits with 1', async (t) => 
   const policies = join(folder, 'policies');
   t.match(await run(t, 'check', '--config', policies), {
     status: 0,
-    out: /1 tenant, 3 routes, no fault\n$/,
+    out: /1 tenant, 3 routes, no faults\n$/,
   });
   const tenant = join(policies, 'tenants', 'tenant-a.yaml');
   const text = await readFile(tenant, 'utf8');
@@ -58,9 +58,9 @@ t.test('certs lists certificates, check reports their faults, and neither shows 
   t.equal(listed.status, 0);
   t.match(
     listed.out,
-    /^a\.test {2}\(tenant-a, no gateway runs\)\n {2}chain {4}CN=a\.test, by CN=servers, ec, ends in 1\d days/,
+    /^a\.test {2}\(tenant-a, no gateway running\)\n {2}chain {4}CN=a\.test, by CN=servers, ec, expires in 1\d days/,
   );
-  t.match(listed.out, /\n {2}clients {2}CN=clients, ends in 2\d days/);
+  t.match(listed.out, /\n {2}clients {2}CN=clients, expires in 2\d days/);
   await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), 'nothing');
   const fault = join(
     folder,
@@ -128,7 +128,7 @@ t.test('certs and check cover the certificates shown to nodes', async (t) => {
   const config = ['--config', join(folder, 'policies')];
   t.match(await runHere('certs', ...config), {
     status: 0,
-    out: /\ntenant-a\/sync {2}\(towards nodes\)\n {2}chain {4}CN=gateway, by CN=nodes, ec, ends in 1\d days.*\n {2}nodes {4}CN=nodes, ends/,
+    out: /\ntenant-a\/sync {2}\(shown to nodes\)\n {2}chain {4}CN=gateway, by CN=nodes, ec, expires in 1\d days.*\n {2}nodes {4}CN=nodes, expires/,
   });
   const server = await authority.issueServer({ dnsNames: ['x.test'] });
   await writeFile(join(tenants, 'gateway.pem'), server.certificatePem);

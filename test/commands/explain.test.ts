@@ -28,7 +28,7 @@ t.test('explain walks hop by hop to the prefix that decides', async (t) => {
       'listener edge, x-forwarded-for: 6.6.6.6, 203.0.113.5, 10.0.0.9',
       '  10.0.0.5                 the peer, trusted by 10.0.0.0/8',
       '  10.0.0.9                 forwarded, trusted by 10.0.0.0/8',
-      '  203.0.113.5              forwarded, no trusted proxy: the client',
+      '  203.0.113.5              forwarded, not a trusted proxy: the client',
       'tenant tenant-a',
       `  allow  203.0.113.0/24 of list offices (${tenant}:4)`,
       '  → 203.0.113.5 is allowed',
@@ -47,7 +47,7 @@ t.test('explain walks hop by hop to the prefix that decides', async (t) => {
   });
   t.match(await explain('--peer', '198.51.100.1', '--forwarded', '203.0.113.5'), {
     status: 1,
-    out: /198\.51\.100\.1 +the peer, no trusted proxy: the client\n.*\n {2}→ 198\.51\.100\.1 is denied/,
+    out: /198\.51\.100\.1 +the peer, not a trusted proxy: the client\n.*\n {2}→ 198\.51\.100\.1 is denied/,
   });
   t.match(await explain('--peer', '10.0.0.5', '--forwarded', 'x'), {
     status: 1,
@@ -78,8 +78,8 @@ t.test('a request is explained step by step, with what would let it pass', async
         ' 1 route +passed +tenant tenant-a, route weights \\(.*tenant-a.yaml:26\\), model_id vision',
         ' 3 allowlist +passed +the tenant allows local .*\n +allow +127.0.0.0/8 of list local',
         ' 4 certificate passed +CN=worker, serial 1[0-9a-f]{30}, sha256 [0-9a-f]{16}…',
-        ' 5 token +passed +issuer main .*, sub worker-1, until .*, bound to no certificate',
-        ' 6 scope +passed +the route asks for read on vision .*\n +the token grants read:vision',
+        ' 5 token +passed +issuer main .*, sub worker-1, until .*, not bound to a certificate',
+        ' 6 scope +passed +the route requires read on vision .*\n +the token grants read:vision',
         '→ admitted, to upstream sync: http://127.0.0.1:1',
       ].join('[\\s\\S]*'),
     ),
@@ -119,13 +119,13 @@ t.test('a request is explained step by step, with what would let it pass', async
   await writeFile(join(folder, 'worker.pem'), (await other.issueClient({ commonName: 'x' })).certificatePem);
   t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
     status: 1,
-    out: /one that does not hold: its authority is not accepted\n.*handshake itself would be refused/,
+    out: /not valid: its authority is not accepted\n.*the handshake fails, and no answer is sent/,
   });
   await writeFile(join(folder, 'worker.pem'), worker.certificatePem);
   await writeFile(join(folder, 'certs', 'a.test', 'clients.crl'), await clients.revocationList([worker]));
   t.match(await explain(...reader, '--path', '/v1/models/vision/weights'), {
     status: 1,
-    out: /one that does not hold: it was revoked/,
+    out: /not valid: it was revoked/,
   });
 });
 
@@ -145,7 +145,7 @@ t.test(
     const explain = (path: string) => runHere('explain', '--config', policies, ...caller, '--path', path);
     t.match(await explain('/v1/models/vision/weights'), {
       status: 1,
-      out: / 4 certificate refused +the server name asks for none, and none is shown\n[\s\S]*→ 403 certificate-required/,
+      out: / 4 certificate refused +the server name requests no certificate, so none is presented\n[\s\S]*→ 403 certificate-required/,
     });
     await writeFile(gateway, edge.replace('name: edge', 'name: edge\n      clientCertificates: optional'));
     t.match(await explain('/v1/models/vision/weights'), { status: 0, out: /certificate passed +CN=worker/ });
@@ -198,7 +198,7 @@ t.test('explain says what a patch will be checked against, with the line of each
     "      check: values,\n      maxAbs: 8,\n      maxChanged: 2.5%,\n      tensors: ['*.lora_A.*', '*.lora_B.*'],",
   );
   for (const line of [
-    'a weight-patch (tenant-a.yaml:20), checked as it passes (tenant-a.yaml:21): its frames, their order, sums and bounds, every index, and every value, which must be finite',
+    'a weight-patch (tenant-a.yaml:20), checked as it passes (tenant-a.yaml:21): its frames, their order, checksums and bounds, every index, and every value, which must be finite',
     'it must be for model vision, from version 3, to version 4, of epoch 7 or earlier',
     'values from -8 to 8 (tenant-a.yaml:22)',
     'at most 2.5 % of a tensor (tenant-a.yaml:23)',
@@ -207,7 +207,7 @@ t.test('explain says what a patch will be checked against, with the line of each
     t.ok(values.includes(line), line, { values });
   t.match(
     await explain('      check: header,'),
-    'checked as it passes (tenant-a.yaml:21): its frames, their order, sums and bounds\n',
+    'checked as it passes (tenant-a.yaml:21): its frames, their order, checksums and bounds\n',
   );
 });
 
@@ -234,7 +234,7 @@ t.test('a token file is verified, but claims are taken as given', async (t) => {
   t.match(await explain(...told, '--time', '2026-12-01T12:05:00Z'), { status: 0, out: /→ admitted/ });
   t.match(await explain(...told, '--time', '2026-12-01T13:00:00Z'), {
     status: 1,
-    out: /→ 401 token-expired[\s\S]*would pass with a token of issuer main that holds now, with the scope `read`\n$/,
+    out: /→ 401 token-expired[\s\S]*would pass with a currently valid token of issuer main with the scope `read`\n$/,
   });
   t.match(await explain('--header', 'Content-Length: x'), {
     status: 1,

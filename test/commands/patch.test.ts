@@ -32,7 +32,7 @@ t.test('a good patch is described frame by frame, tensor by tensor and in total'
       'tensor  0 layer.0.w F32 [10, 10]: 8 of 100 changed (8.00 %) in 2 frames: set 2; gap 1, run 1; f32 1, bf16 1; 2.75 + 0.75 bytes a change',
       'tensor  3 layer.1.ß F16 [300]: 6 of 300 changed (2.00 %) in 2 frames: set 2; bitmap 1, range 1; i8 1, f16 1; 1.33 + 0.33 bytes a change',
       'total   14 changes, 54.29 bytes each; 1/1.3 of the 1,000 bytes of its tensors',
-      `end     every sum and the chain hold, target ${'02'.repeat(32)}`,
+      `end     all checksums and the chain are correct, target ${'02'.repeat(32)}`,
       '',
     ].join('\n'),
   });
@@ -139,7 +139,7 @@ t.test('the exit status of the process tells whether a patch is good', async (t)
   const folder = t.testdir({ 'good.wpf': bytes, 'cut.wpf': bytes.subarray(0, -1) });
   t.match(await run(t, 'patch', 'inspect', join(folder, 'good.wpf')), {
     status: 0,
-    out: /\nend {5}every sum/,
+    out: /\nend {5}all checksums/,
   });
   t.match(await run(t, 'patch', 'inspect', join(folder, 'cut.wpf')), { status: 1, out: /truncated/ });
 });

@@ -63,16 +63,16 @@ t.test('the progress of a push is a share of all files of the model', async (t) 
 });
 
 const usages: readonly (readonly [readonly string[], RegExp])[] = [
-  [['push', '--to', 'x', '--model', 'm', ...token, '--target', 't'], /--base or --shadow is missing/],
-  [['push', '--base', 'b', '--threshold', '1'], /go with --shadow/],
-  [['push', '--base', 'b', '--rebase'], /go with --shadow/],
-  [['push', '--shadow', 's', '--threshold=-1'], /--threshold takes a number from 0 on/],
-  [['push', '--shadow', 's', '--values', 'f64'], /--values is one of f32, f16, bf16, i8/],
-  [['push', '--shadow', 's', '--epoch', 'last'], /--epoch takes a whole number/],
+  [['push', '--to', 'x', '--model', 'm', ...token, '--target', 't'], /missing --base or --shadow/],
+  [['push', '--base', 'b', '--threshold', '1'], /require --shadow/],
+  [['push', '--base', 'b', '--rebase'], /require --shadow/],
+  [['push', '--shadow', 's', '--threshold=-1'], /--threshold: expected a number of at least 0, got -1/],
+  [['push', '--shadow', 's', '--values', 'f64'], /--values: expected one of f32, f16, bf16, i8, got f64/],
+  [['push', '--shadow', 's', '--epoch', 'last'], /--epoch: expected a whole number .*, got last/],
   [['push', '--to', 'x', '--shadow', 's', '--token', '@missing'], /--token: ENOENT/],
-  [['pull', '--model', 'm'], /--out is missing/],
-  [['pull', '--out', 'f', '--since', 'then'], /--since takes a whole number/],
-  [['node', '--root', 'r', '--keep', '0'], /--keep takes a number of versions from 1 on/],
+  [['pull', '--model', 'm'], /missing --out/],
+  [['pull', '--out', 'f', '--since', 'then'], /--since: expected a whole number .*, got then/],
+  [['node', '--root', 'r', '--keep', '0'], /--keep: expected a number from 1 to 999999, got 0/],
 ];
 
 t.test('unusable arguments are reported with status 2', async (t) => {

@@ -44,6 +44,9 @@ t.test('only the owner can read tokens and passwords, and no issuer key is left 
 
 t.test('the command line accepts --prepare only with a folder and without --once', async (t) => {
   t.match(await run(t, 'demo', '--prepare', t.testdir({})), { status: 0, out: /docker compose up/ });
-  t.match(await run(t, 'demo', '--once', '--prepare', 'x'), { status: 2, err: /--prepare takes a folder/ });
-  t.match(await run(t, 'demo', '--prepare='), { status: 2, err: /--prepare takes a folder/ });
+  t.match(await run(t, 'demo', '--once', '--prepare', 'x'), {
+    status: 2,
+    err: /--prepare: expected a folder/,
+  });
+  t.match(await run(t, 'demo', '--prepare='), { status: 2, err: /--prepare: expected a folder/ });
 });
