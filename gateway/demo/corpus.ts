@@ -1,11 +1,11 @@
-/** Documents to learn from: words drawn as in real texts, few of them often and most of them rarely. */
+/** Generates documents to learn from: as in real texts, a few words are frequent and most are rare. */
 
 import type { Random } from './random.ts';
 
 export interface Document {
   /** Word numbers, below the size of the vocabulary. */
   readonly words: readonly number[];
-  /** Topic number: what the network is to tell from the words. */
+  /** Topic number, which the network learns to predict from the words. */
   readonly topic: number;
 }
 
@@ -16,10 +16,10 @@ export interface CorpusOptions {
   readonly topics: number;
 }
 
-/** This share of a document's words are about its topic; the others are everybody's. */
+/** Share of a document's words that are moved to its topic; the others may belong to any. */
 const TOPICAL_SHARE = 0.4;
 
-/** Documents whose topics come in turn. A topic's own words are those whose number leaves it as remainder. */
+/** Returns documents whose topics take turns. Word w belongs to topic w mod `topics`: 7 to topic 3 of 4. */
 export function writeCorpus(random: Random, options: CorpusOptions): readonly Document[] {
   const { documents, wordsPerDocument, vocabulary, topics } = options;
   return Array.from({ length: documents }, (_, index) => {
@@ -32,7 +32,7 @@ export function writeCorpus(random: Random, options: CorpusOptions): readonly Do
   });
 }
 
-/** A number below `size`, number k about as often as 1 ⁄ (k + 1): Zipf's law by inversion. */
+/** Draws a number k below `size` with a probability about proportional to 1 ⁄ (k + 1): Zipf's law by inversion. */
 function zipf(random: Random, size: number): number {
   return Math.min(size - 1, Math.floor(Math.exp(random() * Math.log(size + 1))) - 1);
 }

@@ -1,4 +1,4 @@
-/** Lines for a shell that do by hand what the demo has shown. */
+/** Shell lines that repeat by hand what the demo showed. */
 
 import { chmod, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -6,7 +6,7 @@ import { type DevelopmentTenant, serverNameOf } from './development-pki.ts';
 import { MODEL, type Stack } from './stack.ts';
 import type { Trainer } from './training.ts';
 
-/** Writes the token beside the worker's key, and gives back the lines. `shown` makes a path presentable. */
+/** Writes the token next to the worker's key and resolves to the lines. `shown` makes a path readable. */
 export async function writeCurlLines(
   stack: Stack,
   trainer: Trainer,
@@ -27,7 +27,7 @@ export async function writeCurlLines(
   return [
     '# the model, its version and tensors',
     `${curl('tenant-a')}/v1/models/${MODEL}`,
-    '# its weights, and that they are the trainer’s',
+    '# its weights, compared with the trainer’s',
     `${curl('tenant-a')}/v1/models/${MODEL}/weights | cmp - ${path(trainer.weightsPath)} && echo the same`,
     '# refused: the token may read, not push',
     `${curl('tenant-a')}/v1/models/${MODEL}/patches/${'0'.repeat(32)} -T ${path(trainer.weightsPath)}`,
@@ -39,7 +39,7 @@ export async function writeCurlLines(
   ];
 }
 
-/** Safe in a POSIX shell. */
+/** Quotes a text for a POSIX shell, if necessary. */
 export function quoted(text: string): string {
   return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,4 +1,4 @@
-/** The policy of the demo, written out as an operator would write it: one gateway file, one file a tenant. */
+/** Writes the policy of the demo as an operator would: one gateway file, and one file per tenant. */
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,11 +11,11 @@ export const AUDIENCE = 'weight-sync';
 export interface DemoPolicy {
   readonly certificatesFolder: string;
   readonly jwks: JSONWebKeySet;
-  /** Base address of each tenant's sync node. */
+  /** URL of each tenant's sync node. */
   readonly nodes: Readonly<Record<DevelopmentTenant, string>>;
 }
 
-/** Writes the files below `folder` and gives back the path of the access log they name. */
+/** Writes the files below `folder` and resolves to the path of the access log that they configure. */
 export async function writeDemoPolicy(folder: string, policy: DemoPolicy): Promise<string> {
   const tenants = join(folder, 'tenants');
   await mkdir(tenants, { recursive: true });
@@ -45,7 +45,7 @@ function gatewayYaml(certificatesFolder: string): string {
 `;
 }
 
-/** With `optional` a certificate of somebody else's is told so in words; with `require` the handshake ends. */
+/** With `optional` a foreign certificate gets a 403 answer; with `require` the connection ends unanswered. */
 function tenantYaml(tenant: DevelopmentTenant, clientCertificates: string, node: string): string {
   const serverName = serverNameOf(tenant);
   return `tenant: ${tenant}

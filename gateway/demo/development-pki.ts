@@ -8,16 +8,16 @@ import { createAuthority } from './pki.ts';
 export const developmentTenants = ['tenant-a', 'tenant-b'] as const;
 export type DevelopmentTenant = (typeof developmentTenants)[number];
 
-/** A tenant's client: what a worker has on its disk. */
+/** A client of a tenant: the files that a worker has on disk. */
 export interface Worker {
   readonly certificatePath: string;
   readonly keyPath: string;
-  /** Of the certificate, for tokens bound to it. */
+  /** SHA-256 of the certificate, base64url, for tokens bound to it. */
   readonly thumbprint: string;
 }
 
 export interface DevelopmentPki {
-  /** The authority behind the gateway's own certificates. */
+  /** The authority that issued the gateway's certificates. */
   readonly caPath: string;
   readonly workers: Readonly<Record<DevelopmentTenant, Worker>>;
 }
@@ -29,7 +29,7 @@ export function serverNameOf(tenant: DevelopmentTenant): string {
   return `${tenant}.example.com`;
 }
 
-/** Makes the PKI, or keeps the one that is there while it is whole and valid for another day. */
+/** Creates the PKI, or keeps an existing one that is complete and valid for another day. */
 export async function writeDevelopmentPki(folder: string): Promise<DevelopmentPki> {
   return (await readPki(folder)) ?? (await makePki(folder));
 }
@@ -67,7 +67,7 @@ async function readWorker(folder: string, tenant: DevelopmentTenant): Promise<Wo
   };
 }
 
-/** A certificate that is good for another day; throws for any other. */
+/** Reads a certificate. Rejects if it expires within a day. */
 async function readValid(path: string): Promise<X509Certificate> {
   const certificate = new X509Certificate(await readFile(path));
   if (Date.parse(certificate.validTo) < Date.now() + DAY_MS) throw new Error(`${path} expires soon`);
@@ -96,7 +96,7 @@ async function makePki(folder: string): Promise<DevelopmentPki> {
   return made;
 }
 
-/** Whole or not at all; keys are for their owner alone. */
+/** Replaces the file atomically. Keys are readable by their owner only. */
 async function write(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeFile(`${path}.new`, text, { mode: text.includes('PRIVATE KEY') ? 0o600 : 0o644 });

@@ -11,7 +11,7 @@ export interface NetworkShape {
   readonly topics: number;
 }
 
-/** What one document makes of the layers. */
+/** Values of the layers for one document. */
 interface Activations {
   /** Mean of the document's embeddings. */
   readonly mean: Float64Array;
@@ -21,7 +21,7 @@ interface Activations {
   readonly probabilities: Float64Array;
 }
 
-/** Weights are float32; sums are float64, so that results do not depend on the order of a vector unit. */
+/** Weights are float32; activations, gradients and sums are float64. */
 export class Network {
   readonly shape: NetworkShape;
   readonly embeddings: Float32Array;
@@ -40,7 +40,7 @@ export class Network {
     this.outputBias = new Float32Array(topics);
   }
 
-  /** One step of plain stochastic gradient descent a document; returns the mean loss on the way, in nats. */
+  /** One step of plain stochastic gradient descent per document. Returns the mean loss before each step, in nats. */
   trainEpoch(documents: readonly Document[], learningRate: number): number {
     let loss = 0;
     for (const document of documents) {
@@ -56,7 +56,7 @@ export class Network {
     return lossOf(this.#forward(document), document);
   }
 
-  /** The share of documents whose topic is thought the likeliest. */
+  /** Share of documents whose topic gets the highest probability. */
   accuracy(documents: readonly Document[]): number {
     const right = documents.filter((document) => {
       const { probabilities } = this.#forward(document);
@@ -65,7 +65,7 @@ export class Network {
     return right.length / documents.length;
   }
 
-  /** The weights as they are now; they change with the next step. */
+  /** Views of the weights, not copies: the next step changes them. */
   tensors(): readonly TensorData[] {
     const { vocabulary, embedding, hidden, topics } = this.shape;
     return [
@@ -89,7 +89,7 @@ export class Network {
     return { mean, hidden, probabilities: softmax(affine(this.outputWeights, this.outputBias, hidden)) };
   }
 
-  /** Back-propagation: every gradient is taken before its layer's weights move. */
+  /** Back-propagation: each gradient is computed before the weights it depends on change. */
   #descend(document: Document, { mean, hidden, probabilities }: Activations, learningRate: number): void {
     const atOutput = probabilities.map(
       (probability, topic) => probability - Number(topic === document.topic),
@@ -112,7 +112,7 @@ export class Network {
 
 type Numbers = Float32Array | Float64Array;
 
-/** An element that is there. */
+/** An element whose index is known to be valid. */
 const at = (values: Numbers, index: number): number => values[index] ?? 0;
 
 function lossOf({ probabilities }: Activations, { topic }: Document): number {
@@ -147,7 +147,7 @@ function transposed(weights: Float32Array, gradient: Float64Array, columns: numb
   return result;
 }
 
-/** Moves one layer down its gradient. */
+/** Moves the weights of one layer down their gradient. */
 function step(
   weights: Float32Array,
   bias: Float32Array,

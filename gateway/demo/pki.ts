@@ -1,6 +1,6 @@
-/** A small certificate authority for development and tests: ECDSA P-256, short lives, every extension as it should be. */
+/** A small certificate authority for development and tests: ECDSA P-256, short validity, the usual extensions. */
 
-// The container inside @peculiar/x509 asks for this when it loads.
+// tsyringe, a dependency of @peculiar/x509, requires this when it loads.
 import 'reflect-metadata';
 import { createHash, createPrivateKey, randomBytes, webcrypto } from 'node:crypto';
 import {
@@ -35,19 +35,19 @@ export interface Validity {
 export interface ServerRequest extends Validity {
   readonly dnsNames: readonly string[];
   readonly addresses?: readonly string[];
-  /** Good for clients too: a member of etcd shows it to itself. */
+  /** Also valid for client authentication: an etcd member presents it to itself. */
   readonly alsoClient?: boolean;
 }
 
 export interface ClientRequest extends Validity {
-  /** `''` for none. */
+  /** Empty for none. */
   readonly commonName: string;
   readonly dnsNames?: readonly string[];
   readonly uris?: readonly string[];
   readonly emails?: readonly string[];
 }
 
-/** A certificate with its key, PEM both. */
+/** A certificate and its key, both PEM. */
 export interface IssuedPair {
   readonly certificatePem: string;
   readonly privateKeyPem: string;
@@ -61,7 +61,7 @@ export interface Authority {
   readonly certificatePem: string;
   issueServer(request: ServerRequest): Promise<IssuedPair>;
   issueClient(request: ClientRequest): Promise<IssuedPair>;
-  /** A list of these certificates as revoked, PEM. */
+  /** Resolves to a CRL with these certificates, PEM. `nextUpdate` defaults to a day from now. */
   revocationList(revoked: readonly IssuedPair[], nextUpdate?: Date): Promise<string>;
 }
 
@@ -71,7 +71,7 @@ interface Subject extends Validity {
   readonly names: JsonGeneralNames;
 }
 
-/** A new authority that signs its own certificate. */
+/** Creates an authority with a self-signed certificate. */
 export async function createAuthority(commonName: string): Promise<Authority> {
   const keys = await webcrypto.subtle.generateKey(SIGNING, true, ['sign', 'verify']);
   const certificate = await X509CertificateGenerator.createSelfSigned({
@@ -146,7 +146,7 @@ class KeyedAuthority implements Authority {
         reason: X509CrlReason.keyCompromise,
       })),
     });
-    // The library labels the block otherwise than RFC 7468 §6 and OpenSSL do.
+    // The library labels the block `CRL`, but RFC 7468 §6 and OpenSSL `X509 CRL`.
     return `${list.toString('pem').replaceAll(/(BEGIN|END) CRL/g, '$1 X509 CRL')}\n`;
   }
 
@@ -182,7 +182,7 @@ class KeyedAuthority implements Authority {
   }
 }
 
-/** Positive: the first bit is clear (RFC 5280 §4.1.2.2). */
+/** 16 random bytes but the first, which is 01: a serial number must be positive (RFC 5280 §4.1.2.2). */
 function serialNumber(): string {
   return `01${randomBytes(15).toString('hex')}`;
 }

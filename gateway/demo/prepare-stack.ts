@@ -1,4 +1,4 @@
-/** What the stack of docker-compose.yml needs on disk and git never has: certificates, an issuer's keys, tokens, models. */
+/** Writes what docker-compose.yml needs on disk and git does not hold: certificates, issuer keys, tokens, models. */
 
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -18,21 +18,21 @@ import { MODEL } from './stack.ts';
 import { createTokenIssuer } from './token.ts';
 import { Trainer } from './training.ts';
 
-/** The sync node of each tenant: nodes share nothing, so a tenant has one. */
+/** The sync node of each tenant; nodes share no state, so each tenant has only one. */
 export const nodeNames = {
   'tenant-a': 'sync-1',
   'tenant-b': 'sync-2',
 } as const satisfies Record<DevelopmentTenant, string>;
 
-/** As long as a tenant lets a token live unless told otherwise. */
+/** The default `maxLifetime` of an issuer. */
 const TOKEN_LIFE_S = 86_400;
 const SECRET_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 const PASSWORD_BYTES = 18;
 
 /**
- * Writes it below `folder`, or what of it is missing; tokens and the keys behind them are made anew each time, and the
- * private half is kept nowhere. Gives back lines for a shell that use the stack.
+ * Writes what is missing below `folder`. Tokens, and the keys that sign them, are new each time, and the private key is
+ * not stored. Resolves to shell lines that use the stack.
  */
 export async function prepareStack(folder: string): Promise<readonly string[]> {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
@@ -62,7 +62,7 @@ async function writeTokens(folder: string, { workers }: DevelopmentPki): Promise
   await writeFile(join(folder, 'keys', 'main.jwks.json'), `${JSON.stringify(tokens.jwks)}\n`);
 }
 
-/** A model as it is before and after an epoch; every node begins with the first. */
+/** Saves a model before and after one epoch; a new node starts with the first. */
 async function writeModels(folder: string): Promise<void> {
   const trainer = new Trainer(join(folder, 'models'));
   await trainer.save();
@@ -74,7 +74,7 @@ async function writeModels(folder: string): Promise<void> {
   await trainer.trainEpoch();
 }
 
-/** A file that is there is kept: what was made with it may run. */
+/** Keeps an existing file, since running containers may use its content. */
 async function writeNew(path: string, text: string): Promise<void> {
   await writeFile(path, text, { mode: SECRET_MODE, flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
@@ -92,11 +92,11 @@ function shellLines(folder: string, { caPath, workers }: DevelopmentPki): readon
     `--ca ${quoted(caPath)} --cert ${quoted(certificatePath)} --key ${quoted(keyPath)}`;
   const url = `https://${serverNameOf('tenant-a')}:8443`;
   return [
-    '# everything, as the user who may read what was written',
+    '# start everything, as the user who owns these files',
     'PATCHGATE_USER=$(id -u):$(id -g) docker compose up --build --detach --wait',
-    '# an epoch of tenant-a, through the balancer and one of the gateways',
+    '# push an epoch of tenant-a through the balancer and one of the gateways',
     `npm run patchgate -- push --to ${url} --base ${model(0)} --target ${model(1)} ${caller}`,
-    '# and back',
+    '# pull it back',
     `npm run patchgate -- pull --from ${url} --out pulled.safetensors ${caller}`,
   ];
 }

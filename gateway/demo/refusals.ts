@@ -1,4 +1,4 @@
-/** What the gateway does not let through: the refusals of the demo, each asked for over a real connection. */
+/** The refusals that the demo shows, each provoked over a real connection. */
 
 import { createReadStream } from 'node:fs';
 import type { DenialCode } from '../core/denial.ts';
@@ -13,11 +13,11 @@ export interface AttemptResult {
   readonly title: string;
   /** The problem body, or how the connection ended. */
   readonly answer: string;
-  /** The answer is the one that was due. */
+  /** Whether the answer is the expected one. */
   readonly expected: boolean;
 }
 
-/** A request by the worker of tenant-a. */
+/** A request made by the worker of tenant-a. */
 interface Attempt {
   readonly title: string;
   readonly code: DenialCode;
@@ -30,7 +30,7 @@ interface Attempt {
 
 const MODEL_PATH = `/v1/models/${MODEL}`;
 
-/** Tries what must not pass. `bodyPath` is a file to push where pushing is not allowed. */
+/** Makes requests that must be refused. `bodyPath` is the file for the push that is not allowed. */
 export async function tryRefusals(stack: Stack, bodyPath: string): Promise<readonly AttemptResult[]> {
   const refusals = [await strangerInHandshake(stack)];
   for (const attempt of attempts(bodyPath)) refusals.push(await refusalOf(stack, attempt));
@@ -40,7 +40,7 @@ export async function tryRefusals(stack: Stack, bodyPath: string): Promise<reado
 function attempts(bodyPath: string): readonly Attempt[] {
   return [
     {
-      title: "tenant-a's certificate at tenant-b, whose routes take their own only",
+      title: "tenant-a's certificate at tenant-b, whose routes accept only their own",
       code: 'certificate-denied',
       tenant: 'tenant-b',
       scope: 'read',
@@ -58,7 +58,7 @@ function attempts(bodyPath: string): readonly Attempt[] {
       request: { headers: { 'content-type': WEIGHT_PATCH_TYPE }, body: createReadStream(bodyPath) },
     },
     {
-      title: 'a client at 198.51.100.7, in no list, behind a trusted proxy',
+      title: 'a client at 198.51.100.7, on no list, behind a trusted proxy',
       code: 'address-denied',
       tenant: 'tenant-a',
       scope: 'read',
@@ -87,7 +87,7 @@ function codeOf({ body }: GatewayAnswer): unknown {
   return typeof problem === 'object' && problem !== null && 'code' in problem ? problem.code : undefined;
 }
 
-/** tenant-a requires a certificate of its own authority: for any other the handshake is the end. */
+/** tenant-a requires a certificate of its own authority; with any other the gateway ends the connection unanswered. */
 async function strangerInHandshake(stack: Stack): Promise<AttemptResult> {
   const title = "tenant-b's certificate at tenant-a, which requires its own";
   const client = new GatewayClient({

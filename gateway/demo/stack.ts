@@ -1,4 +1,4 @@
-/** What the demo runs on: two tenants with a sync node each, and the gateway before them, all on free loopback ports. */
+/** Starts what the demo runs on: a sync node for each of two tenants, and the gateway, all on free loopback ports. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,10 +21,10 @@ import { createTokenIssuer, type TokenIssuer } from './token.ts';
 export const MODEL = 'topics';
 
 export interface StackOptions {
-  /** Emptied by the caller when all is over. */
+  /** Removed by the caller at the end. */
   readonly folder: string;
   readonly certificatesFolder: string;
-  /** The model both nodes begin with. */
+  /** File of the model that both nodes start with. */
   readonly basePath: string;
   readonly version: string;
 }
@@ -36,14 +36,14 @@ export interface Stack {
   readonly admin: string;
   readonly policyFolder: string;
   readonly accessLog: string;
-  /** A tenant's address, called by the worker of that or of another tenant. */
+  /** The gateway by a tenant's server name, with the certificate of that tenant's worker or of another's. */
   addressOf(tenant: DevelopmentTenant, worker?: DevelopmentTenant): Promise<GatewayAddress>;
   /** A token for the model, bound to the certificate of the tenant's worker. */
   token(tenant: DevelopmentTenant, scope: string): Promise<string>;
   close(): Promise<void>;
 }
 
-/** Throws when anything does not start; what had started then is stopped. */
+/** Rejects if a part fails to start, after stopping those that had started. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const started: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {

@@ -1,4 +1,4 @@
-/** The demo as it is told: train, push, prove, refuse, and then stay for whoever wants to try it by hand. */
+/** The demo: train, push, verify, show refusals, then keep running so that requests can be made by hand. */
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,20 +12,20 @@ import { MODEL, type Stack, startStack } from './stack.ts';
 import { EPOCHS, type EpochReport, Trainer } from './training.ts';
 
 export interface DemoOptions {
-  /** The development PKI is made there, or found. */
+  /** Folder of the development PKI, which is created if necessary. */
   readonly certificatesFolder: string;
   readonly version: string;
   readonly write: (text: string) => void;
-  /** Paths are shown from there. */
+  /** Paths below it are printed relative to it. */
   readonly workingFolder: string;
-  /** End after the last proof. */
+  /** End after the last check instead of running on. */
   readonly once: boolean;
   readonly colours: boolean;
-  /** Ends the demo when it stays up. */
+  /** Ends a demo that keeps running. */
   readonly signal: AbortSignal;
 }
 
-/** Runs it all in a folder of its own that is gone afterwards. Resolves to whether everything came out right. */
+/** Runs the demo in a temporary folder, which is removed at the end. Resolves to whether every check passed. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-demo-'));
   try {
@@ -120,7 +120,7 @@ class Story {
     this.#line(`    ${answer.trim()}`);
   }
 
-  /** The version each node is at, asked behind the gateway's back. */
+  /** Asks each node directly, not through the gateway, for its version. */
   async #versions(): Promise<string> {
     const versions = developmentTenants.map(async (tenant) => {
       const response = await fetch(`${this.#stack.nodes[tenant].url}/v1/models/${MODEL}`);
@@ -133,13 +133,13 @@ class Story {
   async #showLog(): Promise<void> {
     const { accessLog } = this.#stack;
     const lines = await settledLines(accessLog);
-    this.#title(`One line a request in ${accessLog}, the last of ${lines.length}`);
+    this.#title(`One line per request in ${accessLog}, the last of ${lines.length}`);
     this.#line(`  ${lines.at(-1) ?? ''}`);
   }
 
   async #stay(): Promise<void> {
     const { workingFolder, signal } = this.#options;
-    this.#title('Try it by hand; Ctrl-C ends');
+    this.#title('Try it by hand; Ctrl-C stops the demo');
     const shown = (path: string): string => {
       const near = relative(workingFolder, path);
       return near.startsWith('..') ? path : near;
@@ -152,7 +152,7 @@ class Story {
 
   #check(good: boolean, claim: string): void {
     if (!good) this.#failed = true;
-    this.#line(good ? `  ${this.#colour(32, '✓')} ${claim}` : `  ${this.#colour(31, '✗ not so:')} ${claim}`);
+    this.#line(good ? `  ${this.#colour(32, '✓')} ${claim}` : `  ${this.#colour(31, '✗ failed:')} ${claim}`);
   }
 
   #title(text: string): void {
@@ -185,7 +185,7 @@ function formatEpoch({ epoch, loss, accuracy, push }: EpochReport): string {
 
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 
-/** The access log is written a little behind: its lines once no more come. */
+/** The access log is written with a delay. Resolves to its lines once two readings, 150 ms apart, have as many. */
 async function settledLines(path: string): Promise<readonly string[]> {
   let lines: readonly string[] = [];
   for (;;) {

@@ -1,11 +1,11 @@
-/** A token issuer for development: one ES256 key, made afresh, whose public half goes into a JWKS. */
+/** A token issuer for development: a new ES256 key whose public half goes into a JWKS. */
 
 import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose';
 
 export interface TokenIssuer {
   /** Public keys, as an issuer would serve them. */
   readonly jwks: JSONWebKeySet;
-  /** A signed token; `iat` and `exp` are set, everything else comes from `claims`. */
+  /** Signs a token. `iat` defaults to now and `exp` to `expiresInS` (3600) later; `claims` may override both. */
   sign(
     claims: Readonly<Record<string, unknown>>,
     options?: { readonly expiresInS?: number },

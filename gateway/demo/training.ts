@@ -20,7 +20,7 @@ export interface EpochReport {
   readonly epoch: number;
   /** Mean cross-entropy over the training documents, in nats. */
   readonly loss: number;
-  /** Share of documents told right that were not learned from. */
+  /** Share of held-out documents that are classified correctly. */
   readonly accuracy: number;
   readonly push: PushResult;
 }
@@ -46,7 +46,7 @@ export class Trainer {
     this.#network = new Network(SHAPE, random);
   }
 
-  /** The weights as of the last epoch saved. */
+  /** File of the weights after the last epoch. */
   get weightsPath(): string {
     return this.#pathOf(this.#epoch);
   }
@@ -63,7 +63,7 @@ export class Trainer {
     return loss;
   }
 
-  /** Trains one epoch, saves it, and pushes what changed. Throws TransferError. */
+  /** Trains one epoch, saves it, and pushes what changed. Rejects with `TransferError`. */
   async runEpoch(stack: Stack, token: string): Promise<EpochReport> {
     const basePath = this.weightsPath;
     const loss = await this.trainEpoch();
