@@ -1,4 +1,4 @@
-/** How an address list is built from its text: how long it takes, and how long it holds everything else up. */
+/** Building an address list from its text: how long it takes, and how long it blocks the event loop. */
 
 import { finish } from '../../gateway/core/prefix-tree.ts';
 import { type ListContents, prefixReader } from '../../gateway/lists/contents.ts';
@@ -6,13 +6,13 @@ import { runSliced } from '../../gateway/lists/run-sliced.ts';
 import { median } from './print.ts';
 
 export interface BuildResult {
-  /** Median of all builds but the first, which finds code that was never run. */
+  /** Median of all builds but the first, whose code is cold. */
   readonly buildMs: number;
-  /** The longest step there is, each in the best of its builds: what the code is to blame for. */
+  /** The longest step, taking each step's time from its fastest build: what the code itself costs. */
   readonly longestStepMs: number;
   /**
-   * Built as the gateway does: the longest time the loop was held, median. What the machine gives to others meanwhile is
-   * in it, and the garbage collector.
+   * Longest time the event loop was blocked when the list is built as in the gateway, median of the builds. It includes
+   * garbage collection and the time of other processes.
    */
   readonly longestTurnMs: number;
 }
@@ -39,7 +39,7 @@ export function build(text: string): ListContents {
   return requireContents(finish(prefixReader.text('list', text, 0)));
 }
 
-/** The same text is built in the same steps each time. */
+/** Returns the milliseconds of each step; the same text always takes the same steps. */
 function stepsMs(text: string): Float64Array {
   const steps = prefixReader.text('list', text, 0);
   const took: number[] = [];

@@ -1,4 +1,4 @@
-/** Ways to answer whether a list holds an address, from its text; and what the text alone costs. */
+/** Ways to look up an address, given as text, in a list; and what reading the text alone costs. */
 
 import { BlockList } from 'node:net';
 import ipaddr from 'ipaddr.js';
@@ -7,7 +7,7 @@ import type { PrefixTree } from '../../gateway/core/prefix-tree.ts';
 
 export type Answers = (text: string) => boolean;
 
-/** Every character looked at once: nothing that reads the text is faster. */
+/** Reads every character once: the floor for anything that reads the text. */
 export function everyCharacter(text: string): boolean {
   let sum = 0;
   for (let at = 0; at < text.length; at++) sum += text.charCodeAt(at);
@@ -32,7 +32,7 @@ export function lookupIn(tree: PrefixTree): Answers {
   };
 }
 
-/** What one would write in an afternoon: a Map for each length, asked from the longest on. */
+/** The obvious solution: a Set for each prefix length, in a Map, tried from the longest to the shortest. */
 export function mapWalk(prefixes: readonly Prefix[]): Answers {
   const byLength = new Map<string, Set<string>>();
   for (const { address, bits } of prefixes) {

@@ -1,20 +1,20 @@
-/** Address lists and addresses at random, as text. */
+/** Random address lists and addresses, as text. */
 
 import ipaddr from 'ipaddr.js';
 import type { SeededRandom } from '../patch/seeded-random.ts';
 
-/** A list of so many prefixes, half of them or all IPv4, one a line. */
+/** Returns a list of `count` prefixes, one per line; `mixed` is half IPv4, half IPv6. */
 export function listText(random: SeededRandom, count: number, families: 'four' | 'mixed'): string {
   const fours = families === 'four' ? count : count / 2;
   const lines = [
     ...Array.from({ length: fours }, () => randomFour(random)),
     ...Array.from({ length: count - fours }, () => randomSix(random)),
   ];
-  // One piece of memory, as a file that was read is, and not a tree of what it was put together from.
+  // Makes it one flat string, like a file that was read, not a rope of the strings that were joined.
   return Buffer.from(lines.join('\n')).toString('latin1');
 }
 
-/** Many addresses, of which a few at a time are made texts. */
+/** Many addresses in one buffer, a few of which at a time are turned into strings. */
 export class AddressTexts {
   readonly #bytes: Buffer;
   readonly #starts: Uint32Array;
@@ -30,7 +30,7 @@ export class AddressTexts {
     return this.#starts.length - 1;
   }
 
-  /** Texts from the one of that number on, each made afresh, as those of a request are. */
+  /** Fills `into` with new strings, starting with the address at index `from`, as a request has new ones. */
   make(from: number, into: string[]): void {
     for (let index = 0; index < into.length; index++) {
       const at = from + index;
@@ -56,7 +56,7 @@ function sixText(random: SeededRandom): string {
   return [(0x2000 + random.below(0x2000)).toString(16), ...groups].join(':');
 }
 
-/** Most announced networks are /24, fewer are wider, some are single machines. */
+/** 60 % have /24, as most announced networks do, the others /12 to /32. Bits behind the prefix are zero. */
 function randomFour(random: SeededRandom): string {
   const bits = random.next() < 0.6 ? 24 : 12 + random.below(21);
   const word = (random.below(2 ** 32) & (-1 << (32 - bits))) >>> 0;

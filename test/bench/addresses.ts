@@ -1,4 +1,4 @@
-/** Address lists: our tree beside others that answer the same question, in one run, on random addresses. */
+/** Address lists: our tree and other solutions, in one run, with random addresses. */
 
 import { type Prefix, parsePrefix } from '../../gateway/core/address.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
@@ -24,9 +24,9 @@ export interface AddressRow {
 
 /** Medians over the rounds. */
 export interface Measured {
-  /** Nanoseconds a lookup from text. */
+  /** Nanoseconds per lookup, from text. */
   readonly ns: number;
-  /** The same beside a loop over the characters, and beside `contains`, in the same round. */
+  /** The same divided by a loop over the characters, and by `contains`, in the same round. */
   readonly toFloor: number;
   readonly toContains: number;
 }
@@ -35,16 +35,16 @@ export interface AddressResult extends BuildResult {
   readonly prefixes: number;
   readonly rows: readonly AddressRow[];
   readonly bytes: number;
-  /** Of a list of IPv4 alone. */
+  /** Bytes of a list of as many IPv4 prefixes. */
   readonly fourBytes: number;
-  /** Nanoseconds of a read of memory that says where the next one reads, in as many bytes. */
+  /** Nanoseconds per read in a chain of dependent random reads, over half as many bytes. */
   readonly memoryNs: number;
 }
 
 const TEXTS = 65_536;
-/** Made at a time: they are in the nearest memory, as the text of a request is, while their places in the list are not. */
+/** Strings made at a time: few enough to stay in the nearest cache, like the text of a request, unlike the list. */
 const BLOCK = 512;
-/** What looks at the list from end to end, or takes a Map for each length, is asked less often. */
+/** The linear search and the Map per length look up fewer addresses. */
 const SLOW_TEXTS = 4;
 const SLOWER_TEXTS = 4096;
 const WARM_ROUNDS = 3;
@@ -86,7 +86,7 @@ export async function benchAddresses(count: number, rounds: number): Promise<Add
   };
 }
 
-/** Those that answer; the others only read. */
+/** Whether it answers the question; the others only read the text. */
 const isRival = ([, answers]: Contestant): boolean => answers !== everyCharacter && answers !== readAlone;
 
 function requireSameAnswers(
@@ -103,7 +103,7 @@ function requireSameAnswers(
   }
 }
 
-/** All contestants in every round, so that a drift of the machine meets them alike. */
+/** Runs all contestants in every round, so that drift of the machine affects all alike. */
 function measure(contestants: readonly Contestant[], texts: AddressTexts, rounds: number): Measured[] {
   const found = contestants.map((): number[] => []);
   for (let round = -WARM_ROUNDS; round < rounds; round++) {
@@ -122,7 +122,7 @@ function measure(contestants: readonly Contestant[], texts: AddressTexts, rounds
   }));
 }
 
-/** Only the answers are timed, not the making of the texts. */
+/** Times the lookups only, not the making of the strings. */
 function roundNs(answers: Answers, texts: AddressTexts, count: number): number {
   const block = Array.from({ length: Math.min(BLOCK, count) }, () => '');
   let held = 0;
@@ -133,12 +133,12 @@ function roundNs(answers: Answers, texts: AddressTexts, count: number): number {
     for (const text of block) if (answers(text)) held += 1;
     ms += performance.now() - began;
   }
-  // The sum is used, so that no lookup can be left out.
-  if (held > count) throw new Error('more than all');
+  // The count is used, so that the compiler cannot remove a lookup.
+  if (held > count) throw new Error('more matches than lookups');
   return (ms * 1e6) / count;
 }
 
-/** Each place holds the number of the next; together they are one ring through all of the memory. */
+/** Each element holds the index of the next; together they form one random cycle through the memory (Sattolo). */
 function memoryNs(random: SeededRandom, bytes: number): number {
   const ring = new Uint32Array(bytes >> 2);
   for (let at = 0; at < ring.length; at++) ring[at] = at;

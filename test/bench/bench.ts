@@ -1,4 +1,4 @@
-/** `npm run bench`: CPU, latency and memory of the gateway beside others doing the same job, in one run. */
+/** `npm run bench`: CPU, latency and memory of the gateway and of others doing the same work, in one run. */
 
 import { parseArgs } from 'node:util';
 import { MIB } from '../../gateway/core/units.ts';
@@ -46,7 +46,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '30' },
     upgrades: { type: 'string', default: '10000' },
     only: { type: 'string', default: '' },
-    /** A rival by its name as it is printed; given once for each. */
+    /** Name of a rival, as printed; may be repeated. */
     against: { type: 'string', multiple: true, default: [...RIVALS] },
     /** A folder in which `npm install fastify @fastify/http-proxy` was run. */
     rivals: { type: 'string', default: '.' },
@@ -54,7 +54,7 @@ const { values } = parseArgs({
 });
 for (const name of values.against)
   if (!RIVALS.some((rival) => rival === name))
-    throw new Error(`no rival is called ${name}: ${RIVALS.join('; ')}`);
+    throw new Error(`--against: expected one of ${RIVALS.join('; ')}, got ${name}`);
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 const options: TableOptions = {
@@ -63,12 +63,12 @@ const options: TableOptions = {
   streamBytes: Number(values.mebibytes) * MIB,
 };
 
-/** Whether a part is asked for, by the beginning of its name. */
+/** Whether `--only` is a prefix of the name. */
 function wanted(name: string): boolean {
   return values.only !== '' && name.startsWith(values.only);
 }
 
-/** What needs no yard, by name; `patches` has a part that does. */
+/** Parts that do not need the yard, by name; `patches` has another part that does. */
 const APART: Readonly<Record<string, () => Promise<void>>> = {
   patches: () => reportPatches(Math.max(rounds, 10)),
   'large model': reportLargeModel,
@@ -92,7 +92,7 @@ async function forBoth(report: (prefixes: number) => Promise<void>): Promise<voi
   for (const prefixes of [100_000, 1_000_000]) await report(prefixes);
 }
 
-/** Parts of the table, and what else needs the yard. */
+/** Runs the selected parts of the table, and other parts that need the yard. */
 async function reportParts(yard: Yard, { running }: Rivals): Promise<void> {
   const sides = [yard.patchgate, ...running];
   if (wanted('memory')) printMemory(await measureMemory(yard, sides));
@@ -119,12 +119,12 @@ async function reportTogether(): Promise<void> {
       values.rivals,
     );
     for (const [name, version] of Object.entries(versionsOf(rivals.running))) print(`${name}: ${version}`);
-    for (const reason of rivals.skipped) print(`left out: ${reason}`);
+    for (const reason of rivals.skipped) print(`skipped: ${reason}`);
     const cipher = await requireSameWork(yard, rivals.running);
     print(
       `all: mutual TLS, ${cipher}, kept connections to the node; patchgate and HAProxy: 100,000 prefixes,`,
     );
-    print('ES256 token, one log line a request');
+    print('ES256 token, one log line per request');
     if (values.only === '') keep(await runTable(yard, rivals, cipher, options));
     else await reportParts(yard, rivals);
   } finally {
@@ -133,7 +133,7 @@ async function reportTogether(): Promise<void> {
 }
 
 buildShipped();
-print(`Node ${process.versions.node}; gateways are started as installed, from dist/, built just now`);
+print(`Node ${process.versions.node}; gateways run as installed, from dist/, built just now`);
 const apart = Object.keys(APART).filter(wanted);
 for (const name of apart) await APART[name]?.();
 if (apart.length === 0 || apart.includes('patches')) await reportTogether();

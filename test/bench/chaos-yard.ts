@@ -1,4 +1,4 @@
-/** A gateway whose lists live in etcd and in Redis and whose limits are counted there, and both of them to be maltreated. */
+/** A gateway with lists in etcd and Redis and limits in Redis, and both servers, which can be killed and paused. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -18,12 +18,12 @@ export interface ChaosYard {
   readonly admin: string;
   readonly etcd: Server;
   readonly redis: Server;
-  /** From an address of this machine. */
+  /** Connects to the gateway from a local address. */
   connect(from: string): Promise<TLSSocket>;
   close(): Promise<void>;
 }
 
-/** A process that keeps on disk what it was given. */
+/** A server process that keeps its data on disk, so that it can be killed and started again. */
 export class Server {
   readonly port: number;
   readonly #command: readonly [string, ...string[]];
@@ -134,7 +134,7 @@ async function writePair(
   await writeFile(join(certificates, 'key.pem'), pair.privateKeyPem);
 }
 
-/** Limits that are asked of Redis with each request and never reached. */
+/** Writes a policy whose limits need Redis for each request and are never reached. */
 async function writePolicy(folder: string, gateway: string, nodePort: number): Promise<void> {
   const tenants = join(folder, 'policies', 'tenants');
   await mkdir(tenants, { recursive: true });

@@ -1,4 +1,4 @@
-/** Redis and etcd killed, stopped, brought back and filled with garbage under load: who is refused, who waits, and when all is well again. */
+/** Redis and etcd are killed, paused, restarted and filled with garbage under load: failures, latency and recovery. */
 
 import { Redis } from 'ioredis';
 import { type ChaosYard, ETCD_LIST, openChaosYard, REDIS_LIST } from './chaos-yard.ts';
@@ -8,14 +8,14 @@ import { keepAsking, nothingSeen, percentile, type Seen, sleep } from './waits.t
 export interface ChaosPhase {
   readonly name: string;
   readonly requests: number;
-  /** Of those who are on a list, what did not pass. */
+  /** Failed requests of callers that are on a list. */
   readonly failed: number;
-  /** Of a stranger, what was not refused. */
+  /** Requests of a stranger that were not answered 403. */
   readonly letIn: number;
-  /** Milliseconds: of two seconds before, and while it lasted. */
+  /** Latencies during the two seconds before the fault, and during the fault and the recovery. */
   readonly before: Waits;
   readonly during: Waits;
-  /** From its end until both lists are followed, no fault is left and Redis counts; nothing where nothing was broken. */
+  /** From the end of the fault until no faults are reported and Redis counts; absent for the phase without a fault. */
   readonly wellMs?: number;
 }
 
@@ -25,10 +25,10 @@ export interface Waits {
   readonly slowestMs: number;
 }
 
-/** On the list of etcd, on that of Redis, on none, and on both now and then. */
+/** Addresses on the etcd list, on the Redis list, on none, and temporarily on either. */
 const [IN_ETCD, IN_REDIS, STRANGER, NEWCOMER] = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5'];
 const CALLERS_EACH = 4;
-/** Between two requests of a caller. */
+/** Pause of a caller between two requests. */
 const PAUSE_MS = 2;
 const BEFORE_MS = 2000;
 const PHASE_MS = 4000;
@@ -71,7 +71,7 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Each fault for some seconds, one after the other, told when it is over. Throws where it is not well again in half a minute. */
+/** Runs one fault after the other and reports each. Rejects if the gateway does not recover within half a minute. */
 export async function benchChaos(workers: number, onPhase: (phase: ChaosPhase) => void): Promise<void> {
   const yard = await openChaosYard(workers, fill);
   const chaos = new Chaos(yard);
@@ -97,12 +97,12 @@ async function fill({ etcd, redis }: Pick<ChaosYard, 'etcd' | 'redis'>): Promise
   await client.sadd(REDIS_LIST, IN_REDIS);
   client.disconnect();
   for (let tries = 0; !(await change(etcd.port, 'put', IN_ETCD)); tries++) {
-    if (tries === 100) throw new Error('etcd takes no entry');
+    if (tries === 100) throw new Error('etcd accepts no entry');
     await sleep(50);
   }
 }
 
-/** Whether etcd has it. */
+/** Resolves to whether etcd made the change. */
 async function change(port: number, what: 'put' | 'deleterange', entry: string): Promise<boolean> {
   const key = Buffer.from(ETCD_LIST + entry).toString('base64');
   const body = JSON.stringify(what === 'put' ? { key, value: '' } : { key });
@@ -160,21 +160,24 @@ class Chaos {
     };
   }
 
-  /** Milliseconds until entries come and go in both lists, nothing is amiss and Redis decides limits. */
+  /**
+   * Waits until no faults are reported and Redis decides limits, and then until changes of both lists take effect.
+   * Resolves to the milliseconds of the first part.
+   */
   async untilWell(): Promise<number> {
     const fromMs = performance.now();
     const until = async (isSo: () => Promise<boolean>, what: string): Promise<void> => {
       while (!(await isSo().catch(() => false))) {
-        if (performance.now() - fromMs > MAX_WELL_MS) throw new Error(`not well again: ${what}`);
+        if (performance.now() - fromMs > MAX_WELL_MS) throw new Error(`not recovered: ${what}`);
         await sleep(20);
       }
     };
     const { etcd, redis } = this.yard;
-    await until(() => this.#isCalm(), `a fault is left, or Redis does not count: ${this.yard.admin}`);
+    await until(() => this.#isCalm(), `faults are reported, or Redis does not count: ${this.yard.admin}`);
     const calmMs = performance.now() - fromMs;
-    await until(() => change(etcd.port, 'put', NEWCOMER ?? ''), 'etcd takes no entry');
+    await until(() => change(etcd.port, 'put', NEWCOMER ?? ''), 'etcd accepts no entry');
     await until(async () => (await this.#statusOf(NEWCOMER)) === 200, 'etcd is not followed');
-    await until(() => change(etcd.port, 'deleterange', NEWCOMER ?? ''), 'etcd lets no entry go');
+    await until(() => change(etcd.port, 'deleterange', NEWCOMER ?? ''), 'etcd deletes no entry');
     await until(async () => (await this.#statusOf(NEWCOMER)) === 403, 'etcd is not followed');
     await this.#redis.sadd(REDIS_LIST, NEWCOMER ?? '');
     await until(async () => (await this.#statusOf(NEWCOMER)) === 200, `redis ${redis.port} is not followed`);
@@ -205,20 +208,20 @@ class Chaos {
     }
   }
 
-  /** Again and again, since some of it is written over. */
+  /** Writes garbage repeatedly, since the gateway overwrites some of it. */
   async soil(server: 'redis' | 'etcd'): Promise<void> {
     const once = server === 'redis' ? () => this.#soilRedis() : () => this.#soilEtcd();
     await once();
     this.#soiling = setInterval(() => void once(), GARBAGE_MS);
   }
 
-  /** Every key of the gateway, whatever it is, and the list as a set of garbage, a hash and a text in turns. */
+  /** Overwrites every key of the gateway; the list becomes a set of garbage, a hash and a string in turns. */
   async #soilRedis(): Promise<void> {
     const keys = await this.#redis.keys('patchgate:*');
     for (const [index, key] of keys.entries())
       await this.#redis.set(key, GARBAGE[index % GARBAGE.length] ?? '');
     const turn = Math.floor(performance.now() / GARBAGE_MS) % 3;
-    // At once: a key that is not there is an empty list, and lets nobody in.
+    // In one transaction: a missing key would be an empty list, which admits nobody.
     const change = this.#redis.multi().del(REDIS_LIST);
     if (turn === 0) change.sadd(REDIS_LIST, ...GARBAGE);
     else if (turn === 1) change.hset(REDIS_LIST, 'not', 'a list');

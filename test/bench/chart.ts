@@ -1,4 +1,4 @@
-/** The chart of a run: for each load, what patchgate costs as a share of what each rival costs. SVG, for dark and light. */
+/** The chart of a run: the ratio of patchgate's cost to each rival's, for each load. SVG, for dark and light mode. */
 
 import type { LoadResult, Results } from './results.ts';
 

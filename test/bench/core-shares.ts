@@ -1,4 +1,4 @@
-/** Part of a core for each of some processes, so that others always have the rest: the cpu controller of Linux (cgroups(7)). */
+/** Limits processes to a share of a core, to leave the rest to others, by Linux' cpu controller (cgroups(7)). */
 
 import { accessSync, constants, existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,11 +8,11 @@ const PERIOD_US = 10_000;
 interface Hierarchy {
   readonly root: string;
   readonly marker: string;
-  /** Files and what is written to them for a quota of so many microseconds a period. */
+  /** Files to write, with their texts, for a quota of `quotaUs` microseconds per period. */
   readonly limit: (quotaUs: number) => readonly (readonly [file: string, text: string])[];
 }
 
-/** Where groups are made: version 1, then version 2. */
+/** Where groups are created: version 1, then version 2. */
 const HIERARCHIES: readonly Hierarchy[] = [
   {
     root: '/sys/fs/cgroup/cpu',
@@ -30,8 +30,8 @@ const HIERARCHIES: readonly Hierarchy[] = [
 ];
 
 /**
- * Gives each process, with all its threads, at most this part of a core. The answer gives them all of it again; nothing,
- * and nothing has changed, where control groups cannot be made here.
+ * Limits each process, with all its threads, to this share of a core. Returns a function that lifts the limits, or
+ * undefined, with nothing changed, if control groups cannot be created here.
  */
 export function holdEach(pids: readonly number[], part: number): (() => void) | undefined {
   const hierarchy = HIERARCHIES.find(({ root, marker }) => isWritable(join(root, marker), root));

@@ -1,4 +1,4 @@
-/** `decide` with a remembered token, on a policy read from files: ten routes beside a thousand, 100,000 prefixes. */
+/** `decide` with a remembered token and 100,000 prefixes, on policies of ten and of a thousand routes. */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ export interface DecisionResult {
   readonly fewRoutesUs: number;
   readonly manyRoutesUs: number;
   readonly tokenUs: number;
-  /** The first row again, beside itself. */
+  /** The first value measured again, divided by itself. */
   readonly noise: number;
 }
 
@@ -67,7 +67,7 @@ async function measure(few: Policy, many: Policy, token: string, rounds: number)
       again: decisionUs(few, fewFacts),
     });
   }
-  // The first two find code that was never run.
+  // The code is cold in the first two rounds.
   const counted = found.slice(2);
   return {
     fewRoutesUs: median(counted.map((each) => each.few)),
@@ -121,7 +121,7 @@ routes:
 ${lines.join('')}`;
 }
 
-/** Requests for routes here and there, each a head of ten fields. */
+/** Requests for random routes, each with a head of ten fields. */
 function requestsFor(routes: number, token: string): readonly Facts[] {
   const random = new SeededRandom(routes);
   const peer = parseAddress('203.0.113.5');

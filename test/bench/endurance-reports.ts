@@ -1,4 +1,4 @@
-/** What the benches of load and faults print. */
+/** Prints the results of the benches for endurance and faults. */
 
 import type { Waits } from './chaos.ts';
 import { benchIdle, IDLE_CONNECTIONS, IDLE_GOAL } from './idle.ts';
@@ -11,7 +11,7 @@ export async function reportIdle(): Promise<void> {
     `\n${IDLE_CONNECTIONS} idle mutual-TLS connections, KiB of resident memory each (goal: ${IDLE_GOAL})`,
   );
   print(
-    `                         at rest   connected   asked   gone   here again   new handshake: alone, beside   lost`,
+    `                         at rest   connected   asked   gone  reconnected   new handshake: alone, among    lost`,
   );
   await benchIdle((each) => {
     const { connectedKib, askedKib, leftKib, againKib } = each;
@@ -25,31 +25,31 @@ export async function reportIdle(): Promise<void> {
   });
 }
 
-/** Throws, after it is printed, where anything grew beyond its bound. */
+/** Rejects, after printing, if anything exceeded its bound. */
 export async function reportSoak(minutes: number): Promise<void> {
   print(
     `\nsoak of ${minutes} minutes: small requests, checked patches, downloads, refusals, aborted uploads,`,
   );
-  print(`new handshakes, and every 5 s a reload with another list of 100,000 prefixes`);
+  print(`new handshakes, and every 5 s a reload with a changed list of 100,000 prefixes`);
   const row = (name: string, { residentMib, descriptors, delayMs }: Omit<SoakSample, 'requests'>): string =>
     `  ${name.padEnd(26)}${residentMib.toFixed(1).padStart(7)} MiB  ${descriptors.toFixed(1).padStart(6)} descriptors  event loop ${delayMs.toFixed(1).padStart(6)} ms (median of each second)`;
   const { growth, left, descriptors, faults } = await soak(minutes, (minute, sample) =>
-    print(`${row(`minute ${minute}`, sample)}  ${sample.requests} turns of callers`),
+    print(`${row(`minute ${minute}`, sample)}  ${sample.requests} caller sessions`),
   );
   print(row('growth of the second half', growth));
   print(row('bound', SOAK_BOUNDS));
   print(
-    `  when all have gone        ${left[0]} connections, ${left[1]} streams; descriptors ${descriptors.join(' → ')}`,
+    `  after all callers left    ${left[0]} connections, ${left[1]} streams; descriptors ${descriptors.join(' → ')}`,
   );
   if (faults.length > 0) throw new Error(faults.join('; '));
 }
 
 export async function reportStorm(seconds: number): Promise<void> {
   print(
-    `\na reload each second for ${seconds} s at full load, each with another policy and another list of 100,000`,
+    `\na reload every second for ${seconds} s at full load, each with a changed policy and a changed list of 100,000`,
   );
   print(
-    `prefixes, in turns with as long without; p99 in ms, medians of the turns (goal: moved by less than ${STORM_GOAL_MS})`,
+    `prefixes, alternating with turns without reloads; p99 in ms, medians of the turns (goal: change below ${STORM_GOAL_MS})`,
   );
   for (const workers of [1, 2]) printStorm(await stormOf(workers, seconds));
 }
@@ -58,8 +58,8 @@ function printStorm({ workers, reloads, requests, failed, stillMs, reloadingMs }
   const moved = reloadingMs.map((ms, turn) => ms - (stillMs[turn] ?? Number.NaN));
   const noise = stillMs.slice(1).map((ms, turn) => ms - (stillMs[turn] ?? Number.NaN));
   print(`  workers: ${workers}   ${reloads} reloads, ${requests} requests, failed: ${failed}`);
-  print(`    p99 without ${range(stillMs)}, with ${range(reloadingMs)}, moved by ${range(moved)}`);
-  print(`    noise: a turn without beside the next one without, moved by ${range(noise)}`);
+  print(`    p99 without ${range(stillMs)}, with ${range(reloadingMs)}, change ${range(moved)}`);
+  print(`    noise: change between turns without reloads ${range(noise)}`);
 }
 
 function range(numbers: readonly number[]): string {
@@ -67,13 +67,13 @@ function range(numbers: readonly number[]): string {
 }
 
 export async function reportChaos(): Promise<void> {
-  // As in `reportSharedLimits`: it loads the client of Redis.
+  // Imported here because it loads the Redis client; see `reportSharedLimits`.
   const { benchChaos } = await import('./chaos.ts');
   print(
-    `\nlists in etcd and Redis, limits in Redis, 2 workers: each fault for 4 s under load, behind 2 s of peace`,
+    `\nlists in etcd and Redis, limits in Redis, 2 workers: each fault for 4 s under load, after 2 s without one`,
   );
   print(
-    `                         requests   failed   let in   p50, p99, slowest in ms: in peace; in the fault   well again after`,
+    `                         requests   failed   let in   p50, p99, slowest in ms: before; during fault    recovered after`,
   );
   await benchChaos(2, ({ name, requests, failed, letIn, before, during, wellMs }) => {
     const counts = [requests, failed, letIn].map((count) => String(count).padStart(9)).join('');

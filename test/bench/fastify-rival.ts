@@ -1,12 +1,12 @@
 /**
- * `@fastify/http-proxy`, a process of its own: `PORT NODE_PORT CERTIFICATES PACKAGES`. It stands for one row of the bench
- * and brings 48 packages, so it is no dependency: `PACKAGES` is a folder in which it was installed.
+ * `@fastify/http-proxy`, run as a process. Arguments: `PORT NODE_PORT CERTIFICATES PACKAGES`. It is not a dependency,
+ * since it would add 48 packages for one rival; `PACKAGES` is a folder in which it is installed.
  */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { serverTls } from './rival-tls.ts';
 
-/** As much of fastify as is used here. */
+/** The part of fastify's interface that is used here. */
 interface Fastify {
   register(plugin: unknown, options: object): void;
   listen(options: { readonly port: number; readonly host: string }): Promise<string>;

@@ -1,16 +1,16 @@
-/** A data plane of its own process, as the bench of the handoff starts them: tells what it has, and how long it stood still. */
+/** A data plane process for the handoff bench: reports what it has received, and its longest pause. */
 
 import { DataEnd } from '../../gateway/handoff/data-end.ts';
 import type { Policy } from '../../gateway/policy/policy.ts';
 
-/** What the bench is told. */
+/** A message to the bench. */
 export interface HandoffReport {
-  /** It runs, it has something new, or it was asked. */
+  /** `up`: the process runs; `has`: its policy or lists changed; `pause`: it was asked for `longestMs`. */
   readonly bench: 'up' | 'has' | 'pause';
   readonly generation: number;
-  /** Of all lists together. */
+  /** Number of prefixes in all lists. */
   readonly prefixes: number;
-  /** The longest time between two turns of a timer that comes each millisecond. */
+  /** Longest time between two calls of a timer that is due every millisecond. */
   readonly longestMs: number;
 }
 

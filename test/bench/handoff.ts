@@ -1,4 +1,4 @@
-/** How fast two data planes of their own processes have what the control plane has, and how long they stand still for it. */
+/** How fast two data plane processes get what the control plane has, and how long that blocks them. */
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -22,7 +22,7 @@ import type { HandoffReport } from './handoff-worker.ts';
 const WORKERS = 2;
 const WORKER = fileURLToPath(new URL('handoff-worker.ts', import.meta.url));
 
-/** Milliseconds until the last worker has it, and the longest that any of them stood still meanwhile. */
+/** Milliseconds until the last worker has a change, and the longest pause of any worker meanwhile. */
 export interface Handover {
   readonly reachMs: number;
   readonly pauseMs: number;
@@ -30,17 +30,17 @@ export interface Handover {
 
 export interface HandoffResult {
   readonly prefixes: number;
-  /** Changes of a list of so many. */
+  /** Changes of a list of that many prefixes. */
   readonly lists: readonly Handover[];
-  /** Changes of a tenant of a thousand routes. */
+  /** Changes of a tenant with a thousand routes. */
   readonly tenants: readonly Handover[];
-  /** Workers that begin, with nothing yet. */
+  /** Starts of workers that have nothing yet. */
   readonly fresh: readonly Handover[];
-  /** Nothing happens for a tenth of a second. */
+  /** Tenths of a second without a change. */
   readonly idle: readonly Handover[];
 }
 
-/** A process with a data plane in it. */
+/** A data plane process. */
 class Worker {
   readonly #child: ChildProcess = fork(WORKER, { serialization: 'advanced' });
   readonly #hearers = new Set<(report: HandoffReport) => void>();
@@ -60,7 +60,7 @@ class Worker {
     this.#link = control.attach({ send: (message) => void this.#child.send(message as object) });
   }
 
-  /** The first report that is so. */
+  /** Resolves to the first report for which `isSo` returns true. */
   hears(isSo: (report: HandoffReport) => boolean): Promise<HandoffReport> {
     return new Promise((resolve) => {
       const hear = (report: HandoffReport): void => {
@@ -76,7 +76,7 @@ class Worker {
     this.#child.send({ bench: 'reset' });
   }
 
-  /** Asked a moment later, so that what was still going on counts. */
+  /** Asks for the longest pause, 50 ms later so that work still in progress counts. */
   async pauseMs(): Promise<number> {
     await new Promise((resolve) => setTimeout(resolve, 50));
     const report = this.hears(({ bench }) => bench === 'pause');
@@ -113,7 +113,7 @@ export async function benchHandoff(prefixes: number, rounds: number): Promise<Ha
   }
 }
 
-/** A control plane with its data planes. */
+/** A control plane and its data planes. */
 class HandoffYard {
   readonly #folder: string;
   readonly #live: LivePolicy;
@@ -167,7 +167,7 @@ class HandoffYard {
     return new HandoffYard(folder, live, sources, control, lists);
   }
 
-  /** A worker that had nothing has everything. */
+  /** Starts a worker, stops the oldest if there are enough, and measures until the new one has everything. */
   async begin(): Promise<Handover> {
     const worker = new Worker();
     this.#workers.push(worker);
@@ -181,7 +181,7 @@ class HandoffYard {
     return { reachMs: performance.now() - fromMs, pauseMs: await worker.pauseMs() };
   }
 
-  /** Another list is in force here; the answer tells the workers, and waits until they have it. */
+  /** Changes the list here. Resolves to a function that hands it to the workers and waits until they have it. */
   async nextList(): Promise<() => Promise<unknown>> {
     this.#list = 1 - this.#list;
     await writeFile(join(this.#folder, 'policies', 'tenants', 'fleet.cidr'), this.#lists[this.#list] ?? '');
@@ -191,7 +191,7 @@ class HandoffYard {
     return () => this.#tell(({ prefixes }) => prefixes === size);
   }
 
-  /** As `nextList`, for a tenant of which a line is another. */
+  /** Like `nextList`, for one changed line of a tenant. */
   async nextTenant(): Promise<() => Promise<unknown>> {
     this.#tenant += 1;
     const file = join(this.#folder, 'policies', 'tenants', 'tenant-a.yaml');
@@ -228,7 +228,7 @@ const GATEWAY = `gateway:
 `;
 const ROUTES = 1000;
 
-/** Each version is another by one line. */
+/** Versions differ in one line, the node's address. */
 function tenantYaml(version: number): string {
   const routes = Array.from(
     { length: ROUTES },

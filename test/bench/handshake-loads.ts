@@ -1,4 +1,4 @@
-/** Handshakes: full and mutual, and resumed. */
+/** Mutual TLS handshakes, full and resumed. */
 
 import { once } from 'node:events';
 import { connect as dial } from 'node:net';
@@ -8,12 +8,12 @@ import { median, print, spread } from './print.ts';
 import type { Side, Yard } from './yard.ts';
 
 const HANDSHAKES = 150;
-/** What a gateway in JavaScript does for the first times costs it twice as much: nobody serves so few. */
+/** The first handshakes of a gateway in JavaScript cost twice as much; no real gateway serves so few. */
 const WARM_HANDSHAKES = 600;
 
 /**
- * Connections that are made and closed by the caller at once, one after another; µs each. Whoever reads the end together
- * with the handshake, as patchgate does, is spared the writing of tickets; HAProxy writes them, and a log line.
+ * Opens connections, one after another, that the caller closes at once. Resolves to µs of CPU per connection. A proxy
+ * that reads the close together with the handshake, as patchgate does, writes no tickets; HAProxy does, and a log line.
  */
 async function handshakes(
   yard: Yard,
@@ -25,14 +25,14 @@ async function handshakes(
     for (let left = count; left > 0; left--) {
       const socket = await yard.connect(side, session);
       if (socket.isSessionReused() !== (session !== undefined))
-        throw new Error(`${side.name}: resumed, or not, against the plan`);
+        throw new Error(`${side.name}: expected ${session === undefined ? 'a full' : 'a resumed'} handshake`);
       await closed(socket);
     }
   });
   return ns / 1000 / count;
 }
 
-/** Both sides see the end before the next handshake begins. */
+/** Closes the connection. Resolves when both sides have seen the end, before the next handshake begins. */
 async function closed(socket: TLSSocket): Promise<void> {
   const end = once(socket, 'close');
   socket.resume();
@@ -66,7 +66,7 @@ export const resumedLoad: Load = {
   run: async (yard, side) => handshakes(yard, side, await sessionOf(yard, side)),
 };
 
-/** TCP connections that are made and closed without a byte: what a handshake costs comes on top. */
+/** Opens TCP connections and closes them without sending a byte: the base cost, to which a handshake adds. µs each. */
 async function bareConnections(side: Side): Promise<number> {
   const ns = await measured(side, async () => {
     for (let left = HANDSHAKES; left > 0; left--) {
@@ -81,9 +81,9 @@ async function bareConnections(side: Side): Promise<number> {
   return ns / 1000 / HANDSHAKES;
 }
 
-/** What resumption saves, on each side by itself: full, resumed and none in turns. */
+/** Prints what resumption saves on each side; full, resumed and bare connections take turns. */
 export async function reportResumption(yard: Yard, sides: readonly Side[], rounds: number): Promise<void> {
-  print(`\nhandshake, resumed beside full, µs of the proxy's CPU, medians of ${rounds} rounds`);
+  print(`\nhandshakes, resumed and full, µs of the proxy's CPU, medians of ${rounds} rounds`);
   for (const side of sides) {
     const session = await sessionOf(yard, side);
     const found: { full: number; again: number; bare: number }[] = [];
@@ -97,9 +97,9 @@ export async function reportResumption(yard: Yard, sides: readonly Side[], round
     print(
       `  ${side.name}: full ${middle((r) => r.full)}, resumed ${middle((r) => r.again)}, no handshake ${middle((r) => r.bare)}`,
     );
-    print(`    resumed / full, the whole connection    ${spread(found.map((r) => r.again / r.full))}`);
+    print(`    resumed / full, whole connection        ${spread(found.map((r) => r.again / r.full))}`);
     print(
-      `    resumed / full, the handshake alone     ${spread(found.map((r) => (r.again - r.bare) / (r.full - r.bare)))}`,
+      `    resumed / full, handshake alone         ${spread(found.map((r) => (r.again - r.bare) / (r.full - r.bare)))}`,
     );
   }
 }

@@ -1,4 +1,4 @@
-/** HAProxy set up to do the same job, on one thread. */
+/** Configuration of HAProxy for the same work, on one thread. */
 
 import { join } from 'node:path';
 import { AUDIENCE, HOST, ISSUER } from './names.ts';
@@ -7,11 +7,14 @@ export interface HaproxyOptions {
   readonly folder: string;
   readonly port: number;
   readonly nodePort: number;
-  /** Addresses and token, beside mutual TLS. */
+  /** Whether to check addresses and tokens in addition to mutual TLS. */
   readonly policy: boolean;
 }
 
-/** Signature (ES256), issuer, audience, expiry and scope of the token; the same address list; one log line a request. */
+/**
+ * With `policy`: the token's signature (ES256), issuer, audience, expiry and scope, and the same address list. Always:
+ * one log line per request.
+ */
 export function haproxyConfig({ folder, port, nodePort, policy }: HaproxyOptions): string {
   return `global
   nbthread 1

@@ -1,4 +1,4 @@
-/** `http-proxy` behind node:https, a process of its own: `PORT NODE_PORT CERTIFICATES`. */
+/** `http-proxy` behind node:https, run as a process. Arguments: `PORT NODE_PORT CERTIFICATES`. */
 import { Agent } from 'node:http';
 import { createServer } from 'node:https';
 import httpProxy from 'http-proxy';

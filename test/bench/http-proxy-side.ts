@@ -1,4 +1,4 @@
-/** `http-proxy` as its documents set it up for WebSocket, with the error handlers they ask for: prints its port. */
+/** `http-proxy` for WebSocket, configured as its documentation says, with the error handlers. Prints its port. */
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';

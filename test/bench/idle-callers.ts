@@ -1,21 +1,21 @@
-/** A part of the callers that are idle, in a process of its own: connections that ask once and then keep silent. */
+/** Some of the idle callers, run as a process: connections that send one request and then stay silent. */
 
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 
-/** What it is told to do; each is answered once it is done. */
+/** What the process should do; it sends a report when it is done. */
 export type IdleOrder =
   | { readonly order: 'open'; readonly count: number; readonly tls: ConnectionOptions }
   | { readonly order: 'ask'; readonly request: string }
   | { readonly order: 'close' };
 
 export interface IdleReport {
-  /** Connections that are there. */
+  /** Open connections. */
   readonly open: number;
-  /** Those that are there no more, though nobody closed them, and answers that were none. */
+  /** Connections that failed or were closed by the other side, and answers other than 200. */
   readonly lost: number;
 }
 
-/** Handshakes of this process at once. */
+/** Concurrent handshakes or requests of this process. */
 const AT_ONCE = 8;
 
 const sockets = new Set<TLSSocket>();
@@ -40,7 +40,7 @@ function open(tls: ConnectionOptions): Promise<void> {
       if (sockets.delete(socket)) lost += 1;
       resolve();
     });
-    // The tickets that follow a handshake are read too.
+    // Reads the tickets that follow the handshake.
     socket.resume();
   });
 }

@@ -1,4 +1,4 @@
-/** Ten thousand callers that are connected and silent: what each holds in the gateway, and what is left when they have gone. */
+/** Ten thousand idle connections: the gateway's memory for each, and what remains after they have closed. */
 
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,13 +12,13 @@ import { openRivals } from './rivals.ts';
 import { freePort, openYard, type Side, stop, untilListening, type Yard } from './yard.ts';
 
 export const IDLE_CONNECTIONS = 10_000;
-/** KiB of resident memory a connection. */
+/** KiB of resident memory per connection. */
 export const IDLE_GOAL = 60;
-/** Beside the connections themselves: files, and those to the node. */
+/** Descriptors for files and for connections to the node. */
 const OTHER_DESCRIPTORS = 200;
-/** Each is a loopback address and a process of its own. */
+/** Processes of callers, each with its own loopback address. */
 const CROWDS = 2;
-/** For what was freed to be given back: V8 does so with the memory of a rush some ten seconds after it, in any of these. */
+/** Time for freed memory to be returned: V8 does so about ten seconds after a burst. */
 const SETTLE_MS = 20_000;
 const NEW_HANDSHAKES = 50;
 const NOBODY_IS_LATE = `  limits: { connections: 20000, connectionsPerAddress: 20000 }
@@ -27,22 +27,25 @@ const NOBODY_IS_LATE = `  limits: { connections: 20000, connectionsPerAddress: 2
 
 export interface IdleResult {
   readonly name: string;
-  /** MiB before anybody came. */
+  /** MiB before any caller connected. */
   readonly restMib: number;
-  /** KiB a connection: after the handshake, and once each has asked. */
+  /** KiB per connection: after the handshake, and after one request on each. */
   readonly connectedKib: number;
   readonly askedKib: number;
-  /** The same when they have gone, and when as many have come and asked again. */
+  /** The same after all have closed, and after as many have connected and sent a request again. */
   readonly leftKib: number;
   readonly againKib: number;
-  /** Of a new handshake with its first request: before, and beside all that are idle. */
+  /** Median of a new handshake with its first request: before, and with all idle connections open. */
   readonly aloneMs: number;
   readonly besideMs: number;
-  /** Connections that closed by themselves, and answers that were not 200. */
+  /** Connections that the proxy closed, and answers other than 200. */
   readonly lost: number;
 }
 
-/** With one process, with two workers, HAProxy if it is installed, and Node's TLS by itself. Each is told when it is measured. Throws where too few descriptors may be open. */
+/**
+ * Measures and reports patchgate with one process and with two workers, HAProxy if it is installed, and Node's TLS
+ * alone. Rejects if the limit on open descriptors is too low.
+ */
 export async function benchIdle(onResult: (result: IdleResult) => void): Promise<void> {
   requireDescriptors();
   for (const workers of [1, 2]) {
@@ -59,7 +62,7 @@ export async function benchIdle(onResult: (result: IdleResult) => void): Promise
   }
 }
 
-/** The floor of whatever is written for Node. */
+/** Starts Node's TLS alone: the floor for any proxy written for Node. */
 async function plainTls({ children, certificates }: Yard): Promise<Side> {
   const port = await freePort();
   const script = new URL('plain-tls-side.ts', import.meta.url).pathname;
@@ -71,12 +74,14 @@ async function plainTls({ children, certificates }: Yard): Promise<Side> {
   return { name: 'node:tls alone', pid: child.pid ?? 0, port };
 }
 
-/** Node raises the soft limit of its own process to the hard one, and its children inherit that. */
+/** Checks the soft limit, which Node raises to the hard limit at start and its children inherit. */
 function requireDescriptors(): void {
   const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
   const needed = IDLE_CONNECTIONS + OTHER_DESCRIPTORS;
   if (soft !== undefined && Number(soft) < needed)
-    throw new Error(`${soft} descriptors may be open, ${needed} are needed: ulimit -Hn ${needed}`);
+    throw new Error(
+      `the limit on open descriptors is ${soft}, expected at least ${needed}: ulimit -Hn ${needed}`,
+    );
 }
 
 async function measureIdle(yard: Yard, side: Side): Promise<IdleResult> {
@@ -118,14 +123,14 @@ async function measureIdle(yard: Yard, side: Side): Promise<IdleResult> {
   }
 }
 
-/** Throws unless all are there. */
+/** Opens all connections. Rejects if one fails. */
 async function open(crowds: readonly ChildProcess[], yard: Yard, { port }: Side): Promise<void> {
   const { open: opened } = await all(crowds, (index) => ({
     order: 'open',
     count: IDLE_CONNECTIONS / CROWDS,
     tls: { ...yard.tls, host: '127.0.0.1', port, localAddress: `127.0.0.${index + 2}` },
   }));
-  if (opened !== IDLE_CONNECTIONS) throw new Error(`${opened} of ${IDLE_CONNECTIONS} connections are there`);
+  if (opened !== IDLE_CONNECTIONS) throw new Error(`opened ${opened} of ${IDLE_CONNECTIONS} connections`);
 }
 
 function ask(crowds: readonly ChildProcess[], { token }: Yard): Promise<IdleReport> {
@@ -133,7 +138,7 @@ function ask(crowds: readonly ChildProcess[], { token }: Yard): Promise<IdleRepo
   return all(crowds, () => ({ order: 'ask', request }));
 }
 
-/** Of all crowds together, when all have obeyed. */
+/** Sends an order to each crowd. Resolves to the sum of their reports when all are done. */
 async function all(
   crowds: readonly ChildProcess[],
   orderOf: (index: number) => IdleOrder,
@@ -148,7 +153,7 @@ async function all(
   return reports.reduce((sum, each) => ({ open: sum.open + each.open, lost: sum.lost + each.lost }));
 }
 
-/** The median in milliseconds. */
+/** Resolves to the median in milliseconds of a new connection with one request. */
 async function handshakes(yard: Yard, side: Side): Promise<number> {
   const tookMs: number[] = [];
   for (let left = NEW_HANDSHAKES; left > 0; left--) {

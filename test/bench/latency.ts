@@ -1,4 +1,4 @@
-/** What a small request takes, seen by its caller, at half of the load the gateway can take. */
+/** Latency of a small request, as its caller sees it, at half of the gateway's capacity. */
 
 import { createConnection } from 'node:net';
 import { Caller } from './load.ts';
@@ -13,7 +13,7 @@ const CAPACITY_REQUESTS = 8000;
 const SECONDS = 2;
 const NODE = 'the node alone, without TLS';
 
-/** Every side at the same rate in turns, as often as there are rounds; medians of the percentiles. */
+/** Measures all sides in turns at the same rate. Resolves to medians over the rounds of each percentile. */
 export async function measureLatency(
   yard: Yard,
   sides: readonly Side[],
@@ -44,7 +44,7 @@ function plainCallers({ nodePort }: Yard): readonly Caller[] {
   );
 }
 
-/** Requests a second of callers that ask without a pause, with node and callers on the same machine. */
+/** Requests per second of callers that never pause, with node and callers on the same machine. */
 async function capacity(yard: Yard): Promise<number> {
   const callers = await openCallers(yard, yard.patchgate, CONNECTIONS);
   const all = async (count: number): Promise<void> => {
@@ -66,7 +66,7 @@ async function ask(caller: Caller): Promise<void> {
   requireStatus(await caller.get('/v1/models/bench'), 200, 'a small request');
 }
 
-/** Requests are due at even distances, answered or not; each counts from when it was due. */
+/** Requests are due at equal intervals, whether earlier ones are answered or not; latency counts from the due time. */
 async function paced(callers: readonly Caller[], rate: number): Promise<{ p50: number; p99: number }> {
   const free = [...callers];
   const due: number[] = [];
@@ -94,7 +94,7 @@ async function paced(callers: readonly Caller[], rate: number): Promise<{ p50: n
     for (; made < total && begun + (made * 1000) / rate <= now; made++)
       due.push(begun + (made * 1000) / rate);
     send();
-    // To spin would take a core from those who are measured.
+    // Spinning would take a core from the processes that are measured.
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   while (tookMs.length < total && failures.length === 0)
@@ -107,7 +107,7 @@ async function paced(callers: readonly Caller[], rate: number): Promise<{ p50: n
 }
 
 export function printLatency({ requestsPerSecond, sides }: LatencyResult): void {
-  print(`\nlatency at ${requestsPerSecond} requests a second, half of what patchgate took here, ms`);
+  print(`\nlatency in ms at ${requestsPerSecond} requests per second, half of patchgate's maximum here`);
   for (const { name, p50Ms, p99Ms } of sides)
     print(`  ${name.padEnd(28)} p50 ${p50Ms.toFixed(2)}, p99 ${p99Ms.toFixed(2)}`);
 }

@@ -1,4 +1,4 @@
-/** A list of 100,000 prefixes replaced under load: what it does to the latency of requests, and whether any is refused. */
+/** A list of 100,000 prefixes is replaced under load: the effect on request latency, and refused requests. */
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { Caller } from './load.ts';
@@ -15,7 +15,7 @@ export interface SwapResult {
   readonly swappingP99Ms: number;
 }
 
-/** Half of the time nothing happens, and half of it the list changes twice a second, in turns. */
+/** Alternates between intervals without a change and intervals in which the list changes twice a second. */
 export async function swapLists(yard: Yard, seconds: number): Promise<SwapResult> {
   const still: number[] = [];
   const swapping: number[] = [];

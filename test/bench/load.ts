@@ -1,4 +1,4 @@
-/** Load: callers that speak HTTP/1.1 over kept TLS connections, with as little of their own in the way as can be. */
+/** Callers that speak HTTP/1.1 over kept TLS connections, with as little overhead of their own as possible. */
 
 import type { Socket } from 'node:net';
 import { HOST } from './names.ts';
@@ -10,7 +10,7 @@ export interface Answer {
   readonly body: string;
 }
 
-/** One connection that sends requests one after another. */
+/** One connection that sends one request after another. */
 export class Caller {
   readonly #socket: Socket;
   readonly #fields: string;
@@ -41,7 +41,7 @@ export class Caller {
     return answer;
   }
 
-  /** Sends the pieces as a body of their length, under back-pressure, with a pause of so many milliseconds after each 16. */
+  /** Sends the pieces, `bytes` in all, as a body with back-pressure, and pauses for `pauseMs` at every 16th piece. */
   async put(
     path: string,
     type: string,
@@ -62,7 +62,7 @@ export class Caller {
     return answer;
   }
 
-  /** Until the socket takes more, or the answer came first. */
+  /** Resolves when the socket accepts more data, or when the answer arrives before that. */
   #writable(): Promise<void> {
     return new Promise((resolve) => {
       this.#onWritable = resolve;

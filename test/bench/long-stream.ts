@@ -1,4 +1,4 @@
-/** A stream that runs while the policy is read again and again: it arrives whole, or the bench fails. */
+/** A stream that runs while the policy is reloaded repeatedly; it must arrive whole. */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -10,14 +10,14 @@ export interface LongStreamResult {
   readonly seconds: number;
   readonly bytes: number;
   readonly reloads: number;
-  /** The node got what was sent. */
+  /** Whether the node received exactly what was sent. */
   readonly isWhole: boolean;
 }
 
 const PIECE_BYTES = 256 * 1024;
 const PAUSE_MS = 20;
 
-/** Each reload has another policy, so none is for nothing. */
+/** Streams for `seconds` and spreads `reloads` over them, each with a changed policy file. */
 export async function streamAcross(reloads: number, seconds: number): Promise<LongStreamResult> {
   const yard = await openUpgradeYard();
   try {

@@ -1,4 +1,4 @@
-/** Ten thousand server names on disk: how long the gateway takes to start, what it holds, and what a first handshake costs. */
+/** Ten thousand server names on disk: start time, memory, and the cost of a first handshake. */
 
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,15 +17,15 @@ const SAMPLES = 100;
 
 export interface ManyNamesResult {
   readonly names: number;
-  /** From the start of the process until it listens; the same with one name beside it. */
+  /** From the start of the process until it listens, with all names and with one. */
   readonly startMs: number;
   readonly startOneMs: number;
-  /** Before anybody called; the same with one name beside it. */
+  /** Before the first connection, with all names and with one. */
   readonly residentBytes: number;
   readonly residentOneBytes: number;
   readonly loadedBefore: number;
   readonly loadedAfter: number;
-  /** Medians of a handshake under a name never asked for, and under it again. */
+  /** Medians of the first and the second handshake for a name. */
   readonly coldMs: number;
   readonly warmMs: number;
 }
@@ -67,7 +67,7 @@ interface Running {
   readonly pid: number;
   readonly startMs: number;
   loaded(): Promise<number>;
-  /** Milliseconds of a full handshake under the name of that number. */
+  /** Resolves to the milliseconds of a full handshake for the name with that number. */
   handshake(index: number): Promise<number>;
   close(): Promise<void>;
 }
@@ -117,7 +117,7 @@ async function start(tenants: number, namesEach: number): Promise<Running> {
   }
 }
 
-/** Each name has a pair of its own. */
+/** Writes a folder with its own certificate and key for each name. */
 async function writeFolders(
   folder: string,
   names: number,

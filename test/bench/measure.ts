@@ -1,24 +1,24 @@
-/** What every load is made of: callers on kept connections, and the CPU time of one side while they work. */
+/** What all loads share: callers on kept connections, and the CPU time of one side while they run. */
 
 import { cpuNs } from './cpu.ts';
 import { type Answer, Caller } from './load.ts';
 import type { RivalName } from './rivals.ts';
 import type { Side, Yard } from './yard.ts';
 
-/** One kind of load; `run` resolves to CPU time of the side per unit of work. */
+/** One kind of load; `run` resolves to the CPU time of the side per unit of work. */
 export interface Load {
   readonly name: string;
   readonly unit: 'µs' | 's/GiB';
-  /** Whom patchgate is compared with here. */
+  /** Rivals that patchgate is compared with. */
   readonly rivals: readonly RivalName[];
-  /** The ratios to reach (PERFORMANCE §6), by rival. */
+  /** Target ratios of patchgate's CPU time to the rival's, by rival. */
   readonly goals: Readonly<Partial<Record<RivalName, number>>>;
   run(yard: Yard, side: Side): Promise<number>;
-  /** Before the first round, on each side: what it does by then it has done often enough. */
+  /** Runs on each side before the first round, so that its code is warm. */
   warmUp?(yard: Yard, side: Side): Promise<void>;
 }
 
-/** Nanoseconds of CPU. */
+/** Resolves to the side's CPU time during `work`, in nanoseconds. */
 export async function measured(side: Side, work: () => Promise<void>): Promise<number> {
   const before = cpuNs(side.pid);
   await work();
@@ -26,7 +26,8 @@ export async function measured(side: Side, work: () => Promise<void>): Promise<n
 }
 
 export function requireStatus(answer: Answer, status: number, what: string): void {
-  if (answer.status !== status) throw new Error(`${what}: ${answer.status}, not ${status}: ${answer.body}`);
+  if (answer.status !== status)
+    throw new Error(`${what}: expected ${status}, got ${answer.status}: ${answer.body}`);
 }
 
 export async function openCallers(yard: Yard, side: Side, count: number): Promise<readonly Caller[]> {
@@ -34,7 +35,7 @@ export async function openCallers(yard: Yard, side: Side, count: number): Promis
   return sockets.map((socket) => new Caller(socket, yard.token));
 }
 
-/** Lets one caller work and closes it. */
+/** Runs `work` with one caller, then closes it. */
 export async function withCaller<T>(
   yard: Yard,
   side: Side,

@@ -1,4 +1,4 @@
-/** What the README says of a run of the bench. */
+/** The benchmark results as the README shows them. */
 
 import type { LoadResult, Results, Spread } from './results.ts';
 import type { RivalName } from './rivals.ts';
@@ -11,7 +11,7 @@ const COLUMNS: readonly RivalName[] = [
   '@fastify/http-proxy',
 ];
 
-/** Head and rows of the table of loads: patchgate's own cost, then its share of each rival's. */
+/** Returns head and rows of the table of loads: patchgate's own cost, then its ratio to each rival's. */
 export function measuredRows({ loads }: Results): [readonly string[], readonly (readonly string[])[]] {
   return [['load', 'patchgate', ...COLUMNS.map((name) => `÷ ${name}`), 'noise'], loads.map(row)];
 }

@@ -1,4 +1,4 @@
-/** Resident memory: of a worker at rest, for each stream under way, and over one long stream. */
+/** Resident memory: at rest, per running stream, and over one long stream. */
 
 import { MIB } from '../../gateway/core/units.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
@@ -11,12 +11,12 @@ import type { Side, Yard } from './yard.ts';
 
 const STREAMS = 64;
 const STREAM_BYTES = 32 * MIB;
-/** After each 4 MiB. */
+/** Pause of a caller after every 4 MiB. */
 const PAUSE_MS = 100;
 const LOOK_MS = 20;
 const GIB = 1024 * MIB;
 
-/** To be called before any load: what a process has once taken it seldom gives back. */
+/** Must run before any load, since a process rarely returns memory that it has used. */
 export async function measureMemory(yard: Yard, sides: readonly Side[]): Promise<MemoryResult> {
   const found: MemoryResult['sides'][number][] = [];
   for (const side of sides) {
@@ -44,12 +44,12 @@ export async function measureMemory(yard: Yard, sides: readonly Side[]): Promise
 }
 
 export function printMemory({ streams, sides }: MemoryResult): void {
-  print(`\nresident memory, and what ${streams} uploads at once add to it`);
+  print(`\nresident memory, and growth with ${streams} uploads at once`);
   for (const { name, idleMib, kibPerStream } of sides)
-    print(`  ${name.padEnd(22)} ${idleMib} MiB at rest, ${kibPerStream} KiB a stream at most`);
+    print(`  ${name.padEnd(22)} ${idleMib} MiB at rest, at most ${kibPerStream} KiB per stream`);
 }
 
-/** One upload of so many GiB, and what is resident after each. */
+/** Sends one upload of that many GiB, and prints the resident memory after each. */
 export async function reportResident(yard: Yard, gibibytes: number): Promise<void> {
   const { pid } = yard.patchgate;
   const resident = (): string => `${(residentBytes(pid) / MIB).toFixed(0)} MiB`;

@@ -1,4 +1,4 @@
-/** The names both gateways are set up with. */
+/** Names that patchgate and its rivals are configured with. */
 
 export const HOST = 'bench.example.com';
 export const ISSUER = 'https://auth.example.com';

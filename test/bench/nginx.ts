@@ -1,4 +1,4 @@
-/** nginx set up for mutual TLS and unbuffered streams, in one process. */
+/** Configuration of nginx: mutual TLS and unbuffered streams, in one process. */
 
 import { join } from 'node:path';
 import { HOST } from './names.ts';

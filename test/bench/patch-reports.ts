@@ -1,4 +1,4 @@
-/** What the benches of weight patches print. */
+/** Prints the results of the weight patch benches. */
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -16,14 +16,14 @@ import type { Yard } from './yard.ts';
 
 const MB = 1e6;
 const GB = 1e9;
-/** What the article that this project began with reports for 150,000 changes of ten million float32, on another machine. */
+/** Published figures for 150,000 changes of ten million float32, from the article that this project started from. */
 const ARTICLE = { wholeBytes: 40 * MB, wholeMs: 85, patchBytes: 1.2 * MB, patchMs: 12 };
 const modelBytes = 40 * MB;
 const changes = 150_000;
 
 export async function reportPatches(rounds: number): Promise<void> {
   print(
-    '\nsizes of patches of 10,000,000 float32 (40.0 MB), MB of the whole stream, and beside what it is to reach',
+    '\nsizes of patches of 10,000,000 float32 (40.0 MB), MB of the whole stream, and ratio to the target size',
   );
   for (const { share, runLength, encoding, changes, bytes, aim } of await measureSizes()) {
     const what = `${(share * 100).toFixed(0).padStart(2)} % ${runLength === 1 ? 'random' : 'runs'.padEnd(6)} ${encoding}`;
@@ -33,18 +33,16 @@ export async function reportPatches(rounds: number): Promise<void> {
   }
   const { bytes, ms } = await measureChecks(rounds);
   print(
-    `\ncheck of a patch of ${(bytes / MB).toFixed(1)} MB in chunks of 64 KiB, GB/s, the best of ${OFTEN * rounds} rounds`,
+    `\ncheck of a patch of ${(bytes / MB).toFixed(1)} MB in chunks of 64 KiB, GB/s, best of ${OFTEN * rounds} rounds`,
   );
   for (const [name, each] of Object.entries(ms)) {
     const beside =
-      name === 'crc32'
-        ? 'the floor'
-        : `${(each / (ms['crc32'] ?? Number.NaN)).toFixed(2)} × the time of crc32`;
+      name === 'crc32' ? 'the floor' : `${(each / (ms['crc32'] ?? Number.NaN)).toFixed(2)} × crc32`;
     print(`  ${name.padEnd(20)} ${(bytes / GB / (each / 1000)).toFixed(2)}   ${beside}`);
   }
   const found = await measureChanges(rounds);
   print(
-    `\n${found.changes} changes of 10,000,000 float32 in memory, ms, the best of ${OFTEN * rounds} rounds (of ${rounds}: diff)`,
+    `\n${found.changes} changes of 10,000,000 float32 in memory, ms, best of ${OFTEN * rounds} rounds (diff: ${rounds})`,
   );
   const floors: Readonly<Record<string, string>> = {
     apply: 'plain store',
@@ -60,11 +58,11 @@ export async function reportPatches(rounds: number): Promise<void> {
     print(`  ${name.padEnd(24)} ${each.toFixed(2).padStart(6)}   ${beside}`);
   }
   print(
-    `  published before: apply 12 ms, ${(ARTICLE.patchMs / (found.ms['apply'] ?? Number.NaN)).toFixed(1)} × the row above, on another machine`,
+    `  published: apply 12 ms, ${(ARTICLE.patchMs / (found.ms['apply'] ?? Number.NaN)).toFixed(1)} × the row above, on another machine`,
   );
 }
 
-/** The same update through the same gateway, as the changes and as the whole model. */
+/** Sends the same update through the gateway as a patch and as the whole model, and prints the ratios. */
 export async function reportWholeUpdate(yard: Yard, rounds: number): Promise<void> {
   const patch = await streamOf(chosen(changes, 1), 'f32');
   const whole = Buffer.alloc(modelBytes, 'w');
@@ -104,11 +102,11 @@ export async function reportWholeUpdate(yard: Yard, rounds: number): Promise<voi
   print(`  whole / patch: CPU ${ratios('cpuMs')}`);
   const { wholeBytes, patchBytes, wholeMs, patchMs } = ARTICLE;
   print(
-    `  published before: bytes ${(wholeBytes / patchBytes).toFixed(1)} (40.0 MB, 1.2 MB), time ${(wholeMs / patchMs).toFixed(1)} (85 ms, 12 ms), on another machine`,
+    `  published: bytes ${(wholeBytes / patchBytes).toFixed(1)} (40.0 MB, 1.2 MB), time ${(wholeMs / patchMs).toFixed(1)} (85 ms, 12 ms), on another machine`,
   );
 }
 
-/** A model of 20 GB that is nearly all holes: made, compared, patched and verified by a process of its own. */
+/** Makes, compares, patches and verifies a sparse model of 20 GB in a separate process. */
 export async function reportLargeModel(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-large-'));
   try {
@@ -119,7 +117,7 @@ export async function reportLargeModel(): Promise<void> {
     print(
       `\na sparse model of ${(run.modelBytes / GB).toFixed(1)} GB, patched and verified in ${run.seconds.toFixed(0)} s`,
     );
-    print(`  resident at most     ${(run.peakResidentBytes / MIB).toFixed(0)} MiB`);
+    print(`  peak resident        ${(run.peakResidentBytes / MIB).toFixed(0)} MiB`);
     print(`  patch                ${run.patchBytes} bytes, ${run.changed} changes`);
     print(`  patched model        ${(run.storedBytes / MIB).toFixed(0)} MiB on disk`);
   } finally {

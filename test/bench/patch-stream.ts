@@ -1,10 +1,13 @@
-/** A weight patch of many full frames, as a pushing worker sends it. */
+/** A weight patch of many frames, as a pushing worker sends it. */
 
 import type { TensorChange } from '../../gateway/patch/diff.ts';
 import { MAX_WRITTEN_ELEMENTS } from '../../gateway/patch/layout.ts';
 import { writePatch } from '../../gateway/patch/write.ts';
 
-/** Frames of 64 Ki float32 each, every fourth element changed: gap-coded where it is the smaller. */
+/**
+ * Resolves to the buffers of a stream of `frames` × 64 Ki changes of float32, at every fourth element. A frame holds
+ * at most 256 KiB, so 64 Ki changes take two, of 58,254 and 7,282; at this spacing a bitmap is the smallest encoding.
+ */
 export async function patchStream(modelId: string, frames: number): Promise<readonly Buffer[]> {
   const elementCount = frames * MAX_WRITTEN_ELEMENTS * 4;
   const tensor = { tensorId: 0, name: 'w', dtype: 'F32' as const, shape: [elementCount], elementCount };

@@ -1,4 +1,4 @@
-/** Node's own TLS and nothing behind it, a process of its own: answers 200 to whatever comes. `PORT CERTIFICATES`. */
+/** Node's own TLS alone, run as a process: answers 200 to any data. Arguments: `PORT CERTIFICATES`. */
 import { createServer } from 'node:tls';
 import { serverTls } from './rival-tls.ts';
 

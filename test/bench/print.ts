@@ -1,4 +1,4 @@
-/** How the benches print their numbers. */
+/** Printing and summarizing the numbers of a benchmark. */
 
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);

@@ -1,4 +1,4 @@
-/** A reload each second at full load, each with another policy and another list of 100,000 prefixes: what fails, and what p99 does. */
+/** A reload every second at full load, each with a changed policy and list of 100,000 prefixes: failures and p99. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ export interface StormResult {
   readonly reloads: number;
   readonly requests: number;
   readonly failed: number;
-  /** p99 in milliseconds of each turn, in which nothing happens, and in which it is reloaded. */
+  /** p99 in milliseconds of each turn without and of each turn with reloads. */
   readonly stillMs: readonly number[];
   readonly reloadingMs: readonly number[];
 }
@@ -21,7 +21,7 @@ const CALLERS = 16;
 const TURNS = 6;
 const WARM_MS = 2000;
 
-/** Reloads for so many seconds, and as many without, in turns. Throws where a reload did not take hold. */
+/** Alternates turns without and with reloads, `seconds` of each in all. Rejects if a reload has no effect. */
 export async function stormOf(workers: number, seconds: number): Promise<StormResult> {
   const yard = await openYard(workers);
   const storm = await Storm.prepare(yard);
@@ -67,7 +67,7 @@ class Storm {
   readonly #yard: Yard;
   readonly #tenantFile: string;
   readonly #policy: string;
-  /** Two that have the callers in common, and hardly a prefix else. */
+  /** Two lists that share the callers' prefix, but hardly any other. */
   readonly #lists: readonly [string, string];
   #generation = 0;
 
@@ -96,7 +96,7 @@ class Storm {
     await sleep(Math.max(0, untilMs - performance.now()));
   }
 
-  /** Another route each time, and the other list. */
+  /** Reloads with a new route, and with the other of the two lists. */
   async #reload(): Promise<void> {
     this.reloads += 1;
     const list = this.#lists[this.reloads % 2] ?? '';
@@ -106,7 +106,7 @@ class Storm {
     const response = await fetch(`${this.#yard.admin}/reload`, { method: 'POST' });
     const told = (await response.json()) as { generation: number; faults: readonly unknown[] };
     if (told.generation <= this.#generation || told.faults.length > 0)
-      throw new Error(`a reload did not take hold: ${JSON.stringify(told)}`);
+      throw new Error(`a reload had no effect: ${JSON.stringify(told)}`);
     this.#generation = told.generation;
   }
 }

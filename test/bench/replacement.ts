@@ -1,4 +1,4 @@
-/** A worker is killed: how long until another takes connections in its place. */
+/** Measures how long it takes until a killed worker is replaced. */
 
 import { sleep } from './waits.ts';
 import { openYard, type Yard } from './yard.ts';
@@ -10,10 +10,10 @@ interface Status {
 
 const WORKERS = 2;
 const LOOK_MS = 2;
-/** For the next spare to be ready: whoever kills faster than that is no accident. */
+/** Time for the next spare to become ready; workers do not fail faster than that by accident. */
 const REST_MS = 4000;
 
-/** Milliseconds, a kill each. */
+/** Resolves to the milliseconds until all workers accept connections again, for each kill. */
 export async function benchReplacement(kills: number): Promise<readonly number[]> {
   const yard = await openYard(WORKERS);
   const found: number[] = [];
@@ -21,7 +21,7 @@ export async function benchReplacement(kills: number): Promise<readonly number[]
     for (let kill = 0; kill < kills; kill += 1) {
       await sleep(REST_MS);
       const [victim] = await workersOf(yard);
-      if (victim === undefined) throw new Error('there is no worker');
+      if (victim === undefined) throw new Error('no workers');
       process.kill(victim.pid, 'SIGKILL');
       const fromMs = performance.now();
       for (;;) {

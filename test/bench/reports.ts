@@ -1,4 +1,4 @@
-/** What the benches that stand by themselves print. */
+/** Prints the results of the benches that are not part of the table. */
 
 import { MIB } from '../../gateway/core/units.ts';
 import { benchAddresses, type Measured } from './addresses.ts';
@@ -16,15 +16,15 @@ import type { Yard } from './yard.ts';
 export async function reportRotation(yard: Yard, seconds: number): Promise<void> {
   const run = await rotate(yard, seconds);
   print(`\nrotation of a chain and key every 200 ms, for ${seconds} s under load`);
-  print(`  rotations            ${run.rotations}, of which ${run.seen} were seen by a handshake`);
-  print(`  slowest to be shown  ${run.slowestMs.toFixed(0)} ms after it was written`);
+  print(`  rotations            ${run.rotations}, ${run.seen} of them seen by a handshake`);
+  print(`  slowest in use       ${run.slowestMs.toFixed(0)} ms after it was written`);
   print(`  handshakes           ${run.handshakes}, failed: ${run.failedHandshakes}`);
   print(`  requests             ${run.requests}, failed: ${run.failedRequests}`);
 }
 
 export async function reportManyNames(): Promise<void> {
   const found = await manyNames();
-  print(`\nserver names on disk: ${found.names}, each with a pair of its own`);
+  print(`\nserver names on disk: ${found.names}, each with its own certificate and key`);
   print(
     `  start                ${found.startMs.toFixed(0)} ms; with one name ${found.startOneMs.toFixed(0)} ms`,
   );
@@ -46,30 +46,30 @@ export async function reportSwaps(yard: Yard, seconds: number): Promise<void> {
   print(`  requests             ${run.requests}, refused: ${run.refused}`);
 }
 
-/** What the article that this project began with reports, on another machine. */
+/** Figures published in the article that this project started from, measured on another machine. */
 const ARTICLE = { prefixes: 100_000, lookupNs: 9300, bytes: 2_100_000 };
 
 export async function reportAddresses(count: number, rounds: number): Promise<void> {
   const found = await benchAddresses(count, rounds);
   print(`\naddress lists: ${found.prefixes} mixed prefixes, medians of ${rounds} rounds`);
-  print(`  ns a lookup from text that was just made, of random addresses; × a loop over its characters,`);
+  print(`  ns per lookup of random addresses from newly made text; × a loop over its characters,`);
   print(`  × the row "contains", in the same round`);
   for (const { name, four, six } of found.rows)
     print(`  ${name.padEnd(26)} IPv4 ${addressColumns(four)}   IPv6 ${addressColumns(six)}`);
   const contains = found.rows.find(({ name }) => name.endsWith('contains'))?.four.ns ?? Number.NaN;
   if (count === ARTICLE.prefixes)
     print(
-      `  published before: 9.3 µs, ${(ARTICLE.lookupNs / contains).toFixed(0)} × "contains", and 2.1 MB, ${(ARTICLE.bytes / found.fourBytes).toFixed(1)} × the bytes of IPv4 alone`,
+      `  published figures: 9.3 µs, ${(ARTICLE.lookupNs / contains).toFixed(0)} × "contains", and 2.1 MB, ${(ARTICLE.bytes / found.fourBytes).toFixed(1)} × the bytes for IPv4 alone`,
     );
+  print(`  memory                     ${found.memoryNs.toFixed(0)} ns per dependent random read`);
   print(
-    `  memory                     ${found.memoryNs.toFixed(0)} ns a read at random, of which two follow each other`,
-  );
-  print(`  held                       ${found.bytes} bytes; as many of IPv4 alone ${found.fourBytes} bytes`);
-  print(
-    `  built from text in         ${found.buildMs.toFixed(0)} ms, in steps of ${found.longestStepMs.toFixed(1)} ms at most (each in the best of its builds)`,
+    `  size of the list           ${found.bytes} bytes; of as many IPv4 prefixes ${found.fourBytes} bytes`,
   );
   print(
-    `                             the loop was held for ${found.longestTurnMs.toFixed(1)} ms at most, in the median of the builds`,
+    `  built from text in         ${found.buildMs.toFixed(0)} ms, in steps of at most ${found.longestStepMs.toFixed(1)} ms (each step's best build)`,
+  );
+  print(
+    `                             event loop blocked for at most ${found.longestTurnMs.toFixed(1)} ms, median of the builds`,
   );
 }
 
@@ -81,21 +81,21 @@ function addressColumns({ ns, toFloor, toContains }: Measured): string {
 
 export async function reportDecisions(rounds: number): Promise<void> {
   const { fewRoutesUs, manyRoutesUs, tokenUs, noise } = await benchDecisions(rounds);
-  print(`\ndecide() with a remembered token, 100,000 prefixes, µs a decision, medians of ${rounds} rounds`);
+  print(`\ndecide() with a remembered token, 100,000 prefixes, µs per decision, medians of ${rounds} rounds`);
   print(`  10 routes            ${fewRoutesUs.toFixed(2)}`);
   print(
     `  1,000 routes         ${manyRoutesUs.toFixed(2)}, ${(manyRoutesUs / fewRoutesUs).toFixed(2)} × ten routes`,
   );
-  print(`  the token alone      ${tokenUs.toFixed(2)}`);
+  print(`  token check alone    ${tokenUs.toFixed(2)}`);
   print(`  noise: the first row again ${noise.toFixed(2)} ×`);
 }
 
 export async function reportHandoff(prefixes: number, rounds: number): Promise<void> {
   const { lists, tenants, fresh, idle } = await benchHandoff(prefixes, rounds);
   print(
-    `\nhanded to 2 workers, ${rounds} times each: ms until both have it, and the longest that one stood still`,
+    `\nhandoff to 2 workers, ${rounds} times each: ms until both have it, and the longest pause of either`,
   );
-  print(`                       median  worst   still: median  worst`);
+  print(`                       median  worst   pause: median  worst`);
   const row = (name: string, found: readonly Handover[]): void => {
     const columns = [found.map(({ reachMs }) => reachMs), found.map(({ pauseMs }) => pauseMs)].map((each) =>
       [median(each), Math.max(...each)].map((ms) => ms.toFixed(1).padStart(7)).join(''),
@@ -120,28 +120,28 @@ export async function reportRevocation(): Promise<void> {
 }
 
 /**
- * The client of Redis is loaded here: it has a class that extends String, and in a process that has one the optimizing
- * compiler of V8 calls `charCodeAt` instead of inlining it, which other benches of this process would be measured with.
+ * The Redis client is imported here, not at the top. It has a class that extends String; in a process with such a class
+ * V8's optimizing compiler calls `charCodeAt` instead of inlining it, which would distort other benches here.
  */
 export async function reportSharedLimits(): Promise<void> {
   const { costOfClaims, overshoot, waitsAcrossPause } = await import('./shared-limits.ts');
-  print(`\nlimits shared through Redis: µs of a claim with its release, waited for alone; CPU of 32 at once`);
+  print(`\nlimits shared through Redis: µs of a claim with its release, one at a time; CPU with 32 at once`);
   for (const { name, medianUs, gatewayCpuUs, redisCpuUs } of await costOfClaims())
     print(
       `  ${name.padEnd(29)}${medianUs.toFixed(1).padStart(7)}   gateway ${gatewayCpuUs.toFixed(1).padStart(5)}   Redis ${redisCpuUs.toFixed(1).padStart(5)}`,
     );
-  print(`  three gateways, asked for more than there is`);
+  print(`  three gateways, with more demand than the limit`);
   for (const { name, limit, passed } of await overshoot())
     print(
       `  ${name.padEnd(29)}${passed.toFixed(name === 'MiB' ? 2 : 0)} of ${limit}, ${((passed / limit - 1) * 100).toFixed(2)} %`,
     );
   const { before, paused, backMs } = await waitsAcrossPause();
-  print(`  Redis stopped for 3 s, onFailure: deny`);
-  for (const [name, { requests, p99Ms, slowestMs }] of Object.entries({ before, stopped: paused }))
+  print(`  Redis paused for 3 s, onFailure: deny`);
+  for (const [name, { requests, p99Ms, slowestMs }] of Object.entries({ before, paused }))
     print(
       `  ${name.padEnd(29)}p99 ${p99Ms.toFixed(1)} ms, slowest ${slowestMs.toFixed(1)} ms of ${requests} requests`,
     );
-  print(`  shared again                 ${backMs.toFixed(0)} ms after it went on`);
+  print(`  shared again                 ${backMs.toFixed(0)} ms after it continued`);
 }
 
 export async function reportUpgrades(count: number): Promise<void> {
@@ -149,7 +149,7 @@ export async function reportUpgrades(count: number): Promise<void> {
   const results = await abortUpgrades(count);
   for (const { name, socketsBefore, socketsAfter, nodeConnections } of results)
     print(`  ${name.padEnd(21)}${socketsBefore} → ${socketsAfter}; the node has ${nodeConnections} left`);
-  if (results.length < 2) print('  http-proxy           is not installed');
+  if (results.length < 2) print('  http-proxy           not installed');
 }
 
 export async function reportLongStream(seconds: number): Promise<void> {

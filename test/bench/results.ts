@@ -1,9 +1,9 @@
-/** What a whole run of the bench found, as it is kept beside it and told in the README. */
+/** The results of a whole run, as stored in `results.json` and shown in the README. */
 
 import { readFileSync } from 'node:fs';
 import type { RivalName } from './rivals.ts';
 
-/** Of the ratios of all rounds. */
+/** Median and range of the ratios of all rounds. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -18,15 +18,15 @@ export interface LoadResult {
   readonly rivals: readonly {
     readonly name: RivalName;
     readonly value: number;
-    /** patchgate's divided by the rival's. */
+    /** patchgate's value divided by the rival's. */
     readonly ratio: Spread;
     readonly goal?: number;
   }[];
-  /** The same side twice in a round. */
+  /** First value divided by second value of the same side in a round, over all sides. */
   readonly noise: Spread;
 }
 
-/** Milliseconds, seen by callers that send at half of what the gateway can take. */
+/** Latencies of callers that together send at half of the gateway's capacity. */
 export interface LatencyResult {
   readonly requestsPerSecond: number;
   readonly sides: readonly { readonly name: string; readonly p50Ms: number; readonly p99Ms: number }[];
@@ -37,7 +37,7 @@ export interface MemoryResult {
   readonly sides: readonly {
     readonly name: string;
     readonly idleMib: number;
-    /** Growth with all streams under way, by their number. */
+    /** Growth with all streams running, divided by their number. */
     readonly kibPerStream: number;
   }[];
 }
@@ -46,12 +46,12 @@ export interface Results {
   /** ISO 8601. */
   readonly date: string;
   readonly rounds: number;
-  /** Small requests of one run. */
+  /** Small requests in one measurement. */
   readonly requests: number;
-  /** MiB of one stream. */
+  /** Size of one stream in MiB. */
   readonly mebibytes: number;
   readonly machine: string;
-  /** Processes that wanted to run, over the minute before it began (`os.loadavg`): above a few tenths others were at work. */
+  /** Load average of the minute before the start (`os.loadavg`); above a few tenths other processes were running. */
   readonly busyBefore?: number;
   readonly cipher: string;
   readonly versions: Readonly<Record<string, string>>;

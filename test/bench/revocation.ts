@@ -1,4 +1,4 @@
-/** An upload of a GiB whose token is revoked when half of it has gone: what the caller sees, and what the node. */
+/** The token of a 1 GiB upload is revoked halfway: what the caller and the node see. */
 
 import type { ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -19,7 +19,7 @@ export interface RevocationResult {
   /** The answer to the caller. */
   readonly status: number;
   readonly body: string;
-  /** From the list that was written to the answer. */
+  /** Milliseconds from writing the revocation list to the answer. */
   readonly ms: number;
   readonly sentBytes: number;
   readonly nodeBytes: number;
@@ -34,7 +34,7 @@ export async function revokeHalfWay(): Promise<RevocationResult> {
   try {
     const { caller, revoke } = await openGateway(folder, await node.listen(), children);
     const body = new HalfWay(revoke);
-    // Slower than the wire, so that there is a second half to be cut.
+    // Slower than the network, so that part of the second half is still to be sent.
     const answer = await caller.put(
       '/v1/models/vision',
       'application/octet-stream',
@@ -54,7 +54,7 @@ export async function revokeHalfWay(): Promise<RevocationResult> {
   }
 }
 
-/** The body, which calls `revoke` when half of it is sent. */
+/** A body that calls `revoke` when half of it is sent. */
 class HalfWay {
   sentBytes = 0;
   revokedMs = 0;
@@ -75,7 +75,7 @@ class HalfWay {
   }
 }
 
-/** A gateway as a process, a caller with a token, and what takes it back. */
+/** Starts a gateway process. Resolves to a caller with a token, and a function that revokes the token. */
 async function openGateway(
   folder: string,
   nodePort: number,
@@ -124,7 +124,7 @@ routes:
 interface CountingNode {
   readonly bytes: number;
   listen(): Promise<number>;
-  /** How its connection ended, once it has. */
+  /** Resolves to how its connection ended. */
   ended(): Promise<string>;
   close(): void;
 }

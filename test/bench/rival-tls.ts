@@ -1,4 +1,4 @@
-/** The TLS that the rivals written for Node end: the same mutual one as all others. */
+/** TLS options of the rivals written for Node: mutual TLS, as for all others. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The proxies patchgate is measured against, each one process; what is not installed is left out, and said. */
+/** The proxies that patchgate is compared with, each in one process; those not installed are skipped and reported. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -11,20 +11,20 @@ import { freePort, type Side, untilListening, type Yard } from './yard.ts';
 
 export type RivalName = 'HAProxy' | 'HAProxy, mTLS only' | 'nginx' | 'http-proxy' | '@fastify/http-proxy';
 
-/** One that runs, by what is printed and written of it. */
+/** A running rival. */
 export interface Rival extends Side {
   readonly name: RivalName;
-  /** Its own version and its OpenSSL's. */
+  /** Its version, and that of its OpenSSL or Node. */
   readonly version: string;
 }
 
 export interface Rivals {
   readonly running: readonly Rival[];
-  /** Why the others are not. */
+  /** Why the others do not run. */
   readonly skipped: readonly string[];
 }
 
-/** How one is started on a port, or why it cannot be. */
+/** How to start a rival on a port, and the message if it is not installed. */
 interface Recipe {
   readonly name: RivalName;
   version(packages: string): string | undefined;
@@ -96,7 +96,7 @@ function nodeCommand(name: string, yard: Yard, port: number): [string, ...string
   return [process.execPath, script(name), String(port), String(yard.nodePort), yard.certificates];
 }
 
-/** All that a command prints; nothing where there is none of that name. */
+/** Returns everything a command prints, or an empty text if there is no such command. */
 function said(command: string, words: readonly string[]): string {
   const { stdout, stderr } = spawnSync(command, words, { encoding: 'utf8' });
   return `${stdout ?? ''}${stderr ?? ''}`;
@@ -117,7 +117,7 @@ function packageVersion(folder: string, name: string): string | undefined {
   return undefined;
 }
 
-/** Starts all of these that are installed; `packages` is a folder whose node_modules may hold `@fastify/http-proxy`. */
+/** Starts those that are installed. `packages` is a folder whose `node_modules` may contain `@fastify/http-proxy`. */
 export async function openRivals(
   yard: Yard,
   wanted: readonly RivalName[],

@@ -1,4 +1,4 @@
-/** A chain and key replaced every 200 ms under load: how many handshakes and requests that costs. */
+/** A chain and key are replaced every 200 ms under load: failed handshakes and requests. */
 
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -18,13 +18,13 @@ export interface RotationResult {
   readonly failedHandshakes: number;
   readonly requests: number;
   readonly failedRequests: number;
-  /** Rotations whose chain some handshake was shown. */
+  /** Rotations whose chain was presented in a handshake. */
   readonly seen: number;
-  /** Longest time from a pair being written to its being shown first, of those that were. */
+  /** Longest time from the writing of a pair to the first handshake that presented it. */
   readonly slowestMs: number;
 }
 
-/** Callers that connect, ask once and leave, and callers that stay; nobody may notice. */
+/** Runs callers that connect for one request each, and callers that keep their connection, during rotations. */
 export async function rotate(yard: Yard, seconds: number): Promise<RotationResult> {
   const run = new Rotation(yard, performance.now() + seconds * 1000);
   await run.prepare();
@@ -40,7 +40,7 @@ class Rotation {
   readonly #yard: Yard;
   readonly #untilMs: number;
   readonly #pairs: { readonly chain: string; readonly key: string; readonly serial: string }[] = [];
-  /** When the pair of a serial number was written last, and whether it was shown since. */
+  /** By serial number: when the pair was last written, and whether it has been presented since. */
   readonly #written = new Map<string, { atMs: number; shown: boolean }>();
   #rotations = 0;
   #handshakes = 0;
@@ -63,7 +63,7 @@ class Rotation {
     }
   }
 
-  /** The two files one after the other, as most tools do: for a moment they do not fit each other. */
+  /** Writes the two files one after the other, as most tools do, so that for a moment they do not match. */
   async replace(): Promise<void> {
     while (this.#goesOn) {
       const pair = this.#pairs[this.#rotations % PAIRS];
@@ -133,7 +133,7 @@ class Rotation {
   }
 }
 
-/** Two libraries write a serial number in two ways. */
+/** Normalizes a serial number, which the two libraries write differently. */
 function bare(serial: string): string {
   return serial.toLowerCase().replace(/^0+/, '');
 }

@@ -1,4 +1,4 @@
-/** Rounds of one load over all sides, in turns, so that a drift of the machine meets all alike. */
+/** Runs rounds of one load over all sides in turns, so that drift of the machine affects all alike. */
 
 import type { Load } from './measure.ts';
 import { median, print } from './print.ts';
@@ -6,7 +6,7 @@ import type { LoadResult, Spread } from './results.ts';
 import type { Rival } from './rivals.ts';
 import type { Side, Yard } from './yard.ts';
 
-/** Every side twice in a round: forwards, then backwards (A B C C B A). */
+/** Runs every side twice: forwards, then backwards (A B C C B A). Resolves to both values of each side. */
 async function round(
   yard: Yard,
   load: Load,
@@ -59,7 +59,7 @@ function spreadOf(values: readonly number[]): Spread {
   };
 }
 
-/** Three digits are more than the noise leaves. */
+/** Rounds to three digits, which is more than the noise allows. */
 function rounded(value: number): number {
   return Number(value.toPrecision(3));
 }
@@ -69,9 +69,9 @@ export function printLoad({ name, unit, patchgate, rivals, noise }: LoadResult):
   print(`\n${name}, ${unit} of the proxy's CPU`);
   print(`  ${'patchgate'.padEnd(22)} ${patchgate}`);
   for (const rival of rivals) {
-    const goal = rival.goal === undefined ? '' : `, to reach: ${rival.goal}`;
+    const goal = rival.goal === undefined ? '' : `, goal: ${rival.goal}`;
     print(
-      `  ${rival.name.padEnd(22)} ${String(rival.value).padEnd(8)} patchgate / it: ${shown(rival.ratio)}${goal}`,
+      `  ${rival.name.padEnd(22)} ${String(rival.value).padEnd(8)} patchgate / rival: ${shown(rival.ratio)}${goal}`,
     );
   }
   print(`  noise: the same side twice in a round   ${shown(noise)}`);

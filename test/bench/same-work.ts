@@ -1,4 +1,4 @@
-/** Before anything is timed: every proxy says yes and no to the same callers over the same cipher, and moves every byte. */
+/** Checks before anything is timed: all proxies admit and refuse the same callers over one cipher, and lose no byte. */
 
 import { MIB } from '../../gateway/core/units.ts';
 import { Caller } from './load.ts';
@@ -11,10 +11,10 @@ import type { Side, Yard } from './yard.ts';
 
 const WARM_REQUESTS = 1500;
 const WARM_BYTES = 64 * MIB;
-/** Requests on one connection of a caller, and the connections to the node they may cost. */
+/** Requests on one caller connection, and the most connections to the node they may open. */
 const KEPT = { requests: 40, connections: 4 };
 
-/** The cipher they all chose; throws where one does not do its job. */
+/** Resolves to the cipher that all of them negotiated. Rejects if one does not do the work. */
 export async function requireSameWork(yard: Yard, rivals: readonly Rival[]): Promise<string> {
   const ciphers = new Set<string>();
   for (const side of [yard.patchgate, ...rivals]) {
@@ -34,7 +34,7 @@ export async function requireSameWork(yard: Yard, rivals: readonly Rival[]): Pro
   return [...ciphers].join();
 }
 
-/** A caller without a certificate gets no 200. */
+/** Rejects if a caller without a certificate gets an answer below 400. */
 async function requireCertificate(yard: Yard, side: Side): Promise<void> {
   const socket = yard.stranger(side);
   let answer = '';
@@ -43,9 +43,9 @@ async function requireCertificate(yard: Yard, side: Side): Promise<void> {
   });
   socket.on('error', () => undefined);
   socket.write(`GET /v1/models/bench HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\n\r\n`);
-  // `once` would reject with the alert that ends it.
+  // `once` would reject because of the alert that ends the connection.
   await new Promise<void>((resolve) => socket.on('close', () => resolve()));
-  if (/^HTTP\/1\.1 [123]/.test(answer)) throw new Error(`${side.name} lets callers in without a certificate`);
+  if (/^HTTP\/1\.1 [123]/.test(answer)) throw new Error(`${side.name} admits callers without a certificate`);
 }
 
 async function requireKeptConnections(yard: Yard, side: Side): Promise<void> {

@@ -1,4 +1,4 @@
-/** Limits shared through Redis: what a claim costs, how much three gateways let through, how long a request waits for a Redis that stands still. */
+/** Limits shared through Redis: cost of a claim, overshoot of three gateways, and latency while Redis is paused. */
 
 import type { ChildProcess } from 'node:child_process';
 import { LimitStore } from '../../gateway/limits/limit-store.ts';
@@ -23,7 +23,7 @@ import { stop } from './yard.ts';
 
 export interface ClaimCost {
   readonly name: string;
-  /** Of one claim and its release: waited for one after the other, and of CPU of the gateway and of Redis with many at once. */
+  /** Per claim and release: the median latency one at a time, and CPU of gateway and Redis with many at once. */
   readonly medianUs: number;
   readonly gatewayCpuUs: number;
   readonly redisCpuUs: number;
@@ -115,7 +115,7 @@ async function once(limits: LimitsBackend, claim: LimitClaim): Promise<void> {
   lease.release(1000, performance.now());
 }
 
-/** Each limit is asked for more than it holds by all gateways at once. */
+/** Exceeds each limit through all gateways at once. Resolves to what passed. */
 export async function overshoot(): Promise<readonly Overshoot[]> {
   const yard = await openSharedYard();
   try {
@@ -138,7 +138,7 @@ export async function overshoot(): Promise<readonly Overshoot[]> {
   }
 }
 
-/** Half the callers go on through a Redis that is stopped for three seconds. */
+/** Runs callers while Redis is paused for three seconds. `backMs`: from its end to the last 503. */
 export async function waitsAcrossPause(): Promise<PauseResult> {
   const yard = await openSharedYard();
   try {
@@ -197,7 +197,7 @@ async function askAll(
       const beganMs = performance.now();
       const { status } = await caller.get(path);
       onAnswer(performance.now() - beganMs, status);
-      // Those who are refused do not make up the load.
+      // Keeps refused requests from making up the load.
       if (status !== 200) await sleep(2);
     }
     caller.close();
@@ -205,7 +205,7 @@ async function askAll(
   await Promise.all(Array.from({ length: GATEWAYS * callersEach }, work));
 }
 
-/** A body without a declared length, as fast as it is taken, until the gateway ends it. */
+/** Sends a chunked body as fast as the gateway takes it, until the gateway answers or closes the connection. */
 async function pour(yard: SharedYard, gateway: number): Promise<void> {
   const socket = await yard.connect(gateway);
   const piece = Buffer.concat([Buffer.from('10000\r\n'), Buffer.alloc(0x10000), Buffer.from('\r\n')]);

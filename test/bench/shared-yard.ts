@@ -1,4 +1,4 @@
-/** Three gateways as processes that share their limits through one Redis, and a node that counts what comes through. */
+/** Three gateway processes that share their limits through one Redis, and a node that counts what passes. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -83,7 +83,7 @@ export async function openSharedYard(): Promise<SharedYard> {
   }
 }
 
-/** Answers a little later, so that requests are there at once. */
+/** Counts a request and answers it; on `/places` with a delay, so that requests overlap. */
 async function take(request: IncomingMessage, response: ServerResponse, reached: Reached): Promise<void> {
   reached.requests += 1;
   reached.atOnce += 1;

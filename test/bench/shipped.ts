@@ -1,4 +1,4 @@
-/** The gateway as it is installed: `dist/`, built from these sources before anything is measured. */
+/** The gateway as installed: `dist/`, built from these sources before anything is measured. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -7,13 +7,13 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Throws when the sources do not compile. */
+/** Builds `dist/`. Throws if the sources do not compile. */
 export function buildShipped(): void {
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
   execFileSync('npm', ['run', '--silent', 'build'], { cwd: ROOT, stdio: 'inherit' });
 }
 
-/** Runs the gateway on the folder's `policies`, from there; resolves when it is up. */
+/** Runs the gateway in `folder` with its `policies`. Resolves when the gateway is up. */
 export async function serve(
   folder: string,
   children: ChildProcess[],
@@ -35,6 +35,6 @@ function untilPrinted(child: ChildProcess, words: string): Promise<string> {
       text += piece.toString();
       if (text.includes(words)) resolve(text);
     });
-    child.once('exit', () => reject(new Error(`ended before it said "${words}":\n${text}`)));
+    child.once('exit', () => reject(new Error(`process ended before it printed "${words}":\n${text}`)));
   });
 }

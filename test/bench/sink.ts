@@ -1,6 +1,6 @@
 /**
- * The node behind all proxies, a process of its own: takes any request, reads its body to the end and answers with
- * the bytes counted, or sends `/down/<bytes>` as many; `/connections` counts those it has accepted. Prints its port.
+ * The node behind all proxies, run as a process. It reads the body of any request and answers with its number of bytes;
+ * `/down/<bytes>` returns that many bytes, `/connections` the connections accepted so far. Prints its port.
  */
 
 import { createServer } from 'node:http';

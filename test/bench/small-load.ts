@@ -1,4 +1,4 @@
-/** Small requests on kept connections: whole policy, log and metrics on, the token seen before. */
+/** Small requests on kept connections, with the whole policy, log and metrics, and a token seen before. */
 
 import type { Caller } from './load.ts';
 import { type Load, measured, openCallers, requireStatus } from './measure.ts';
@@ -6,8 +6,8 @@ import { type Load, measured, openCallers, requireStatus } from './measure.ts';
 export const CONNECTIONS = 8;
 
 /**
- * So many requests, shared by the callers, each sending one after another. Every second one is another than that before
- * it: a head that comes again costs less, and not all heads of the world do.
+ * Sends `count` requests, divided among the callers; each caller sends one at a time, and every head twice in a row: a
+ * repeated head costs less, and in practice not all heads are repeated.
  */
 export async function ask(callers: readonly Caller[], count: number): Promise<void> {
   await Promise.all(
@@ -20,7 +20,7 @@ export async function ask(callers: readonly Caller[], count: number): Promise<vo
   );
 }
 
-/** Connections are opened before the clock starts: handshakes are another matter. */
+/** Connections are opened before the measurement starts; handshakes are measured separately. */
 export function smallLoad(requests: number): Load {
   return {
     name: 'small request',

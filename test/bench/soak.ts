@@ -1,4 +1,4 @@
-/** Minutes of everything at once: what stays in the gateway when all that came has gone again. */
+/** Minutes of mixed load: growth of the gateway, and what remains in it after all callers have left. */
 
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -13,34 +13,34 @@ import { download, upload } from './stream-loads.ts';
 import { percentile, replace, sleep } from './waits.ts';
 import { openYard, type Yard } from './yard.ts';
 
-/** A minute, or all of a run together. */
+/** Means of a period, and the number of caller sessions in it. */
 export interface SoakSample {
   readonly residentMib: number;
   readonly descriptors: number;
-  /** Median of a page of the admin listener, which waits for the event loop like everything else. */
+  /** Median time of a request to the admin listener, which waits for the event loop like all others. */
   readonly delayMs: number;
   readonly requests: number;
 }
 
 export interface SoakResult {
-  /** By the straight line through the second half of the run: from its beginning to its end. */
+  /** Growth over the second half of the run, from a straight line fitted to it. */
   readonly growth: Omit<SoakSample, 'requests'>;
-  /** Connections and streams the gateway still counts when all callers have gone, and its descriptors, then and before the first. */
+  /** Connections and streams that the gateway still counts after all callers have left, and its open descriptors. */
   readonly left: readonly [connections: number, streams: number];
   readonly descriptors: readonly [before: number, after: number];
-  /** What went beyond its bound. */
+  /** What exceeded its bound. */
   readonly faults: readonly string[];
 }
 
-/** What the second half may grow by; the machine is not the gateway's alone. */
+/** Most growth in the second half; the gateway does not have the machine to itself. */
 export const SOAK_BOUNDS = { residentMib: 24, descriptors: 20, delayMs: 25 } as const;
 const SAMPLE_MS = 1000;
 const PROBE_MS = 50;
-/** The node's kept connections, and files. */
+/** Descriptors that may stay open: kept connections to the node, and files. */
 const KEPT_DESCRIPTORS = 40;
 const CUT = Buffer.alloc(64 * 1024, 'w');
 
-/** Each kind of caller begins anew as soon as it is done, with a pause, so that no kind takes all. */
+/** The kinds of callers. Each starts again after a pause, so that no kind takes all resources. */
 function kinds(
   yard: Yard,
   patch: readonly Buffer[],
@@ -68,7 +68,7 @@ async function refused(caller: Caller): Promise<void> {
   requireStatus(answer, 403, 'a model the token is not for');
 }
 
-/** Leaves amid an upload. */
+/** Aborts an upload. */
 async function abort(yard: Yard): Promise<void> {
   const socket = await yard.connect(yard.patchgate);
   const fields = `Host: ${HOST}\r\nAuthorization: Bearer ${yard.token}\r\nContent-Length: ${MIB}\r\n`;
@@ -78,7 +78,7 @@ async function abort(yard: Yard): Promise<void> {
   socket.destroy();
 }
 
-/** `onMinute` hears of each minute when it is over. */
+/** Runs the load. Calls `onMinute` at the end of each minute. */
 export async function soak(
   minutes: number,
   onMinute: (minute: number, sample: SoakSample) => void,
@@ -118,13 +118,13 @@ export async function soak(
   }
 }
 
-/** Another list each time, and everything read again. */
+/** Changes the list and reloads the policy every 5 s. */
 async function reloads(yard: Yard, untilMs: number): Promise<void> {
   const list = await readFile(yard.addressList, 'utf8');
   for (let turn = 0; performance.now() < untilMs; turn++) {
     await replace(yard.addressList, `${list}203.0.113.${turn % 256}/32\n`);
     const { status } = await fetch(`${yard.admin}/reload`, { method: 'POST' });
-    if (status !== 200) throw new Error(`a reload was answered ${status}`);
+    if (status !== 200) throw new Error(`reload: expected 200, got ${status}`);
     await sleep(5000);
   }
 }
@@ -167,7 +167,7 @@ async function leftIn({ admin }: Yard): Promise<readonly [number, number]> {
   return [sum('patchgate_open_connections'), sum('patchgate_streams_active')];
 }
 
-/** Means, and the sum of requests. */
+/** Returns the means, and the sum of requests. */
 function together(samples: readonly SoakSample[]): SoakSample {
   const mean = (key: keyof SoakSample): number =>
     samples.reduce((sum, each) => sum + each[key], 0) / samples.length;
@@ -195,12 +195,13 @@ function judge(
   const faults = Object.entries(SOAK_BOUNDS)
     .filter(([key, bound]) => growth[key as keyof typeof SOAK_BOUNDS] > bound)
     .map(([key, bound]) => `${key} grew by more than ${bound} in the second half`);
-  if (left.some((count) => count > 0)) faults.push('connections or streams are left that nobody has');
-  if (descriptors[1] - descriptors[0] > KEPT_DESCRIPTORS) faults.push('descriptors are left open');
+  if (left.some((count) => count > 0))
+    faults.push('connections or streams remain after all callers have left');
+  if (descriptors[1] - descriptors[0] > KEPT_DESCRIPTORS) faults.push('descriptors remain open');
   return { growth, left, descriptors, faults };
 }
 
-/** Least squares, a step. */
+/** Returns the slope per sample, by least squares. */
 function slope(values: readonly number[]): number {
   const middle = (values.length - 1) / 2;
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;

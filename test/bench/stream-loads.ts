@@ -1,4 +1,4 @@
-/** One long stream, up or down, and weight patches that are checked as they pass. */
+/** One long stream, up or down, and weight patches that are checked in passing. */
 
 import { MIB } from '../../gateway/core/units.ts';
 import { WEIGHT_PATCH_TYPE } from '../../gateway/patch/layout.ts';
@@ -11,17 +11,17 @@ const PIECE = Buffer.alloc(256 * 1024, 'w');
 const RIVALS: readonly RivalName[] = ['HAProxy', 'nginx', 'http-proxy', '@fastify/http-proxy'];
 const NODE_RIVALS = { 'http-proxy': 1 / 1.8, '@fastify/http-proxy': 1 / 1.8 };
 
-/** A body of so many bytes. */
+/** Yields a body of that many bytes in pieces. */
 export function* body(bytes: number): Generator<Buffer> {
   for (let left = bytes; left > 0; left -= PIECE.length) {
     yield left >= PIECE.length ? PIECE : PIECE.subarray(0, left);
   }
 }
 
-/** Seconds a GiB. */
+/** Converts to seconds per GiB. */
 const perGib = (ns: number, bytes: number): number => (ns / 1e9 / bytes) * 1024 * MIB;
 
-/** Throws unless the node got every byte. */
+/** Rejects unless the node got every byte. */
 export async function upload(
   caller: Caller,
   path: string,
@@ -33,11 +33,11 @@ export async function upload(
   if (Number(answer.body) !== bytes) throw new Error(`the node got ${answer.body} of ${bytes} bytes`);
 }
 
-/** Throws unless every byte came. */
+/** Rejects unless every byte arrived. */
 export async function download(caller: Caller, bytes: number): Promise<void> {
   const answer = await caller.get(`/down/${bytes}`);
   requireStatus(answer, 200, 'a download');
-  if (answer.bodyBytes !== bytes) throw new Error(`${answer.bodyBytes} of ${bytes} bytes came`);
+  if (answer.bodyBytes !== bytes) throw new Error(`${answer.bodyBytes} of ${bytes} bytes arrived`);
 }
 
 export function uploadLoad(bytes: number): Load {
@@ -66,7 +66,7 @@ export function downloadLoad(bytes: number): Load {
   };
 }
 
-/** The same weight patch through both; only patchgate looks into it. */
+/** The same weight patch through both proxies; only patchgate checks it. */
 export async function patchLoads(bytes: number): Promise<readonly Load[]> {
   const pieces = await patchStream('bench', Math.ceil(bytes / (320 * 1024)));
   const whole = pieces.reduce((sum, piece) => sum + piece.length, 0);

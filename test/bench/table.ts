@@ -40,7 +40,7 @@ export function versionsOf(rivals: readonly Rival[]): Readonly<Record<string, st
   return { patchgate: `Node ${node} (OpenSSL ${openssl})`, ...Object.fromEntries(others) };
 }
 
-/** Runs and prints all of it. */
+/** Runs and prints all measurements of the table. */
 export async function runTable(
   yard: Yard,
   { running, skipped }: Rivals,
@@ -77,11 +77,9 @@ export async function runTable(
   };
 }
 
-/** Keeps it beside the bench, where `npm run documents` takes the README's figures from. */
+/** Writes results and chart to this folder, from which `npm run documents` takes the README's figures. */
 export function keep(results: Results): void {
   writeFileSync(resultsPath, resultsText(results));
   writeFileSync(chartPath, chart(results));
-  print(
-    `\nwritten: test/bench/results.json, test/bench/results.svg (npm run documents brings them into the README)`,
-  );
+  print(`\nwritten: test/bench/results.json, test/bench/results.svg (npm run documents updates the README)`);
 }

@@ -1,4 +1,4 @@
-/** A gateway as a process with one WebSocket route and one for streams, and a node for both. */
+/** A gateway process with one route for WebSocket and one for streams, and a node for both. */
 
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,17 +15,17 @@ import { HOST } from './names.ts';
 import { serve } from './shipped.ts';
 import { freePort, gatewayYaml, stop } from './yard.ts';
 
-/** Handshakes the node never answers. */
+/** Handshakes for this path are never answered by the node. */
 export const SILENT_PATH = '/feed?silent';
 
 export interface UpgradeYard {
   readonly pid: number;
   readonly admin: string;
-  /** The file of the tenant's policy. */
+  /** Policy file of the tenant. */
   readonly tenantFile: string;
   readonly nodePort: number;
   readonly tls: ConnectionOptions;
-  /** Connections the node has open. */
+  /** Resolves to the number of open connections at the node. */
   nodeConnections(): Promise<number>;
   close(): Promise<void>;
 }
@@ -106,7 +106,7 @@ routes:
   );
 }
 
-/** Descriptors of a process that are sockets. */
+/** Resolves to the number of sockets a process has open. */
 export async function socketsOf(pid: number): Promise<number> {
   const entries = await readdir(`/proc/${pid}/fd`);
   const targets = await Promise.all(

@@ -1,4 +1,4 @@
-/** Handshakes whose callers leave, at every moment: what the gateway, and `http-proxy`, still hold when all is over. */
+/** WebSocket handshakes whose callers leave at various moments: sockets that gateway and `http-proxy` still hold. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,7 +13,7 @@ export interface AbortResult {
   readonly aborted: number;
   readonly socketsBefore: number;
   readonly socketsAfter: number;
-  /** Connections the node still has. */
+  /** Connections that the node still has open. */
   readonly nodeConnections: number;
 }
 
@@ -24,7 +24,7 @@ const handshake = (target: string): string =>
 const HANDSHAKE = handshake('/feed');
 const UNANSWERED = handshake(SILENT_PATH);
 
-/** The gateway behind TLS, sessions resumed; then `http-proxy` in the clear, where it is installed. */
+/** Measures the gateway, over TLS with resumed sessions, and `http-proxy`, without TLS, if it is installed. */
 export async function abortUpgrades(count: number): Promise<readonly AbortResult[]> {
   const yard = await openUpgradeYard();
   try {
@@ -71,7 +71,7 @@ async function aborted(
   return { name, aborted: count, socketsBefore, socketsAfter, nodeConnections };
 }
 
-/** Leaves amid the head, right behind it, a little later, while the node is silent, or once the tunnel is open. */
+/** Leaves within the head, right after it, 20 ms later, while the node is silent, or once the tunnel is open. */
 async function abort(socket: Socket, index: number): Promise<void> {
   const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
   const leave = (): void => void (index % 2 === 0 ? socket.destroy() : socket.end());

@@ -1,13 +1,13 @@
-/** What callers who ask one request after another wait for their answers, and what does not pass. */
+/** Latencies and failures of callers that send one request after another. */
 
 import { rename, writeFile } from 'node:fs/promises';
 import { Caller } from './load.ts';
 import type { Yard } from './yard.ts';
 
-/** What was seen so far; more is added while callers ask. */
+/** What callers have seen so far; it grows while they run. */
 export interface Seen {
   readonly tookMs: number[];
-  /** Answers with another status than the wanted one, and connections that were lost. */
+  /** Answers with a status other than 200, and lost connections. */
   failed: number;
 }
 
@@ -15,7 +15,7 @@ export function nothingSeen(): Seen {
   return { tookMs: [], failed: 0 };
 }
 
-/** One caller until `goesOn` says no. A connection that is lost is counted, and another one opened. */
+/** Runs one caller while `goesOn` returns true. A lost connection is counted and replaced. */
 export async function keepAsking(
   yard: Pick<Yard, 'connect' | 'patchgate' | 'token'>,
   seen: () => Seen,
@@ -40,7 +40,7 @@ export async function keepAsking(
   }
 }
 
-/** Of a copy in order. */
+/** Returns the percentile of unsorted numbers; `part` is 0.99 for p99. */
 export function percentile(numbers: readonly number[], part: number): number {
   const sorted = numbers.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
@@ -48,7 +48,7 @@ export function percentile(numbers: readonly number[], part: number): number {
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** As operators do it: nobody reads half of it. */
+/** Replaces a file atomically, as operators do. */
 export async function replace(path: string, text: string): Promise<void> {
   await writeFile(`${path}.new`, text);
   await rename(`${path}.new`, path);

@@ -1,4 +1,4 @@
-/** What the benches of workers print. */
+/** Prints the results of the worker benches. */
 
 import { median, print, spread } from './print.ts';
 import { benchReplacement } from './replacement.ts';
@@ -13,18 +13,18 @@ import {
 } from './workers.ts';
 
 const SECONDS = 3;
-/** More in a row would be replaced with a pause. */
+/** From the sixth death in a row, replacement is delayed. */
 const KILLS = 5;
 
 export async function reportWorkers(rounds: number): Promise<void> {
   print(
-    `\nrequests of ${CONNECTIONS} connections, ${DEPTH} in one write each; ${rounds} rounds of ${SECONDS} s, medians`,
+    `\nrequests on ${CONNECTIONS} connections, ${DEPTH} per write; ${rounds} rounds of ${SECONDS} s, medians`,
   );
   const { results, areHeld } = await benchWorkers(rounds, SECONDS);
   print(
     areHeld
-      ? `  each worker is held to ${SHARE} of a core, so that two leave one of two for callers and node`
-      : '  callers and node share the cores with the workers: control groups, which would part them, cannot be made here',
+      ? `  each worker is limited to ${SHARE} of a core, so that two workers leave one of two cores to callers and node`
+      : '  callers and node share the cores with the workers: control groups cannot be created here',
   );
   for (const asked of ['forwarded', 'refused'] as const) {
     const of = (workers: number): readonly Throughput[] =>
@@ -33,26 +33,26 @@ export async function reportWorkers(rounds: number): Promise<void> {
       const each = of(workers);
       print(
         `  ${asked.padEnd(10)} ${workers} worker${workers > 1 ? 's' : ' '}  ${middle(each, 'perSecond').toFixed(0).padStart(6)}/s` +
-          `, CPU a request: gateway ${middle(each, 'gatewayUs').toFixed(0)} µs, callers ${middle(each, 'callersUs').toFixed(1)} µs`,
+          `, CPU per request: gateway ${middle(each, 'gatewayUs').toFixed(0)} µs, callers ${middle(each, 'callersUs').toFixed(1)} µs`,
       );
     }
     const ratios = of(2).map(({ perSecond }, round) => perSecond / (of(1)[round]?.perSecond ?? Number.NaN));
     print(`  ${asked.padEnd(10)} two ÷ one  ${spread(ratios)}`);
-    // Callers and node take a part of the same cores: without them two workers would do so much more.
+    // Estimates the ratio if callers and node did not use the same cores.
     const free = (2 * middle(of(1), 'gatewayUs')) / middle(of(2), 'gatewayUs');
     print(
-      `  ${asked.padEnd(10)} two ÷ one  ${free.toFixed(2)} by the gateway's CPU alone, if both cores were its own`,
+      `  ${asked.padEnd(10)} two ÷ one  ${free.toFixed(2)} estimated from the gateway's CPU, if it had both cores to itself`,
     );
   }
   const replaced = await benchReplacement(KILLS);
   print(
-    `  a killed worker is replaced after ${median(replaced).toFixed(0)} ms, ${Math.max(...replaced).toFixed(0)} at most, of ${KILLS}`,
+    `  a killed worker is replaced after ${median(replaced).toFixed(0)} ms, at most ${Math.max(...replaced).toFixed(0)} ms, of ${KILLS} kills`,
   );
 }
 
 export async function reportScrape(rounds: number): Promise<void> {
   print(
-    `\n2 workers under full load, a scrape each 250 ms or none; ${rounds} rounds of ${SECONDS} s, medians`,
+    `\n2 workers under full load, with a scrape every 250 ms or none; ${rounds} rounds of ${SECONDS} s, medians`,
   );
   const results = await benchScrape(rounds, SECONDS);
   const of = (kind: ScrapeResult['kind']): readonly ScrapeResult[] =>
@@ -61,15 +61,15 @@ export async function reportScrape(rounds: number): Promise<void> {
     print(
       `  ${kind.padEnd(8)}  p50 ${middle(of(kind), 'p50Ms').toFixed(2)} ms, p99 ${middle(of(kind), 'p99Ms').toFixed(2)} ms`,
     );
-  // In each round a scrape stands between two without one, so that a drift of the machine moves neither difference.
+  // In each round scrapes come between two runs without, so that drift of the machine affects neither difference.
   const [before, scraped, after] = [of('at peace'), of('scraped'), of('again')];
   const p99 = (results: readonly ScrapeResult[], round: number): number =>
     results[round]?.p99Ms ?? Number.NaN;
   const rows = before.map(
     (_, round) => [p99(before, round), p99(scraped, round), p99(after, round)] as const,
   );
-  print(`  p99 moved by a scrape  ${spread(rows.map(([a, b, c]) => b - (a + c) / 2))} ms`);
-  print(`  noise: by nothing      ${spread(rows.map(([a, , c]) => c - a))} ms`);
+  print(`  p99 change by scrapes  ${spread(rows.map(([a, b, c]) => b - (a + c) / 2))} ms`);
+  print(`  noise: without scrapes ${spread(rows.map(([a, , c]) => c - a))} ms`);
 }
 
 function middle<K extends string>(results: readonly Readonly<Record<K, number>>[], key: K): number {

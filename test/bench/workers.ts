@@ -1,4 +1,4 @@
-/** Two workers beside one: requests a second, and what a scrape does to those that run meanwhile. */
+/** One and two workers: requests per second, and the effect of a scrape on the latency of requests. */
 
 import type { TLSSocket } from 'node:tls';
 import { holdEach } from './core-shares.ts';
@@ -8,26 +8,26 @@ import { requireStatus } from './measure.ts';
 import { HOST } from './names.ts';
 import { openYard, type Yard } from './yard.ts';
 
-/** What is asked for: `forwarded` goes to the node and back, `refused` (403, the whole decision) is the gateway's work alone. */
+/** The kind of request: `forwarded` goes to the node and back; `refused` (403 by a claim) costs the gateway alone. */
 export type Asked = 'forwarded' | 'refused';
 
 export interface Throughput {
   readonly workers: number;
   readonly asked: Asked;
   readonly perSecond: number;
-  /** CPU of all processes of the gateway. */
+  /** CPU per request of all processes of the gateway. */
   readonly gatewayUs: number;
-  /** CPU of the callers, which run in this process. */
+  /** CPU per request of the callers, which run in this process. */
   readonly callersUs: number;
 }
 
-/** So many that what the kernel gives to each worker is about the same. */
+/** Enough for the kernel to distribute them about evenly among the workers. */
 export const CONNECTIONS = 64;
-/** Requests that leave in one write: what callers cost is little then, and their core is the gateway's. */
+/** Requests per write; with so many the callers cost little CPU. */
 export const DEPTH = 32;
 const MARK = Buffer.from('HTTP/1.1 ');
 
-/** Sends requests in batches, the next when all of one are answered, and counts. */
+/** Sends requests in batches, each when the one before is answered, and counts the answers. */
 class PipelinedCaller {
   answered = 0;
   readonly #socket: TLSSocket;
@@ -44,7 +44,7 @@ class PipelinedCaller {
     socket.on('data', (piece: Buffer) => {
       const bytes = tail.length === 0 ? piece : Buffer.concat([tail, piece]);
       let [at, after] = [bytes.indexOf(MARK), 0];
-      // A status that is not whole yet is counted with the next piece.
+      // An incomplete status is counted with the next piece.
       for (; at >= 0 && at + MARK.length + 3 <= bytes.length; at = bytes.indexOf(MARK, after)) {
         after = at + MARK.length + 3;
         this.#count(bytes.toString('latin1', at + MARK.length, after));
@@ -65,19 +65,19 @@ class PipelinedCaller {
   }
 
   #count(status: string): void {
-    if (status !== this.#status) throw new Error(`answered ${status}, not ${this.#status}`);
+    if (status !== this.#status) throw new Error(`expected ${this.#status}, got ${status}`);
     this.answered += 1;
     this.#waiting -= 1;
     if (this.#waiting === 0 && !this.#stopped) this.#send();
   }
 }
 
-/** Of a core, for each worker: two together leave one for the callers and the node. */
+/** Share of a core for each worker; two workers leave one of two cores to the callers and the node. */
 export const SHARE = 0.5;
 
 /**
- * So many rounds of each, one after the other, with everything else at rest. `areHeld`: each worker had its share of a
- * core and no more; otherwise callers and node took from the same cores as the workers.
+ * Measures each kind and number of workers, one at a time, in every round. `areHeld`: whether each worker was limited
+ * to its share of a core; if not, callers and node competed with the workers for the same cores.
  */
 export async function benchWorkers(
   rounds: number,
@@ -98,7 +98,7 @@ export async function benchWorkers(
   return { results, areHeld: releases.every((release) => release !== undefined) };
 }
 
-/** One worker is the process itself; several are its children. */
+/** Returns the worker processes: the gateway process itself for one worker, its children for several. */
 function workersOf(pid: number): readonly number[] {
   const [primary, ...children] = processesOf(pid);
   return children.length > 0 || primary === undefined ? children : [primary];
@@ -133,7 +133,7 @@ async function throughput(yard: Yard, asked: Asked, seconds: number) {
 }
 
 export interface ScrapeResult {
-  /** `again`: without a scrape, as `at peace`, for the noise. */
+  /** `again`: without scrapes, like `at peace`, to show the noise. */
   readonly kind: 'at peace' | 'scraped' | 'again';
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -142,7 +142,7 @@ export interface ScrapeResult {
 
 const SCRAPE_MS = 250;
 
-/** Two workers under all the load that callers can make, with a scrape each quarter of a second and without, each between two without. */
+/** Measures two workers under full load, in every round without scrapes, with one every 250 ms, and without again. */
 export async function benchScrape(rounds: number, seconds: number): Promise<readonly ScrapeResult[]> {
   const yard = await openYard(2);
   const results: ScrapeResult[] = [];
@@ -165,7 +165,7 @@ async function underLoad(yard: Yard, kind: ScrapeResult['kind'], seconds: number
   return { kind, p50Ms: at(0.5), p99Ms: at(0.99), requests: sorted.length };
 }
 
-/** The last one may meet the end of the gateway. */
+/** Ignores failures, since the gateway may end during the last scrape. */
 async function scrape({ admin }: Yard): Promise<void> {
   await fetch(`${admin}/metrics`)
     .then((response) => response.text())

@@ -1,4 +1,4 @@
-/** What a bench runs on: certificates, token, address list, the node, and the gateway as a process. */
+/** What a bench runs on: certificates, token, address list, the node, and the gateway process. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createPublicKey, type JsonWebKey } from 'node:crypto';
@@ -23,34 +23,34 @@ export interface Side {
 
 export interface Yard {
   readonly patchgate: Side;
-  /** Of the gateway. */
+  /** URL of the gateway's admin listener. */
   readonly admin: string;
-  /** Where the rivals put what they need. */
+  /** Folder of all files, also those of the rivals. */
   readonly folder: string;
   readonly nodePort: number;
-  /** All that was started, which `close` stops. */
+  /** Started processes, which `close` stops. */
   readonly children: ChildProcess[];
   readonly token: string;
-  /** Signed by a key nobody trusts. */
+  /** Signed by an untrusted key. */
   readonly badToken: string;
-  /** The folder of the server name's certificates. */
+  /** Folder of the server name's certificates. */
   readonly certificates: string;
-  /** The file of prefixes that patchgate and HAProxy read. */
+  /** File of the prefixes that patchgate and HAProxy read. */
   readonly addressList: string;
   /** The authority of the server's certificate. */
   readonly servers: Authority;
-  /** What a caller shows and trusts. */
+  /** Certificate and key of a caller, and the authority it trusts. */
   readonly tls: ConnectionOptions;
-  /** A new connection; with a session it may be resumed. */
+  /** Opens a connection, which resumes `session` if possible. */
   connect(side: Side, session?: Buffer): Promise<TLSSocket>;
-  /** One without a certificate, whatever becomes of it. */
+  /** Starts a connection without a certificate and does not wait for the handshake. */
   stranger(side: Side): TLSSocket;
   close(): Promise<void>;
 }
 
 const PREFIXES = 100_000;
 
-/** `workers`: processes of the gateway that take connections; `settings`: further lines of gateway.yaml. */
+/** `workers`: number of worker processes of the gateway; `settings`: further lines of gateway.yaml. */
 export async function openYard(workers = 1, settings = ''): Promise<Yard> {
   const folder = await mkdtemp(join(tmpdir(), 'patchgate-bench-'));
   const children: ChildProcess[] = [];
@@ -96,7 +96,7 @@ function keyPair({ certificatePem, privateKeyPem }: IssuedPair): { cert: string;
   return { cert: certificatePem, key: privateKeyPem };
 }
 
-/** The gateway and HAProxy read the same prefixes, one a line; the callers' own comes last. */
+/** Writes the prefixes that patchgate and HAProxy read, one per line; the callers' prefix is the last. */
 async function writeLists(folder: string): Promise<void> {
   const prefixes = Array.from({ length: PREFIXES - 1 }, (_, index) => {
     const high = 11 + (index >> 14);
@@ -196,7 +196,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Resolves once the port takes connections; rejects with what the process said where it does not. */
+/** Resolves once the port accepts connections; rejects with the error output of the process if it does not. */
 export async function untilListening(child: ChildProcess, port: number): Promise<void> {
   let said = '';
   child.stderr?.on('data', (piece: Buffer) => {
