@@ -1,4 +1,4 @@
-/** An address list as it was read: a tree over its entries, and where each of them stands. */
+/** The contents of an address list: a prefix tree over its entries, and the place of each entry. */
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { MAX_NUMBER, SLICE, type SlicedWork } from '../core/prefix-columns.ts';
@@ -9,26 +9,26 @@ import type { KeyedEntries, ListReader, LiveContents } from './live-list.ts';
 
 export interface ListContents extends LiveContents {
   readonly tree: PrefixTree;
-  /** `file:line` of the entry of that number, or what else says where it stands. */
+  /** Returns the place of an entry by its number: `file:line`, or the source and the key. */
   placeOf(number: number): string;
 }
 
-/** What was read of a source, as plain data but for the methods over it. */
+/** The contents as read from a source; plain data apart from the methods. */
 export interface ReadContents extends ListContents {
   readonly places: EntryPlaces;
 }
 
-/** Of a tree and where its entries stand; `nextEndMs` is Infinity where none of them ends. */
+/** Returns contents made of a tree and the places of its entries; `nextEndMs` is Infinity if no entry expires. */
 export function contentsOf(tree: PrefixTree, places: EntryPlaces, nextEndMs: number): ReadContents {
   return { tree, size: tree.size, ...placed(places, nextEndMs) };
 }
 
-/** Faults told of one list, at most: a file of something else has as many as it has lines. */
+/** Limit on the faults of one list: a file that is not a list at all has one on every line. */
 const MAX_FAULTS = 20;
-/** Lines between two looks at whether to give way. */
+/** Lines to read before yielding. */
 const LINES = SLICE >> 3;
 
-/** Reads a list written as text, one entry a line; entries that ended before `nowMs` do not count. */
+/** Reads a list written as text, one entry per line; skips entries that expired by `nowMs`. */
 function* readText(
   file: string,
   text: string,
@@ -51,7 +51,7 @@ function* readText(
   return yield* reading.finish(new EntryPlaces(file));
 }
 
-/** Reads entries that each have a key of their own: `place` and key tell where one stands. */
+/** Reads entries that each have a key; `place` and key together locate an entry. */
 function* readKeyed(
   place: string,
   entries: KeyedEntries,
@@ -68,7 +68,7 @@ function* readKeyed(
   return yield* reading.finish(new EntryPlaces(place, yield* keys.build()));
 }
 
-/** Prefixes, one an entry. */
+/** Reads lists of prefixes. */
 export const prefixReader: ListReader<ReadContents> = { text: readText, keyed: readKeyed };
 
 class Reading {
@@ -81,9 +81,9 @@ class Reading {
     this.#nowMs = nowMs;
   }
 
-  /** A sentence when the text is no entry. */
+  /** Adds the entry unless it has expired. Returns an error message if the text is invalid. */
   read(text: string, number: number): string | undefined {
-    if (number > MAX_NUMBER) return `a list has ${MAX_NUMBER} lines at most`;
+    if (number > MAX_NUMBER) return `a list has at most ${MAX_NUMBER} lines`;
     const entry = readEntry(text);
     if (typeof entry !== 'object') return entry;
     const { prefix, untilMs = Number.POSITIVE_INFINITY } = entry;

@@ -1,25 +1,25 @@
-/** Where the entries of a list stand: on the lines of a file, or at keys, which are kept as one piece of text. */
+/** The places of list entries: the lines of a file, or keys, which are kept as one piece of text. */
 
 import { SLICE, type SlicedWork } from '../core/prefix-columns.ts';
 
-/** Keys as plain data: UTF-8, and where each of them begins and the last one ends. */
+/** Keys as UTF-8, with the start of each and the end of the last: `a` and `bc` have starts [0, 1, 3]. */
 export interface KeyTexts {
   readonly bytes: Uint8Array;
   readonly starts: Uint32Array;
 }
 
 export class EntryPlaces {
-  /** The file, or the place whose keys the entries have. */
+  /** The file, or the source that has the keys. */
   readonly place: string;
   readonly keys: KeyTexts | undefined;
 
-  /** Without keys the entries are numbered by their lines. */
+  /** Entries are numbered by their keys, or, without keys, by their lines. */
   constructor(place: string, keys?: KeyTexts) {
     this.place = place;
     this.keys = keys;
   }
 
-  /** `file:line`, or the place and the key. */
+  /** Returns `file:line`, or the source and the key. */
   of(number: number): string {
     if (this.keys === undefined) return `${this.place}:${number}`;
     const { bytes, starts } = this.keys;
@@ -28,16 +28,16 @@ export class EntryPlaces {
   }
 }
 
-/** What every list that was read has besides its entries. */
+/** What the contents of every list have besides the entries. */
 export interface Placed {
   readonly places: EntryPlaces;
-  /** `file:line` of the entry of that number, or what else says where it stands. */
+  /** Returns the place of an entry by its number: `file:line`, or the source and the key. */
   placeOf(number: number): string;
-  /** Absent where no entry ends. */
+  /** When the next entry expires; absent if none does. */
   readonly nextEndMs?: number;
 }
 
-/** `nextEndMs` is Infinity where none of them ends. */
+/** `nextEndMs` is Infinity if no entry expires. */
 export function placed(places: EntryPlaces, nextEndMs: number): Placed {
   return {
     places,
@@ -46,7 +46,7 @@ export function placed(places: EntryPlaces, nextEndMs: number): Placed {
   };
 }
 
-/** Collects keys in their order. */
+/** Collects keys in order. */
 export class KeyTextsBuilder {
   readonly #blocks: Buffer[] = [];
   readonly #lengths: number[] = [];

@@ -5,28 +5,28 @@ import { parseInstant } from '../core/instant.ts';
 
 export interface ListEntry {
   readonly prefix: Prefix;
-  /** From then on it does not count; milliseconds since the epoch. */
+  /** When the entry expires, milliseconds since the epoch. */
   readonly untilMs?: number;
 }
 
-/** The longest prefix, an instant and blanks; what is longer is no entry, and is not searched for one. */
+/** Room for the longest prefix, an option and blanks; a longer line is rejected unparsed. */
 const MAX_CHARACTERS = 256;
 
 /** What ends a comment. */
 export const LINE_END = /[\r\n]/;
 
-/** The text without its comment and the blanks around it. A comment ends with its line: what stands behind is not lost in it. */
+/** Returns the text without its comment and surrounding blanks. A comment that is followed by another line stays, so that no line is lost. */
 export function withoutComment(written: string): string {
   const text = written.trim();
   const hash = text.indexOf('#');
   return hash < 0 || LINE_END.test(text.slice(hash)) ? text : text.slice(0, hash).trim();
 }
 
-/** Nothing for an empty line or a comment, a sentence for what is no entry. */
+/** Parses a line. Returns undefined for an empty line or a comment; a string is the error message. */
 export function readEntry(line: string): ListEntry | string | undefined {
   const text = withoutComment(line);
   if (text === '') return undefined;
-  if (text.length > MAX_CHARACTERS) return 'a line this long is no prefix';
+  if (text.length > MAX_CHARACTERS) return 'the line is too long for a prefix';
   const blank = text.search(/\s/);
   const prefix = parsePrefix(blank < 0 ? text : text.slice(0, blank));
   if (typeof prefix === 'string') return prefix;
@@ -35,9 +35,9 @@ export function readEntry(line: string): ListEntry | string | undefined {
   return typeof untilMs === 'string' ? untilMs : { prefix, untilMs };
 }
 
-/** The moment of `until=…`, milliseconds since the epoch; a sentence for anything else. */
+/** Parses `until=…` into milliseconds since the epoch; a string is the error message. */
 export function untilOption(option: string): number | string {
   const until = option.startsWith('until=') ? option.slice('until='.length) : undefined;
-  if (until === undefined) return `${option} is no option of an entry (until=…)`;
-  return parseInstant(until) ?? `${until} is no time (2026-12-01T00:00:00Z)`;
+  if (until === undefined) return `unknown option ${option}, expected until=…`;
+  return parseInstant(until) ?? `${until} is not a time like 2026-12-01T00:00:00Z`;
 }

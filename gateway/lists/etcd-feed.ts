@@ -1,10 +1,10 @@
-/** A list in etcd: the key itself as text, or one key an entry below it. */
+/** A list in etcd: the value of a key, with one entry per line, or one key per entry below it. */
 
 import { EtcdKeys } from './etcd-keys.ts';
 import type { EtcdServer } from './etcd-server.ts';
 import type { Feed, FeedListener } from './live-list.ts';
 
-/** Events of one burst become one reading. */
+/** Events in quick succession cause one rebuild. */
 const SETTLE_MS = 20;
 
 export class EtcdFeed implements Feed {
@@ -44,7 +44,7 @@ export class EtcdFeed implements Feed {
     else listener.onSnapshot({ kind: 'keyed', entries: this.#keyed(values) });
   }
 
-  /** The value of a key is its entry; one that has none, or only what goes with it, has the prefix in its name. */
+  /** An entry is the value of its key, or its name if the value is empty or only an option: `10.0.0.0/8`, `until=…`. */
   #keyed(values: ReadonlyMap<string, string>): Map<string, string> {
     const entries = new Map<string, string>();
     for (const [key, value] of values) {

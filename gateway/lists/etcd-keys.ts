@@ -1,7 +1,7 @@
 /**
- * Keys of etcd, by its JSON gateway (etcd.io/docs/v3.5/dev-guide/api_grpc_gateway): read whole at one revision, then
- * followed by a watch from the next one, so that nothing in between is missed; after a compaction, or when the
- * connection is lost, read whole again.
+ * Follows keys of etcd through its JSON gateway (etcd.io/docs/v3.5/dev-guide/api_grpc_gateway): reads them all at one
+ * revision, then watches from the next one, so that no change in between is missed. After a compaction or a lost
+ * connection it reads them all again.
  */
 
 import { z } from 'zod';
@@ -9,12 +9,12 @@ import { backoffMs } from './backoff.ts';
 import type { EtcdServer } from './etcd-server.ts';
 import type { EtcdSession } from './etcd-session.ts';
 
-/** A server that is there but stands still, or a watch that does, is found out by asking so often. */
+/** Interval of probes, which detect a server or a watch that is connected but hangs. */
 const PROBE_MS = 2000;
-/** Their codes say it all; those of TLS need its words beside them. */
+/** Codes that say enough; other errors, such as those of TLS, need their message as well. */
 const SYSTEM_ERROR = /^(?:E[A-Z]+|UND_.*)$/;
 
-/** 64 bits, which JSON has as text; what is zero is left out. */
+/** 64 bits, as text in JSON; zero is omitted. */
 const integer = z.union([z.string(), z.number()]).transform(Number);
 const header = z.object({ revision: integer });
 const keyValue = z.object({
@@ -37,21 +37,21 @@ const watchAnswer = z.object({
 export interface EtcdKeysOptions<Value> {
   readonly server: EtcdServer;
   readonly firstKey: string;
-  /** Ends with `/`: every key that begins with it is followed as well. */
+  /** Ends with `/`; every key with this prefix is followed in addition to `firstKey`. */
   readonly prefix: string;
   readonly read: (bytes: Buffer) => Value;
-  /** Changes are told when none came for so long, and at the latest `mostSettleMs` after the first. */
+  /** Changes are reported after a pause of this length, and at the latest `mostSettleMs` after the first. */
   readonly settleMs: number;
   readonly mostSettleMs: number;
 }
 
 export interface EtcdKeysListener<Value> {
   /**
-   * What there is at the end of one revision, never amid one: etcd sends the events of a revision together
-   * (etcd.io/docs/v3.5/learning/api_guarantees). The map is changed in place later.
+   * Passes all keys as of one revision, never of half a revision: etcd sends the events of a revision together
+   * (etcd.io/docs/v3.5/learning/api_guarantees). The map is modified in place later.
    */
   onKeys(values: ReadonlyMap<string, Value>, revision: number): void;
-  /** They cannot be read; what was told last still holds. */
+  /** Called if the keys cannot be read; the last ones remain valid. */
   onFault(problem: string): void;
 }
 
@@ -71,7 +71,7 @@ export class EtcdKeys<Value> {
     this.#options = options;
   }
 
-  /** Resolves when the keys were read once, or no member could give them. */
+  /** Resolves when the keys have been read, or every member has failed once. */
   start(listener: EtcdKeysListener<Value>): Promise<void> {
     this.#options.server.join();
     return new Promise((resolve) => void this.#follow(listener, resolve).finally(resolve));
@@ -84,7 +84,7 @@ export class EtcdKeys<Value> {
     this.#options.server.leave();
   }
 
-  /** Until it is stopped; `onTried` is called after the first round of attempts. */
+  /** Runs until stopped. Calls `onTried` after the first success, or after every member has failed once. */
   async #follow(listener: EtcdKeysListener<Value>, onTried: () => void): Promise<void> {
     const { server } = this.#options;
     const { endpoints } = server;
@@ -105,7 +105,7 @@ export class EtcdKeys<Value> {
     }
   }
 
-  /** The revision after the one that was read. */
+  /** Reads all keys and returns the revision to watch from. */
   async #readAll(session: EtcdSession, endpoint: string, listener: EtcdKeysListener<Value>): Promise<number> {
     const { header, kvs } = await this.#ask(session, endpoint, {});
     this.#values = new Map();
@@ -117,7 +117,7 @@ export class EtcdKeys<Value> {
     return header.revision + 1;
   }
 
-  /** Follows the changes until the connection ends, stands still, is no longer to be used, or misses some. */
+  /** Follows changes. Returns if all keys must be read again; throws if the connection ends, hangs or is refused. */
   async #watch(
     session: EtcdSession,
     endpoint: string,
@@ -141,7 +141,7 @@ export class EtcdKeys<Value> {
     }
   }
 
-  /** False when the keys have to be read whole again. */
+  /** Returns false after a compaction: all keys must be read again. */
   #take(line: string, listener: EtcdKeysListener<Value>): boolean {
     const { result } = watchAnswer.parse(JSON.parse(line));
     if (result.compact_revision !== undefined) return false;
@@ -158,7 +158,7 @@ export class EtcdKeys<Value> {
     return true;
   }
 
-  /** What lies between the first key and those below the prefix by accident is left out. */
+  /** Skips keys that only happen to lie in the range, as `/fleet-2` does between `/fleet` and `/fleet/`. */
   #put(encodedKey: string, value: string): void {
     const key = keyOf(encodedKey);
     const { firstKey, prefix, read } = this.#options;
@@ -180,6 +180,7 @@ export class EtcdKeys<Value> {
     listener.onKeys(this.#values, this.#revision);
   }
 
+  /** `0` follows `/` in ASCII, so the range of `/fleet/` ends before `/fleet0`. */
   #range(): { readonly key: string; readonly range_end: string } {
     const { firstKey, prefix } = this.#options;
     return { key: encode(firstKey), range_end: encode(`${prefix.slice(0, -1)}0`) };
@@ -192,8 +193,8 @@ export class EtcdKeys<Value> {
   }
 
   /**
-   * Rejects when the server stands still, says no, or has to be asked with other files than the watch, and when the watch
-   * stood still while there was something to tell: a connection that is lost on its way need not end.
+   * Rejects if the server hangs, refuses, or has to be asked with other credentials than those of the watch, and if the
+   * watch missed changes that etcd has: a connection that is lost on its way need not end.
    */
   async #probe(session: EtcdSession, endpoint: string, signal: AbortSignal): Promise<void> {
     let wholeAt = this.#revision;
@@ -235,21 +236,21 @@ export class EtcdKeys<Value> {
   }
 }
 
-/** The watch ends, and all is read again. */
-const READ_AGAIN = new Error('the watch tells no more, or the access of the server has changed');
-/** The key that was changed last. */
+/** Ends the watch, so that all keys are read again. */
+const READ_AGAIN = new Error('the watch has stopped, or the credentials of the server have changed');
+/** Asks for the key that was changed last. */
 const NEWEST = { keys_only: true, limit: 1, sort_target: 'MOD', sort_order: 'DESCEND' };
 
 const encode = (text: string): string => Buffer.from(text).toString('base64');
 const keyOf = (encoded: string): string => Buffer.from(encoded, 'base64').toString('utf8');
 
 function reasonOf(error: unknown): string {
-  if (error instanceof z.ZodError) return 'its answer has another form than etcd 3 gives it';
+  if (error instanceof z.ZodError) return 'the answer is not in the format of etcd 3';
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error ? String(error.code) : undefined;
   if (code === undefined || SYSTEM_ERROR.test(code)) return code ?? error.message;
   return `${error.message.split('\n', 1)[0]} (${code})`;
 }
 
-/** At most so much of what a server says, and nothing that acts on a terminal. */
+/** Shortens a server's text and escapes control characters, which could act on a terminal. */
 const shown = (reason = ''): string => JSON.stringify(reason.slice(0, 200));

@@ -1,4 +1,4 @@
-/** One etcd as all that follow its keys share it: who is asked, and with what. */
+/** One etcd, shared by everything that follows its keys: its members and the session with them. */
 
 import { EtcdSession } from './etcd-session.ts';
 import { type Access, accessTo, type FindAccess, type ServerAccess } from './server-access.ts';
@@ -16,14 +16,14 @@ export class EtcdServer {
   #session: EtcdSession | undefined;
   #users = 0;
 
-  /** `onUnused` is called when the last user has left, and the connections are closed. */
+  /** `onUnused` is called when the last user has left and the connections have been closed. */
   constructor({ endpoints, access }: EtcdAddress, find?: FindAccess, onUnused?: () => void) {
     this.endpoints = endpoints;
     this.#find = () => accessTo(access, find);
     this.#onUnused = onUnused;
   }
 
-  /** What is asked with now: another than before when its files hold something else. Rejects while they cannot be used. */
+  /** Returns the session; a new one if the TLS or password files have changed. Rejects while they cannot be used. */
   async session(): Promise<EtcdSession> {
     const access = await this.#find();
     if (this.#session?.access !== access) {

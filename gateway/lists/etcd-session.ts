@@ -1,6 +1,6 @@
 /**
- * etcd asked with one access: its connections, and the token of its user (etcd.io/docs/v3.5/dev-guide/api_grpc_gateway).
- * A token that etcd does not know any more is got anew, once a question.
+ * Connections to etcd with one set of credentials, and the token of their user
+ * (etcd.io/docs/v3.5/dev-guide/api_grpc_gateway). Each request renews a token that etcd no longer accepts at most once.
  */
 
 import type { Readable } from 'node:stream';
@@ -10,24 +10,24 @@ import { backoffMs } from './backoff.ts';
 import type { Access } from './server-access.ts';
 
 const ANSWER_MS = 3000;
-/** By `accept` etcd tells its own JSON interface, whose certificate is then no user's (CVE-2018-16886). */
+/** By `accept` etcd recognizes its JSON gateway, whose own certificate must not count as a user (CVE-2018-16886). */
 const FIELDS = { 'content-type': 'application/json', accept: 'application/json' };
 const MAX_BYTES = 64 * MIB;
-/** A watch event, one line; etcd's own limit on a request is 1.5 MiB. */
+/** Limit on a watch event, which is one line; etcd limits a request to 1.5 MiB by default. */
 const MAX_LINE_CHARACTERS = 16 * MIB;
 const MAX_PROBLEM_BYTES = 4096;
-/** What etcd says itself; nothing else of an answer is told, for it might have in it what was sent. */
+/** Messages by etcd itself. No other text of an answer is reported, because it may echo what was sent. */
 const OWN_WORDS = /^(?:etcdserver: |CommonName of client )[ -~]{1,200}$/;
-/** It has forgotten the token, wants one since a moment ago, or knows it from before a change of its users. */
+/** etcd has forgotten the token, has just begun to require one, or has changed its users since it issued this one. */
 const TOKEN_IS_OVER = /invalid auth token|user name is empty|auth store is old/;
 
-/** An answer that says no. */
+/** A status other than 200, or a log-in without a token. */
 class EtcdRefusal extends Error {}
 
 export class EtcdSession {
   readonly access: Access | undefined;
   readonly #agent: Agent;
-  /** Absent before it is asked for; of nothing where etcd wants none. */
+  /** Absent until it is needed; resolves to undefined if etcd requires none. */
   #token: Promise<string | undefined> | undefined;
   #refusals = 0;
 
@@ -36,14 +36,14 @@ export class EtcdSession {
     this.#agent = new Agent({ connect: connectorFor(access), bodyTimeout: 0 });
   }
 
-  /** The answer as text; rejects when there is none soon. */
+  /** Resolves to the answer as text; rejects after 3 s. */
   async ask(endpoint: string, path: string, question: object, signal: AbortSignal): Promise<string> {
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
     const body = await this.#send(endpoint, path, question, { signal: inTime });
     return textOf(body, MAX_BYTES);
   }
 
-  /** An answer that goes on and on, line by line. */
+  /** Yields the lines of an endless answer. */
   async *follow(
     endpoint: string,
     path: string,
@@ -54,7 +54,7 @@ export class EtcdSession {
     yield* linesOf(body.setEncoding('utf8'));
   }
 
-  /** What still follows an answer ends it by itself. */
+  /** Closes the connections once their answers have ended. */
   retire(): void {
     void this.#agent.close().catch(() => undefined);
   }
@@ -80,7 +80,7 @@ export class EtcdSession {
     }
   }
 
-  /** One for all who ask. A refusal stands for a while: etcd makes every attempt expensive, its own time included. */
+  /** Shares one token. A refusal is remembered for a while, since each attempt is expensive for etcd as well. */
   #tokenAt(endpoint: string): Promise<string | undefined> {
     if (this.#token !== undefined) return this.#token;
     const token = this.#authenticate(endpoint);
@@ -107,9 +107,9 @@ export class EtcdSession {
       const body = await this.#post(endpoint, 'auth/authenticate', { name: user, password }, { signal });
       const { token } = JSON.parse(await textOf(body, MAX_BYTES)) as { readonly token?: unknown };
       if (typeof token === 'string') return token;
-      throw new EtcdRefusal('it gave no token');
+      throw new EtcdRefusal('it returned no token');
     } catch (error) {
-      // Users may be made known here before etcd begins to ask for them.
+      // The user may be configured here before authentication is enabled in etcd.
       if (error instanceof EtcdRefusal && error.message.includes('authentication is not enabled'))
         return undefined;
       throw error;
@@ -147,20 +147,20 @@ export class EtcdSession {
 function connectorFor(access: Access | undefined): buildConnector.connector {
   const connect = buildConnector({ ...access?.tls, timeout: ANSWER_MS, allowH2: false });
   const servername = access?.tls?.servername;
-  // undici asks for the host of the address, whatever it was built with.
+  // undici passes the host of the address, whatever the connector was built with.
   return (options, callback) =>
     connect(servername === undefined ? options : { ...options, servername }, callback);
 }
 
 /**
- * What stands before each line end, blank lines left out; throws on a line that is too long. Linear: what goes on is only
- * put together, and looked through when it ends.
+ * Yields the complete lines, without blank ones; throws if a line is too long. Takes linear time: pieces of a line are
+ * only concatenated, and split when a newline arrives.
  */
 export async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   let rest = '';
   for await (const piece of pieces) {
     rest += piece;
-    if (rest.length > MAX_LINE_CHARACTERS) throw new Error('etcd sent a line without an end');
+    if (rest.length > MAX_LINE_CHARACTERS) throw new Error('etcd sent a line that is too long');
     if (!piece.includes('\n')) continue;
     const lines = rest.split('\n');
     rest = lines.pop() ?? '';
@@ -177,7 +177,7 @@ async function textOf(body: Readable, mostBytes: number): Promise<string> {
   return text;
 }
 
-/** JSON of the interface for it, or a line of the server around it. */
+/** Returns the gateway's JSON `error`, or the plain text of the HTTP server around it. */
 function problemOf(text: string): string {
   try {
     return String((JSON.parse(text) as { readonly error?: unknown } | null)?.error);

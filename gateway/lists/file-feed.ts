@@ -8,12 +8,12 @@ import type { Feed, FeedListener } from './live-list.ts';
 /** A million prefixes take 20 MB. */
 const MAX_BYTES = 64 * MIB;
 
-/** A file is at rest when it was not written for so long; an empty one may be one that is only just being written. */
+/** A file counts as complete after this long without a write; an empty one, which may just have been created, later. */
 const REST_MS = 200;
 const EMPTY_REST_MS = 1000;
 const MAX_TRIES = 25;
 
-/** What the fault of a file that is not there, or not to be had, begins with. */
+/** Prefix of the fault of a file that is missing or cannot be read. */
 export const UNREADABLE = 'cannot be read';
 
 export class FileFeed implements Feed {
@@ -23,7 +23,7 @@ export class FileFeed implements Feed {
   #stopped = false;
   #reading: Promise<void> = Promise.resolve();
 
-  /** Without a watch the file is read once. */
+  /** Without a watch, the file is read only once. */
   constructor(path: string, watch?: FileWatch) {
     this.place = path;
     this.#watch = watch;
@@ -45,7 +45,7 @@ export class FileFeed implements Feed {
     this.#stopWatching?.();
   }
 
-  /** One after the other, so that what is told last is the newest. */
+  /** Reads one after another, so that the last snapshot is the newest. */
   #readNext(listener: FeedListener): void {
     this.#reading = this.#reading.then(() => this.#read(listener));
   }
@@ -62,8 +62,8 @@ export class FileFeed implements Feed {
 }
 
 /**
- * The text of a file that nobody is writing: it has been the same for a moment before it is read, and is so afterwards.
- * Half of a list would be a list too, and shut out the other half.
+ * Returns the text of a file that nobody is writing: it has not changed for a while before it is read, nor during the
+ * read. Half of an allow list would be valid, and would refuse the other half.
  */
 async function readAtRest(path: string, mayChange: boolean): Promise<string> {
   for (let tries = 0; ; tries++) {
@@ -71,7 +71,7 @@ async function readAtRest(path: string, mayChange: boolean): Promise<string> {
     if (before.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`);
     const restedMs = Date.now() - before.mtimeMs;
     const restMs = before.size === 0 ? EMPTY_REST_MS : REST_MS;
-    // A clock that is behind the file's cannot be waited for.
+    // `tries` bounds the wait, since the clock may be far behind that of the file.
     if (mayChange && restedMs < restMs && tries < MAX_TRIES) {
       await new Promise((resolve) => setTimeout(resolve, REST_MS));
       continue;
@@ -80,6 +80,6 @@ async function readAtRest(path: string, mayChange: boolean): Promise<string> {
     const after = await stat(path);
     const isSame = after.mtimeMs === before.mtimeMs && after.size === before.size && after.ino === before.ino;
     if (isSame) return text;
-    if (tries >= MAX_TRIES) throw new Error('it is being written all the time');
+    if (tries >= MAX_TRIES) throw new Error('it keeps changing');
   }
 }

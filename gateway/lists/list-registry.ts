@@ -1,4 +1,4 @@
-/** The lists of a policy by their sources: the same source is one list, whoever names it and however often. */
+/** The lists of a policy by source: each source is one list, however often the policy names it. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { FileWatch } from '../sources/file-watch.ts';
@@ -22,31 +22,31 @@ export type ListSource =
   | { readonly kind: 'redis'; readonly at: RedisAddress; readonly key: string };
 
 export interface ListRegistryOptions {
-  /** `once`: files are read and nothing is followed; no other server is asked, its lists count as empty. */
+  /** `once`: files are read once, and no server is contacted; lists on servers count as empty. */
   readonly mode: 'follow' | 'once';
-  /** Hears of every change of a list and of what is wrong with it. */
+  /** Called when the contents or the faults of a list change. */
   readonly onChange?: (list: FollowedList) => void;
-  /** Hears of what is no fault of a list and somebody should know. */
+  /** Called with problems that are not faults of the list itself. */
   readonly onWarning?: (list: FollowedList, warning: string) => void;
-  /** For servers that are not reached without; absent where none is asked. */
+  /** Finds credentials and TLS files of servers that need them. */
   readonly findAccess?: FindAccess | undefined;
 }
 
-/** A list by its source. */
+/** A list with the source it follows. */
 export interface SourceList<Contents extends LiveContents> extends ListPart<Contents>, FollowedList {}
 
-/** The lists of one kind. */
+/** Lists read by one reader. */
 export interface SourceLists<Contents extends LiveContents> {
-  /** The list of a source, followed from now on. */
+  /** Returns the list of a source, and follows it from now on. */
   list(source: ListSource): Promise<SourceList<Contents>>;
 }
 
-/** The lists of every kind, by what reads them. */
+/** Lists of every kind, by reader. */
 export interface ListsByReader {
   of<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents>;
 }
 
-/** A list as it is registered: under its reader and the `sourceKey` of its source. */
+/** A registered list, identified by its reader and the `sourceKey` of its source. */
 export interface RegisteredList {
   readonly reader: unknown;
   readonly key: string;
@@ -57,7 +57,7 @@ export class ListRegistry implements ListsByReader {
   readonly #options: ListRegistryOptions;
   readonly #watch: FileWatch | undefined;
   readonly #lists = new Map<FollowedList, RegisteredList>();
-  /** By their addresses. */
+  /** Servers by address. */
   readonly #etcd = new Map<string, EtcdServer>();
   readonly #redis = new Map<string, RedisServer>();
   readonly #unasked = new Set<string>();
@@ -69,7 +69,6 @@ export class ListRegistry implements ListsByReader {
     this.#watch = options.mode === 'follow' ? new FileWatch() : undefined;
   }
 
-  /** The lists that this reader reads. */
   of<Contents extends LiveContents>(reader: ListReader<Contents>): SourceLists<Contents> {
     const known = this.#kinds.get(reader) as SourceLists<Contents> | undefined;
     const kind = known ?? this.#kind(reader);
@@ -77,7 +76,7 @@ export class ListRegistry implements ListsByReader {
     return kind;
   }
 
-  /** Ends every list that is not among these. */
+  /** Closes every list that is not in `lists`. */
   retain(lists: ReadonlySet<unknown>): void {
     for (const list of this.#lists.keys()) {
       if (lists.has(list)) continue;
@@ -86,22 +85,20 @@ export class ListRegistry implements ListsByReader {
     }
   }
 
-  /** Every list there is. */
   get registered(): Iterable<RegisteredList> {
     return this.#lists.values();
   }
 
-  /** Of every list that is not what its source has. */
   get faults(): readonly PolicyFault[] {
     return [...this.#lists.keys()].flatMap(({ faults }) => faults);
   }
 
-  /** Lists of other servers, which were not asked for them. */
+  /** Places of the lists whose server was not contacted, in mode `once`. */
   get unasked(): readonly string[] {
     return [...this.#unasked];
   }
 
-  /** Looks at files without waiting to hear of their change; resolves when they are read. */
+  /** Checks files for changes now, instead of waiting for notifications; resolves when they are read. */
   async refresh(): Promise<void> {
     await this.#watch?.lookNow();
     await Promise.all([...this.#lists.keys()].map((list) => list.settled()));
@@ -125,7 +122,7 @@ export class ListRegistry implements ListsByReader {
         const makeFeed = await this.#feedMaker(source);
         const key = sourceKey(source);
         const before = known.get(key);
-        // One that was ended since begins anew.
+        // A list that was closed meanwhile is replaced.
         if (before !== undefined && this.#lists.has(before)) return before;
         const list = new LiveList(makeFeed(), options);
         known.set(key, list);
@@ -135,7 +132,7 @@ export class ListRegistry implements ListsByReader {
     };
   }
 
-  /** The clients of the servers load when a list needs them. */
+  /** Loads the client of etcd or Redis when a list needs it. */
   async #feedMaker(source: ListSource): Promise<() => Feed> {
     if (source.kind === 'file') return () => new FileFeed(source.path, this.#watch);
     if (this.#options.mode === 'once') {
@@ -176,12 +173,12 @@ function emptyFeed(place: string): Feed {
   };
 }
 
-/** Where a list comes from, for people. */
+/** Returns the display name of a source. */
 export function sourcePlace(source: ListSource): string {
   return source.kind === 'file' ? source.path : `${source.kind} ${source.key}`;
 }
 
-/** Unlike that of every other source. */
+/** Returns a key that is unique to the source. */
 export function sourceKey(source: ListSource): string {
   if (source.kind === 'file') return `file ${source.path}`;
   return `${source.kind} ${JSON.stringify(source.at)} ${source.key}`;

@@ -1,68 +1,68 @@
-/** A list that follows its source: read whole, built beside the one in force, put in its place at once. */
+/** A list that follows its source: new contents are built beside those in force, then replace them at once. */
 
 import { messageOf } from '../core/error-text.ts';
 import { fileFault, formatFault, type PolicyFault } from '../core/fault.ts';
 import type { SlicedWork } from '../core/prefix-columns.ts';
 import { runSliced } from './run-sliced.ts';
 
-/** What a source has at one moment. */
+/** The contents of a source at one moment. */
 export type Snapshot =
   | { readonly kind: 'text'; readonly text: string }
-  /** Entries by keys of their own, as they may be changed one at a time. */
+  /** Entries that each have a key, since they can change one at a time. */
   | { readonly kind: 'keyed'; readonly entries: KeyedEntries };
 
-/** Key and text of each; no key is there twice. */
+/** Pairs of key and text; keys are unique. */
 export type KeyedEntries = Iterable<readonly [key: string, text: string]>;
 
-/** Hears what a source says. */
+/** Receives what a source reports. */
 export interface FeedListener {
   onSnapshot(snapshot: Snapshot): void;
-  /** The source cannot be read; what it said last still holds. */
+  /** Called if the source cannot be read; the last snapshot remains valid. */
   onFault(problem: string): void;
-  /** It can be read, and somebody should know of this. */
+  /** Called with a problem that does not keep the source from being read. */
   onWarning(warning: string): void;
 }
 
 /** Where a list comes from. */
 export interface Feed {
-  /** `path/of/file`, `etcd /key` or `redis key`: for people. */
+  /** Display name: `path/of/file`, `etcd /key` or `redis key`. */
   readonly place: string;
-  /** Resolves when the source was read once, or could not be. */
+  /** Resolves when the source has been read once, or reading has failed. */
   start(listener: FeedListener): Promise<void>;
-  /** Resolves when nothing is being read that was asked for before. */
+  /** Resolves when all reads requested so far have finished. */
   settled?(): Promise<void>;
   stop(): void;
 }
 
-/** What is built of a snapshot. */
+/** The contents built from a snapshot. */
 export interface LiveContents {
-  /** When it has to be built again for the time alone, milliseconds since the epoch. */
+  /** When an entry expires, so that the contents must be rebuilt; milliseconds since the epoch. */
   readonly nextEndMs?: number;
-  /** Of its entries, where it has any. */
+  /** Number of entries. */
   readonly size?: number;
 }
 
-/** Builds what a list holds, or finds what is wrong with it; `file` and `place` are for people. */
+/** Builds the contents of a list, or returns its faults; `file` and `place` are display names. */
 export interface ListReader<Contents extends LiveContents> {
   text(file: string, text: string, nowMs: number): SlicedWork<Contents | readonly PolicyFault[]>;
   keyed(place: string, entries: KeyedEntries, nowMs: number): SlicedWork<Contents | readonly PolicyFault[]>;
 }
 
-/** One place of a list. */
+/** One source of a list, with its contents. */
 export interface ListPart<Contents> {
   readonly place: string;
-  /** Absent while it has never been read. */
+  /** Undefined until the first successful read. */
   readonly contents: Contents | undefined;
-  /** The source has the same as is in force. */
+  /** Whether the contents are those of the source. */
   readonly isCurrent: boolean;
 }
 
-/** A list of whatever kind, as those see it who keep it. */
+/** A list of any kind, without its contents. */
 export interface FollowedList {
   readonly place: string;
-  /** Why the list in force is not what the source has. */
+  /** Why the contents in force are not those of the source. */
   readonly faults: readonly PolicyFault[];
-  /** Resolves when all that the source has said is in force, or is a fault. */
+  /** Resolves when everything the source has reported is in force, or is a fault. */
   settled(): Promise<void>;
   close(): void;
 }
@@ -75,18 +75,18 @@ export interface LiveListOptions<Contents extends LiveContents> {
   readonly onWarning?: (list: FollowedList, warning: string) => void;
 }
 
-/** What is wrong with a list, in place of its contents. */
+/** Whether a reader returned faults instead of contents. */
 export function isFaults(read: object | readonly PolicyFault[]): read is readonly PolicyFault[] {
   return Array.isArray(read);
 }
 
-/** A snapshot to be built: a new one, or the one in force again, because an entry of it has ended. */
+/** A snapshot to build: a new one, or `again` the one in force, because one of its entries has expired. */
 interface Work {
   readonly snapshot: Snapshot;
   readonly again: boolean;
 }
 
-/** Timers take 31 bits of milliseconds. */
+/** The longest delay of a timer: 31 bits of milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export class LiveList<Contents extends LiveContents>
@@ -100,10 +100,10 @@ export class LiveList<Contents extends LiveContents>
   readonly #started: Promise<void>;
   #contents: Contents | undefined;
   #faults: readonly PolicyFault[] = [];
-  /** What was wrong with the source since its newest snapshot, which is perhaps still to be built. */
+  /** Faults of the source since its newest snapshot, which may still have to be built. */
   #sinceSnapshot: readonly PolicyFault[] = [];
   #waiting: Work | undefined;
-  /** What the contents were built of, where they have to be built again; what the source said since may have faults. */
+  /** The snapshot of the contents in force if they have to be rebuilt; newer snapshots may have faults. */
   #good: Snapshot | undefined;
   #building: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -150,7 +150,7 @@ export class LiveList<Contents extends LiveContents>
     if (this.#building === undefined) this.#begin();
   }
 
-  /** What is said between the end of a building and its being noticed begins another. */
+  /** A snapshot that arrives after `#build` has ended, but before `finally` runs, starts another build. */
   #begin(): void {
     this.#building = this.#build().finally(() => {
       this.#building = undefined;
@@ -185,18 +185,18 @@ export class LiveList<Contents extends LiveContents>
       }
       this.#good = read.nextEndMs === undefined ? undefined : snapshot;
       if (!again && read.size === 0) this.#warnOfLoss();
-      // That an entry has ended mends nothing of what is wrong with the source.
+      // The expiry of an entry does not clear the faults of the source.
       this.#take(read, again ? this.#faults : this.#sinceSnapshot);
     }
   }
 
-  /** A source that lost its data looks like one that was emptied. */
+  /** A source that lost its data looks like one that was emptied on purpose. */
   #warnOfLoss(): void {
     const { size = 0 } = this.#contents ?? {};
-    if (size > 0) this.onWarning(`it had ${size} entries, and has none any more`);
+    if (size > 0) this.onWarning(`had ${size} entries, is empty now`);
   }
 
-  /** What a snapshot holds, or what is wrong with it, which is also what a reader throws; nothing once the list is closed. */
+  /** Builds contents or returns faults; an error thrown by the reader is a fault. Undefined once the list is closed. */
   async #read(snapshot: Snapshot): Promise<Contents | readonly PolicyFault[] | undefined> {
     const nowMs = this.#nowMs();
     try {
@@ -218,14 +218,14 @@ export class LiveList<Contents extends LiveContents>
     if (contents !== undefined || faults.map(formatFault).join('\n') !== told) this.#onChange?.(this);
   }
 
-  /** The list is built again when its next entry ends. */
+  /** Schedules a rebuild for when the next entry expires. */
   #awaitEnd(): void {
     clearTimeout(this.#timer);
     const nextEndMs = this.#contents?.nextEndMs;
     if (nextEndMs === undefined || this.#closed) return;
     const inMs = Math.min(MAX_TIMER_MS, Math.max(0, nextEndMs - this.#nowMs()) + 1);
     this.#timer = setTimeout(() => {
-      // What is being built is newer, or asks for this again when it is done.
+      // A build under way is newer, and schedules the next rebuild itself.
       if (this.#good !== undefined && this.#building === undefined) {
         this.#enqueue({ snapshot: this.#good, again: true });
       }

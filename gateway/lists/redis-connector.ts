@@ -1,6 +1,6 @@
 /**
- * Begins TLS to a Redis. The client itself listens for one error of a connection: another, as of a handshake that was
- * broken off and is answered with an alert, would end the process.
+ * Opens TLS connections to Redis. ioredis handles only one error of a connection; a second one, such as an alert after
+ * a handshake was broken off, would end the process.
  */
 
 import type { Socket } from 'node:net';
@@ -12,13 +12,13 @@ const DISCONNECT_MS = 2000;
 export class RedisTlsConnector extends AbstractConnector {
   readonly #options: RedisOptions;
 
-  /** The client gives its own options. */
+  /** ioredis passes its own options. */
   constructor(options: unknown) {
     super(DISCONNECT_MS);
     this.#options = options as RedisOptions;
   }
 
-  /** The client has the connection before anything comes of it. */
+  /** Resolves before the handshake: ioredis waits for it itself. */
   async connect(): Promise<Socket> {
     const { host = 'localhost', port = 6379, tls } = this.#options;
     this.connecting = true;

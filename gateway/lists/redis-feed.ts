@@ -1,15 +1,15 @@
 /**
- * A list in Redis: a set of entries, or a string with one a line. Changes are heard of by keyspace notifications, where
- * the server sends them, and on the channel `<key>:changes`, where `+ entry` and `- entry` say which entry of a set has
- * changed and anything else asks for reading it again. Behind both stand a look at how much there is, which finds what was
- * added though nobody tells of it, and a slow poll.
+ * A list in Redis: a set of entries, or a string with one entry per line. Changes are noticed by keyspace notifications
+ * if the server sends them, and on the channel `<key>:changes`, where `+ entry` and `- entry` name an entry of the set
+ * that has changed, and any other message causes a read. In case neither arrives, the size is compared every 600 ms,
+ * which finds additions, and the list is read every 10 s.
  */
 
 import type { Feed, FeedListener, KeyedEntries } from './live-list.ts';
 import type { RedisServer, RedisUser } from './redis-server.ts';
 
 const POLL_MS = 10_000;
-/** What two looks in a row find is read: a revocation takes two seconds at most, and a message on its way comes first. */
+/** Two differing sizes in a row cause a read: a revocation takes at most 2 s, and a message in flight comes first. */
 const LOOK_MS = 600;
 const SETTLE_MS = 20;
 
@@ -19,15 +19,15 @@ export class RedisFeed implements Feed, RedisUser {
   readonly #key: string;
   readonly #server: RedisServer;
   #listener: FeedListener | undefined;
-  /** What was told last, a set or a text; a poll that finds the same tells nothing. */
+  /** The last reported set or text; a read that finds the same reports nothing. */
   #told: Set<string> | string | undefined;
   #reading: Promise<void> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
   #look: NodeJS.Timeout | undefined;
-  /** The last look found another count than what was told has. */
+  /** Whether the last comparison found a different size. */
   #differed = false;
   #soon: NodeJS.Timeout | undefined;
-  /** Entries that are said to have changed since they were looked at. */
+  /** Entries named in messages, still to be looked up in the set. */
   readonly #changed = new Set<string>();
   #settling: NodeJS.Timeout | undefined;
   /** Why some of the channels are not heard, as it was told. */
@@ -88,7 +88,7 @@ export class RedisFeed implements Feed, RedisUser {
     else this.#lookSoon(entry);
   }
 
-  /** Those that change together are told together: what is told is a copy of all there is. */
+  /** Batches entries, since every report copies the whole set. */
   #lookSoon(entry: string): void {
     this.#changed.add(entry);
     this.#settling ??= setTimeout(() => {
@@ -97,7 +97,7 @@ export class RedisFeed implements Feed, RedisUser {
     }, SETTLE_MS);
   }
 
-  /** Who may publish need not be who may write: the set is asked about the entries. */
+  /** Looks the entries up in the set, because a client that may publish need not be allowed to write. */
   async #lookAtChanged(): Promise<void> {
     const members = this.#told;
     const entries = [...this.#changed];
@@ -114,7 +114,7 @@ export class RedisFeed implements Feed, RedisUser {
     }
   }
 
-  /** Members of a set, bytes of a text. */
+  /** Compares the size: members of a set, bytes of a text. */
   async #count(): Promise<void> {
     const told = this.#told;
     if (told === undefined) return;
@@ -127,7 +127,7 @@ export class RedisFeed implements Feed, RedisUser {
       if (differs && this.#differed && told === this.#told) this.#readSoon();
       this.#differed = differs;
     } catch {
-      // It is of another kind now, or cannot be asked: reading tells.
+      // The type has changed, or the server cannot be asked; a read finds out.
       this.#readSoon();
     }
   }
@@ -144,7 +144,7 @@ export class RedisFeed implements Feed, RedisUser {
     }, SETTLE_MS);
   }
 
-  /** One after the other, so that what is told last is the newest. */
+  /** Reads one after another, so that the last snapshot is the newest. */
   #readNext(): void {
     this.#reading = this.#reading.then(() => this.#read());
   }
@@ -167,7 +167,7 @@ export class RedisFeed implements Feed, RedisUser {
   }
 
   #tellFault(problem: string): void {
-    // What comes back after it is told again, same as before or not.
+    // The next read is reported even if it finds the same as before the fault.
     this.#told = undefined;
     if (!this.#stopped) this.#listener?.onFault(problem);
   }
@@ -191,7 +191,7 @@ export class RedisFeed implements Feed, RedisUser {
   }
 }
 
-/** Each by itself. An array is copied in a fiftieth of the time that a Map takes. */
+/** Uses each member as its own key. Copying an array takes a fiftieth of the time of copying a Map. */
 function entriesOf(members: readonly string[]): KeyedEntries {
   return {
     *[Symbol.iterator]() {

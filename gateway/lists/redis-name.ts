@@ -1,6 +1,6 @@
-/** The name of a Redis. */
+/** The display name of a Redis server. */
 
-/** For people: the address without who the gateway is there. */
+/** Returns the address without user, password and database. */
 export function nameOf(url: string): string {
   const { protocol, host } = new URL(url);
   return `${protocol}//${host}`;

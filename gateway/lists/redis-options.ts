@@ -1,10 +1,10 @@
-/** What the client of Redis is given to reach it. */
+/** Connection options for the Redis client. */
 
 import type { RedisOptions } from 'ioredis';
 import { RedisTlsConnector } from './redis-connector.ts';
 import type { Access } from './server-access.ts';
 
-/** Beside the address of the server, which wins where it names a user or a password. */
+/** Returns options to use with the server's URL; a user or password in the URL takes precedence. */
 export function accessOptions({
   tls,
   user,

@@ -1,4 +1,4 @@
-/** One Redis as all lists of it share it: a connection for commands, one for subscriptions, and one probe. */
+/** One Redis server, shared by its lists: a connection for commands, one for subscriptions, and one probe. */
 
 import { Redis } from 'ioredis';
 import { messageOf } from '../core/error-text.ts';
@@ -8,29 +8,29 @@ import { accessOptions } from './redis-options.ts';
 import { type Access, accessTo, type FindAccess, type ServerAccess } from './server-access.ts';
 
 const ANSWER_MS = 2000;
-/** A server that is there but stands still is found out by asking it so often. */
+/** Interval of probes, which detect a server that is connected but hangs. */
 const PROBE_MS = 2000;
 
 export interface RedisAddress {
-  /** It may name a user and a password. */
+  /** May contain a user and a password. */
   readonly url: string;
   readonly access?: ServerAccess;
 }
 
-/** A list that lives there. */
+/** A list that uses the server. */
 export interface RedisUser {
-  /** Messages of these are for it. */
+  /** Channels whose messages it receives. */
   readonly channels: readonly string[];
   onMessage(channel: string, message: string): void;
-  /** Connected, or subscribed, anew: what happened before was not heard. */
+  /** Called after a connection or subscription is established: earlier messages were missed. */
   onReady(): void;
-  /** Why the server does not tell of some of its channels; nothing when it does of all. */
+  /** Called with the reason if the server refuses some of the channels; with undefined once it accepts all. */
   onDeaf(reason: string | undefined): void;
-  /** The server was asked whether it is there: nothing, or what went wrong. */
+  /** Called after each probe, with its error or undefined. */
   onProbe(error: unknown): void;
 }
 
-/** Both connections, made with one access. */
+/** The two connections, made with the same credentials. */
 interface Connections {
   readonly access: Access | undefined;
   readonly commands: Redis;
@@ -38,9 +38,9 @@ interface Connections {
 }
 
 export class RedisServer {
-  /** For people. */
+  /** Display name. */
   readonly name: string;
-  /** The database of its address. */
+  /** The database number in the URL; 0 by default. */
   readonly database: number;
   readonly #url: string;
   readonly #find: () => Promise<Access | undefined>;
@@ -48,11 +48,11 @@ export class RedisServer {
   readonly #onUnused: (() => void) | undefined;
   readonly #probe: NodeJS.Timeout;
   #connections: Connections | undefined;
-  /** What keeps the connection from coming about. */
+  /** The last connection error; empty while connected. */
   #obstacle = '';
   #closed = false;
 
-  /** `onUnused` is called when the last user has left, and the connections are closed. */
+  /** `onUnused` is called when the last user has left and the connections have been closed. */
   constructor({ url, access }: RedisAddress, find?: FindAccess, onUnused?: () => void) {
     this.name = nameOf(url);
     this.#url = url;
@@ -62,10 +62,10 @@ export class RedisServer {
     this.#probe = setInterval(() => void this.#ask(), PROBE_MS);
   }
 
-  /** The connection for commands: another when the files of its access hold something else. Rejects while they cannot be used. */
+  /** Returns the connection for commands; a new one if the access files changed. Rejects while they are unusable. */
   async commands(): Promise<Redis> {
     const access = await this.#find();
-    if (this.#closed) throw new Error('nobody asks any more');
+    if (this.#closed) throw new Error('the server is no longer used');
     const before = this.#connections;
     if (before !== undefined && before.access === access) return before.commands;
     const connections = this.#connect(access);
@@ -74,7 +74,7 @@ export class RedisServer {
     return connections.commands;
   }
 
-  /** Why a command has failed: that there is no connection does not say why. */
+  /** Returns why a command failed: the connection error if there is one, since it says more than the command's own. */
   reasonOf(error: unknown): string {
     if (this.#obstacle !== '') return this.#obstacle;
     return messageOf(error);
@@ -92,7 +92,7 @@ export class RedisServer {
     if (this.#users.size > 0) {
       const used = new Set([...this.#users].flatMap(({ channels }) => channels));
       const unused = user.channels.filter((channel) => !used.has(channel));
-      // A connection that is lost has no subscriptions either.
+      // This fails only if the connection is lost, and its subscriptions with it.
       if (unused.length > 0) this.#connections?.subscriber.unsubscribe(...unused).catch(() => undefined);
       return;
     }
@@ -114,7 +114,7 @@ export class RedisServer {
     };
     const commands = new Redis(this.#url, options);
     const subscriber = new Redis(this.#url, { ...options, autoResubscribe: false });
-    // Every command tells of its own failure; an error nobody hears would end everything.
+    // Each command reports its own failure; an `error` event without a listener would end the process.
     commands.on('error', (error: Error) => {
       this.#obstacle = error.message;
     });
@@ -136,7 +136,7 @@ export class RedisServer {
     for (const user of this.#users) user.onReady();
   }
 
-  /** What changed while nobody listened is read afterwards. */
+  /** Lists read again after subscribing, because they missed earlier changes. */
   async #subscribe(subscriber: Redis, users: readonly RedisUser[]): Promise<void> {
     await Promise.all(
       users.map(async (user) => {
@@ -145,7 +145,7 @@ export class RedisServer {
           user.onDeaf(refusals.find((each) => each !== undefined));
           user.onReady();
         } catch {
-          // The connection is lost again, and 'ready' comes again.
+      // The connection was lost; the next 'ready' subscribes again.
         }
       }),
     );
@@ -162,7 +162,7 @@ export class RedisServer {
   }
 }
 
-/** What was asked is still answered; what was not heard meanwhile is read by the next. */
+/** Lets pending commands finish. The next connections read what was missed meanwhile. */
 function retire({ commands, subscriber }: Connections): void {
   subscriber.disconnect();
   commands.quit().catch(() => commands.disconnect());

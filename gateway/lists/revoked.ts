@@ -1,4 +1,4 @@
-/** Lists of what is revoked: certificates or tokens, one an entry, perhaps for a time. */
+/** Lists of revoked certificates or tokens, one per entry, each with an optional expiry. */
 
 import { fileFault, type PolicyFault } from '../core/fault.ts';
 import { type NameTable, NameTableBuilder } from '../core/name-table.ts';
@@ -8,54 +8,54 @@ import { EntryPlaces, KeyTextsBuilder, placed } from './entry-places.ts';
 import type { ListReader, LiveContents } from './live-list.ts';
 
 export interface RevokedContents extends LiveContents {
-  /** Canonical entries. */
+  /** Entries in canonical form. */
   readonly names: NameTable;
-  /** `file:line` of the entry of that number, or what else says where it stands. */
+  /** Returns the place of an entry by its number: `file:line`, or the source and the key. */
   placeOf(number: number): string;
 }
 
-/** What was read of a source, as plain data but for the methods over it. */
+/** The contents as read from a source; plain data apart from the methods. */
 export interface ReadRevoked extends RevokedContents {
   readonly places: EntryPlaces;
 }
 
-/** Of entries and where they stand; `nextEndMs` is Infinity where none of them ends. */
+/** Returns contents made of entries and their places; `nextEndMs` is Infinity if no entry expires. */
 export function revokedOf(names: NameTable, places: EntryPlaces, nextEndMs: number): ReadRevoked {
   return { names, size: names.size, ...placed(places, nextEndMs) };
 }
 
-/** What the hash of a table of names begins with. */
+/** Returns a random seed for the hash of a table of names. */
 export function randomSeed(): number {
   return Math.floor(Math.random() * 2 ** 32);
 }
 
-/** How an entry names a certificate: by its fingerprint, or by the serial number its authority gave it. */
+/** A certificate by its fingerprint, or by its serial number. */
 const CERTIFICATE = /^(?:sha256:((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})|serial:([0-9a-f]{1,40}))$/i;
 export const REVOKED_CERTIFICATE = 'sha256:… of the DER encoding, or serial:…, in hexadecimal';
-/** How an entry names tokens: one by its id, all of a subject, all that are bound to a certificate. */
+/** Tokens by id or by subject; `sha256:` names all that are bound to a certificate, or come with it. */
 const TOKEN = /^(?:jti|sub):[^\s"]\S*$/;
-/** Names with blanks in them are written as JSON writes them. */
+/** Names with blanks are JSON strings. */
 const QUOTED_TOKEN = /^((?:jti|sub):)("(?:[^"\\]|\\.)*")(?=\s|$)/;
 export const REVOKED_TOKEN = 'jti:…, sub:…, sub:"with blanks", or sha256:… of a certificate in hexadecimal';
-/** Of the longest token, and so of every name in one. */
+/** Length of the longest token, and so of every name in one. */
 const MAX_CHARACTERS = 8192;
-/** Of the longest name with every character escaped, an instant and blanks. */
+/** Room for the longest name with every character escaped, an option and blanks. */
 const MAX_ENTRY_CHARACTERS = 6 * MAX_CHARACTERS + 256;
-/** Of what is none. */
+/** How much of an invalid entry a fault quotes. */
 const MAX_SHOWN_CHARACTERS = 600;
 const MAX_FAULTS = 20;
 
-/** A comment begins after a blank, or the line: ids may hold what begins one. */
+/** `#` starts a comment only at the start of the line or after a blank, since ids may contain it. */
 const COMMENT = /(?:^|\s)#/;
 
-/** The entry as it is compared; nothing for text that is none. */
+/** Returns the canonical form of the entry; undefined if the text is not one. */
 export function revokedCertificate(text: string): string | undefined {
   const [, fingerprint, serial] = (text.length <= MAX_CHARACTERS && CERTIFICATE.exec(text)) || [];
   if (fingerprint !== undefined) return `sha256:${fingerprint.replaceAll(':', '').toLowerCase()}`;
   return serial && `serial:${serial.toLowerCase().replace(/^0+(?=.)/, '')}`;
 }
 
-/** The entry as it is compared; nothing for text that is none. */
+/** Returns the canonical form of the entry; undefined if the text is not one. */
 export function revokedToken(text: string): string | undefined {
   if (text.length > MAX_ENTRY_CHARACTERS) return undefined;
   const [quoted, kind = '', json = ''] = QUOTED_TOKEN.exec(text) ?? [];
@@ -77,7 +77,7 @@ function namedBy(kind: string, json: string): string | undefined {
 export const revokedCertificates = revokedReader(revokedCertificate, REVOKED_CERTIFICATE, 'certificate');
 export const revokedTokens = revokedReader(revokedToken, REVOKED_TOKEN, 'token');
 
-/** `parse` finds the canonical entry; `what` is what an entry names. */
+/** `parse` returns the canonical entry; `what` is the noun for messages. */
 function revokedReader(
   parse: (text: string) => string | undefined,
   expected: string,
@@ -116,14 +116,14 @@ interface Entry {
   readonly untilMs?: number;
 }
 
-/** The text without its comment and the blanks around it. A comment ends with its line: what stands behind is not lost in it. */
+/** Strips comment and blanks. A comment with a line end in it stays, so that an entry after it is a fault, not lost. */
 function withoutComment(written: string): string {
   const text = written.trim();
   const start = text.search(COMMENT);
   return start < 0 || LINE_END.test(text.slice(start + 1)) ? text : text.slice(0, start).trim();
 }
 
-/** Nothing for an empty line or a comment, a sentence for what is no entry. */
+/** Parses an entry. Returns undefined for an empty line or a comment; a string is the error message. */
 function readEntry(
   written: string,
   parse: (text: string) => string | undefined,
@@ -134,9 +134,9 @@ function readEntry(
   const end = endOfName(text);
   const name = text.slice(0, end);
   const option = withoutComment(text.slice(end));
-  if (name.length + option.length > MAX_ENTRY_CHARACTERS) return `a line this long names no ${what}`;
+  if (name.length + option.length > MAX_ENTRY_CHARACTERS) return `the line is too long for a ${what}`;
   const canonical = parse(name);
-  if (canonical === undefined) return `${name.slice(0, MAX_SHOWN_CHARACTERS)} names no ${what}`;
+  if (canonical === undefined) return `${name.slice(0, MAX_SHOWN_CHARACTERS)} does not name a ${what}`;
   if (option === '') return { canonical };
   const untilMs = untilOption(option);
   return typeof untilMs === 'string' ? untilMs : { canonical, untilMs };
@@ -149,7 +149,7 @@ function endOfName(text: string): number {
   return blank < 0 ? text.length : blank;
 }
 
-/** The entries that count, so far. */
+/** Collects the entries that have not expired. */
 class Reading {
   readonly #read: (written: string) => Entry | string | undefined;
   readonly #nowMs: number;
@@ -162,7 +162,7 @@ class Reading {
     this.#nowMs = nowMs;
   }
 
-  /** A sentence when the text is no entry. */
+  /** Adds the entry unless it has expired. Returns an error message if the text is invalid. */
   read(written: string, number: number): string | undefined {
     const entry = this.#read(written);
     if (typeof entry === 'string') return entry;

@@ -1,11 +1,11 @@
-/** Runs long work in small pieces, with all the other work in between. */
+/** Runs long work in slices and yields to the event loop between them. */
 
 import type { SlicedWork } from '../core/prefix-columns.ts';
 
-/** A piece goes on for so long, and a step beyond. */
+/** Length of a slice; the last step may exceed it. */
 const PIECE_MS = 2;
 
-/** The result, or nothing when `isWanted` says no meanwhile. */
+/** Resolves to the result, or to undefined once `isWanted` returns false. */
 export async function runSliced<T>(work: SlicedWork<T>, isWanted: () => boolean): Promise<T | undefined> {
   for (;;) {
     const pieceEndMs = performance.now() + PIECE_MS;

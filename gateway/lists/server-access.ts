@@ -1,19 +1,19 @@
-/** How etcd or Redis is reached: what the policy says of it, and what its files hold at the moment. */
+/** How to connect to etcd or Redis: the settings in the policy, and the current contents of the files they name. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ClientTls } from '../sources/client-tls.ts';
 
-/** As the policy says it. Paths are absolute, and the files are followed. */
+/** The settings in the policy. Paths are absolute, and the files are followed. */
 export interface ServerAccess {
   readonly server: 'etcd' | 'redis';
-  /** Absent where it is spoken to in the clear. */
+  /** If absent, the connection is not encrypted. */
   readonly tls?: ClientTls;
-  /** Absent for nobody in etcd, and for the default user of Redis. */
+  /** If absent, no user in etcd, and the default user in Redis. */
   readonly user?: string;
   readonly passwordFile?: string;
 }
 
-/** What its files hold. As long as they hold the same it is the same object. */
+/** The contents of the files; the same object until one of them changes. */
 export interface Access {
   /** For `tls.connect`, PEM. */
   readonly tls?: {
@@ -27,26 +27,25 @@ export interface Access {
   readonly password?: string;
 }
 
-/** What is read now, or a promise of it; nothing while the files have never been without fault. */
+/** Returns the current access, or a promise of it; undefined until the files have once been free of faults. */
 export type FindAccess = (access: ServerAccess) => Access | Promise<Access | undefined> | undefined;
 
-/** Where access is asked for. */
+/** Provides access to servers, and follows their files. */
 export interface Accesses {
   readonly find: FindAccess;
-  /** What is wrong with the files. */
   readonly faults: readonly PolicyFault[];
-  /** Forgets all but these. */
+  /** Stops following the files of all others. */
   retain(used: readonly ServerAccess[]): void;
   close(): void;
 }
 
-/** Resolves to nothing where none is needed. Rejects while the files cannot be used. */
+/** Resolves to undefined if no access is configured. Rejects while the files cannot be used. */
 export async function accessTo(
   access: ServerAccess | undefined,
   find: FindAccess | undefined,
 ): Promise<Access | undefined> {
   if (access === undefined) return undefined;
   const found = await find?.(access);
-  if (found === undefined) throw new Error('the files of its access cannot be used');
+  if (found === undefined) throw new Error('its TLS or password files cannot be used');
   return found;
 }

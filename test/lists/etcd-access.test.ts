@@ -57,7 +57,7 @@ t.test('a TLS failure is reported with the server, and nothing is read', { skip 
     [{ ...tls, ca: files.otherCa }, /\((?:UNABLE_TO_|SELF_SIGNED_)/],
     [unnamed, /IP: 127\.0\.0\.1 .*\(ERR_TLS_CERT_ALTNAME_INVALID\)$/],
     [unshown, /(?:certificate.* \(ERR_SSL_|ECONNRESET|UND_ERR_SOCKET)/],
-    [{ ...tls, ca: join(files.folder, 'nothing') }, /the files of its access cannot be used$/],
+    [{ ...tls, ca: join(files.folder, 'nothing') }, /its TLS or password files cannot be used$/],
   ] as const;
   for (const [wrong, expected] of rows) {
     const access = { server: 'etcd', tls: { minTlsVersion: 'TLSv1.3', ...wrong } } as const;

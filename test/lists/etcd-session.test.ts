@@ -30,5 +30,5 @@ t.test('a line of 15 MiB in 200,000 pieces is not scanned again and again', asyn
 });
 
 t.test('a line that does not end is an error', async (t) => {
-  await t.rejects(told('x'.repeat(17 * MIB), MIB), { message: 'etcd sent a line without an end' });
+  await t.rejects(told('x'.repeat(17 * MIB), MIB), { message: 'etcd sent a line that is too long' });
 });

@@ -40,13 +40,13 @@ t.test('comments end with their lines, whatever the line end', async (t) => {
   t.match(await read(revokedTokens, text), { entries });
   t.same(
     await read(revokedTokens, 'jti:a # why\rjti:b\r\n'),
-    ['1:1 # why\rjti:b is no option of an entry (until=…)'],
+    ['1:1 unknown option # why\rjti:b, expected until=…'],
     'text after a comment is not lost in it',
   );
 });
 
 t.test('eight million characters that might begin a comment are scanned only once', async (t) => {
-  const faults = ['1:2 a line this long names no token'];
+  const faults = ['1:2 the line is too long for a token'];
   t.same(await read(revokedTokens, `${' #'.repeat(4_000_000)}\r1`), faults);
   t.same(await read(revokedTokens, ` jti:a ${'b'.repeat(8_000_000)}`), faults);
   t.match(await read(revokedTokens, `jti:a${' #'.repeat(4_000_000)}`), { entries: { 'jti:a': 'x.txt:1' } });
@@ -116,12 +116,12 @@ t.test('an entry may expire', async (t) => {
 t.test('an invalid entry is a fault with its place', async (t) => {
   const bad = ['4711', 'jti:', 'kid:1', 'serial:12', `sha256:${HEX.slice(2)}`, 'JTI:x'];
   for (const text of bad)
-    t.same(await read(revokedTokens, `jti:ok\n  ${text}\n`), [`2:3 ${text} names no token`]);
-  t.same(await read(revokedTokens, 'jti:a b'), ['1:1 b is no option of an entry (until=…)']);
+    t.same(await read(revokedTokens, `jti:ok\n  ${text}\n`), [`2:3 ${text} does not name a token`]);
+  t.same(await read(revokedTokens, 'jti:a b'), ['1:1 unknown option b, expected until=…']);
   t.same(await read(revokedTokens, 'jti:a until=tomorrow'), [
-    '1:1 tomorrow is no time (2026-12-01T00:00:00Z)',
+    '1:1 tomorrow is not a time like 2026-12-01T00:00:00Z',
   ]);
-  t.same(await read(revokedCertificates, 'jti:a'), ['1:1 jti:a names no certificate']);
+  t.same(await read(revokedCertificates, 'jti:a'), ['1:1 jti:a does not name a certificate']);
   const many = await read(revokedTokens, 'x\n'.repeat(100_000));
   t.equal(Array.isArray(many) && many.length, 20, 'the number of faults is bounded');
 });
@@ -132,5 +132,5 @@ t.test('entries may have keys of their own', async (t) => {
     ['b', 'nobody'],
   ]);
   const contents = await runSliced(revokedTokens.keyed('redis x', entries, NOW_MS), () => true);
-  t.match(contents, [{ file: 'redis x b', problem: 'nobody names no token' }]);
+  t.match(contents, [{ file: 'redis x b', problem: 'nobody does not name a token' }]);
 });
