@@ -1,22 +1,22 @@
-/** One line of the access log: its fields, their keys, and how a line is written. */
+/** One line of the access log: its fields, their keys, and its encoding. */
 
 import type { ConnectionFacts } from '../core/facts.ts';
 import { textMember } from '../core/json-text.ts';
 
-/** What is known of a request at its end. Absent fields are left out of the line. */
+/** What is known about a request when it ends. Absent fields are omitted from the line. */
 export interface AccessEntry {
   /** Wall clock at the end of the exchange, milliseconds since the epoch. */
   readonly timeMs: number;
   readonly requestId: string;
-  /** The same object for every request of a connection, as long as nothing of it changes. */
+  /** The same object for every request of a connection until one of the facts changes. */
   readonly connection: ConnectionFacts;
-  /** The same object for every request with that token. */
+  /** The same object for every request with the same token. */
   readonly token?: LoggedToken | undefined;
   readonly tenant?: string | undefined;
   readonly route?: string | undefined;
   readonly clientAddress?: string | undefined;
   readonly method?: string | undefined;
-  /** The path alone: a query string never enters the log. */
+  /** A query string is cut off and never logged. */
   readonly path?: string | undefined;
   readonly status: number;
   readonly durationMs: number;
@@ -31,23 +31,23 @@ export interface AccessEntry {
   readonly denialCode?: string | undefined;
   /** The key of the policy that decided. */
   readonly denialRule?: string | undefined;
-  /** What a route in shadow would have refused the request for. */
+  /** Why a route in shadow mode would have refused the request. */
   readonly shadowStep?: string | undefined;
   readonly shadowCode?: string | undefined;
-  /** Why, in words that are for the log alone. */
+  /** The reason in words; for the log only. */
   readonly cause?: string | undefined;
   readonly endedBy?: string | undefined;
 }
 
-/** What a line tells of a token. */
+/** The logged facts of a token. */
 export interface LoggedToken {
   readonly subject: string;
   readonly jti?: string;
-  /** The claims a decision may rest on: JSON on one line, written as it is. */
+  /** The claims that a decision may depend on: JSON on one line, written verbatim. */
   readonly logged?: string;
 }
 
-/** The keys of a line in their order, under OpenTelemetry's names where it has one. */
+/** The keys of a line, in order; OpenTelemetry names where they exist. */
 export const accessKeys = {
   requestId: 'request.id',
   listener: 'listener',
@@ -88,7 +88,7 @@ type Key = (typeof accessKeys)[keyof typeof accessKeys];
 
 const SECOND_MS = 1000;
 
-/** A line in the pieces it is written in, one behind the other: made anew, or bytes that are there already. */
+/** The pieces of a line, in order: strings made for this line, and bytes that are reused. */
 export interface LinePieces {
   readonly start: string;
   readonly connection: Buffer;
@@ -97,12 +97,12 @@ export interface LinePieces {
   readonly rest: string;
 }
 
-/** The most bytes a line takes: characters become three bytes of UTF-8 at most. */
+/** Returns an upper bound on the bytes of a line: a UTF-16 unit becomes at most three bytes of UTF-8. */
 export function mostBytes({ start, connection, request, token, rest }: LinePieces): number {
   return (start.length + request.length + rest.length) * 3 + connection.length + token.length;
 }
 
-/** Writes the line at `at`, where it has room; gives back where it ends. */
+/** Writes the line at `at`, where there must be room for it, and returns the offset of its end. */
 export function writeLine(pieces: LinePieces, target: Buffer, at: number): number {
   let end = at + target.write(pieces.start, at);
   end += pieces.connection.copy(target, end);
@@ -113,14 +113,14 @@ export function writeLine(pieces: LinePieces, target: Buffer, at: number): numbe
 
 const NOTHING = Buffer.alloc(0);
 
-/** Makes lines, and remembers what the lines of a connection and of a token have in common as long as these live. */
+/** Formats lines. Caches the bytes that the lines of a connection or a token share, as long as that object lives. */
 export class AccessLines {
   readonly #connections = new WeakMap<ConnectionFacts, Buffer>();
   readonly #tokens = new WeakMap<LoggedToken, Buffer>();
   #secondMs = Number.NaN;
   #secondText = '';
 
-  /** The line with its newline: one JSON object, no byte in it that could start another line. */
+  /** Returns the line with its newline: one JSON object, without a byte that could start another line. */
   pieces(entry: AccessEntry): LinePieces {
     const { token, path } = entry;
     return {
@@ -141,7 +141,7 @@ export class AccessLines {
     };
   }
 
-  /** Lines come by the thousand in a second: its text is made once. */
+  /** Caches the text of the current second, which thousands of lines may share. */
   #timeText(timeMs: number): string {
     const ms = timeMs % SECOND_MS;
     if (timeMs - ms !== this.#secondMs) {
@@ -217,11 +217,11 @@ function number(key: Key, value: number | undefined): string {
   return value === undefined ? '' : `,"${key}":${formatNumber(value)}`;
 }
 
-/** Microseconds are as fine as a duration is known. */
+/** Rounds to thousandths: 12.3456 becomes `12.346`. Durations in ms are known to the microsecond. */
 function formatNumber(value: number): string {
   if (Number.isInteger(value)) return String(value);
   if (!Number.isFinite(value)) return 'null';
-  // Two integers are printed many times faster than a fraction.
+  // Formatting two integers is many times faster than formatting a fraction.
   const thousandths = Math.round(value * 1000);
   const rest = thousandths % 1000;
   const whole = (thousandths - rest) / 1000;

@@ -1,4 +1,4 @@
-/** The access log: one line a request, buffered, bounded, never in the way of a request. */
+/** The access log: one line per request, in a bounded buffer; logging never delays a request. */
 
 import type { EventEmitter } from 'node:events';
 import { openSync } from 'node:fs';
@@ -10,30 +10,29 @@ import { type AccessEntry, AccessLines, mostBytes, writeLine } from './access-en
 export type { AccessEntry } from './access-entry.ts';
 
 export interface AccessLogOptions {
-  /** Path of a file that is appended to, or `-` for standard output; or where lines go otherwise. */
+  /** Path of a file to append to, `-` for standard output, or another output. */
   readonly file: string | LineOutput;
-  /** A line leaves at the latest after this. */
+  /** The longest a line waits before it is written. */
   readonly flushMs?: number;
-  /** Bytes that wait for the disk; lines beyond are dropped and counted. */
+  /** Limit on the bytes waiting for the disk; lines beyond it are dropped and counted. */
   readonly maxBufferedBytes?: number;
-  /** Hears that lines cannot be written: once, and again when that ended and came back. */
+  /** Called when writing begins to fail; called again only after a successful write. */
   readonly onFault?: (error: Error) => void;
 }
 
 export interface AccessLog {
   /** Adds a line. Never throws and never waits. */
   write(entry: AccessEntry): void;
-  /** Resolves when every line so far is written, or the attempt failed. */
+  /** Resolves when all lines so far have been written, or an attempt to write them has failed. */
   flush(): Promise<void>;
-  /** Writes what is left, within bounded time, and closes the file. Lines written afterwards are dropped. */
+  /** Writes the remaining lines within bounded time and closes the file. Later lines are dropped. */
   close(): Promise<void>;
-  /** Lines given up. */
   readonly dropped: number;
 }
 
-/** A log that others' lines go into as well. */
+/** A log that also takes the lines of other processes. */
 export interface SharedLog extends AccessLog {
-  /** Adds whole lines that were made elsewhere. */
+  /** Adds whole lines that another process has formatted. */
   append(lines: Uint8Array): void;
 }
 
@@ -43,21 +42,21 @@ const BATCH_BYTES = 65_536;
 const FLUSH_MS = 100;
 const BUFFERED_BYTES = 8 * MIB;
 const CLOSE_MS = 2000;
-/** Readable by the group, as log shippers need it. */
+/** Readable by the group, for log shippers. */
 const FILE_MODE = 0o640;
 
 /**
- * Takes batches of whole lines and keeps each until it is written. Tells by 'write' how many bytes were, by 'error' that
- * they could not be, by 'drop', before `write` returns, that it has no room for them, and by 'close' that it is done.
+ * Takes batches of whole lines and keeps each until it is written. Emits 'write' with the number of bytes written,
+ * 'error' if writing fails, 'drop', before `write` returns, if it has no room for a batch, and 'close' when closed.
  */
 export interface LineOutput extends EventEmitter {
   write(bytes: Buffer): boolean;
-  /** Tries again what could not be written. */
+  /** Retries what could not be written. */
   flush(): void;
   destroy(): void;
 }
 
-/** Opens the log; throws when the file cannot be opened, for that is a broken start. */
+/** Opens the log; throws if the file cannot be opened, since the gateway must not start without it. */
 export function createAccessLog(options: AccessLogOptions): SharedLog {
   const { file, maxBufferedBytes } = options;
   return new BufferedLog(typeof file === 'string' ? openLines(file, maxBufferedBytes) : file, options);
@@ -65,16 +64,13 @@ export function createAccessLog(options: AccessLogOptions): SharedLog {
 
 function openLines(file: string, maxLength = BUFFERED_BYTES): LineOutput {
   const fd = file === '-' ? STANDARD_OUTPUT : openSync(file, 'a', FILE_MODE);
-  // With `minLength` 0 the destination would not try again after a failure.
+  // With `minLength` 0 the destination would not retry after a failure.
   const bounds = { minLength: 1, maxLength, maxWrite: BATCH_BYTES };
-  // Its types know text alone; with `contentMode: 'buffer'` it takes bytes.
+  // Its types only allow text, but with `contentMode: 'buffer'` it takes bytes.
   return destination({ fd, sync: false, contentMode: 'buffer', ...bounds }) as unknown as LineOutput;
 }
 
-/**
- * Lines are written into a buffer and handed on in batches: a line costs the making of its text, and what it was made
- * of is garbage at once.
- */
+/** Formats lines into a buffer and hands it on in batches, so that the strings of a line can be freed at once. */
 class BufferedLog implements SharedLog {
   readonly #output: LineOutput;
   readonly #timer: NodeJS.Timeout;
@@ -84,7 +80,7 @@ class BufferedLog implements SharedLog {
   #batch: Buffer = Buffer.allocUnsafeSlow(BATCH_BYTES);
   #batchBytes = 0;
   #batchLines = 0;
-  /** Handed on and not written yet; lines are counted off when all of them are. */
+  /** Handed on, but not yet written; `#pendingLines` is only reset when all of them are. */
   #pendingBytes = 0;
   #pendingLines = 0;
   #dropped = 0;
@@ -156,7 +152,7 @@ class BufferedLog implements SharedLog {
     if (this.#pendingBytes > 0) this.#output.flush();
   }
 
-  /** The destination keeps the buffer until it is written; the next lines go into another. */
+  /** The output keeps the buffer until it is written, so the next lines get a new one. */
   #handOn(): void {
     const bytes = this.#batchBytes;
     if (bytes === 0) return;
@@ -187,7 +183,7 @@ class BufferedLog implements SharedLog {
     this.#wake();
   }
 
-  /** The destination keeps what it could not write; the next tick tries again. */
+  /** The output keeps what it could not write; the next tick retries. */
   #onError(error: Error): void {
     this.#wake();
     if (this.#failing) return;

@@ -1,4 +1,4 @@
-/** The admin listener: scrape, probes, the state of the policy, and a reload. */
+/** The admin listener: metrics, probes, certificates, policy and reload, nodes and their draining. */
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
@@ -6,32 +6,32 @@ import { isIP } from 'node:net';
 import { bind, bindShared } from '../net/bind.ts';
 import type { MetricsText } from './metrics.ts';
 
-/** An `import` of it would load much more: see http1/reason-phrases.ts. */
+/** An `import` would load much more: see http1/reason-phrases.ts. */
 const { createServer }: typeof import('node:http') = createRequire(import.meta.url)('node:http');
 
 export interface AdminOptions {
   readonly address: { readonly host: string; readonly port: number };
   readonly metricsText: (accept?: string) => Promise<MetricsText>;
-  /** Generation, digest, tenants and every current fault: printed as JSON. */
+  /** Generation, digest, tenants and current faults; sent as JSON. */
   readonly policyStatus: () => object;
-  /** The server names in use and their certificates: printed as JSON. */
+  /** The server names in use and their certificates; sent as JSON. */
   readonly certificates: () => readonly object[];
-  /** Every upstream and its nodes: printed as JSON. */
+  /** All upstreams and their nodes; sent as JSON. */
   readonly nodes: () => Promise<readonly object[]>;
-  /** A drained node gets no new request; false where there is none of that name. */
+  /** Drains a node, which then gets no new requests, or resumes it. Resolves to false if there is no such node. */
   readonly setDrained: (upstream: string, node: string, drained: boolean) => Promise<boolean>;
-  /** False while draining, while a worker is missing or silent, and until every tenant in etcd was read once. */
+  /** False while draining, while a worker is missing or silent, and until the tenants in etcd have been read. */
   readonly ready: () => boolean;
-  /** Reloads and says what came of it: printed as JSON. */
+  /** Reloads and resolves to the outcome; sent as JSON. */
   readonly reload: () => Promise<object>;
 }
 
 export interface Admin {
-  /** Resolves to the address in use; rejects when it cannot be had. */
+  /** Resolves to the bound address; rejects if binding fails. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
   /**
-   * Leaves the address to another process that has it too, as one does that takes over; goes on answering where there is
-   * none. Never rejects.
+   * Leaves the address to another process bound to it, such as one that takes over; without one, keeps listening. Never
+   * rejects.
    */
   yield(): Promise<void>;
   /** Stops at once. */
@@ -64,12 +64,12 @@ const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/nodes/resume', { method: 'POST', answer: changes(drainAnswer(false)) }],
 ]);
 
-/** A server for operators and scrapers. Whoever reaches it may reload, so it belongs on loopback. */
+/** Creates the server for operators and scrapers. It has no authentication, so it belongs on loopback. */
 export function createAdmin(options: AdminOptions): Admin {
   const server = createServer(
     { maxHeaderSize: 8192, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 30_000 },
     (request, response) => {
-      // What a caller sends after its head is of no use to any page.
+      // No page reads a body.
       request.resume();
       answer(request, options).then(
         (made) => send(request, response, made),
@@ -107,7 +107,7 @@ async function answerMetrics(request: IncomingMessage, options: AdminOptions): P
   return { status: 200, contentType, body };
 }
 
-/** Browsers name the page a POST comes from: no page has any business here (cross-site request forgery). */
+/** Refuses requests with `Origin`: browsers send it with a POST, and no page may post here (request forgery). */
 function changes(answer: Handler): Handler {
   return (request, options) =>
     request.headers.origin === undefined
@@ -124,9 +124,8 @@ function drainAnswer(drained: boolean): Handler {
     const query = new URLSearchParams(url.slice(url.indexOf('?') + 1));
     const [upstream, node] = [query.get('upstream'), query.get('node')];
     if (upstream === null || node === null)
-      return json(400, { error: 'upstream and node are needed, as /nodes has them' });
-    if (!(await options.setDrained(upstream, node, drained)))
-      return json(404, { error: 'there is no such node' });
+      return json(400, { error: 'upstream and node are required, as listed by /nodes' });
+    if (!(await options.setDrained(upstream, node, drained))) return json(404, { error: 'no such node' });
     return json(200, { upstream, node, drained });
   };
 }
@@ -151,14 +150,14 @@ function send(request: IncomingMessage, response: ServerResponse, made: Answer):
   response.end(request.method === 'HEAD' ? undefined : made.body);
 }
 
-/** `Host` without its port and brackets; empty when there is none. */
+/** Returns `Host` without port and brackets; empty if it is missing or malformed. */
 function hostOf(request: IncomingMessage): string {
   const [, bracketed, plain] =
     /^(?:\[([^\]]*)\]|([^:]*))(?::[0-9]+)?$/.exec(request.headers.host ?? '') ?? [];
   return bracketed ?? plain ?? '';
 }
 
-/** A page of another site may give its name an address here (DNS rebinding); it cannot take one of these names. */
+/** Whether a name is safe from DNS rebinding: a site can point its own name here, but cannot take one of these. */
 function isLoopback(host: string): boolean {
   const name = host.toLowerCase();
   if (name === 'localhost' || name === '::1') return true;
@@ -175,7 +174,10 @@ async function listen(
   return { host: bound.address, port: bound.port };
 }
 
-/** Two that listen can have an address only where both would share it: whoever gets it for itself is alone. */
+/**
+ * Closes the address and tries to bind it exclusively. This succeeds only if no other process is bound to it; then the
+ * address is bound shared again, for a later one.
+ */
 async function yieldAddress(server: Server): Promise<void> {
   const bound = server.address();
   if (bound === null || typeof bound === 'string') return;
@@ -183,11 +185,10 @@ async function yieldAddress(server: Server): Promise<void> {
   try {
     server.close();
     await bind(server, address);
-    // From here on it is shared again, with whoever comes later.
     server.close();
     await bindShared(server, address, address);
   } catch {
-    // The other one answers.
+    // Another process has the address and answers.
   }
 }
 

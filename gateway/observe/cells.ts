@@ -1,4 +1,4 @@
-/** The series of one metric as plain numbers: each is made once, and then held by whoever feeds it. */
+/** The series of one metric as plain numbers, each created once and then held by its owner. */
 
 /** One time series. The owner adds to or sets `value`; a counter only grows. */
 export interface Cell {
@@ -11,7 +11,7 @@ export interface Series {
   readonly labels: readonly string[];
 }
 
-/** A label value after another: finding a series makes no key of them. */
+/** A trie over label values, so that finding a series need not concatenate them to a key. */
 class Branch {
   readonly below = new Map<string, Branch>();
   cell: Cell | undefined;
@@ -21,12 +21,12 @@ export class Cells {
   #root = new Branch();
   readonly #series: Series[] = [];
 
-  /** Every series, in the order they were made. */
+  /** All series, in order of creation. */
   get series(): readonly Series[] {
     return this.#series;
   }
 
-  /** The series with these label values. Present from now on, at 0. */
+  /** Returns the series with these label values; creates it with value 0 if necessary. */
   cell(...labels: readonly string[]): Cell {
     let branch = this.#root;
     for (const value of labels) {
@@ -41,7 +41,7 @@ export class Cells {
     return branch.cell;
   }
 
-  /** Forgets every series: for metrics whose label values come and go with the policy. */
+  /** Removes all series; for metrics whose label values come and go with the policy. */
   clear(): void {
     this.#root = new Branch();
     this.#series.length = 0;

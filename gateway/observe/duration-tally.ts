@@ -1,15 +1,15 @@
-/** A histogram of durations as plain numbers: a duration costs two additions, the sums are made when it is scraped. */
+/** A histogram of durations as plain numbers: observing costs two additions, and a scrape accumulates the buckets. */
 
 import { type Cell, Cells } from './cells.ts';
 import type { MetricRow } from './metric-table.ts';
 
-/** Seconds: from a refused head to a stream of an hour. */
+/** Upper bounds in seconds, from a refused head to a stream of an hour. */
 const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3600];
 const SUM = 'sum';
 
 /** The durations of one series. */
 export class Durations {
-  /** One for each bound, and one for what is above all of them. */
+  /** One per bound, and one for longer durations; not cumulative. */
   readonly #buckets: readonly Cell[];
   readonly #sum: Cell;
 
@@ -26,7 +26,7 @@ export class Durations {
     this.#sum.value += seconds;
   }
 
-  /** As Prometheus wants it: every bucket holds those below it too. */
+  /** Returns the lines of a scrape, with cumulative buckets as Prometheus requires. */
   lines(name: string, labels: Readonly<Record<string, string>>): readonly Line[] {
     const lines: Line[] = [];
     let count = 0;
@@ -51,7 +51,7 @@ export interface Line {
   readonly value: number;
 }
 
-/** Its series are the parts of the histogram: one label more says which part. */
+/** The cells of a histogram. An additional last label is the index of the bucket, or `sum`. */
 export class DurationTally extends Cells {
   readonly #row: MetricRow;
 
@@ -65,7 +65,7 @@ export class DurationTally extends Cells {
     return this.#all().flatMap(([each, of]) => of.lines(name, labelled(labels, each)));
   }
 
-  /** Present from now on, at 0. */
+  /** Returns the durations with these label values; creates them with value 0 if necessary. */
   durations(...labels: readonly string[]): Durations {
     const buckets = Array.from({ length: BOUNDS.length + 1 }, (_, at) => this.cell(...labels, String(at)));
     return new Durations(buckets, this.cell(...labels, SUM));
@@ -79,7 +79,7 @@ export class DurationTally extends Cells {
   }
 }
 
-/** Labels by their names. */
+/** Returns label values by label name. */
 export function labelled(names: readonly string[], values: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.map((name, i) => [name, values[i] ?? '']));
 }

@@ -1,4 +1,4 @@
-/** The text of a scrape. The registry that writes it is made for the first one: who only counts has none. */
+/** The text of a scrape. Its registry is created for the first one, so workers, which are not scraped, have none. */
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Cells } from './cells.ts';
@@ -6,7 +6,6 @@ import { type DurationTally, labelled } from './duration-tally.ts';
 import type { MetricRow } from './metric-table.ts';
 import type { MetricsText } from './metrics.ts';
 
-/** A metric, and the numbers it is read from. */
 export interface Exposed {
   readonly row: MetricRow;
   readonly cells: Cells;
@@ -20,7 +19,7 @@ export class Exposition {
     exposeDurations(durationRow, durations, this.#registry);
   }
 
-  /** OpenMetrics where `accept` names it, else the Prometheus text format. */
+  /** Returns OpenMetrics if `accept` contains it, otherwise the Prometheus text format. */
   async text(accept: string): Promise<MetricsText> {
     const isOpenMetrics = accept.includes('application/openmetrics-text');
     const registry = isOpenMetrics ? openMetricsView(this.#registry) : this.#registry;
@@ -38,7 +37,7 @@ function expose({ row, cells }: Exposed, registry: Registry): void {
     registers: [registry],
     collect() {
       this.reset();
-      // The registry shows a metric without labels as 0 where nobody has told of it, and alerts take that for a state.
+      // The registry shows a metric without labels as 0 if it was never set, which alerts would take for a state.
       if (labels.length === 0 && cells.series.length === 0) this.remove();
       for (const series of cells.series) this.inc(labelled(labels, series.labels), series.cell.value);
     },
@@ -51,7 +50,7 @@ function exposeDurations(
   registry: Registry,
 ): void {
   const metric = new Histogram({ name, help, labelNames: [...labels], registers: [registry] });
-  // The registry asks this way, where a metric of its own would add up what it was told one by one.
+  // The registry calls this to read a metric; a regular histogram would have to observe each duration itself.
   Object.assign(metric, {
     getForPromString: async () => ({ name, help, type: 'histogram', values: durations.lines() }),
   });
@@ -63,13 +62,13 @@ interface Scrapeable {
 }
 
 /**
- * The same metrics under OpenMetrics. The registry takes `_total` off the names it prints, and does so on the
- * metric itself: it is given objects that only inherit from the metrics, so that the next scrape finds them whole.
+ * Returns the same metrics for OpenMetrics. The registry removes `_total` from the names and thereby modifies the
+ * metrics, so it gets objects that inherit from them; the metrics themselves stay unchanged for the next scrape.
  */
 function openMetricsView(registry: Registry): Scrapeable {
   const view = new Registry();
   for (const metric of registry.getMetricsAsArray()) view.registerMetric(Object.create(metric));
-  // The types give the kind of text to the registry's own; its code takes either.
+  // The types bind the content type to that of the registry; its code accepts either.
   const either: { setContentType(type: string): void } = view;
   either.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   return view;

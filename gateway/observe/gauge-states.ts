@@ -1,8 +1,8 @@
-/** What gauges are set to when they are scraped: certificates, lists, nodes and processes as they are then. */
+/** The states that gauges are set to at a scrape: certificates, lists, nodes and processes. */
 
 import type { ProcessUse } from './process-use.ts';
 
-/** When something a server name needs for its handshakes ends. `crl`: when the next revocation list is due. */
+/** When something that a server name or an upstream needs for its handshakes expires; for `crl`, the next update. */
 export interface CertificateExpiry {
   /** The server name, or `tenant/upstream`. */
   readonly name: string;
@@ -11,30 +11,27 @@ export interface CertificateExpiry {
   readonly seconds: number;
 }
 
-/** An address list of a tenant as it is now. */
 export interface AddressListState {
   readonly tenant: string;
   readonly list: string;
   readonly prefixes: number;
-  /** It is what its sources have. */
+  /** Whether it is up to date with its sources. */
   readonly isCurrent: boolean;
 }
 
-/** A node as it is now. */
 export interface NodeState {
   /** `tenant/upstream`. */
   readonly upstream: string;
-  /** Its URL as written. */
+  /** The URL as written. */
   readonly node: string;
   readonly up: 0 | 1;
   /** 0 closed, 1 half open, 2 open. */
   readonly breaker: number;
 }
 
-/** How one process is. */
 export interface ProcessState {
-  /** How late its event loop came lately, at most. */
+  /** Longest recent delay of the event loop. */
   readonly loopDelaySeconds: number;
-  /** Absent where the system does not tell. */
+  /** Undefined without /proc. */
   readonly use: ProcessUse | undefined;
 }

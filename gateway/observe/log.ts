@@ -1,17 +1,17 @@
-/** The operational log: what the gateway does and what went wrong, one JSON object a line. */
+/** The operational log: what the gateway does and what went wrong, one JSON object per line. */
 
 import { type DestinationStream, destination, type Logger, pino } from 'pino';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
-/** The log as the parts of the gateway see it. Fields first, then the sentence. */
+/** The log as the parts of the gateway see it. Pass the fields first, then the message. */
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
 
 const STANDARD_ERROR = 2;
 
 /**
- * A log that writes to `output`, by default standard error. Lines are written synchronously: there are few, and
- * the last one before a crash matters most. Every line has the `base` fields.
+ * Creates a log that writes to `output`, by default standard error. Writes are synchronous: lines are few, and the last
+ * one before a crash matters most. Every line has the `base` fields.
  */
 export function createLog(
   level: LogLevel,

@@ -1,9 +1,9 @@
 /**
- * How late the event loop of this process comes to a timer that is there anyway. A histogram of the runtime would look
- * more often, and wake the process each time, which nobody needs to see a stall.
+ * Measures the delay of the event loop by how late an existing timer fires. The runtime's histogram would need a timer
+ * of its own and wake the process more often than is necessary to notice a stall.
  */
 
-/** A scrape must not miss what happened since the one before, however many scrape. */
+/** Long enough that a scrape does not miss what happened since the last one, with any number of scrapers. */
 const WINDOW_MS = 30_000;
 
 export class LoopDelay {
@@ -13,14 +13,14 @@ export class LoopDelay {
   #longestMs = 0;
   #longestBeforeMs = 0;
 
-  /** The timer comes every `everyMs`, from now on. Times are of `performance.now()`. */
+  /** The timer must fire every `everyMs` from now on. Times are those of `performance.now()`. */
   constructor(everyMs: number, nowMs: number) {
     this.#everyMs = everyMs;
     this.#lastMs = nowMs;
     this.#windowEndsMs = nowMs + WINDOW_MS;
   }
 
-  /** The timer has come. */
+  /** Call this when the timer fires. */
   turn(nowMs: number): void {
     if (nowMs >= this.#windowEndsMs) {
       this.#longestBeforeMs = this.#longestMs;
@@ -31,7 +31,7 @@ export class LoopDelay {
     this.#lastMs = nowMs;
   }
 
-  /** The longest of the last 30 to 60 seconds. */
+  /** The longest delay of the last 30 to 60 seconds. */
   get longestSeconds(): number {
     return Math.max(this.#longestMs, this.#longestBeforeMs) / 1000;
   }

@@ -1,23 +1,23 @@
-/** The series of several processes as one: each sends its numbers, one process adds them to its own. */
+/** Merges the series of several processes: each sends its values, and one process adds them to its own. */
 
 import type { Cells } from './cells.ts';
 
-/** The numbers of one process, small enough to be sent often. */
+/** The values of one process, small enough to be sent often. */
 export interface SeriesSnapshot {
-  /** Series that no snapshot before had: the key of their metric, then their label values. */
+  /** Series new in this snapshot: the key of the metric, then the label values. */
   readonly added: readonly (readonly string[])[];
-  /** Of every series so far, in the order they were added. */
+  /** The values of all series so far, in the order they were added. */
   readonly values: Float64Array;
 }
 
-/** Metrics by their keys in the table. */
+/** Metrics by their key in `metricTable`. */
 export type CellsByKey = ReadonlyMap<string, Cells>;
 
-/** The sending side. Its metrics never forget a series. */
+/** The sending side. Its metrics must never remove a series. */
 export class SeriesSender {
   readonly #cells: CellsByKey;
   readonly #sent: { readonly cells: Cells; readonly at: number }[] = [];
-  /** Series sent so far, by the key of their metric. */
+  /** Number of series sent so far, by the key of their metric. */
   readonly #known = new Map<string, number>();
 
   constructor(cells: CellsByKey) {
@@ -41,11 +41,11 @@ export class SeriesSender {
 interface Merged {
   readonly cell: { value: number };
   readonly isGauge: boolean;
-  /** What of this process is in the cell. */
+  /** The share of this process in the value of the cell. */
   share: number;
 }
 
-/** The receiving side, for one process. What it has counted stays when it ends, so no counter ever falls. */
+/** The receiving side, for one process. Its counts remain when it ends, so that no counter ever falls. */
 export class MergedSeries {
   readonly #cells: CellsByKey;
   readonly #isGauge: (key: string) => boolean;
@@ -68,7 +68,7 @@ export class MergedSeries {
     }
   }
 
-  /** The process is gone, and holds nothing any more. */
+  /** Removes the share of a process that has ended from all gauges. */
   end(): void {
     for (const merged of this.#series) {
       if (!merged.isGauge) continue;

@@ -1,6 +1,6 @@
-/** Every metric the gateway exposes: name, type, labels, help; registry and README are both made from it. */
+/** Every metric the gateway exposes: name, type, labels and help. Registry and README table are made from it. */
 
-/** One row of the table of metrics, as the README prints it. */
+/** One metric; a row of the README table. */
 export interface MetricRow {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -240,7 +240,7 @@ export const metricTable = {
   },
 } as const satisfies Record<string, MetricRow>;
 
-/** Told as a whole by the one process that knows them, and never added up. */
+/** Metrics that only one process knows and sets as a whole; they are never summed over processes. */
 export const toldWhole: ReadonlySet<string> = new Set<keyof typeof metricTable>([
   'certificateNotAfter',
   'crlNextUpdate',

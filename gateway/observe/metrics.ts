@@ -1,4 +1,4 @@
-/** What the gateway counts, as plain numbers: feeding it costs additions, reading it is the scrape's work. */
+/** The metrics of the gateway as plain numbers: counting costs an addition, and a scrape does the rest. */
 
 import { type Cell, Cells } from './cells.ts';
 import { DurationTally } from './duration-tally.ts';
@@ -11,7 +11,7 @@ import { RouteCells } from './route-cells.ts';
 /** How one exchange ended. Bytes are body bytes. */
 export interface FinishedRequest {
   readonly listener: string;
-  /** As sent; methods outside the closed set count as `other`. */
+  /** As sent; a method not in the closed set counts as `other`. */
   readonly method: string;
   readonly status: number;
   readonly durationMs: number;
@@ -19,69 +19,68 @@ export interface FinishedRequest {
   readonly bytesOut: number;
 }
 
-/** The metrics of one route, their series looked up once. */
+/** The metrics of one route, with their series looked up once. */
 export interface RouteMetrics {
   streamStarted(): void;
   streamEnded(): void;
   finished(request: FinishedRequest): void;
 }
 
-/** Text of a scrape. */
 export interface MetricsText {
   readonly contentType: string;
   readonly body: string;
 }
 
-/** Label values are given by callers that know them to be bounded: names from the policy and closed sets. */
+/** Records metrics. Label values must be bounded: names from the policy and closed sets. */
 export interface Metrics {
-  /** It takes connections, and has none yet. */
+  /** The listener accepts connections and has none yet. */
   listening(listener: string): void;
   connectionOpened(listener: string): void;
   connectionClosed(listener: string): void;
   /** `worker`: 0 is the primary. */
   processState(worker: number, state: ProcessState): void;
-  /** `tenant` and `version` are empty where the handshake did not get that far. */
+  /** `tenant` and `version` are empty if the handshake did not get that far. */
   handshake(tenant: string, version: string, resumed: boolean, outcome: string): void;
   /** `code` is empty for an admission. */
   decision(step: string, outcome: string, code: string): void;
-  /** A running stream was decided again; `code` is empty where it was kept. */
+  /** A running stream was decided again; `code` is empty if it was kept. */
   reexamination(outcome: 'kept' | 'ended', code: string): void;
   /** `backend`: where the limit is counted. */
   limitDecision(limit: string, outcome: 'admitted' | 'refused', backend: string): void;
-  /** The Redis that shares limits, as it is now; failures are counts, by reason. */
+  /** The state of the Redis that shares limits; `failures` holds totals by reason. */
   limitStore(isUp: boolean, gateways: number, failures: Readonly<Record<string, number>>): void;
-  /** The same object for the same names; empty names for requests no route took. */
+  /** Returns the same object for the same names. Use empty names for requests without a route. */
   route(tenant: string, route: string): RouteMetrics;
   forwarded(path: 'passed' | 'copied', bytes: number): void;
-  /** `side` is the one that was held back. */
+  /** `side` is the one that was paused. */
   backpressure(side: 'caller' | 'node'): void;
   bufferedBytes(bytes: number): void;
   bufferPressure(action: 'paused' | 'shed'): void;
   tokenCache(result: string): void;
   tokenVerification(issuer: string, outcome: string): void;
   jwksFetch(issuer: string, outcome: string): void;
-  /** Replaces all that was given before. */
+  /** Replaces all expiries. */
   certificateExpiries(expiries: readonly CertificateExpiry[]): void;
-  /** Replaces what was set before. */
+  /** Replaces all lists. */
   addressLists(lists: readonly AddressListState[]): void;
-  /** Replaces what was set before. */
+  /** Replaces all nodes. */
   nodes(nodes: readonly NodeState[]): void;
-  /** The policy was read, at the start too; `generation` is the one in force now. */
+  /** The policy was read, at the start or by a reload; `generation` is the one in force now. */
   policyRead(generation: number, successful: boolean, atSeconds: number): void;
   workerRestarted(): void;
-  /** What was counted here, for the metrics of another process; whatever is replaced as a whole is told otherwise. */
+  /** Returns the values counted here, to merge in another process, without metrics that are set as a whole. */
   snapshot(): SeriesSnapshot;
-  /** Takes the snapshots of one other process in. */
+  /** Returns the receiver for the snapshots of one other process. */
   merge(): MergedSeries;
-  /** The tenants in etcd are what it has, or it is away. */
+  /** Whether the tenants are up to date with etcd. */
   etcdTenants(isCurrent: boolean): void;
   auditLines(outcome: 'written' | 'lost', lines: number): void;
   auditWritable(isWritable: boolean): void;
-  /** OpenMetrics where `accept` names it, else the Prometheus text format. */
+  /** Returns OpenMetrics if `accept` contains it, otherwise the Prometheus text format. */
   text(accept?: string): Promise<MetricsText>;
 }
 
-/** Metrics with nothing counted yet. Every instance has a registry of its own; one of many goes without a version. */
+/** Creates metrics; every instance has a registry of its own. Workers omit the version. */
 export function createMetrics(options: { readonly version?: string }): Metrics {
   return new CountedMetrics(options.version);
 }
@@ -91,10 +90,10 @@ type TallyName = Exclude<keyof typeof metricTable, 'requestDuration'>;
 class CountedMetrics implements Metrics {
   readonly #tallies: Readonly<Record<TallyName, Cells>>;
   readonly #duration: DurationTally;
-  /** What is added up over processes. */
+  /** Metrics that are summed over processes. */
   readonly #summed: CellsByKey;
   readonly #sender: SeriesSender;
-  /** By tenant, then by route. */
+  /** By tenant, then route. */
   readonly #routes = new Map<string, Map<string, RouteCells>>();
   readonly #forwarded: { readonly passed: Cell; readonly copied: Cell };
   #exposition: Promise<Exposition> | undefined;
@@ -273,7 +272,7 @@ class CountedMetrics implements Metrics {
     return (await this.#exposition).text(accept);
   }
 
-  /** What writes the text loads when somebody asks for it: workers never do. */
+  /** Loads the code for scrapes only when the first one arrives; workers are never scraped. */
   async #expose(): Promise<Exposition> {
     const { Exposition } = await import('./exposition.ts');
     const { requestDuration, ...rows } = metricTable;

@@ -1,22 +1,22 @@
-/** What this process has taken of the machine, as Linux tells it (proc_pid_stat(5), proc_pid_fd(5)). */
+/** Resource use of this process, from /proc (proc_pid_stat(5), proc_pid_fd(5)). */
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 
 export interface ProcessUse {
-  /** As user and in the system together, since the process began. */
+  /** User and system time together, since the start of the process. */
   readonly cpuSeconds: number;
   readonly residentBytes: number;
   readonly openDescriptors: number;
-  /** With so many open nothing more is accepted, and no node connected to. */
+  /** Limit on open descriptors; at the limit, the process can neither accept connections nor connect to nodes. */
   readonly mostDescriptors: number;
 }
 
 /** USER_HZ, the same on every Linux. */
 const TICKS_A_SECOND = 100;
-/** Behind the name of the program, which may hold anything. */
+/** Indices of utime and stime among the fields after the program name, which may contain blanks and parentheses. */
 const [USER_TICKS, SYSTEM_TICKS] = [11, 12];
 
-/** Nothing where there is no /proc. Reads four files: for scrapes, not for requests. */
+/** Returns undefined without /proc. Reads four entries of /proc, which is too slow for every request. */
 export function processUse(): ProcessUse | undefined {
   try {
     const stat = readFileSync('/proc/self/stat', 'latin1');
@@ -37,7 +37,7 @@ function numberIn(path: string, pattern: RegExp): number {
   return Number(pattern.exec(readFileSync(path, 'latin1'))?.[1]);
 }
 
-/** The size of the folder is their number since Linux 6.2, and 0 before. */
+/** Since Linux 6.2 the size of the folder is the number of descriptors; before, it is 0. */
 function openDescriptors(): number {
   return statSync('/proc/self/fd').size || readdirSync('/proc/self/fd').length;
 }

@@ -1,4 +1,4 @@
-/** What is counted of the requests of one route, its series looked up once. */
+/** The metrics of one route, with their series looked up once. */
 
 import type { Cell, Cells } from './cells.ts';
 import type { Durations, DurationTally } from './duration-tally.ts';
