@@ -12,7 +12,7 @@ import type { TenantFile } from './tenant-file.ts';
 export type AddressLists = ReadonlyMap<string, AddressList>;
 type ListFile = TenantFile['addresses'][string];
 
-/** Begins to follow every list. */
+/** Compiles and starts following every list. */
 export async function readAddressLists(
   places: Places,
   addresses: TenantFile['addresses'],
@@ -33,7 +33,7 @@ export async function readAddressLists(
   return { lists, faults };
 }
 
-/** Prefixes are numbered by the lines they stand on. */
+/** Numbers prefixes by the lines they are written on. */
 function writtenPart(
   places: Places,
   path: Path,
@@ -41,7 +41,7 @@ function writtenPart(
 ): ListPart<ListContents> {
   const lines = cidrs.map((_, index) => places.at([...path, 'cidrs', index], '').line);
   const tree = buildPrefixTree(cidrs);
-  // Not of `places` themselves, which hold the whole file.
+  // The closure must not keep `places`, which hold the whole file.
   const { file } = places;
   return {
     place: file,
@@ -50,17 +50,17 @@ function writtenPart(
   };
 }
 
-/** Faults of names at `path` that no list has. */
+/** Returns a fault for each unknown list name at `path`. */
 export function unknownLists(places: Places, path: Path, names: readonly string[]): PolicyFault[] {
   const known = places.keys(['addresses']);
   return names.flatMap((name, index) =>
     known.includes(name)
       ? []
-      : [places.at([...path, index], `there is no list ${name}`, known.join(', ') || undefined)],
+      : [places.at([...path, index], `unknown list ${name}`, known.join(', ') || undefined)],
   );
 }
 
-/** The rules that some lists allow and others deny; `allow` absent means every address, empty means none. */
+/** Builds rules from list names. If `allow` is absent, every address is allowed; if empty, none. */
 export function addressRules(
   lists: AddressLists,
   allow: readonly string[] | undefined,

@@ -1,8 +1,8 @@
-/** Tenants and settings become one policy. */
+/** Assembles a policy from settings and tenants. */
 
 import type { Policy, Tenant } from './policy.ts';
 
-/** The policy of these tenants, of which no two have a server name in common. */
+/** Returns the frozen policy of these tenants. No two of them may share a server name. */
 export function policyOf(
   head: Pick<Policy, 'generation' | 'digest' | 'loadedAtMs' | 'gateway'>,
   tenants: readonly Tenant[],

@@ -1,38 +1,38 @@
-/** Regular expressions of a policy that callers' words are held against: whole words, in a time that is bounded. */
+/** Regular expressions from a policy that are matched against callers' input: whole words, in bounded time. */
 
 import { type Piece, piecesOf, type Sequence } from './pattern-pieces.ts';
 
-/** A longer word matches none: what takes the square of it in time stays harmless. */
+/** Callers reject longer words before matching, so that even quadratic matching stays cheap. */
 export const MAX_NAME_CHARACTERS = 255;
-/** Ways in which one word may be divided among the pieces; each costs as many steps as the word has characters. */
+/** Limit on the ways to divide one word among the pieces. Trying one costs at most one step per character. */
 const MAX_WAYS = 1024;
 
 /**
- * The expression, which has to match whole words: half of one would let every longer one in. A sentence for text that
- * is none, and for one that may try a word in more ways than can be waited for (CVE-2016-4055 and its kind): where
- * what is repeated may itself match in different lengths, there are 2^n of them; where k repetitions of the same
- * characters follow each other, n^(k-1).
+ * Compiles an expression that must match the whole word; matching a part would admit every longer word. A string is the
+ * error message: `text` is not a regular expression, or may backtrack excessively (CVE-2016-4055 and similar). A word
+ * of n characters can be divided in 2^n ways if a repeated group itself varies in length, as in `(a+)+`, and in
+ * n^(k-1) ways among k repetitions of the same characters, as in `a*a*a*`.
  */
 export function compileNamePattern(text: string): RegExp | string {
   try {
     const { source } = new RegExp(text, 'u');
     return slowness(source) ?? new RegExp(`^(?:${source})$`, 'u');
   } catch {
-    return 'is no regular expression';
+    return 'is not a regular expression';
   }
 }
 
-/** Why the expression, which is one, may be slow. */
+/** Returns why a valid expression may be slow; undefined if it is not. */
 function slowness(source: string): string | undefined {
   const choices = piecesOf(source);
-  if (typeof choices === 'string') return `holds ${choices}, which can take any time`;
+  if (typeof choices === 'string') return `contains ${choices}, which can take unbounded time`;
   if (choices.flat().some(repeatsVaried)) {
-    return 'repeats what is repeated or chosen within, which can take any time';
+    return 'repeats a group that itself varies in length or has alternatives, which can take unbounded time';
   }
   if (waysOfChoices(choices, []) <= MAX_WAYS) return undefined;
   return (
-    `can divide a word among its repetitions in more than ${MAX_WAYS} ways: put a character between them ` +
-    'that the one before cannot match, or bound them, like {1,20}'
+    `can divide a word among its repetitions in more than ${MAX_WAYS} ways: separate them by a character ` +
+    'that the preceding one cannot match, or bound them, as in {1,20}'
   );
 }
 
@@ -40,7 +40,7 @@ function repeatsVaried({ choices, most }: Piece): boolean {
   return (most > 1 && isVaried(choices)) || choices.flat().some(repeatsVaried);
 }
 
-/** Whether it matches in different ways. */
+/** Whether there are several alternatives, or a piece that varies in length. */
 function isVaried(choices: readonly Sequence[]): boolean {
   return choices.length > 1 || choices.flat().some(varies);
 }
@@ -49,7 +49,7 @@ function varies({ choices, least, most }: Piece): boolean {
   return least !== most || isVaried(choices);
 }
 
-/** At most so many ways to divide one word among the pieces. */
+/** Upper bound on the ways to divide one word: 1 for `[a-z]+-[a-z]+`, as `-` fixes the end; 255 for `[a-z]+[a-z]+`. */
 function waysOf(sequence: Sequence, after: Sequence): number {
   return sequence.reduce((ways, { choices, ...piece }, at) => {
     const rest = [...sequence.slice(at + 1), ...after];
@@ -62,7 +62,7 @@ function lengthsOf({ least, most }: Pick<Piece, 'least' | 'most'>): number {
   return Math.min(most, MAX_NAME_CHARACTERS) - least + 1;
 }
 
-/** Of choices no more count than can match the same word. */
+/** Adds up only alternatives that can match the same word: `a[a-z]+|b[a-z]+` has the ways of one of them. */
 function waysOfChoices(choices: readonly Sequence[], after: Sequence): number {
   const ways = choices.map((each) => waysOf(each, after));
   const together = choices.map((one) =>
@@ -71,7 +71,7 @@ function waysOfChoices(choices: readonly Sequence[], after: Sequence): number {
   return Math.max(...together);
 }
 
-/** Whether no word begins with both: they differ in a character that stands at the same place. */
+/** Whether no word can begin with both: at some position, after single characters only, their sets are disjoint. */
 function exclude(one: Sequence, other: Sequence): boolean {
   for (const [at, piece] of one.entries()) {
     const beside = other[at];
@@ -86,8 +86,8 @@ function isOneCharacter({ choices, least, most }: Piece): boolean {
 }
 
 /**
- * In how many lengths those behind a piece can make up for its own, at most. Not those that follow what begins with a
- * character that neither the piece nor anything up to there can match: then there is one place where it may end.
+ * Upper bound on the lengths in which `rest` can make up for the length of the piece before it. Stops at a required
+ * piece that begins with a character none before it can match: in `[a-z]+-[a-z]+` the `-` fixes where the first ends.
  */
 function lengthsTraded({ characters }: Pick<Piece, 'characters'>, rest: Sequence): number {
   let lengths = 1;

@@ -1,8 +1,8 @@
-/** What a route asks of a claim, as written. */
+/** Templates for the claim values that a route requires. */
 
 import type { ClaimTemplate } from './policy.ts';
 
-/** `{name}` is a path parameter, anything else stands for itself. */
+/** Parses `{name}` as a path parameter and anything else as a literal. */
 export function readTemplate(value: string | number | boolean): ClaimTemplate {
   const text = String(value);
   const [, param] = /^\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(text) ?? [];

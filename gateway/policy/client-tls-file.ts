@@ -1,4 +1,4 @@
-/** TLS towards other servers as it is written, be they nodes, etcd or Redis. */
+/** Schema of the TLS settings for connections to other servers: nodes, etcd and Redis. */
 
 import { z } from 'zod';
 

@@ -1,4 +1,4 @@
-/** TLS towards other servers: what is written of it becomes what connections are made by. */
+/** Compiles the TLS settings for connections to other servers. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ClientTls } from '../sources/client-tls.ts';
@@ -20,13 +20,11 @@ export function compileClientTls(places: Places, tls: ClientTlsFile | undefined)
   };
 }
 
-/** `at`: where it stands. */
+/** Returns the faults of `tls`, written at `at`. */
 export function clientTlsFaults(places: Places, at: Path, tls: ClientTlsFile): readonly PolicyFault[] {
   const faults: PolicyFault[] = [];
   if ((tls.cert === undefined) !== (tls.key === undefined))
-    faults.push(
-      places.at(at, 'a certificate and its key stand together', 'both of cert and key, or neither'),
-    );
+    faults.push(places.at(at, 'has only one of cert and key', 'both or neither'));
   for (const name of ['ca', 'cert', 'key'] as const) {
     const written = tls[name];
     if (written !== undefined && places.pathOf(written) === undefined)
@@ -34,6 +32,6 @@ export function clientTlsFaults(places: Places, at: Path, tls: ClientTlsFile): r
   }
   const { serverName } = tls;
   if (serverName !== undefined && (!isServerName(serverName) || serverName.startsWith('*')))
-    faults.push(places.at([...at, 'serverName'], `${serverName} is no server name`, 'a DNS name'));
+    faults.push(places.at([...at, 'serverName'], `${serverName} is not a server name`, 'a DNS name'));
   return faults;
 }

@@ -1,4 +1,4 @@
-/** `gateway.yaml` as written becomes the settings the process runs by. */
+/** Compiles `gateway.yaml` into the settings of the process. */
 
 import { dirname, resolve } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
@@ -13,7 +13,7 @@ type StateFile = NonNullable<GatewayFile['gateway']['state']>;
 type AuditFile = NonNullable<GatewayFile['gateway']['audit']>;
 type ListenerFile = GatewayFile['gateway']['listeners'][number];
 
-/** Relative paths start at the file. Faults are what no single key can show. */
+/** Resolves relative paths against the file's folder. The faults are those that involve several keys. */
 export function compileGateway(
   places: Places,
   { gateway }: GatewayFile,
@@ -94,10 +94,10 @@ function repeatedListeners(places: Places, listeners: readonly ListenerFile[]): 
     const path = ['gateway', 'listeners', index];
     const address = `${host}:${port}`;
     const faults: PolicyFault[] = [];
-    if (names.has(name)) faults.push(places.at([...path, 'name'], `another listener is named ${name}`));
-    // Port 0 asks for any free port, so two of them are two addresses.
+    if (names.has(name)) faults.push(places.at([...path, 'name'], `duplicate listener name ${name}`));
+    // Port 0 requests any free port, so two listeners on it do not collide.
     if (port !== 0 && addresses.has(address)) {
-      faults.push(places.at([...path, 'address'], `another listener has ${address}`));
+      faults.push(places.at([...path, 'address'], `duplicate listener address ${address}`));
     }
     names.add(name);
     addresses.add(address);

@@ -1,4 +1,4 @@
-/** Token issuers with their keys. */
+/** Compiles the token issuers of a tenant and their key sets. */
 
 import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
@@ -10,7 +10,7 @@ import type { IssuerFile, TenantFile } from './tenant-file.ts';
 
 const LOOPBACK = /^(?:localhost|127\.[0-9.]+|\[::1\])$/;
 
-/** Keys in files are read now; keys at an address are fetched beside, so that loading needs no network. */
+/** Reads key files before it resolves. Keys at a URL are fetched later, so that loading needs no network. */
 export async function compileIssuers(
   places: Places,
   { tenant, issuers }: Pick<TenantFile, 'tenant' | 'issuers'>,
@@ -20,7 +20,7 @@ export async function compileIssuers(
   const faults: PolicyFault[] = [];
   for (const [name, written] of Object.entries(issuers)) {
     if (compiled.some((each) => each.issuer === written.issuer)) {
-      faults.push(places.at(['issuers', name, 'issuer'], `another issuer is ${written.issuer}`));
+      faults.push(places.at(['issuers', name, 'issuer'], `duplicate issuer ${written.issuer}`));
     }
     const keys = await compileKeys(places, tenant, name, written, servers);
     if ('verify' in keys) compiled.push(compileIssuer(name, written, keys));
@@ -51,14 +51,12 @@ async function compileKeys(
 ): Promise<KeySet | readonly PolicyFault[]> {
   const path = ['issuers', name, 'keys'];
   if ((jwks === undefined) === (file === undefined)) {
-    return [places.at(path, 'names no keys, or two kinds of them', 'either jwks or file')];
+    return [places.at(path, 'has neither or both of jwks and file', 'exactly one of them')];
   }
   if (jwks !== undefined) {
     const url = jwksAddress(jwks);
     if (url === undefined)
-      return [
-        places.at([...path, 'jwks'], `${withoutCredentials(jwks)} is no address for keys`, 'https://…'),
-      ];
+      return [places.at([...path, 'jwks'], `${withoutCredentials(jwks)} is not a JWKS address`, 'https://…')];
     if (keepMs < refreshMs) return [places.at([...path, 'keep'], 'is shorter than refresh')];
     return servers.sources.keys.remote(tenant, name, url, { refreshMs, keepMs });
   }
@@ -68,10 +66,10 @@ async function compileKeys(
   return list === undefined || all.length > 0 ? all : new FileKeySet(list);
 }
 
-/** What is said of fetches does nothing for a file, which is followed. */
+/** Returns a fault for each key that only applies to fetches; a file is followed instead. */
 function fetchOnly(places: Places, path: Path): readonly PolicyFault[] {
   const written = places.keys(path).filter((key) => key === 'refresh' || key === 'keep');
-  return written.map((key) => places.at([...path, key], 'does nothing for a file', 'jwks'));
+  return written.map((key) => places.at([...path, key], 'has no effect on a key file', 'jwks'));
 }
 
 function jwksAddress(text: string): URL | undefined {

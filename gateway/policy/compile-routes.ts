@@ -1,4 +1,4 @@
-/** The routes of a tenant, with the names they use resolved. */
+/** Compiles the routes of a tenant and resolves the names they use. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PolicyFault } from '../core/fault.ts';
@@ -14,14 +14,14 @@ import { type RulePlaces, rulePlaces } from './rule-places.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 import type { Upstream } from './upstream.ts';
 
-/** Keys of a route that refuse. */
+/** Keys of a route that can cause a refusal. */
 const RULES = ['match', 'allow', 'certificate', 'require', 'stream', 'limits', 'upgrade', 'tunnel'];
 
 const MIN_RATE_GRACE_MS = 10_000;
 const TUNNEL_IDLE_MS = 300_000;
 const TUNNEL_LIFETIME_MS = 86_400_000;
 
-/** Routes compiled in one go; between two goes all other work has its turn. */
+/** Routes compiled before yielding to the event loop. */
 const PIECE = 16;
 
 export async function compileRoutes(
@@ -38,7 +38,7 @@ export async function compileRoutes(
     if (index % PIECE === PIECE - 1) await nextTurn();
     const path = ['routes', index];
     if (names.has(written.name))
-      faults.push(places.at([...path, 'name'], `another route is named ${written.name}`));
+      faults.push(places.at([...path, 'name'], `duplicate route name ${written.name}`));
     names.add(written.name);
     faults.push(...unaskedCertificates(places, file, written, path));
     const resolved = resolveRoute(places, written, path, upstreams, faults);
@@ -50,7 +50,7 @@ export async function compileRoutes(
   return { routes: buildRouteTable(entries), faults };
 }
 
-/** Nobody shows a certificate that no handshake asks for. */
+/** Finds a route that requires a certificate although the tenant's handshakes request none. */
 function unaskedCertificates(
   places: Places,
   { clientCertificates }: TenantFile,
@@ -58,7 +58,7 @@ function unaskedCertificates(
   path: Path,
 ): PolicyFault[] {
   if (clientCertificates !== 'none' || certificate === undefined) return [];
-  const problem = 'nobody can have one: the tenant asks for no certificates';
+  const problem = 'can never match: the tenant requests no client certificates';
   return [places.at([...path, 'certificate'], problem, 'clientCertificates: optional or require')];
 }
 
@@ -93,7 +93,7 @@ function compileRoute(
   };
 }
 
-/** What routes ask for alike is one object: what a thousand of them share stays at hand. */
+/** Gives equal requirements one object, so that what a thousand routes share stays in the CPU cache. */
 class Shared {
   readonly #requirements = new Map<string, Requirement>();
   readonly #streams = new Map<string, StreamRule>();

@@ -1,4 +1,4 @@
-/** A tenant's file as written becomes the tenant that requests are decided by. */
+/** Compiles a tenant's file into the tenant that decisions are based on. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ScopeName } from '../core/scope.ts';
@@ -17,14 +17,14 @@ import { rulePlaces } from './rule-places.ts';
 import { isServerName } from './server-name.ts';
 import type { RouteFile, TenantFile } from './tenant-file.ts';
 
-/** Keys of a tenant that refuse, or say who is believed. */
+/** Keys of a tenant that can cause a refusal or define whom to trust. */
 const RULES = ['clientCertificates', 'revocation', 'allow', 'deny', 'issuers', 'scopes'];
 
-/** What the text says. */
+/** A tenant compiled from its text; unusable if there are faults. */
 export interface CompiledTenant {
   readonly tenant: Omit<Tenant, 'digest' | 'origin'>;
   readonly faults: readonly PolicyFault[];
-  /** What is allowed and most likely not meant. */
+  /** What is legal but probably unintended. */
   readonly warnings: readonly PolicyFault[];
 }
 
@@ -94,17 +94,17 @@ function nameFaults(places: Places, file: TenantFile, fileName: string): PolicyF
     const lower = name.toLowerCase();
     if (!isServerName(name)) {
       faults.push(
-        places.at(['serverNames', index], `${name} is no server name`, 'a DNS name, or *. and one'),
+        places.at(['serverNames', index], `${name} is not a server name`, 'a DNS name, or *. and a DNS name'),
       );
     } else if (seen.has(lower)) {
-      faults.push(places.at(['serverNames', index], `${name} stands here twice`));
+      faults.push(places.at(['serverNames', index], `duplicate server name ${name}`));
     }
     seen.add(lower);
   }
   return faults;
 }
 
-/** Fine-tuning is what workers on networks nobody trusts may do; it must never grow into publishing. */
+/** No other scope may include `publish`, least of all fine-tuning, which is for workers on untrusted networks. */
 function scopeFaults(places: Places, file: TenantFile): PolicyFault[] {
   return Object.entries(file.scopes).flatMap(([scope, included]) => {
     const wrong = included.indexOf('publish');
@@ -112,8 +112,8 @@ function scopeFaults(places: Places, file: TenantFile): PolicyFault[] {
     return [
       ...(wrong < 0 || scope === 'publish'
         ? []
-        : [places.at(['scopes', scope, wrong], `${scope} may not include publish`)]),
-      ...(twice < 0 ? [] : [places.at(['scopes', scope, twice], `${included[twice]} stands here twice`)]),
+        : [places.at(['scopes', scope, wrong], `${scope} must not include publish`)]),
+      ...(twice < 0 ? [] : [places.at(['scopes', scope, twice], `duplicate scope ${included[twice]}`)]),
     ];
   });
 }
@@ -126,5 +126,5 @@ function unusedLists(places: Places, file: TenantFile): PolicyFault[] {
   ]);
   return Object.keys(file.addresses)
     .filter((name) => !used.has(name))
-    .map((name) => places.at(['addresses', name], 'nobody uses this list'));
+    .map((name) => places.at(['addresses', name], 'no rule uses this list'));
 }

@@ -1,4 +1,4 @@
-/** Upstreams and their nodes. */
+/** Compiles the upstreams of a tenant and their nodes. */
 
 import { withoutCredentials } from '../core/credentials.ts';
 import type { PolicyFault } from '../core/fault.ts';
@@ -21,7 +21,13 @@ export function compileUpstreams(
     faults.push(...tlsFaults(places, path, written, nodes));
     const hashOn = parseTemplate(written.hashOn);
     if (hashOn === undefined)
-      faults.push(places.at([...path, 'hashOn'], `${written.hashOn} is no template`, 'as in {model_id}'));
+      faults.push(
+        places.at(
+          [...path, 'hashOn'],
+          `${written.hashOn} is not a template`,
+          'path parameters as in {model_id}',
+        ),
+      );
     else upstreams.set(name, compileUpstream(places, file.tenant, name, written, hashOn, nodes));
   }
   return { upstreams, faults };
@@ -87,7 +93,7 @@ function watchedBy({
   };
 }
 
-/** Keys for TLS that no node would use give a false sense of it. */
+/** TLS settings that no node uses would suggest a protection that does not exist. */
 function tlsFaults(
   places: Places,
   path: Path,
@@ -98,12 +104,12 @@ function tlsFaults(
   const at = [...path, 'tls'];
   const faults: PolicyFault[] = [];
   if (nodes.length > 0 && !nodes.some(({ secure }) => secure))
-    faults.push(places.at(at, 'no node is spoken to over TLS', 'https://host:port'));
+    faults.push(places.at(at, 'no node uses TLS', 'https://host:port'));
   return [...faults, ...clientTlsFaults(places, at, tls)];
 }
 
 const NODE_FORM = 'http://host:port or https://host:port';
-/** Nothing beside host and port, and no spelling of an address that `URL` would read as another: `010.0.0.1`. */
+/** Host and port only. `readNode` also rejects spellings that `URL` reads as another address, such as `010.0.0.1`. */
 const NODE = /^https?:\/\/(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?\/?$/i;
 
 function readNodes(
@@ -118,9 +124,8 @@ function readNodes(
     const at = [...path, 'nodes', index, ...(typeof each === 'string' ? [] : ['url'])];
     const node = readNode(url, weight);
     if (node === undefined)
-      faults.push(places.at(at, `${withoutCredentials(url)} is no address of a node`, NODE_FORM));
-    else if (nodes.some((other) => isSame(other, node)))
-      faults.push(places.at(at, `${url} stands here twice`));
+      faults.push(places.at(at, `${withoutCredentials(url)} is not a node address`, NODE_FORM));
+    else if (nodes.some((other) => isSame(other, node))) faults.push(places.at(at, `duplicate node ${url}`));
     else nodes.push(node);
   }
   return nodes;

@@ -1,10 +1,10 @@
-/** A policy in force as the admin listener tells of it. */
+/** Describes the policy in force for the admin listener and the metrics. */
 
 import { formatFault, type PolicyFault } from '../core/fault.ts';
 import type { EtcdState } from './etcd-tenants.ts';
 import type { Policy, Tenant } from './policy.ts';
 
-/** The members of `/policy`. */
+/** Returns the body of `/policy`. */
 export function describePolicy(
   { generation, digest, loadedAtMs, tenants }: Policy,
   etcd: EtcdState | undefined,
@@ -27,7 +27,6 @@ export function describePolicy(
   };
 }
 
-/** Its address lists as they are now. */
 export function describeLists({ name: tenant, lists }: Tenant) {
   return [...lists.values()].map(({ name: list, parts }) => ({
     tenant,

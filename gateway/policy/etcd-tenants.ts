@@ -1,4 +1,4 @@
-/** The texts of tenants in etcd: followed, kept while it is away, read by whoever loads the policy. */
+/** Tenant texts in etcd: follows them, and keeps the last ones while etcd cannot be reached. */
 
 import { isDeepStrictEqual } from 'node:util';
 import { fileFault, type PolicyFault } from '../core/fault.ts';
@@ -7,49 +7,48 @@ import type { EtcdAddress } from '../lists/etcd-server.ts';
 import type { FindAccess } from '../lists/server-access.ts';
 import type { TenantText, Text } from './policy-files.ts';
 
-/** Writes that come together are one reload, and a stream of them one a second at most. */
+/** Writes in quick succession cause one reload; a steady stream of them causes at most one a second. */
 const SETTLE_MS = 100;
 const MAX_SETTLE_MS = 1000;
-/** Nobody waits longer for the first answer. */
+/** Limit on the wait for the first answer. */
 const FIRST_ANSWER_MS = 5000;
-/** Keys that are no tenant's, told one by one. */
+/** Limit on the keys outside the naming scheme that are reported one by one. */
 const MAX_STRAYS = 20;
 const FILE_NAME = /^[a-z][a-z0-9-]{0,62}\.yaml$/;
 const SHOWN_CHARACTERS = 200;
 
-/** Where tenants are looked for. */
 export interface EtcdPlace {
   readonly at: EtcdAddress;
-  /** Their prefix. */
+  /** Key prefix; ends with `/`. */
   readonly tenants: string;
 }
 
-/** What etcd has at one revision, as far as it was read. */
+/** The tenant texts at one revision of etcd, as last read. */
 export interface EtcdTexts {
-  /** In the order of their keys. */
+  /** Sorted by key. */
   readonly texts: readonly TenantText[];
-  /** False while it was never read: then there may be others, which nobody knows. */
+  /** False until the first read: etcd may hold tenants that are not known yet. */
   readonly isRead: boolean;
-  /** Keys that are no tenant's. */
+  /** Keys below the prefix that are not `<tenant>.yaml`. */
   readonly faults: readonly PolicyFault[];
 }
 
 export interface EtcdTenantsOptions {
-  /** `once`: etcd is not asked. */
+  /** `once`: etcd is not contacted. */
   readonly mode: 'follow' | 'once';
-  /** Hears that etcd cannot be read, each time for another reason, and that it was read (again). */
+  /** Called when etcd has been read, and when reading fails; not again for the same reason in a row. */
   readonly onState?: ((state: EtcdState) => void) | undefined;
-  /** For an etcd that is not reached without. */
+  /** Finds the credentials and TLS files of an etcd that needs them. */
   readonly findAccess?: FindAccess | undefined;
 }
 
-/** What is known of the source itself. */
+/** The state of etcd as a source of tenants. */
 export interface EtcdState {
   readonly place: string;
-  /** Of etcd, where the texts are from; 0 before the first. */
+  /** The etcd revision of the texts; 0 before the first read. */
   readonly revision: number;
   readonly isRead: boolean;
-  /** Why the texts are not what etcd has now. */
+  /** Why the texts may be out of date. */
   readonly fault?: string;
 }
 
@@ -66,7 +65,7 @@ export class EtcdTenants {
     this.#options = options;
   }
 
-  /** What is there now, followed from now on; what was followed elsewhere is left. */
+  /** Returns the texts at `place` and follows them from now on; stops following any other place. */
   async read(place: EtcdPlace | undefined): Promise<EtcdTexts> {
     if (place === undefined || this.#options.mode === 'once') {
       this.#unasked = place?.tenants;
@@ -79,18 +78,18 @@ export class EtcdTenants {
     return followed.texts();
   }
 
-  /** Calls back when etcd has other texts than were read, also when that came about before this call. */
+  /** Calls `onChange` when etcd has changed since the last `read`; at once if it changed before this call. */
   subscribe(onChange: () => void): void {
     this.#onChange = onChange;
     if (this.#hasChanged) onChange();
   }
 
-  /** Absent where no tenants are looked for in etcd. */
+  /** Undefined if no tenants are read from etcd. */
   get state(): EtcdState | undefined {
     return this.#followed?.state;
   }
 
-  /** False until they were read once: a gateway that took the place of others before would refuse their callers. */
+  /** False until the first read: a gateway that replaced another one earlier would refuse these tenants' callers. */
   get isReady(): boolean {
     return this.state?.isRead !== false;
   }
@@ -100,7 +99,7 @@ export class EtcdTenants {
     return fault === undefined ? [] : [fileFault(place, fault)];
   }
 
-  /** The prefix that was not looked at. */
+  /** The prefix that was not read in mode `once`. */
   get unasked(): string | undefined {
     return this.#unasked;
   }
@@ -130,7 +129,7 @@ class FollowedPlace {
   readonly #place: EtcdPlace;
   #keys: EtcdKeys<Text> | undefined;
   #isStopped = false;
-  /** Settled when it was read once, or could not be for now. */
+  /** Resolves after the first read, its failure, or `FIRST_ANSWER_MS`. */
   readonly tried: Promise<void>;
   #values: ReadonlyMap<string, Text> | undefined;
   #revision = 0;
@@ -145,7 +144,7 @@ class FollowedPlace {
     this.tried = Promise.race([this.#follow(findAccess, onNews), afterMs(FIRST_ANSWER_MS)]);
   }
 
-  /** The client of etcd loads when there is an etcd. */
+  /** Loads the etcd client only if an etcd is configured. */
   async #follow(
     findAccess: FindAccess | undefined,
     onNews: (kind: 'texts' | 'fault') => void,
@@ -198,11 +197,12 @@ class FollowedPlace {
       const fileName = key.slice(prefix.length);
       const place = `etcd ${prefix}${shown(fileName)}`;
       if (FILE_NAME.test(fileName)) texts.push({ place, fileName, text });
-      else strays.push(fileFault(place, "this key is no tenant's", `${prefix}<tenant>.yaml`));
+      else strays.push(fileFault(place, 'is not the key of a tenant', `${prefix}<tenant>.yaml`));
     }
     const more = strays.length - MAX_STRAYS;
     const faults = strays.slice(0, MAX_STRAYS);
-    if (more > 0) faults.push(fileFault(`etcd ${prefix}`, `and ${more} more keys that are no tenant's`));
+    if (more > 0)
+      faults.push(fileFault(`etcd ${prefix}`, `and ${more} more keys that do not belong to a tenant`));
     return { texts, isRead: this.#values !== undefined, faults };
   }
 
@@ -218,13 +218,13 @@ function textOf(bytes: Buffer): Text {
   try {
     return strict.decode(bytes);
   } catch {
-    return { problem: 'is no text in UTF-8' };
+    return { problem: 'is not valid UTF-8' };
   }
 }
 
 const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
 
-/** A key may be any bytes, and a million of them. */
+/** Escapes and shortens a key, which may hold any bytes and be very long. */
 function shown(key: string): string {
   const text = key.slice(0, SHOWN_CHARACTERS);
   return JSON.stringify(text).slice(1, -1) + (key.length > SHOWN_CHARACTERS ? '…' : '');

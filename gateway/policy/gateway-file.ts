@@ -1,4 +1,4 @@
-/** `gateway.yaml` as it is written: the process, its listeners, limits and times. */
+/** Schema of `gateway.yaml`: the process, its listeners, limits and timeouts. */
 
 import { z } from 'zod';
 import { withoutCredentials } from '../core/credentials.ts';
@@ -93,7 +93,7 @@ function httpOrigin(text: string): string | undefined {
 const keyPrefix = (text: string): string | undefined =>
   /^\/(?:[A-Za-z0-9._-]+\/)+$/.test(text) ? text : undefined;
 
-/** How a server is reached whose address stands beside it. */
+/** Keys beside the address of a server that say how to connect to it. */
 const access = {
   tls: clientTls.optional().describe('TLS settings; the files are read again when they change.'),
   user: z.string().min(1).max(256).optional().describe('The user to log in as.'),

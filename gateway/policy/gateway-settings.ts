@@ -1,4 +1,4 @@
-/** The settings of the process, compiled: listeners, limits, times, and the servers it shares things through. */
+/** The compiled settings of the process: listeners, limits, timeouts, and the etcd and Redis it uses. */
 
 import type { PrefixTree } from '../core/prefix-tree.ts';
 import type { EtcdAddress } from '../lists/etcd-server.ts';
@@ -9,21 +9,21 @@ export interface GatewaySettings {
   /** Absolute folder with one folder per server name. */
   readonly certificates: string;
   readonly admin: HostPort;
-  /** Processes that take connections; `auto`: one for each core. */
+  /** Processes that accept connections; `auto` means one per core. */
   readonly workers: number | 'auto';
   readonly limits: GatewayLimits;
   readonly timeouts: GatewayTimeouts;
-  /** Where lists in etcd are asked for, and the prefix of the tenants there. */
+  /** The etcd that holds lists, and the prefix of its tenants. */
   readonly etcd?: EtcdAddress & { readonly tenants?: string };
-  /** Redis, where lists live and limits are shared. */
+  /** The Redis that holds lists and shares limits. */
   readonly state?: SharedState;
   /** Absolute path of the access log, or `-` for standard output. */
   readonly accessLog: string;
-  /** Absent: no audit log is kept. */
+  /** If absent, no audit log is kept. */
   readonly audit?: AuditSettings;
 }
 
-/** Of the servers it shares things through. */
+/** Returns the access settings of etcd and Redis, if any. */
 export function accessesOf({ etcd, state }: GatewaySettings): readonly ServerAccess[] {
   return [etcd?.access, state?.access].filter((access) => access !== undefined);
 }
@@ -32,19 +32,19 @@ export interface AuditSettings {
   /** Absolute path. */
   readonly file: string;
   readonly rotateAtBytes: number;
-  /** Files put aside that stay; absent means all. */
+  /** Number of rotated files to keep; absent means all. */
   readonly keep?: number;
-  /** What becomes of requests while it cannot be written: refused, or admitted and counted. */
+  /** Whether requests are refused, or admitted and counted, while the log cannot be written. */
   readonly onFailure: 'refuse' | 'count';
 }
 
 export interface SharedState {
-  /** Its URL, which may hold a password. */
+  /** URL of Redis, which may contain a password. */
   readonly redis: string;
   readonly access?: ServerAccess;
-  /** What the keys of gateways that share limits begin with. */
+  /** Key prefix; gateways with the same prefix share limits. */
   readonly prefix: string;
-  /** How limits are decided while Redis cannot be asked. */
+  /** How limits are decided while Redis is unavailable. */
   readonly onFailure: 'local' | 'deny' | 'allow';
 }
 
@@ -57,7 +57,7 @@ export interface ListenerSettings {
   readonly name: string;
   readonly address: HostPort;
   readonly trustedProxies: PrefixTree;
-  /** With `require` only trusted proxies are let in, each with a PROXY header. */
+  /** With `require`, only trusted proxies may connect, each with a PROXY header. */
   readonly proxyProtocol: 'off' | 'accept' | 'require';
   readonly forwardedHeader: 'x-forwarded-for' | 'forwarded';
   readonly clientCertificates: ClientCertificateMode;
@@ -70,11 +70,11 @@ export interface GatewayLimits {
   readonly headFields: number;
   readonly connections: number;
   readonly connectionsPerAddress: number;
-  /** TLS handshakes under way at once, over all listeners. */
+  /** Concurrent TLS handshakes on all listeners together. */
   readonly handshakes: number;
-  /** Server names whose certificates are kept ready. */
+  /** Server names whose certificates are kept loaded. */
   readonly serverNames: number;
-  /** Held for all callers together. */
+  /** Bytes buffered for all callers together. */
   readonly bufferedBytes: number;
 }
 

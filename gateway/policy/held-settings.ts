@@ -1,10 +1,10 @@
-/** What a process holds from its start: a `gateway.yaml` that says otherwise waits for the next one. */
+/** Settings that a process keeps from its start: changing them in `gateway.yaml` requires a restart. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { GatewaySettings } from './gateway-settings.ts';
 import type { Path, Places } from './places.ts';
 
-/** Each with what stands for it: sockets, files and processes that are there once and for all. */
+/** Settings of sockets, files and processes that exist from the start, each with the value to compare. */
 const HELD: readonly (readonly [Path, (settings: GatewaySettings) => unknown])[] = [
   [['listeners'], ({ listeners }) => listeners.map(({ name, address }) => [name, address])],
   [['admin', 'address'], ({ admin }) => admin],
@@ -13,7 +13,7 @@ const HELD: readonly (readonly [Path, (settings: GatewaySettings) => unknown])[]
   [['audit'], ({ audit }) => audit],
 ];
 
-/** A fault for each of them that is another now. `before`: what the process runs by. */
+/** Returns a fault for each of these settings that differs from `before`, the settings in force. */
 export function heldFaults(
   places: Places,
   before: GatewaySettings,
@@ -22,6 +22,6 @@ export function heldFaults(
   return HELD.flatMap(([path, of]) =>
     JSON.stringify(of(before)) === JSON.stringify(of(after))
       ? []
-      : [places.at(['gateway', ...path], 'is another than at the start of this process: it takes a restart')],
+      : [places.at(['gateway', ...path], 'cannot change on reload; restart the process')],
   );
 }

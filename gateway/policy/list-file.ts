@@ -1,4 +1,4 @@
-/** Address lists and revocations as a tenant's file writes them. */
+/** Schema of address lists and revocations in a tenant's file. */
 
 import { z } from 'zod';
 import { REVOKED_CERTIFICATE, REVOKED_TOKEN, revokedCertificate, revokedToken } from '../lists/revoked.ts';

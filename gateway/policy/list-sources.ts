@@ -1,4 +1,4 @@
-/** Where the lists of a tenant come from beside its own file: another file, etcd, Redis. */
+/** Sources of a tenant's lists outside its own file: another file, etcd or Redis. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { EtcdAddress } from '../lists/etcd-server.ts';
@@ -9,18 +9,17 @@ import type { RedisAddress } from '../lists/redis-server.ts';
 import { EXPECTED_FOLDER, LEAVES_FOLDER, type Path, type Places } from './places.ts';
 import type { SourcesOfPolicy } from './sources.ts';
 
-/** The servers of `gateway.yaml` that may have lists. */
+/** The servers in `gateway.yaml` that may hold lists. */
 export interface NamedServers {
   readonly etcd?: EtcdAddress;
   readonly redis?: RedisAddress;
 }
 
-/** What lists are read with. */
 export interface ListServers extends NamedServers {
   readonly sources: SourcesOfPolicy;
 }
 
-/** As written; any of them, or several. */
+/** Sources as written; any combination of them. */
 export interface WrittenSources {
   readonly file?: string | undefined;
   readonly etcd?: string | undefined;
@@ -28,8 +27,8 @@ export interface WrittenSources {
 }
 
 /**
- * Begins to follow lists. A file has to be read now, so that what is wrong with it is a fault of the policy; other
- * servers may answer later, and until they do their lists are as if they held what refuses most.
+ * Starts following lists. Waits until a file has been read, so that its faults are faults of the policy. Servers may
+ * answer later; until then their lists fail closed.
  */
 export async function followLists<Contents extends LiveContents>(
   places: Places,
@@ -50,7 +49,7 @@ export async function followLists<Contents extends LiveContents>(
   return { lists: followed, faults };
 }
 
-/** A file that cannot be read at all is most often another than was meant, so the fault is where it is named. */
+/** Reports an unreadable file where it is named, since the name is most likely wrong. */
 function placed(places: Places, path: Path, { file }: WrittenSources, fault: PolicyFault): PolicyFault {
   const isUnread = fault.problem.startsWith(UNREADABLE);
   return isUnread ? places.at([...path, 'file'], `${file} ${fault.problem}`) : fault;

@@ -1,11 +1,11 @@
-/** What is no fault in address lists and most likely no intention: prefixes that change nothing, or undo each other. */
+/** Finds what is legal but probably unintended in address lists: prefixes that are redundant, or allowed and denied. */
 
 import { addressOf, prefixAround } from '../core/address.ts';
 import type { PrefixEntry } from '../core/prefix-tree.ts';
 import type { ListContents } from '../lists/contents.ts';
 import type { AddressList, AddressRules, Tenant } from './policy.ts';
 
-/** Told of one list, at most; how many more there are is told as well. */
+/** Limit on the warnings of one kind for each list; the rest are only counted. */
 const MAX_WARNINGS = 20;
 
 interface Place {
@@ -13,7 +13,7 @@ interface Place {
   readonly contents: ListContents;
 }
 
-/** Sentences, each with `file:line` before it; of lists that were read. */
+/** Returns warnings about lists that have been read, as `file:line: problem`. */
 export function listWarnings(tenant: Tenant): readonly string[] {
   const routes = tenant.routes.entries.flatMap(({ route }) => route.addresses ?? []);
   const warnings = judge(tenant.addresses, tenant.addresses.deny ?? []);
@@ -21,14 +21,14 @@ export function listWarnings(tenant: Tenant): readonly string[] {
   return [...new Set(warnings)];
 }
 
-/** The lists of each verdict against each other, and what is allowed against what is denied. */
+/** Compares allowed lists with each other and with denied ones, and denied lists with each other. */
 function judge({ allow = [], deny = [] }: AddressRules, denied: readonly AddressList[]): string[] {
   const [allowing, denying] = [placesOf(allow), placesOf(deny)];
   return [
     ...denying.flatMap((place) => repeatsIn(place, denying)),
     ...allowing.flatMap((place) => [
       ...repeatsIn(place, allowing),
-      ...capped(place, (entry) => heldBy(entry, placesOf(denied), 'is allowed in vain: denied by')),
+      ...capped(place, (entry) => heldBy(entry, placesOf(denied), 'is allowed, but denied by')),
     ]),
   ];
 }
@@ -39,22 +39,22 @@ function placesOf(lists: readonly AddressList[]): readonly Place[] {
   );
 }
 
-/** Entries that stand there twice, or lie within a wider one. */
+/** Finds entries that are duplicates, or lie within a wider one. */
 function repeatsIn(place: Place, places: readonly Place[]): readonly string[] {
   const { tree, placeOf } = place.contents;
   const twice = tree.repeats
     .slice(0, MAX_WARNINGS)
-    .map(([number, first]) => `${placeOf(number)}: stands there twice, first at ${placeOf(first)}`);
+    .map(([number, first]) => `${placeOf(number)}: duplicate of ${placeOf(first)}`);
   const others = places.filter((each) => each !== place);
   const within = capped(place, (entry) => {
     const wider =
-      entry.bits > 0 ? heldBy(entry, [place], 'changes nothing: it lies in', entry.bits - 1) : undefined;
-    return wider ?? heldBy(entry, others, 'changes nothing: it lies in');
+      entry.bits > 0 ? heldBy(entry, [place], 'is redundant: covered by', entry.bits - 1) : undefined;
+    return wider ?? heldBy(entry, others, 'is redundant: covered by');
   });
   return [...twice, ...within];
 }
 
-/** Which prefix of the places holds the entry, as a sentence. */
+/** Returns a warning if a prefix of at most `mostBits` bits in one of the places covers the entry. */
 function heldBy(
   { family, words, bits }: PrefixEntry,
   places: readonly Place[],

@@ -1,4 +1,4 @@
-/** The policy in force: one reference, swapped by a reload, never half. */
+/** The policy in force: one reference, which a reload swaps as a whole. */
 
 import { formatFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
 import { type CompilationWatcher, type LoadOutcome, loadPolicy } from './load.ts';
@@ -10,16 +10,16 @@ export interface ReloadOutcome {
   readonly successful: boolean;
   readonly policy: Policy;
   readonly faults: readonly PolicyFault[];
-  /** Those to be told: all when the files were read, else the ones that were not there before. */
+  /** The faults to report: all if the files were read, otherwise those that are new. */
   readonly news: readonly PolicyFault[];
 }
 
-/** What a gateway starts with. */
+/** The result of the load that a gateway starts with. */
 export type LoadedPolicy = Pick<LoadOutcome, 'files' | 'etcdFaults'> & { readonly policy: Policy };
 
 /**
- * Holds the current policy and reads it afresh: all of it when asked, and by itself what is in etcd when that changes.
- * The files then stay as they were last read, for someone may be amid editing them.
+ * Holds the current policy. `reload` reads all of it again; a change in etcd only reads the tenants there and keeps the
+ * files as they were last read, since someone may be in the middle of editing them.
  */
 export class LivePolicy {
   readonly #folder: string;
@@ -28,19 +28,19 @@ export class LivePolicy {
   readonly #onReload: (outcome: ReloadOutcome) => void;
   readonly #onCompiled: CompilationWatcher | undefined;
   #current: Policy;
-  /** As they were last read without a fault in `gateway.yaml`. */
+  /** The files as last read without a fault in `gateway.yaml`. */
   #files: PolicyFiles;
-  /** Of the policy in force. */
+  /** `gateway.yaml` of the policy in force. */
   #gateway: PolicyFiles['gateway'];
   #faults: readonly PolicyFault[];
-  /** Why what is on disk now is not what `#files` has. */
+  /** The faults that kept the files on disk from replacing `#files`. */
   #refused: readonly PolicyFault[] = [];
   #filesAsked = false;
   #running: Promise<ReloadOutcome> | undefined;
   #next: Promise<ReloadOutcome> | undefined;
   #isClosed = false;
 
-  /** `loaded` was read from `folder`, what it follows is of `sources`; `onReload` hears of every reload, after the swap. */
+  /** The loaded policy must come from `folder` and `sources`. `onReload` is called after the swap of every reload. */
   constructor(
     folder: string,
     { policy, files, etcdFaults }: LoadedPolicy,
@@ -69,26 +69,26 @@ export class LivePolicy {
     return this.#faults;
   }
 
-  /** How it stands: as after a reload in which all of this is new. */
+  /** The current state, as if a reload had just found all of its faults. */
   get outcome(): ReloadOutcome {
     return this.#outcome(new Set());
   }
 
-  /** From here on what changes in etcd is put in force. */
+  /** From now on, puts changes of the tenants in etcd in force. */
   follow(): void {
     this.#sources.tenants.subscribe(() => void this.#request());
   }
 
   /**
-   * Reads the folder, and etcd. What has faults keeps its last good version. Calls during a reload share the one after
-   * it: the running one may have read already what has changed since.
+   * Reads the folder and etcd. Whatever has faults keeps its last good version. Calls during a reload share the next
+   * one, because the running one may have read files before their latest change.
    */
   reload(): Promise<ReloadOutcome> {
     this.#filesAsked = true;
     return this.#request();
   }
 
-  /** The policy in force stays: a reload that ends later changes nothing, opens nothing, and nobody hears of it. */
+  /** Keeps the policy in force: a reload that ends later changes nothing, opens nothing, and is not reported. */
   close(): void {
     this.#isClosed = true;
   }
@@ -127,7 +127,7 @@ export class LivePolicy {
       onCompiled: this.#onCompiled,
     });
     if (this.#isClosed) {
-      // What it has opened since they were closed is nobody's.
+      // Nobody else would close the sources that it has opened since `close`.
       sources.close();
       return this.#dropped;
     }
@@ -148,8 +148,8 @@ export class LivePolicy {
   }
 
   /**
-   * Lists say what is wrong with them whenever it comes about; when files are read it belongs to what was read. Without
-   * the faults `told` before, nobody asked for the files.
+   * `told` holds the faults reported before; it is undefined if the files were read. Then the faults of lists and keys
+   * count as well; otherwise those are reported when they occur.
    */
   #outcome(told: ReadonlySet<string> | undefined): ReloadOutcome {
     const { faults: followed, tenants } = this.#sources;

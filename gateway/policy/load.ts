@@ -1,4 +1,4 @@
-/** Reads a policy whole: the gateway's file and every tenant's text with all it refers to. */
+/** Reads a whole policy: `gateway.yaml`, and every tenant's text with all it refers to. */
 
 import { fileFault, inFileOrder, type PolicyFault } from '../core/fault.ts';
 import type { EtcdAddress } from '../lists/etcd-server.ts';
@@ -25,38 +25,37 @@ import {
 import type { YamlFile } from './yaml-file.ts';
 
 export interface LoadOutcome {
-  /** Absent when `gateway.yaml` cannot be used. */
+  /** Absent if `gateway.yaml` cannot be used. */
   readonly policy?: Policy;
-  /** The files that were read. */
   readonly files: PolicyFiles;
-  /** Every fault of every file. */
+  /** All faults of all files. */
   readonly faults: readonly PolicyFault[];
-  /** Every fault of what is written in etcd: no reason not to start, for whoever writes there writes to all gateways. */
+  /** All faults of the texts in etcd. They do not prevent a start, since one writer there affects every gateway. */
   readonly etcdFaults: readonly PolicyFault[];
-  /** What is allowed and most likely not meant. */
+  /** What is legal but probably unintended. */
   readonly warnings: readonly PolicyFault[];
 }
 
 export interface LoadOptions {
   /** The policy in force. */
   readonly previous?: Policy | undefined;
-  /** Of the policy in force: it stays where another one has to wait for a restart. */
+  /** `gateway.yaml` of the policy in force; kept if the one on disk requires a restart. */
   readonly gatewayInForce?: PolicyFiles['gateway'] | undefined;
-  /** Follows lists, keys and tenants in etcd; unless given, those in files are read once and others not at all. */
+  /** Follows lists, keys and tenants in etcd. By default, files are read once and servers are not contacted. */
   readonly sources?: PolicySources;
-  /** In place of what is on disk now. */
+  /** Used instead of reading the folder. */
   readonly files?: PolicyFiles | undefined;
   readonly onCompiled?: CompilationWatcher | undefined;
 }
 
-/** Hears of what can be compiled again from its contents and the places of these. */
+/** Receives everything that was compiled without a fault, with its contents and their places. */
 export interface CompilationWatcher extends TenantWatcher {
   onGateway(settings: GatewaySettings, file: GatewayFile, yaml: YamlFile): void;
 }
 
 /**
- * A fault in a tenant's text, lists or keys keeps that tenant as `previous` has it, or leaves it out,
- * and touches no other. A tenant in which nothing changed stays the same object, remembered tokens and all.
+ * Loads the policy. A fault in a tenant's text, lists or keys keeps that tenant as in `previous`, or leaves it out, and
+ * affects no other. An unchanged tenant stays the same object and keeps its remembered tokens.
  */
 export async function loadPolicy(
   folder: string,
@@ -86,8 +85,8 @@ export async function loadPolicy(
 }
 
 /**
- * `settings` only where there is no fault, or none but that something has to wait for a restart: then those in force
- * stay, and tenants go on. Without a text nothing can be looked at.
+ * Returns `settings` if there are no faults, or only changes that require a restart: then the settings in force stay,
+ * and tenants are still loaded. Returns no `text` if the file cannot be read.
  */
 function readGateway(
   { gateway: { place, text } }: PolicyFiles,
@@ -112,7 +111,7 @@ function readGateway(
   return { text, faults, settings: compiled.settings };
 }
 
-/** Files come first: a server name that is asked for in both places is theirs, unless the other had it. */
+/** Files come first: a server name claimed in both places goes to the file, unless the other tenant already has it. */
 async function readTenants(
   { tenants }: PolicyFiles,
   etcd: EtcdTexts,

@@ -1,35 +1,35 @@
-/** Which tenant holds a server name when several ask for it. */
+/** Decides which tenant gets a server name that several claim. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { Places } from './places.ts';
 import type { Policy, Tenant } from './policy.ts';
 
-/** What is written for a tenant as it was read now, and as it was in force before. */
+/** A tenant as read now, and as it was in force before. */
 export interface TenantReading {
   /** `<tenant>.yaml`. */
   readonly fileName: string;
   readonly origin: Tenant['origin'];
-  /** A text that has not changed is not taken apart unless a fault in it has to be placed. */
+  /** A function, because an unchanged text is parsed only to place a fault in it. */
   readonly places: () => Places;
-  /** Absent when it has faults. */
+  /** Absent if the text has faults. */
   readonly read?: Tenant;
   readonly lastGood?: Tenant;
   readonly faults: PolicyFault[];
-  /** What is allowed in the file and most likely not meant. */
+  /** What is legal but probably unintended. */
   readonly warnings?: readonly PolicyFault[];
 }
 
 /**
- * The tenants to put in force, no server name in two of them. Who had a name keeps it, whoever comes first has a new
- * one; a tenant that asks for another's stays as it was, and has a fault.
+ * Returns the tenants to put in force; no two share a server name. A tenant keeps the names it had; a new name goes to
+ * the first that claims it. A tenant that claims another's name gets a fault and stays as it was.
  */
 export function settleNames(
   readings: readonly TenantReading[],
   previous: Policy | undefined,
 ): readonly Tenant[] {
   const tenants = readings.map(({ read, lastGood }) => read ?? lastGood);
-  // One that gives way may bring back names another has taken, so all are looked at again. Each gives way once: the
-  // last good ones had no name in common.
+  // A tenant that falls back may claim names that another has taken meanwhile, so all are checked again. Each falls
+  // back at most once, since the last good ones share no names.
   for (let again = true; again; ) {
     again = false;
     const holders = holdersOf(tenants, previous);
@@ -67,6 +67,8 @@ function takenNames(
   return (tenant?.serverNames ?? []).flatMap((name, position) => {
     const holder = holders.get(name);
     if (holder === undefined || holder === tenant) return [];
-    return [places().at(['serverNames', position], `tenant ${holder.name} has ${name} already`)];
+    return [
+      places().at(['serverNames', position], `server name ${name} already belongs to tenant ${holder.name}`),
+    ];
   });
 }

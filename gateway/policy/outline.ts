@@ -1,15 +1,18 @@
-/** Where the values of a policy file stand, by line, without the file: a few tables, which another process can have. */
+/** The lines of the values in a policy file, as a few tables that another process can receive in place of the file. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { formatPath, type Path, type Places, pathWithin } from './places.ts';
 import type { ValueTracer, YamlFile } from './yaml-file.ts';
 
-/** One row for each value, in the order of the file: what stands within a value comes right behind it. */
+/**
+ * One row per value, in file order, before those within it. `a: [x]` has three rows, the file, `a` and `x`: lines
+ * [1, 1, 1], ends [3, 3, 3], steps [0, NAMED + 0, 0], names ['a'].
+ */
 export interface OutlineTables {
   readonly lines: Uint32Array;
-  /** The row behind all that stands within. */
+  /** The first row after everything within the value. */
   readonly ends: Uint32Array;
-  /** The place in its list, or, with `NAMED`, that of its key in `names`. */
+  /** The index in its list, or `NAMED` plus the index of its key in `names`. */
   readonly steps: Uint32Array;
   readonly names: readonly string[];
 }
@@ -23,10 +26,10 @@ export class Outline implements Places {
   readonly tables: OutlineTables;
   readonly #folder: string | undefined;
   readonly #numbers: ReadonlyMap<string, number>;
-  /** Of each row that was asked for: the rows right within it, by their steps. */
+  /** Cache: for each row looked up, its direct children by step. */
   readonly #within = new Map<number, ReadonlyMap<number, number>>();
 
-  /** `folder`: as of the `YamlFile`. */
+  /** `folder`: see `YamlFile`. */
   constructor(file: string, tables: OutlineTables, folder?: string) {
     this.file = file;
     this.tables = tables;
@@ -50,7 +53,7 @@ export class Outline implements Places {
     return { ...place, problem, ...(expected !== undefined && { expected }) };
   }
 
-  /** The row of the value, or of the nearest one around it, and how far the path led. */
+  /** Returns the row of the value, or of its nearest parent, and the number of steps found. */
   #find(path: Path): { readonly row: number; readonly depth: number } {
     let row = WHOLE;
     let depth = 0;
@@ -77,7 +80,7 @@ export class Outline implements Places {
   }
 }
 
-/** The places of a file. Their columns are not kept. */
+/** Returns the places of a file, without columns. */
 export function outlineOf(yaml: YamlFile): Outline {
   const builder = new OutlineBuilder();
   yaml.trace(builder);

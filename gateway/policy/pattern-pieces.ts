@@ -1,8 +1,8 @@
-/** A regular expression taken apart, as far as it has to be known in how many ways it may try a word. */
+/** Parses a regular expression as far as needed to count the ways in which it may try a word. */
 
-/** One character out of a set, or a group: a choice among sequences of pieces. */
+/** One character of a set, or a group of alternatives, each of them a sequence of pieces. */
 export interface Piece {
-  /** What may stand in it: bit n for U+00nn. Words of a path hold no other characters. */
+  /** Bit n stands for U+00nn: `[ab]` is `1n << 97n | 1n << 98n`. Path parameters contain no other characters. */
   readonly characters: bigint;
   /** Empty for a character. */
   readonly choices: readonly Sequence[];
@@ -12,15 +12,15 @@ export interface Piece {
 
 export type Sequence = readonly Piece[];
 
-/** Escapes and classes as one token each, so that no brace or bracket in them passes for another. */
+/** Matches escapes and classes as one token each, so that braces and brackets in them are not taken for syntax. */
 const TOKEN =
   /\\[pPu]\{[^}]*\}|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}|\\c[a-z]|\\k<[^>]*>|\\.|\[(?:\\.|[^\]\\])*\]|\(\?<?[=!]|\(\?[a-z-]*:|\(\?<[^>]*>|\{(?<least>\d+)(?<range>,(?<most>\d*))?\}\??|[*+?]\??|./gisu;
-/** What looks elsewhere in the word than at the next character. */
+/** Tokens that do not look at the next character: back references and look-around. */
 const ELSEWHERE = /^(?:\\[1-9]|\\k<|\(\?<?[=!])/;
-/** What takes no character. */
+/** Tokens that consume no character. */
 const PLACES: ReadonlySet<string> = new Set(['^', '$', '\\b', '\\B']);
 
-/** The choices of an expression that is one. The token, where one of them looks elsewhere: such are not taken apart. */
+/** Returns the alternatives of a valid expression, or its first back reference or look-around as an error. */
 export function piecesOf(source: string): readonly Sequence[] | string {
   const whole: OpenGroup = [[]];
   const open = [whole];
@@ -31,7 +31,7 @@ export function piecesOf(source: string): readonly Sequence[] | string {
   return whole;
 }
 
-/** What stands in a group so far; the last sequence is the one that grows. */
+/** A group being parsed; pieces are added to its last sequence. */
 type OpenGroup = Piece[][];
 
 function take(open: OpenGroup[], token: string, repeated: ReturnType<typeof repetition>): void {
@@ -47,7 +47,7 @@ function take(open: OpenGroup[], token: string, repeated: ReturnType<typeof repe
   } else if (!PLACES.has(token)) sequence.push(character(token));
 }
 
-/** How often a quantifier lets the piece before it stand; nothing for other tokens. */
+/** Returns how often a quantifier repeats the preceding piece; undefined for other tokens. */
 function repetition(
   token: string,
   { least, range, most }: Readonly<Record<string, string>> = {},
@@ -66,7 +66,7 @@ function group(choices: readonly Sequence[]): Piece {
   return { characters, choices, least: 1, most: 1 };
 }
 
-/** In either case, as the groups around it may say. */
+/** Matches both cases, since an enclosing group may ignore case: `(?i:a)`. */
 function character(token: string): Piece {
   const [exact, anyCase] = [new RegExp(`^${token}$`, 'su'), new RegExp(`^${token}$`, 'siu')];
   let characters = 0n;

@@ -1,34 +1,33 @@
-/** Where the values of a policy text stand, and what its paths mean. */
+/** Positions of the values in a policy text, and the meaning of file paths in it. */
 
 import { dirname, resolve, sep } from 'node:path';
 import type { PolicyFault } from '../core/fault.ts';
 
 export type Path = readonly (string | number)[];
 
-/** What is wrong with a path that `Places.pathOf` does not go. */
-export const LEAVES_FOLDER = 'leaves the folder of the tenants';
-export const EXPECTED_FOLDER = 'a path below it: this text is in etcd';
+/** The fault of a path for which `Places.pathOf` returns undefined. */
+export const LEAVES_FOLDER = 'leaves the tenants folder';
+export const EXPECTED_FOLDER = 'a path below it, because this text is in etcd';
 
-/** Where the values of a file stand. */
 export interface Places {
-  /** For people: a path, or `etcd /key`. */
+  /** Display name: a path, or `etcd /key`. */
   readonly file: string;
-  /** The path on disk that is meant by one in the file; undefined where it must not be gone to from there. */
+  /** Resolves a path written in the file; undefined if it leaves the folder it is confined to. */
   pathOf(written: string): string | undefined;
-  /** The keys of a mapping as written; none where there is no mapping. */
+  /** Returns the keys of the mapping at `path` as written; none if it is not a mapping. */
   keys(path: Path): readonly string[];
-  /** A fault at the value of the path, or at the nearest one around it where there is none. */
+  /** Returns a fault at the value at `path`, or at its nearest existing parent. */
   at(path: Path, problem: string, expected?: string): PolicyFault;
 }
 
-/** The path written in `file`, which must not leave the folder, if one is given in place of the file's own. */
+/** Resolves `written` against `folder`, if given, or else that of `file`; undefined if it leaves `folder`. */
 export function pathWithin(file: string, folder: string | undefined, written: string): string | undefined {
   if (folder === undefined) return resolve(dirname(file), written);
   const path = resolve(folder, written);
   return path.startsWith(`${resolve(folder)}${sep}`) ? path : undefined;
 }
 
-/** `routes[1].match.methods`. */
+/** Formats a path as `routes[1].match.methods`. */
 export function formatPath(path: Path): string {
   return path.reduce<string>((text, step) => {
     if (typeof step === 'number') return `${text}[${step}]`;

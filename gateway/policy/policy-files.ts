@@ -1,14 +1,13 @@
-/** The files of a policy folder as texts, before anything in them is looked at. */
+/** Reads the files of a policy folder as texts, without parsing them. */
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** A text, or why there is none. */
+/** A text, or why it cannot be read. */
 export type Text = string | { readonly problem: string };
 
-/** What is written for one tenant. */
 export interface TenantText {
-  /** For people: the path of a file, or `etcd /key`. */
+  /** Display name: the path of a file, or `etcd /key`. */
   readonly place: string;
   /** `<tenant>.yaml`. */
   readonly fileName: string;
@@ -19,7 +18,7 @@ export interface PolicyFiles {
   readonly gateway: { readonly place: string; readonly text: Text };
   readonly tenants: {
     readonly folder: string;
-    /** In the order of their names, or why the folder cannot be read. */
+    /** Sorted by name; or why the folder cannot be read. */
     readonly texts: readonly TenantText[] | { readonly problem: string };
   };
 }

@@ -1,4 +1,4 @@
-/** The compiled policy: frozen plain data, made once per reload, read by every request. */
+/** The compiled policy, made by a reload, read by every request; only its lists, keys and token state change. */
 
 import type { NamePattern } from '../core/name-pattern.ts';
 import type { RouteTable } from '../core/route-table.ts';
@@ -19,68 +19,68 @@ import type { RevokedCertificates, RevokedTokens } from './revocations.ts';
 import type { RulePlaces } from './rule-places.ts';
 import type { Upstream } from './upstream.ts';
 
-/** Everything in force at one moment. A request reads it once and keeps it to its end. */
+/** Everything in force at one moment. A request reads it once and keeps it until it ends. */
 export interface Policy {
-  /** 1, 2, 3 …: rises by one with each reload that changed anything. */
+  /** Starts at 1 and rises by one with each reload that changes anything. */
   readonly generation: number;
-  /** SHA-256, hex, over the texts of every policy file read, in name order, then over those in etcd. */
+  /** SHA-256, hex, over the text of `gateway.yaml` and the tenants' digests: files by name, then those in etcd. */
   readonly digest: string;
   readonly loadedAtMs: number;
   readonly gateway: GatewaySettings;
   /** Tenants by name. */
   readonly tenants: ReadonlyMap<string, Tenant>;
-  /** Server names as written, `*.` for a wildcard; `matchServerName` looks a concrete name up. */
+  /** Tenants by server name, in lower case, with `*.` for a wildcard; `matchServerName` looks up a concrete name. */
   readonly serverNames: ReadonlyMap<string, Tenant>;
 }
 
 export interface Tenant {
   readonly name: string;
-  /** Where it is written. */
+  /** Where the text of the tenant is stored. */
   readonly origin: 'file' | 'etcd';
-  /** SHA-256, hex, over the tenant's file and everything it refers to. */
+  /** SHA-256, hex, over the tenant's text and the settings of etcd and Redis, but not over lists and key files. */
   readonly digest: string;
   readonly places: RulePlaces;
-  /** As written: `name.example.com` or `*.example.com`. */
+  /** In lower case: `name.example.com` or `*.example.com`. */
   readonly serverNames: readonly string[];
-  /** In place of the listener's, when the tenant says otherwise. */
+  /** Overrides the listener's setting. */
   readonly clientCertificates?: ClientCertificateMode;
   readonly minTlsVersion?: TlsVersion;
   readonly revocation: Revocation;
   readonly modelId: RegExp;
   readonly addresses: AddressRules;
-  /** Every address list of the file by its name. */
+  /** Every address list of the tenant, by name. */
   readonly lists: ReadonlyMap<string, AddressList>;
   readonly issuers: readonly Issuer[];
   /** What a scope includes besides itself. */
   readonly inclusions: ReadonlyMap<ScopeName, ReadonlySet<ScopeName>>;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly routes: RouteTable<Route>;
-  /** Some route passes the chain of client certificates on; a resumed session would not have it. */
+  /** Whether a route forwards the client's certificate chain, which a resumed session does not have. */
   readonly forwardsChains: boolean;
-  /** Tokens verified under this tenant's issuers; born with the policy, dies with it. */
+  /** Tokens verified under this tenant's issuers; starts empty whenever the tenant is compiled again. */
   readonly tokens: TokenMemory;
   readonly failedTokens: FailedVerifications;
-  /** Claims that routes ask for: what the log tells of tokens beside the usual ones. */
+  /** Claims that routes require; logged in addition to the usual ones. */
   readonly claimNames: ReadonlySet<string>;
 }
 
 /** How client certificates and tokens are revoked before they expire. */
 export interface Revocation {
-  /** `chain`: every authority of the chain needs a revocation list; `leaf`: the issuer of the certificate does. */
+  /** `chain`: every authority of the chain needs a revocation list; `leaf`: only the issuer of the certificate does. */
   readonly crl: 'chain' | 'leaf';
-  /** What a list past its `nextUpdate` means. */
+  /** Whether a list past its `nextUpdate` refuses certificates. */
   readonly expiredCrl: 'refuse' | 'accept';
   readonly certificates: RevokedCertificates;
   readonly tokens: RevokedTokens;
 }
 
-/** Prefixes from several places under one name. */
+/** A named list of prefixes from one or more sources. */
 export interface AddressList {
   readonly name: string;
   readonly parts: readonly ListPart<ListContents>[];
 }
 
-/** Deny wins; with an empty `allow` nothing is allowed, and `allow` is absent when no list was asked for. */
+/** Deny wins. If `allow` is absent, every address is allowed; if it is empty, none is. */
 export interface AddressRules {
   readonly allow?: readonly AddressList[];
   readonly deny?: readonly AddressList[];
@@ -105,47 +105,47 @@ export interface Route {
   readonly name: string;
   readonly places: RulePlaces;
   readonly tenant: string;
-  /** What would be refused for the sake of the caller is admitted, and told. */
+  /** Admits requests that the caller's address, certificate or token would refuse, and logs them. */
   readonly shadow: boolean;
-  /** How long a running stream may outlive its token: 0, or Infinity for to its end. */
+  /** How long a running stream may outlive its token: 0 ends it on expiry, Infinity lets it finish. */
   readonly expiryGraceMs: number;
   /** Absent for `require: none`. */
   readonly require?: Requirement;
-  /** Certificate names, any of which will do; absent means every certificate of the tenant's CA. */
+  /** Names, one of which the certificate must have; absent means any certificate of the tenant's CA. */
   readonly certificateNames?: readonly string[];
-  /** The common name of the subject counts among the names. */
+  /** Whether the common name of the subject counts as one of its names. */
   readonly matchCommonName: boolean;
   /** Narrows the tenant's rules: both must pass. */
   readonly addresses?: AddressRules;
   readonly encodedSlash: boolean;
   readonly forwardAuthorization: boolean;
-  /** The node gets `Client-Cert-Chain` beside `Client-Cert`. */
+  /** Sends `Client-Cert-Chain` to the node in addition to `Client-Cert`. */
   readonly forwardCertificateChain: boolean;
   readonly stream?: StreamRule;
   readonly limits?: RouteLimits;
-  /** Only handshakes of that protocol are taken, and what follows one is a tunnel. */
+  /** If present, the route accepts only handshakes of this protocol, each of which opens a tunnel. */
   readonly upgrade?: TunnelRule;
   readonly upstream: Upstream;
-  /** For requests no node of the upstream can take. */
+  /** Handles requests that no node of the upstream can take. */
   readonly fallback?: Fallback;
 }
 
-/** Another upstream, or an answer of the gateway's own; `fields` is name, value. */
+/** Another upstream, or the gateway's own answer; `fields` holds a name and its value. */
 export type Fallback =
   | { readonly upstream: Upstream }
   | { readonly status: number; readonly fields: readonly string[]; readonly body: Buffer };
 
 export interface Requirement {
   readonly scope: ScopeName;
-  /** In place of the issuer's. */
+  /** Overrides the issuer's setting. */
   readonly binding?: TokenBinding;
-  /** Claim name to the template(s) one of which its value must equal. */
+  /** Maps a claim name to templates; the claim must equal one of them. */
   readonly claims: ReadonlyMap<string, readonly ClaimTemplate[]>;
   /** The largest `max_epochs` a token may have; absent means any. */
   readonly maxEpochs?: number;
 }
 
-/** A literal, or the value of a path parameter. */
+/** A literal, or the name of a path parameter that provides the value. */
 export type ClaimTemplate = { readonly literal: string } | { readonly param: string };
 
 export interface StreamRule {
@@ -153,24 +153,24 @@ export interface StreamRule {
   /** Absent means unbounded. */
   readonly maxBytes?: number;
   readonly check: 'header' | 'deep' | 'values';
-  /** Which changes `check: values` lets pass, beside NaN and infinity that never do. */
+  /** Which changes `check: values` accepts. It never accepts NaN or infinity. */
   readonly content?: ContentRule;
   readonly minRate?: MinRate;
-  /** Lower-case names of the trailer fields that go on, both ways. */
+  /** Lower-case names of the trailer fields to forward, in both directions. */
   readonly trailers?: ReadonlySet<string>;
 }
 
-/** How fast a caller has to be while nobody else is waited for. */
+/** The slowest a caller may be while the gateway waits for nobody else. */
 export interface MinRate {
   readonly rate: Rate;
-  /** Time waited for the caller that the rate is taken over. */
+  /** The waiting time over which the rate is measured. */
   readonly graceMs: number;
 }
 
-/** Who shares the limits of a route: always callers of that route alone. */
+/** What callers of one route have in common that share its limits; routes never share limits. */
 export type LimitHolder = 'subject' | 'address' | 'model' | 'tenant';
 
-/** How much of what one holder may use. */
+/** How much one holder may use. */
 export interface Quotas {
   readonly requests?: Rate;
   /** Requests at once. */
@@ -183,13 +183,13 @@ export type LimitName = keyof Quotas;
 
 export interface RouteLimits extends Quotas {
   readonly per: LimitHolder;
-  /** What `RateLimit-Policy` says of them. */
+  /** The value of `RateLimit-Policy`. */
   readonly quotaPolicy: string;
 }
 
 export interface TunnelRule {
   readonly protocol: 'websocket';
-  /** Without a byte in either direction. */
+  /** Limit without a byte in either direction. */
   readonly idleMs: number;
   readonly lifetimeMs: number;
 }
@@ -199,30 +199,29 @@ export interface ContentRule {
   readonly maxAbs?: number;
   /** The largest share of a tensor that may change, from 0 to 1. */
   readonly maxChanged?: number;
-  /** Names one of which a tensor must fit. */
+  /** Patterns, one of which the name of a changed tensor must match. */
   readonly tensors?: readonly NamePattern[];
 }
 
-/** The listener of that name; throws when the policy has none, which is a bug in the wiring. */
+/** Returns the listener of that name; throws if there is none, which is a bug in the wiring. */
 export function listenerOf(policy: Policy, name: string): ListenerSettings {
   const listener = policy.gateway.listeners.find((each) => each.name === name);
   if (listener === undefined) throw new Error(`the policy has no listener ${name}`);
   return listener;
 }
 
-/** The upstreams of every tenant. */
 export function upstreamsOf({ tenants }: Policy): readonly Upstream[] {
   return [...tenants.values()].flatMap((tenant) => [...tenant.upstreams.values()]);
 }
 
-/** Who answers to a concrete server name, and under which name of the policy. */
+/** The tenant of a concrete server name, and the name in the policy that matched. */
 export interface NameMatch {
-  /** As written, `*.` for a wildcard. */
+  /** In lower case, with `*.` for a wildcard. */
   readonly serverName: string;
   readonly tenant: Tenant;
 }
 
-/** The match of a canonical server name: the exact name first, then the wildcard one label up. */
+/** Looks up a canonical server name: the exact name first, then the wildcard one label up. */
 export function matchServerName(policy: Policy, serverName: string): NameMatch | undefined {
   const exact = policy.serverNames.get(serverName);
   if (exact !== undefined) return { serverName, tenant: exact };
@@ -232,12 +231,12 @@ export function matchServerName(policy: Policy, serverName: string): NameMatch |
   return tenant && { serverName: wildcard, tenant };
 }
 
-/** What a handshake at the listener, under one of the tenant's names, asks for. */
+/** Whether handshakes at the listener, under the tenant's names, request a client certificate. */
 export function certificateMode(policy: Policy, tenant: Tenant, listener: string): ClientCertificateMode {
   return tenant.clientCertificates ?? listenerOf(policy, listener).clientCertificates;
 }
 
-/** Whether a handshake under the tenant's names may ask for a certificate, at any listener. */
+/** Whether any listener may request a client certificate under the tenant's names. */
 export function asksForClients({ gateway }: Policy, tenant: Tenant): boolean {
   if (tenant.clientCertificates !== undefined) return tenant.clientCertificates !== 'none';
   return gateway.listeners.some((listener) => listener.clientCertificates !== 'none');

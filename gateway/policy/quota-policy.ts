@@ -1,14 +1,14 @@
-/** `RateLimit-Policy` of a route's answers (draft-ietf-httpapi-ratelimit-headers-11 §3), written when the policy is compiled. */
+/** The `RateLimit-Policy` field of a route (draft-ietf-httpapi-ratelimit-headers-11 §3), formatted once per policy. */
 
 import type { Rate } from '../core/units.ts';
 import type { LimitName, Quotas } from './policy.ts';
 
-/** Limits of different routes are different policies, and none is taken for one of the node's. */
+/** Returns a policy name that differs between routes and is unlikely to clash with one of the node's. */
 export function quotaName(route: string, limit: LimitName): string {
   return `"${route}.${limit}"`;
 }
 
-/** The value of the field; units as in the draft's registry (§10.3), of which requests are the default. */
+/** Returns the field value; units are those of the draft's registry (§10.3), where `requests` is the default. */
 export function quotaPolicy(route: string, { requests, concurrent, bytes }: Quotas): string {
   const items: string[] = [];
   if (requests !== undefined) items.push(quotaName(route, 'requests') + quotaAndWindow(requests));
@@ -19,7 +19,7 @@ export function quotaPolicy(route: string, { requests, concurrent, bytes }: Quot
   return items.join(', ');
 }
 
-/** Windows are whole seconds: no rate has a shorter one. */
+/** The window is in whole seconds, since the shortest unit of a rate is the second. */
 function quotaAndWindow({ count, perMs }: Rate): string {
   return `;q=${count};w=${perMs / 1000}`;
 }

@@ -1,4 +1,4 @@
-/** A policy file's text becomes its contents as written, or every fault in it with its place. */
+/** Parses the text of a policy file into its contents, or into a list of its faults with their places. */
 
 import type { z } from 'zod';
 import { firstFaults, type PolicyFault } from '../core/fault.ts';
@@ -8,16 +8,16 @@ import { YamlFile } from './yaml-file.ts';
 
 export interface FileContents<T> {
   readonly yaml: YamlFile;
-  /** Absent while there are faults. */
+  /** Absent if there are faults. */
   readonly contents?: T;
-  /** What stands beside the faults: to look for further ones, never to run by. */
+  /** The contents without faulty values: for finding further faults, never to be used. */
   readonly sound?: SoundParts<T>;
   readonly faults: readonly PolicyFault[];
 }
 
 type Issue = z.core.$ZodIssue;
 
-/** Reads the text by the schema. Faults are found together, not just the first. `folder`: see `YamlFile`. */
+/** Parses the text by the schema and reports all faults, not only the first. `folder`: see `YamlFile`. */
 export function readFile<S extends z.ZodType>(
   file: string,
   text: string,
@@ -31,12 +31,12 @@ export function readFile<S extends z.ZodType>(
   const { issues } = result.error;
   const found = issues.flatMap((issue) => describe(yaml, issue));
   const faults = firstFaults(found);
-  // Beside faults that are not told, further ones cannot be known to be further.
+  // If some faults were cut off, `furtherFaults` could not tell whether a fault is a new one.
   const sound = faults === found ? soundParts(schema, yaml.value, issues, yaml) : undefined;
   return { yaml, faults, ...(sound !== undefined && { sound }) };
 }
 
-/** `found` without what only says again that a value of `known` is not there or not right. */
+/** Returns `found` without faults that follow from `known` ones: at the same value, around it or within it. */
 export function furtherFaults(
   known: readonly PolicyFault[],
   found: readonly PolicyFault[],
@@ -52,11 +52,11 @@ function holds(around: string, path: string): boolean {
 function describe(yaml: YamlFile, issue: Issue, around: Path = []): PolicyFault[] {
   const path = [...around, ...issue.path] as Path;
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => yaml.atKey(path, key, `there is no key ${key} here`));
+    return issue.keys.map((key) => yaml.atKey(path, key, `unknown key ${key}`));
   }
   if (issue.code === 'invalid_key') {
     const expected = firstMessage(issue.issues);
-    return [yaml.atKey(path.slice(0, -1), String(path.at(-1)), 'this is no name', expected)];
+    return [yaml.atKey(path.slice(0, -1), String(path.at(-1)), 'is not a valid name', expected)];
   }
   if (issue.code === 'invalid_union') return describeUnion(yaml, issue, path);
   if (!yaml.has(path)) return [yaml.at(path, 'is missing', missingHint(issue))];
@@ -64,7 +64,7 @@ function describe(yaml: YamlFile, issue: Issue, around: Path = []): PolicyFault[
   return [yaml.at(path, problem, expected)];
 }
 
-/** The branch that came furthest is the one that was meant. */
+/** Describes the branch most likely meant: of those that do not fail as a whole, the one with the fewest issues. */
 function describeUnion(
   yaml: YamlFile,
   issue: Extract<Issue, { code: 'invalid_union' }>,
@@ -75,7 +75,7 @@ function describeUnion(
     errors.some((each) => each.path.length > 0 || 'keys' in each),
   );
   const [meant] = branches.sort((a, b) => a.length - b.length);
-  if (meant === undefined) return [yaml.at(path, 'has a value that does not fit', unionHint(issue))];
+  if (meant === undefined) return [yaml.at(path, 'has an invalid value', unionHint(issue))];
   return meant.flatMap((each) => describe(yaml, each, path));
 }
 
@@ -83,17 +83,17 @@ function wording(issue: Issue): { readonly problem: string; readonly expected?: 
   switch (issue.code) {
     case 'invalid_type':
       return {
-        problem: 'has a value of the wrong kind',
+        problem: 'has the wrong type',
         expected: wanted(issue.message) ?? kind(issue.expected),
       };
     case 'invalid_value':
-      return { problem: 'has a value that does not exist', expected: issue.values.map(String).join(', ') };
+      return { problem: 'has an unknown value', expected: issue.values.map(String).join(', ') };
     case 'too_small':
       return { problem: 'is too small', expected: `at least ${issue.minimum}${counted(issue.origin)}` };
     case 'too_big':
       return { problem: 'is too large', expected: `at most ${issue.maximum}${counted(issue.origin)}` };
     case 'invalid_format':
-      return { problem: 'has the wrong form', expected: issue.message };
+      return { problem: 'has the wrong format', expected: issue.message };
     case 'custom':
       return withExpected(issue.message, issue.params?.['expected']);
     default:
@@ -101,7 +101,7 @@ function wording(issue: Issue): { readonly problem: string; readonly expected?: 
   }
 }
 
-/** What the schema says in words of its own; zod's begin like this. */
+/** Returns the schema's own message, if any; those of zod begin with `Invalid input`. */
 function wanted(message: string): string | undefined {
   return message.startsWith('Invalid input') ? undefined : message;
 }

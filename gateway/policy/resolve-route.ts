@@ -1,4 +1,4 @@
-/** The names a route uses, and what is wrong with them. */
+/** Resolves the names that a route uses, and finds the faults in them. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { paramsOf } from '../core/path-template.ts';
@@ -11,17 +11,17 @@ import { contradictions } from './route-contradictions.ts';
 import type { RouteFile } from './tenant-file.ts';
 import type { Upstream } from './upstream.ts';
 
-/** Keys of `stream` that say which changes pass. */
+/** Keys of `stream` that only `check: values` uses. */
 const CONTENT = ['maxAbs', 'maxChanged', 'tensors'] as const;
 
-/** What the names stand for. */
+/** What the names in a route refer to. */
 export interface ResolvedRoute {
   readonly pattern: PathPattern;
   readonly upstream: Upstream;
   readonly fallback?: Fallback;
 }
 
-/** Everything the route refers to; what is not there becomes a fault. */
+/** Resolves everything the route refers to and adds a fault for whatever is missing. */
 export function resolveRoute(
   places: Places,
   written: RouteFile,
@@ -34,7 +34,7 @@ export function resolveRoute(
   faults.push(...unknownLists(places, [...path, 'allow'], written.allow ?? []));
   faults.push(...idleKeys(places, written, path));
   if (written.require !== 'none' && places.keys(['issuers']).length === 0) {
-    faults.push(places.at([...path, 'require'], 'asks for a token, but the tenant has no issuer'));
+    faults.push(places.at([...path, 'require'], 'requires a token, but the tenant has no issuer'));
   }
   const pattern = parsePathPattern(written.match.path);
   if (typeof pattern === 'string') {
@@ -58,7 +58,7 @@ function namedUpstream(
 ): Upstream | undefined {
   const known = places.keys(['upstreams']);
   if (!known.includes(name))
-    faults.push(places.at(path, `there is no upstream ${name}`, known.join(', ') || undefined));
+    faults.push(places.at(path, `unknown upstream ${name}`, known.join(', ') || undefined));
   return upstreams.get(name);
 }
 
@@ -75,12 +75,13 @@ function resolveFallback(
     return { status, fields: ['Content-Type', contentType], body: Buffer.from(body) };
   }
   const at = [...path, 'fallback'];
-  if (fallback === upstream) faults.push(places.at(at, 'is the upstream itself', 'another, or an answer'));
+  if (fallback === upstream)
+    faults.push(places.at(at, 'is the upstream of the route itself', 'another upstream, or an answer'));
   const found = namedUpstream(places, fallback, at, upstreams, faults);
   return found && { upstream: found };
 }
 
-/** Requests without what their node is chosen by would all go to one. */
+/** Finds missing parameters of `hashOn`: without them, all requests would go to one node. */
 function lackedParams(
   places: Places,
   { name }: RouteFile,
@@ -90,17 +91,17 @@ function lackedParams(
   if (upstream.balance !== 'hash') return [];
   const lacked = paramsOf(upstream.hashOn).filter((param) => !pattern.params.includes(param));
   const at = ['upstreams', upstream.name, 'hashOn'];
-  return lacked.map((param) => places.at(at, `the path of the route ${name} has no {${param}}`));
+  return lacked.map((param) => places.at(at, `the path of route ${name} has no {${param}}`));
 }
 
-/** Keys of `stream` that nothing would come of. */
+/** Finds keys of `stream` that have no effect. */
 function idleKeys(places: Places, { stream = { check: 'deep' } }: RouteFile, path: Path): PolicyFault[] {
   const keys = CONTENT.filter((key) => stream[key] !== undefined && stream.check !== 'values');
   const faults = keys.map((key) =>
-    places.at([...path, 'stream', key], `is not looked at by check: ${stream.check}`, 'check: values'),
+    places.at([...path, 'stream', key], `has no effect with check: ${stream.check}`, 'check: values'),
   );
   if (stream.format === undefined && places.keys([...path, 'stream']).includes('check')) {
-    const problem = 'is of a weight patch, which the route does not ask for';
+    const problem = 'applies only to weight patches';
     faults.push(places.at([...path, 'stream', 'check'], problem, 'format: weight-patch'));
   }
   return faults;

@@ -1,4 +1,4 @@
-/** Certificates and tokens a tenant has revoked by name, before they end by themselves. */
+/** Certificates and tokens that a tenant has revoked by name, before they expire. */
 
 import type { VerifiedCertificate } from '../core/facts.ts';
 import type { PolicyFault } from '../core/fault.ts';
@@ -18,7 +18,7 @@ import { followLists, type ListServers, type WrittenSources } from './list-sourc
 import type { Path, Places } from './places.ts';
 import type { TenantFile } from './tenant-file.ts';
 
-/** What is revoked, and by which line. */
+/** The revoked names, each with the line that revokes it. */
 class Revoked {
   readonly parts: readonly ListPart<RevokedContents>[];
 
@@ -26,10 +26,10 @@ class Revoked {
     this.parts = parts;
   }
 
-  /** Why what has any of these names is refused, for the log; a list that was never read could hold anyone. */
+  /** Returns why something with any of these names is refused, for the log. A list never read revokes everything. */
   protected find(names: readonly string[]): string | undefined {
     for (const { contents, place } of this.parts) {
-      if (contents === undefined) return `the list of those revoked was never read (${place})`;
+      if (contents === undefined) return `the list of revoked entries was never read (${place})`;
       for (const name of names) {
         const found = contents.names.find(name);
         if (found !== ABSENT) return `it was revoked by ${contents.placeOf(found)}`;
@@ -47,7 +47,7 @@ export class RevokedCertificates extends Revoked {
 }
 
 export class RevokedTokens extends Revoked {
-  /** By its id, its subject, the certificate it is bound to, or the one it came with. */
+  /** Looks up the token's id, its subject, the certificate it is bound to, and the one it came with. */
   objection(
     { jti, subject, thumbprint }: VerifiedToken,
     shown: VerifiedCertificate | undefined,
@@ -62,7 +62,7 @@ export class RevokedTokens extends Revoked {
   }
 }
 
-/** What a tenant revokes: in its policy, and in lists of a file, of etcd and of Redis, which are followed. */
+/** Compiles what a tenant revokes: entries in its policy, and lists in a file, etcd and Redis, which are followed. */
 export async function readRevocations(
   places: Places,
   { certificates, tokens }: TenantFile['revocation'],
@@ -98,7 +98,7 @@ async function readParts(
   return { parts, faults };
 }
 
-/** Entries are numbered by the lines they stand on. */
+/** Numbers entries by the lines they are written on. */
 function writtenPart(places: Places, path: Path, entries: readonly string[]): ListPart<RevokedContents> {
   const { file } = places;
   const names = new NameTableBuilder(randomSeed());

@@ -1,11 +1,11 @@
-/** Keys of a route that would do nothing, or not what they say, beside its other keys. */
+/** Finds keys of a route that have no effect, or contradict its other keys. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { mayBeTrailer } from '../core/trailers.ts';
 import type { Path, Places } from './places.ts';
 import type { RouteFile } from './tenant-file.ts';
 
-/** `params`: the names in the path of the route. */
+/** `params`: the parameter names in the path of the route. */
 export function contradictions(
   places: Places,
   route: RouteFile,
@@ -31,7 +31,7 @@ function limitFaults(
   if (requests === undefined && concurrent === undefined && bytes === undefined)
     return [places.at(at, 'limits nothing', 'requests, concurrent or bytes')];
   if (per === 'subject' && require === 'none')
-    return [places.at(at, 'per subject needs a token', 'per: address, model or tenant')];
+    return [places.at(at, 'a limit per subject requires a token', 'per: address, model or tenant')];
   if (per === 'model' && !params.includes('model_id'))
     return [places.at([...at, 'per'], 'the path has no {model_id}', 'subject, address or tenant')];
   return [];
@@ -41,11 +41,11 @@ function streamFaults(places: Places, { stream }: RouteFile, path: Path): Policy
   if (stream === undefined) return [];
   const graceOnly = stream.minRateGrace !== undefined && stream.minRate === undefined;
   return [
-    ...(graceOnly ? [places.at([...path, 'stream', 'minRateGrace'], 'does nothing without minRate')] : []),
+    ...(graceOnly ? [places.at([...path, 'stream', 'minRateGrace'], 'has no effect without minRate')] : []),
     ...(stream.trailers ?? []).flatMap((name, index) =>
       mayBeTrailer(name)
         ? []
-        : [places.at([...path, 'stream', 'trailers', index], `${name} may not come behind a body`)],
+        : [places.at([...path, 'stream', 'trailers', index], `${name} is not allowed as a trailer field`)],
     ),
   ];
 }
@@ -57,11 +57,13 @@ function upgradeFaults(
   path: Path,
 ): PolicyFault[] {
   if (upgrade === undefined)
-    return tunnel === undefined ? [] : [places.at([...path, 'tunnel'], 'does nothing without upgrade')];
+    return tunnel === undefined ? [] : [places.at([...path, 'tunnel'], 'has no effect without upgrade')];
   return [
     ...(match.methods.every((method) => method === 'GET')
       ? []
       : [places.at([...path, 'match', 'methods'], 'a WebSocket handshake is a GET', '[GET]')]),
-    ...(stream === undefined ? [] : [places.at([...path, 'stream'], 'a tunnel has no body to look at')]),
+    ...(stream === undefined
+      ? []
+      : [places.at([...path, 'stream'], 'has no effect with upgrade: a tunnel has no body')]),
   ];
 }

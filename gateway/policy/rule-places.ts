@@ -1,15 +1,15 @@
-/** Where the rules of a policy are written, so that every decision can point at the line that made it. */
+/** The lines on which the rules of a policy are written, so that every decision can point at the line that made it. */
 
 import type { Path, Places } from './places.ts';
 
 /** The rules below one mapping of a file. */
 export class RulePlaces {
-  /** For people: a path, or `etcd /key`. */
+  /** Display name: a path, or `etcd /key`. */
   readonly file: string;
   readonly #line: number;
   readonly #lines: ReadonlyMap<string, number>;
 
-  /** `lines` by the keys' path: `require.claims.team`. */
+  /** `lines` is keyed by path, such as `require.claims.team`; `line` is that of the mapping. */
   constructor(file: string, line: number, lines: ReadonlyMap<string, number>) {
     this.file = file;
     this.#line = line;
@@ -21,7 +21,7 @@ export class RulePlaces {
     return [...this.#lines.keys()];
   }
 
-  /** `file:line` of the rule, of the nearest one around it that is written, or of the whole. */
+  /** Returns `file:line` of the rule, or of the nearest written rule around it, or of the whole mapping. */
   of(rule: string): string {
     for (let path = rule; path !== ''; path = path.slice(0, Math.max(0, path.lastIndexOf('.')))) {
       const line = this.#lines.get(path);
@@ -31,7 +31,7 @@ export class RulePlaces {
   }
 }
 
-/** The rules written below these keys of the mapping at `path`. */
+/** Collects the rules written below these keys of the mapping at `path`. */
 export function rulePlaces(places: Places, path: Path, keys: readonly string[]): RulePlaces {
   const lines = new Map<string, number>();
   const written = new Set(places.keys(path));

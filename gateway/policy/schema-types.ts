@@ -1,10 +1,10 @@
-/** The leaves of a policy file: text that is read into a number, an address or a name, or is a fault. */
+/** The leaf types of a policy file: text that is parsed into a number, an address or a name. */
 
 import { z } from 'zod';
 import { parsePrefix } from '../core/address.ts';
 import { parseByteRate, parseDuration, parseRate, parseSize } from '../core/units.ts';
 
-/** Reads text by `parse`; what it cannot read is a fault that names what was expected, and the text as `told`. */
+/** Parses text; if `parse` returns undefined, the fault quotes the text, formatted by `told`, and what was expected. */
 export function read<T>(
   parse: (text: string) => T | undefined,
   expected: string,
@@ -15,7 +15,7 @@ export function read<T>(
     if (value !== undefined) return value;
     context.issues.push({
       code: 'custom',
-      message: `"${told(text)}" cannot be read`,
+      message: `"${told(text)}" is invalid`,
       params: { expected },
       input: text,
     });
@@ -26,7 +26,7 @@ export function read<T>(
 const isBetween = (value: number | undefined, min: number, max: number): value is number =>
   value !== undefined && value >= min && value <= max;
 
-/** Milliseconds between two bounds, both in milliseconds. */
+/** A duration in milliseconds; both bounds are inclusive. */
 export function duration(minMs: number, maxMs: number) {
   const parse = (text: string): number | undefined => {
     const ms = parseDuration(text);
@@ -35,7 +35,7 @@ export function duration(minMs: number, maxMs: number) {
   return read(parse, `a duration like 800ms, 30s, 5m, 1h between ${minMs} and ${maxMs} ms`);
 }
 
-/** Bytes between two bounds. */
+/** A size in bytes; both bounds are inclusive. */
 export function size(minBytes: number, maxBytes: number) {
   const parse = (text: string): number | undefined => {
     const bytes = parseSize(text);
@@ -46,22 +46,22 @@ export function size(minBytes: number, maxBytes: number) {
 
 export const rate = read(parseRate, 'a rate like 100/s, 6000/m, 10/h');
 
-/** Callers are told their limits as Integers of 15 digits (RFC 9651 §3.3.1): with more, they would take the field for none. */
+/** Limits are sent to callers as Integers of at most 15 digits (RFC 9651 §3.3.1); a larger one would be ignored. */
 const MOST_TOLD = 999_999_999_999_999;
 
-/** Bytes in a time. */
+/** Bytes per unit of time. */
 export const byteRate = read((text) => {
   const rate = parseByteRate(text);
   return isBetween(rate?.count, 1, MOST_TOLD) ? rate : undefined;
 }, 'a rate like 10KiB/s, 20GiB/d of at most 909TiB');
 
-/** A share, from 1 to 100. */
+/** A percentage, as a whole number from 1 to 100. */
 export const percent = read((text) => {
   const [, digits] = /^([1-9][0-9]?|100)%$/.exec(text) ?? [];
   return digits === undefined ? undefined : Number(digits);
 }, 'a share like 50%, from 1% to 100%');
 
-/** A whole number between two bounds. */
+/** A whole number; both bounds are inclusive. */
 export function count(min: number, max: number) {
   return z.number().int().min(min).max(max);
 }
@@ -72,7 +72,7 @@ export const hostPort = read((text) => {
   return host === undefined || Number(port) > 65535 ? undefined : { host, port: Number(port) };
 }, 'host:port');
 
-/** A CIDR prefix; the fault of one that is none comes from the address parser. */
+/** A CIDR prefix; the address parser words its faults. */
 export const prefix = z.string().transform((text, context) => {
   const parsed = parsePrefix(text);
   if (typeof parsed !== 'string') return parsed;
@@ -80,7 +80,7 @@ export const prefix = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-/** Names of routes, lists, upstreams, issuers, listeners and tenants: they become labels and log fields. */
+/** Names of routes, lists, upstreams, issuers, listeners and tenants, which become metric labels and log fields. */
 export const name = z
   .string()
   .regex(/^[a-z][a-z0-9-]{0,62}$/, { error: 'a name of lower-case letters, digits and hyphens' });

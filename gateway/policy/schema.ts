@@ -1,14 +1,13 @@
-/** What may be written in a policy, as JSON Schema for editors and as a flat list of keys for the documentation. */
+/** The policy schemas as JSON Schema for editors, and as a flat list of keys for the documentation. */
 
 import { z } from 'zod';
 import { gatewayFile } from './gateway-file.ts';
 import { tenantFile } from './tenant-file.ts';
 
-/** The two kinds of policy file. */
 export const policyFiles = ['gateway', 'tenant'] as const;
 export type PolicyFileKind = (typeof policyFiles)[number];
 
-/** A JSON Schema (2020-12); of its keywords only those used here are named. */
+/** A JSON Schema (2020-12), with only the keywords that are used here. */
 export interface JsonSchema {
   readonly description?: string;
   readonly default?: unknown;
@@ -19,30 +18,29 @@ export interface JsonSchema {
   readonly additionalProperties?: boolean | JsonSchema;
 }
 
-/** A key that can be set. */
 export interface ConfigKey {
-  /** `gateway.limits.headBytes`; `[]` is a list's member, `<name>` a name of one's own. */
+  /** `gateway.limits.headBytes`; `[]` stands for a list member, `<name>` for a user-defined name. */
   readonly path: string;
   readonly description: string;
-  /** As it would be written; undefined where the key must be given or may be left out. */
+  /** The default as written in YAML; undefined if there is none. */
   readonly defaultText: string | undefined;
   readonly required: boolean;
-  /** Where `required` holds only if another key is written as an object: that key, as in `audit` or `nodes[]`. */
+  /** If `required` applies only within an optional object: the key of that object, as in `audit` or `nodes[]`. */
   readonly requiredIn: string | undefined;
 }
 
-/** The schema of one kind of file, as it is written by hand: durations and sizes are text. */
+/** Returns the schema of one kind of file as written by hand, where durations and sizes are text. */
 export function policySchema(kind: PolicyFileKind): JsonSchema {
   const schema = kind === 'gateway' ? gatewayFile : tenantFile;
   return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
 }
 
-/** Every key that has a description, in the order of the file. */
+/** Returns every key that has a description, in schema order. */
 export function configKeys(kind: PolicyFileKind): readonly ConfigKey[] {
   return [...keysBelow(policySchema(kind), '', false)];
 }
 
-/** `mayBeAbsent`: the object need not be written, since its key is optional or takes something else in its place. */
+/** `mayBeAbsent`: the object can be omitted, since its key is optional or accepts another kind of value. */
 function* keysBelow(schema: JsonSchema, path: string, mayBeAbsent: boolean): Generator<ConfigKey> {
   for (const [name, child] of Object.entries(schema.properties ?? {})) {
     const childPath = path === '' ? name : `${path}.${name}`;

@@ -1,4 +1,4 @@
-/** How etcd and Redis are reached, as `gateway.yaml` writes it: compiled, and what of it no server could use. */
+/** Compiles how to reach etcd and Redis from `gateway.yaml`, and finds the settings that cannot work. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import type { ServerAccess } from '../lists/server-access.ts';
@@ -6,7 +6,7 @@ import { clientTlsFaults, compileClientTls } from './client-tls.ts';
 import type { ClientTlsFile } from './client-tls-file.ts';
 import type { Places } from './places.ts';
 
-/** As written beside the address of the server. */
+/** The keys written beside the address of a server. */
 interface AccessFile {
   readonly tls?: ClientTlsFile | undefined;
   readonly user?: string | undefined;
@@ -18,7 +18,7 @@ interface EtcdFile extends AccessFile {
 }
 
 interface RedisFile extends AccessFile {
-  /** Its URL. */
+  /** The URL of Redis. */
   readonly redis: string;
 }
 
@@ -26,7 +26,7 @@ type Server = ServerAccess['server'];
 
 const isSecure = (url: string): boolean => /^(?:https|rediss):/.test(url);
 
-/** Nothing where it is asked in the clear and as nobody. */
+/** Returns undefined if etcd is reached without TLS and without a password. */
 export function etcdAccess(places: Places, file: EtcdFile): ServerAccess | undefined {
   return compileAccess(places, 'etcd', file, file.endpoints.some(isSecure));
 }
@@ -40,9 +40,7 @@ export function etcdFaults(places: Places, file: EtcdFile): readonly PolicyFault
   const { user, passwordFile } = file;
   const faults = [...tlsFaults(places, at, file, file.endpoints.some(isSecure), 'https://host:port')];
   if ((user === undefined) !== (passwordFile === undefined))
-    faults.push(
-      places.at(at, 'a user and the password stand together', 'both of user and passwordFile, or neither'),
-    );
+    faults.push(places.at(at, 'has only one of user and passwordFile', 'both or neither'));
   return faults;
 }
 
@@ -51,10 +49,16 @@ export function redisFaults(places: Places, file: RedisFile): readonly PolicyFau
   const { redis, user, passwordFile } = file;
   const faults = [...tlsFaults(places, at, file, isSecure(redis), 'rediss://host:port')];
   if (user !== undefined && passwordFile === undefined)
-    faults.push(places.at(at, 'a user without a password', 'passwordFile beside user'));
+    faults.push(places.at(at, 'has user without passwordFile', 'both'));
   const { username, password } = new URL(redis);
   if (passwordFile !== undefined && username + password !== '')
-    faults.push(places.at([...at, 'redis'], 'names a user or password beside the file', 'one of the two'));
+    faults.push(
+      places.at(
+        [...at, 'redis'],
+        'contains a user or password, but passwordFile is set',
+        'only one of the two',
+      ),
+    );
   return faults;
 }
 
@@ -74,7 +78,7 @@ function compileAccess(
   };
 }
 
-/** Keys for TLS that are not used give a false sense of it. */
+/** Unused TLS settings would suggest a protection that does not exist. */
 function tlsFaults(
   places: Places,
   path: readonly string[],
@@ -85,7 +89,7 @@ function tlsFaults(
   if (tls === undefined) return [];
   const at = [...path, 'tls'];
   return [
-    ...(secure ? [] : [places.at(at, 'the server is not spoken to over TLS', expected)]),
+    ...(secure ? [] : [places.at(at, 'the address of the server does not use TLS', expected)]),
     ...clientTlsFaults(places, at, tls),
   ];
 }

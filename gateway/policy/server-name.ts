@@ -1,10 +1,10 @@
-/** The form of server names in policies. */
+/** The syntax of server names in policies. */
 
 /** `name.example.com`, or `*.` before at least two labels. */
 const SERVER_NAME =
   /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
-/** Whether certificates can be looked for under the name. */
+/** Whether the name is valid, and so safe to look up certificates by. */
 export function isServerName(name: string): boolean {
   const wild = name.startsWith('*.') && !name.slice(2).includes('.');
   return SERVER_NAME.test(name) && name.length <= 253 && !wild;

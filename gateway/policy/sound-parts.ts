@@ -1,17 +1,17 @@
-/** What a faulty file says besides its faults, so that the faults only a whole file can show are found as well. */
+/** The sound parts of a faulty file, so that faults that involve several keys are found as well. */
 
 import type { z } from 'zod';
 import type { Path, Places } from './places.ts';
 
 export interface SoundParts<T> {
   readonly contents: T;
-  /** Places as the file has them: members of lists that were left out count. */
+  /** Translates paths in `contents` to paths in the file, where removed list members still count. */
   readonly places: Places;
 }
 
 /**
- * The contents without the values the issues are about; undefined when they do not fit the schema without them. They
- * serve to look for further faults, never to run by.
+ * Returns the contents without the values that have issues, or undefined if the rest does not match the schema. They
+ * are for finding further faults, never to be put in force.
  */
 export function soundParts<S extends z.ZodType>(
   schema: S,
@@ -21,7 +21,7 @@ export function soundParts<S extends z.ZodType>(
 ): SoundParts<z.output<S>> | undefined {
   const parts: unknown = structuredClone(value);
   const faulty = issues.flatMap(faultyPaths);
-  // Later members first: the places of earlier ones stay what they were.
+  // Removing later members first keeps the indices of earlier ones valid.
   for (const path of faulty.toReversed()) remove(parts, path);
   const result = schema.safeParse(parts);
   return result.success ? { contents: result.data, places: placesBeside(places, faulty) } : undefined;
@@ -36,7 +36,7 @@ function placesBeside(places: Places, removed: readonly Path[]): Places {
   };
 }
 
-/** `allow[0]` is `allow[1]` in the file when its first member was removed. */
+/** Returns the path in the file: `allow[0]` is `allow[1]` there if the first member was removed. */
 function writtenPath(path: Path, removed: readonly Path[]): Path {
   const written: (string | number)[] = [];
   for (const step of path) {
@@ -46,7 +46,7 @@ function writtenPath(path: Path, removed: readonly Path[]): Path {
   return written;
 }
 
-/** `removed` rises. */
+/** `removed` is ascending: with 0 and 2 removed, index 1 is 3 in the file. */
 function writtenIndex(index: number, removed: readonly number[]): number {
   return removed.reduce((written, each) => (each <= written ? written + 1 : written), index);
 }
@@ -55,7 +55,7 @@ function isMemberOf(path: Path, list: Path): boolean {
   return path.length === list.length + 1 && list.every((step, index) => step === path[index]);
 }
 
-/** Where the values stand that an issue is about. */
+/** Returns the paths of the values that an issue is about. */
 function faultyPaths(issue: z.core.$ZodIssue): readonly Path[] {
   const path = issue.path as Path;
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => [...path, key]);

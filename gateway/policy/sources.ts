@@ -1,4 +1,4 @@
-/** What a policy follows beside its own files: tenants in etcd, lists, and the keys of token issuers. */
+/** The sources a policy follows besides its own files: tenants in etcd, lists, and the keys of token issuers. */
 
 import type { PolicyFault } from '../core/fault.ts';
 import { KeyRegistry, type KeyWatcher, type RemoteKeys } from '../keys/key-registry.ts';
@@ -11,27 +11,27 @@ import { accessesOf } from './gateway-settings.ts';
 import type { Policy } from './policy.ts';
 
 export interface PolicySourcesOptions {
-  /** `once`: files are read and nothing is followed; no server is asked, its lists count as empty. */
+  /** `once`: files are read once, and no server is contacted; lists on servers count as empty. */
   readonly mode: 'follow' | 'once';
-  /** Hears of every change of a list and of what is wrong with it. */
+  /** Called when the contents or the faults of a list change. */
   readonly onList?: ListRegistryOptions['onChange'];
   /** Hears of what is no fault of a list and somebody should know. */
   readonly onListWarning?: ListRegistryOptions['onWarning'];
   readonly keys?: KeyWatcher;
-  /** Hears how it stands with the tenants in etcd. */
+  /** Called when the tenants in etcd have been read, or cannot be read. */
   readonly onTenants?: (state: EtcdState) => void;
-  /** For servers that are not reached without; closed with the rest. */
+  /** Credentials and TLS files of the servers; closed by `close`. */
   readonly accesses?: Accesses;
 }
 
-/** Where a policy that is compiled has its lists and keys from. */
+/** Where a policy being compiled gets its lists and keys from. */
 export interface SourcesOfPolicy {
   readonly mode: 'follow' | 'once';
   readonly lists: ListsByReader;
   readonly keys: RemoteKeys;
 }
 
-/** Outlives policies: what two of them name alike goes on from the one to the other. */
+/** Outlives policies: a source that two successive policies share is followed without a break. */
 export class PolicySources implements SourcesOfPolicy {
   readonly mode: 'follow' | 'once';
   readonly lists: ListRegistry;
@@ -54,7 +54,7 @@ export class PolicySources implements SourcesOfPolicy {
     this.keys = new KeyRegistry(mode, keys);
   }
 
-  /** Ends everything this policy does not name. */
+  /** Stops following everything that this policy does not use. */
   retain(policy: Policy): void {
     const tenants = [...policy.tenants.values()];
     const keys = tenants.flatMap(({ issuers }) => issuers.map((issuer) => issuer.keys));
@@ -68,23 +68,21 @@ export class PolicySources implements SourcesOfPolicy {
     this.lists.retain(new Set([...lists, ...keys.flatMap(({ list }: KeySet) => list ?? [])]));
   }
 
-  /** Of every list, every file of keys, and the tenants in etcd, that are not what their source has; and why not. */
+  /** Why lists, key files, access files and the tenants in etcd are not up to date with their sources. */
   get faults(): readonly PolicyFault[] {
     return [...(this.#accesses?.faults ?? []), ...this.tenants.faults, ...this.lists.faults];
   }
 
-  /** What is kept in other servers and was not asked for, a sentence each. */
+  /** One sentence for each source on a server that was not contacted, in mode `once`. */
   get unasked(): readonly string[] {
     const { unasked } = this.tenants;
     return [
-      ...(unasked === undefined
-        ? []
-        : [`etcd ${unasked}: its tenants are not looked at, no server is asked`]),
-      ...this.lists.unasked.map((place) => `${place}: taken as empty, no server is asked`),
+      ...(unasked === undefined ? [] : [`etcd ${unasked}: its tenants are skipped, no server is contacted`]),
+      ...this.lists.unasked.map((place) => `${place}: treated as empty, no server is contacted`),
     ];
   }
 
-  /** Looks at files without waiting to hear of their change; resolves when they are read. */
+  /** Checks files for changes now, instead of waiting for notifications; resolves when they are read. */
   refresh(): Promise<void> {
     return this.lists.refresh();
   }

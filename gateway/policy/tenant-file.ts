@@ -1,4 +1,4 @@
-/** `tenants/<tenant>.yaml` as it is written: names, address lists, issuers, upstreams, routes. */
+/** Schema of `tenants/<tenant>.yaml`: names, address lists, issuers, upstreams, routes. */
 
 import { z } from 'zod';
 import { scopeNames } from '../core/scope.ts';
@@ -9,7 +9,7 @@ import { byteRate, count, duration, name, rate, read, size } from './schema-type
 import { upstream } from './upstream-file.ts';
 
 const DAY_MS = 86_400_000;
-/** Asymmetric only: a secret shared with the gateway could sign as well as verify (RFC 8725 §3.1). */
+/** Asymmetric only: with a shared secret, whoever can verify can also sign (RFC 8725 §3.1). */
 export const algorithms = [
   'ES256',
   'ES384',

@@ -1,4 +1,4 @@
-/** What is written for tenants, on disk and in etcd, becomes the tenants there could be, each with its faults. */
+/** Compiles tenant texts, from disk and from etcd, into candidate tenants, each with its faults. */
 
 import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -14,7 +14,7 @@ import { type TenantFile, tenantFile } from './tenant-file.ts';
 import { YamlFile } from './yaml-file.ts';
 
 export interface ReadingContext {
-  /** Of the tenants' files; where relative paths in etcd start as well. */
+  /** The tenants folder; relative paths in texts from etcd start there as well. */
   readonly folder: string;
   readonly servers: ListServers;
   readonly previous: Policy | undefined;
@@ -22,11 +22,11 @@ export interface ReadingContext {
 }
 
 export interface TenantWatcher {
-  /** Of tenants that are others than before; `servers` are those of its lists. */
+  /** Called for each newly compiled tenant without faults; `servers` are those for its lists. */
   onTenant(tenant: Tenant, file: TenantFile, yaml: YamlFile, servers: NamedServers): void;
 }
 
-/** A folder that cannot be read is no reason to drop the tenants it held. */
+/** Reads the tenant files. If the folder cannot be read, the tenants it held are kept. */
 export async function readTenantFiles(
   { texts }: PolicyFiles['tenants'],
   context: ReadingContext,
@@ -34,7 +34,7 @@ export async function readTenantFiles(
   return 'problem' in texts ? keptTenants('file', context.previous) : readTexts('file', texts, context);
 }
 
-/** Neither is an etcd that was never read. A tenant that has a file too stays as its file says. */
+/** Reads the tenants in etcd, or keeps them if etcd was never read. If a tenant also has a file, the file counts. */
 export async function readEtcdTenants(
   { texts, isRead }: EtcdTexts,
   files: readonly TenantReading[],
@@ -52,7 +52,7 @@ export async function readEtcdTenants(
   return [...readings, ...(await readTexts('etcd', alone, context))];
 }
 
-/** SHA-256, hex, over texts; no two lists of texts share an input. */
+/** SHA-256, hex, over texts, each prefixed with its length so that no two lists share an input. */
 export function textsDigest(texts: readonly string[]): string {
   const hash = createHash('sha256');
   for (const text of texts) hash.update(`${text.length}:${text}`);
@@ -71,19 +71,19 @@ function keptTenants(origin: Tenant['origin'], previous: Policy | undefined): re
 }
 
 function eclipsedBy(file: TenantReading, { place, fileName }: TenantText): TenantReading {
-  const problem = `the same tenant has a file, and that is what counts: ${file.places().file}`;
+  const problem = `the tenant also has a file, which takes precedence: ${file.places().file}`;
   return {
     fileName,
     origin: 'etcd',
     places: () => new YamlFile(place, ''),
-    faults: [fileFault(place, problem, 'one of the two')],
+    faults: [fileFault(place, problem, 'only one of the two')],
   };
 }
 
-/** Texts that are only found unchanged in one go: a fraction of a millisecond. */
+/** Unchanged texts to check before yielding to the event loop; takes a fraction of a millisecond. */
 const UNCHANGED_AT_ONCE = 50;
 
-/** Between two tenants all other work has its turn. */
+/** Yields to the event loop before each tenant that has to be compiled. */
 async function readTexts(
   origin: Tenant['origin'],
   texts: readonly TenantText[],
@@ -98,7 +98,7 @@ async function readTexts(
   return readings;
 }
 
-/** The tenant in force, where it was made of the very same. */
+/** Returns the tenant in force if text, place and servers are the same. */
 function readUnchanged(
   origin: Tenant['origin'],
   { place, fileName, text }: TenantText,
@@ -147,12 +147,12 @@ async function readTenant(
   return { ...kept, places, read, warnings: compiled.warnings, faults };
 }
 
-/** Paths in a text from etcd stay below the folder of the tenants. */
+/** Confines paths in a text from etcd to the tenants folder. */
 function confinedTo(origin: Tenant['origin'], folder: string): string | undefined {
   return origin === 'etcd' ? folder : undefined;
 }
 
-/** Lists and keys are followed: that they change makes no other tenant. */
+/** Does not cover lists and keys: these are followed, and change within a tenant. */
 function tenantDigest(text: string, { etcd, redis }: ListServers): string {
   return textsDigest([text, JSON.stringify([etcd, redis])]);
 }

@@ -1,4 +1,4 @@
-/** An upstream as a tenant's file writes it: its nodes, how one is chosen, and how they are watched. */
+/** Schema of an upstream: its nodes, how one is chosen, and how they are watched. */
 
 import { z } from 'zod';
 import { checkPath } from '../core/request-target.ts';
@@ -17,7 +17,7 @@ const node = z.union([
   }),
 ]);
 
-/** Statuses from the first to the last, both counted in. */
+/** A range of status codes, both ends included. */
 export interface StatusRange {
   readonly first: number;
   readonly last: number;
@@ -29,14 +29,14 @@ const statusRange = z.union([z.string(), z.number()]).transform((value, context)
   const range = { first: Number(first), last: Number(last) };
   if (range.first <= range.last) return range;
   const params = { expected: 'a status like 204, or statuses like 200-299' };
-  context.issues.push({ code: 'custom', message: `"${text}" cannot be read`, params, input: value });
+  context.issues.push({ code: 'custom', message: `"${text}" is invalid`, params, input: value });
   return z.NEVER;
 });
 
 const health = z.strictObject({
   path: z
     .string()
-    .refine((path) => typeof checkPath(path) !== 'string', { error: 'is no path' })
+    .refine((path) => typeof checkPath(path) !== 'string', { error: 'is not a path' })
     .describe(
       'Path for GET; each check uses a connection of its own, with the TLS settings of the upstream.',
     ),

@@ -1,4 +1,4 @@
-/** An upstream, compiled: the nodes that may take a request, how one is chosen, and how they are watched. */
+/** The compiled upstream: its nodes, how one is chosen, and how they are watched. */
 
 import type { PathTemplate } from '../core/path-template.ts';
 import type { ClientTls } from '../sources/client-tls.ts';
@@ -8,14 +8,14 @@ export interface Upstream {
   readonly name: string;
   readonly tenant: string;
   readonly nodes: readonly NodeAddress[];
-  /** For the nodes that are spoken to over TLS. */
+  /** Used for `https` nodes. */
   readonly tls: ClientTls;
   readonly balance: 'leastRequests' | 'roundRobin' | 'hash';
-  /** What a node is chosen by where the balance is `hash`. */
+  /** Used only if `balance` is `hash`. */
   readonly hashOn: PathTemplate;
-  /** 0 for none. */
+  /** 0 disables slow start. */
   readonly slowStartMs: number;
-  /** How often names of nodes are looked up. */
+  /** How often host names of nodes are resolved. */
   readonly resolveMs: number;
   readonly health?: HealthSettings;
   readonly ejection?: EjectionSettings;
@@ -26,28 +26,27 @@ export interface Upstream {
   readonly idleMs: number;
 }
 
-/** One sync node, spoken to in HTTP/1.1. `url`, as written, is its name in logs and metrics. */
+/** One sync node, which speaks HTTP/1.1. `url`, as written, is its name in logs and metrics. */
 export interface NodeAddress {
   readonly url: string;
   readonly host: string;
   readonly port: number;
   readonly weight: number;
-  /** Over TLS. */
+  /** Whether the node uses TLS. */
   readonly secure: boolean;
 }
 
-/** How nodes are asked whether they are well. */
 export interface HealthSettings {
   readonly path: string;
   readonly expect: readonly StatusRange[];
   readonly intervalMs: number;
   readonly timeoutMs: number;
-  /** Checks in a row. */
+  /** Consecutive checks, as for `healthyAfter`. */
   readonly unhealthyAfter: number;
   readonly healthyAfter: number;
 }
 
-/** When a node is taken out for what came of requests. */
+/** When the outcomes of requests take a node out. */
 export interface EjectionSettings {
   readonly consecutiveFailures: number;
   readonly forMs: number;

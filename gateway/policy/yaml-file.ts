@@ -1,4 +1,4 @@
-/** A YAML file with the places of its values, so that every fault can be pointed at. */
+/** A YAML file with the positions of its values, so that every fault can point at its place. */
 
 import {
   type Document,
@@ -18,24 +18,24 @@ import { fileFault, firstFaults, type PolicyFault } from '../core/fault.ts';
 import { MIB } from '../core/units.ts';
 import { formatPath, type Path, type Places, pathWithin } from './places.ts';
 
-/** Hears of the values of a file: each begins, those within it come, and it ends. */
+/** Receives the values of a file in order: `begin`, the values within, `end`. */
 export interface ValueTracer {
-  /** Key or place in the list around it, `undefined` for the whole file; the answer is what its `end` is told with. */
+  /** `step` is a key or a list index, undefined for the whole file. The result is passed to the matching `end`. */
   begin(step: string | number | undefined, line: number): number;
   end(row: number): void;
 }
 
 const MAX_BYTES = 5 * MIB;
-/** Keys that would reach an object's own machinery. */
+/** Keys that could reach the prototype of an object (prototype pollution). */
 const UNSAFE_KEYS: ReadonlySet<unknown> = new Set(['__proto__', 'constructor', 'prototype']);
 
-/** What the parser says in words of its own, in ours. */
+/** Replacements for messages of the parser, by error code. */
 const WORDING: ReadonlyMap<string, string> = new Map([
   ['MULTIPLE_DOCS', 'a second document begins here'],
   ['RESOURCE_EXHAUSTION', 'is nested too deeply'],
 ]);
 
-/** YAML 1.2 core schema; repeated keys, aliases, tags nobody knows and keys that are not text are faults. */
+/** YAML 1.2 core schema. Duplicate keys, aliases, unknown tags and keys that are not text are faults. */
 export class YamlFile implements Places {
   readonly file: string;
   /** Faults of the YAML itself; while there are any, `value` is undefined. */
@@ -44,21 +44,21 @@ export class YamlFile implements Places {
   readonly folder: string | undefined;
   readonly #document: Document.Parsed<ParsedNode>;
   readonly #lines = new LineCounter();
-  /** Of each mapping that was asked for a key. */
+  /** Cache: the pairs by key of each mapping that was looked into. */
   readonly #pairs = new Map<YAMLMap, ReadonlyMap<unknown, Pair>>();
 
-  /** `folder`: in place of the file's own, and not to be left by a path in the text. */
+  /** `folder`, if given, is the base of paths in the text, and they must not leave it. */
   constructor(file: string, text: string, folder?: string) {
     this.file = file;
     this.folder = folder;
     const small = text.length <= MAX_BYTES;
     this.#document = parseDocument(small ? text : '', {
       lineCounter: this.#lines,
-      // Every error would quote its line, which may be the whole file.
+      // Pretty errors quote their line, which may be the whole file.
       prettyErrors: false,
       schema: 'core',
       merge: false,
-      // Looking each key up among all before it takes minutes for a large file; `#unsafeNodes` does it in one pass.
+      // The parser's own check is quadratic and takes minutes for a large file; `#unsafeNodes` needs one pass.
       uniqueKeys: false,
       resolveKnownTags: false,
     });
@@ -87,12 +87,12 @@ export class YamlFile implements Places {
     return this.#fault(this.#offset(path), path, problem, expected);
   }
 
-  /** Tells of every value in its order. */
+  /** Passes every value to the tracer, in file order. */
   trace(tracer: ValueTracer): void {
     this.#trace(this.#document.contents, undefined, 1, tracer);
   }
 
-  /** What has no value of its own stands where the mapping around it does. */
+  /** An empty value gets the line of the mapping or list around it. */
   #trace(node: Node | null, step: string | number | undefined, around: number, tracer: ValueTracer): void {
     const line = node?.range ? Math.max(1, this.#lines.linePos(node.range[0]).line) : around;
     const row = tracer.begin(step, line);
@@ -104,7 +104,7 @@ export class YamlFile implements Places {
     tracer.end(row);
   }
 
-  /** A fault at a key instead of its value. */
+  /** Returns a fault at a key instead of its value. */
   atKey(path: Path, key: string, problem: string, expected?: string): PolicyFault {
     const map = this.#node(path);
     const pair = isMap(map) ? this.#pairsOf(map).get(key) : undefined;
@@ -114,7 +114,7 @@ export class YamlFile implements Places {
 
   #syntaxFaults(): PolicyFault[] {
     const { errors, warnings } = this.#document;
-    // What the parser says after it gave up is an echo.
+    // Errors after the parser has given up are only consequences.
     const exhausted = errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION');
     return (exhausted === undefined ? [...errors, ...warnings] : [exhausted]).map((error) =>
       this.#fault(error.pos[0], [], WORDING.get(error.code) ?? error.message),
@@ -125,7 +125,9 @@ export class YamlFile implements Places {
     const faults: PolicyFault[] = [];
     visit(this.#document, {
       Alias: (_, node) => {
-        faults.push(this.#fault(node.range?.[0] ?? 0, [], 'an alias', 'every value written out'));
+        faults.push(
+          this.#fault(node.range?.[0] ?? 0, [], 'aliases are not allowed', 'every value written out'),
+        );
       },
       Map: (_, map) => {
         for (const fault of this.#unsafeKeys(map)) faults.push(fault);
@@ -181,9 +183,9 @@ export class YamlFile implements Places {
 }
 
 function keyProblem(key: unknown, seen: Set<string>): string | undefined {
-  if (typeof key !== 'string') return 'a key that is not text';
+  if (typeof key !== 'string') return 'the key is not text';
   if (UNSAFE_KEYS.has(key)) return `the key ${key} is not allowed`;
-  if (seen.has(key)) return `the key ${key} stands here twice`;
+  if (seen.has(key)) return `duplicate key ${key}`;
   seen.add(key);
   return undefined;
 }

@@ -93,7 +93,7 @@ t.test('a revoked token is refused even if remembered, and an unread list revoke
   t.equal(await outcome(token, { tenant: revoking(['jti:j2', 'sub:j1', 'sub:', 'jti:w']) }), 'ok');
   t.match(await check(bearer(token), { tenant: revoking(undefined) }), {
     code: 'token-revoked',
-    cause: 'the list of those revoked was never read (x.txt)',
+    cause: 'the list of revoked entries was never read (x.txt)',
   });
   const later = revoking(['jti:j0']);
   t.equal(await outcome(token, { tenant: later }), 'ok');

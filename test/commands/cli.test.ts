@@ -44,8 +44,8 @@ t.test('check prints every fault with its place and exits with 1', async (t) => 
   await writeFile(tenant, text.replace('allow: [local]', 'allow: [nowhere]\ncolour: red'));
   const { status, err } = await run(t, 'check', '--config', policies);
   t.equal(status, 1);
-  t.match(err, `${tenant}:4:9 allow[0]: there is no list nowhere (expected local)\n`);
-  t.match(err, `${tenant}:5:1 colour: there is no key colour here\n`);
+  t.match(err, `${tenant}:4:9 allow[0]: unknown list nowhere (expected local)\n`);
+  t.match(err, `${tenant}:5:1 colour: unknown key colour\n`);
   t.match(err, '2 faults\n');
   const none = await run(t, 'check', '--config', join(folder, 'none'));
   t.match(none, { status: 1, err: /gateway\.yaml:1:1: cannot be read: ENOENT/ });
@@ -103,12 +103,12 @@ t.test('check warns of list entries that are duplicate, nested, allowed in vain 
       .map((line) => line.replaceAll(`${join(folder, 'policies', 'tenants')}/`, ''))
       .sort(),
     [
-      'warning: offices.cidr:2: stands there twice, first at offices.cidr:1',
-      'warning: offices.cidr:3: 203.0.113.7/32 changes nothing: it lies in 203.0.113.0/24 of list offices (offices.cidr:1)',
-      'warning: offices.cidr:5: 2001:db8::/32 is allowed in vain: denied by 2001::/16 of list bad (tenant-a.yaml:6)',
-      'warning: tenant-a.yaml:5: 198.51.100.9/32 changes nothing: it lies in 198.51.100.0/24 of list offices (offices.cidr:4)',
-      'warning: tenant-a.yaml:6: 2001:db8:1::/48 changes nothing: it lies in 2001::/16 of list bad (tenant-a.yaml:6)',
-      'warning: tenant-a.yaml:7:10 addresses.spare: nobody uses this list',
+      'warning: offices.cidr:2: duplicate of offices.cidr:1',
+      'warning: offices.cidr:3: 203.0.113.7/32 is redundant: covered by 203.0.113.0/24 of list offices (offices.cidr:1)',
+      'warning: offices.cidr:5: 2001:db8::/32 is allowed, but denied by 2001::/16 of list bad (tenant-a.yaml:6)',
+      'warning: tenant-a.yaml:5: 198.51.100.9/32 is redundant: covered by 198.51.100.0/24 of list offices (offices.cidr:4)',
+      'warning: tenant-a.yaml:6: 2001:db8:1::/48 is redundant: covered by 2001::/16 of list bad (tenant-a.yaml:6)',
+      'warning: tenant-a.yaml:7:10 addresses.spare: no rule uses this list',
     ],
   );
 });

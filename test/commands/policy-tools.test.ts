@@ -79,7 +79,7 @@ t.test('a test file that cannot be right is a fault with its place', async (t) =
   };
   t.match(await faulty('expect: insufficient-scope', 'expect: refused'), `${file}:13:13 cases[1].expect`);
   t.match(await faulty('client: 127.0.0.1', 'client: 010.0.0.1'), `${file}:5:11 base.client`);
-  t.match(await faulty('  method: GET', '  verb: GET'), `${file}:3:3 base.verb: there is no key verb here`);
+  t.match(await faulty('  method: GET', '  verb: GET'), `${file}:3:3 base.verb: unknown key verb`);
   t.match(await faulty('  client: 127.0.0.1\n', ''), '✗ reading\n      the request has no client');
   t.match(await faulty('scope: read', 'scope: read, issuer: other'), 'a.test has no issuer other');
   t.match(await faulty('base:', 'time: next year 2027\nbase:'), `${file}:1:7 time`);
@@ -157,12 +157,12 @@ t.test('check warns about everything in etcd that it did not read', async (t) =>
   await writeFile(tenant, text.replace(' } }\nallow', ' }, fleet: { etcd: /fleet } }\nallow'));
   const { status, err } = await runHere('check', '--config', join(folder, 'policies'));
   t.equal(status, 0);
-  t.match(err, `warning: etcd ${place}/: its tenants are not looked at, no server is asked\n`);
-  t.match(err, 'warning: etcd /fleet: taken as empty, no server is asked\n');
+  t.match(err, `warning: etcd ${place}/: its tenants are skipped, no server is contacted\n`);
+  t.match(err, 'warning: etcd /fleet: treated as empty, no server is contacted\n');
   const other = await writePolicy(t, '127.0.0.1:1', etcd(place));
   t.match(await runHere('check', '--config', join(other.folder, 'policies')), {
     status: 1,
-    err: /gateway\.etcd\.tenants: "\/patchgate\/tenants" cannot be read \(expected a prefix like \/patchgate\/tenants\/\)/,
+    err: /gateway\.etcd\.tenants: "\/patchgate\/tenants" is invalid \(expected a prefix like \/patchgate\/tenants\/\)/,
   });
 });
 
@@ -189,7 +189,7 @@ t.test(
     t.match(await runHere('test', file), {
       status: 0,
       out: /✓ reading/,
-      err: 'redis blocked: taken as empty, no server is asked\n',
+      err: 'redis blocked: treated as empty, no server is contacted\n',
     });
     await cp(old, next, { recursive: true });
     await writeFile(join(next, 'tenants', 'tenant-a.yaml'), text);

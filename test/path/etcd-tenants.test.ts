@@ -63,7 +63,7 @@ t.test('a fault in a text stops no other tenant and is reported with its place',
     [keyOf('tenant-c')]: tenantText('tenant-c').replace('upstream: sync', 'upstream: snyc'),
   });
   const stage = await stageWith(t, etcd.endpoint);
-  const fault = `etcd ${keyOf('tenant-c')}:8:15 routes[0].upstream: there is no upstream snyc (expected sync)`;
+  const fault = `etcd ${keyOf('tenant-c')}:8:15 routes[0].upstream: unknown upstream snyc (expected sync)`;
   t.match(await statusOf(stage), { tenants: [{ name: 'tenant-a' }, { name: 'tenant-b' }] });
   t.same(faultsIn(await statusOf(stage)), [fault], 'the fault does not prevent the start');
   t.match(await metricsOf(stage), '\npatchgate_policy_last_reload_successful 0\n');
@@ -87,7 +87,7 @@ t.test('a tenant that also has a file stays as its file says, and both are named
   t.match(tenants, [{ name: 'tenant-a', origin: 'file', server_names: [HOST] }]);
   const file = join(stage.folder, 'policies', 'tenants', 'tenant-a.yaml');
   t.same(faults, [
-    `etcd ${keyOf('tenant-a')}:1:1: the same tenant has a file, and that is what counts: ${file} (expected one of the two)`,
+    `etcd ${keyOf('tenant-a')}:1:1: the tenant also has a file, which takes precedence: ${file} (expected only one of the two)`,
   ]);
   await rm(file);
   await stage.gateway.reload();
@@ -104,7 +104,9 @@ t.test('a server name of a file cannot be taken by a text in etcd', { skip }, as
   const stage = await stageWith(t, etcd.endpoint);
   const { tenants, faults } = await statusOf(stage);
   t.match(tenants, [{ name: 'tenant-a' }]);
-  t.same(faults, [`etcd ${keyOf('tenant-0')}:2:15 serverNames[0]: tenant tenant-a has ${HOST} already`]);
+  t.same(faults, [
+    `etcd ${keyOf('tenant-0')}:2:15 serverNames[0]: server name ${HOST} already belongs to tenant tenant-a`,
+  ]);
 });
 
 t.test(
@@ -122,7 +124,7 @@ t.test(
       await etcd.put(keyOf('tenant-b'), withList(file));
       t.ok(
         await until(async () =>
-          faultsIn(await statusOf(stage)).some((each) => each.includes('leaves the folder')),
+          faultsIn(await statusOf(stage)).some((each) => each.includes('leaves the tenants folder')),
         ),
         file,
       );
@@ -153,9 +155,9 @@ t.test('garbage in the keys is reported and affects nobody', { skip }, async (t)
     faults.every((fault) => fault.length < 400 && !/[\u0000-\u001f]/.test(fault)),
     'no key acts on a terminal',
   );
-  t.ok(faults.includes(`etcd ${keyOf('tenant-b')}:1:1: is no text in UTF-8`));
+  t.ok(faults.includes(`etcd ${keyOf('tenant-b')}:1:1: is not valid UTF-8`));
   t.ok(
-    faults.includes(`etcd ${PREFIX}:1:1: and 13 more keys that are no tenant's`),
+    faults.includes(`etcd ${PREFIX}:1:1: and 13 more keys that do not belong to a tenant`),
     'further keys are not reported one by one',
   );
   t.ok(faults.some((fault) => fault.startsWith(`etcd ${keyOf('tenant-c')}:1:1`)));

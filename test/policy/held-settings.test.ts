@@ -5,7 +5,7 @@ import { loadPolicy } from '../../gateway/policy/load.ts';
 import { PolicySources } from '../../gateway/policy/sources.ts';
 import { createAuthorities, GATEWAY_YAML, writePolicyFolder } from './policy-folder.ts';
 
-const HELD = 'is another than at the start of this process: it takes a restart';
+const HELD = 'cannot change on reload; restart the process';
 
 t.test('sockets, files and processes of the start stay as they are', async (t) => {
   const folder = await writePolicyFolder(t, await createAuthorities());

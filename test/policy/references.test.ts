@@ -19,27 +19,27 @@ const MEANING_ROWS: readonly Row[] = [
     '[a.example.com]',
     "[a.example.com, A.example.com, '*.com', a_b, '', '../../etc', a.example.com., '*']",
     ...[
-      '2:30 serverNames[1]: A.example.com stands here twice',
-      '2:45 serverNames[2]: *.com is no server name (expected a DNS name, or *. and one)',
-      '2:54 serverNames[3]: a_b is no server name (expected a DNS name, or *. and one)',
-      '2:59 serverNames[4]:  is no server name (expected a DNS name, or *. and one)',
-      '2:63 serverNames[5]: ../../etc is no server name (expected a DNS name, or *. and one)',
-      '2:76 serverNames[6]: a.example.com. is no server name (expected a DNS name, or *. and one)',
-      '2:92 serverNames[7]: * is no server name (expected a DNS name, or *. and one)',
+      '2:30 serverNames[1]: duplicate server name A.example.com',
+      '2:45 serverNames[2]: *.com is not a server name (expected a DNS name, or *. and a DNS name)',
+      '2:54 serverNames[3]: a_b is not a server name (expected a DNS name, or *. and a DNS name)',
+      '2:59 serverNames[4]:  is not a server name (expected a DNS name, or *. and a DNS name)',
+      '2:63 serverNames[5]: ../../etc is not a server name (expected a DNS name, or *. and a DNS name)',
+      '2:76 serverNames[6]: a.example.com. is not a server name (expected a DNS name, or *. and a DNS name)',
+      '2:92 serverNames[7]: * is not a server name (expected a DNS name, or *. and a DNS name)',
     ],
   ],
   [
     'lists that do not exist',
     'allow: [offices, partners]',
     'allow: [offices, friends]\ndeny: [constructor]',
-    '6:18 allow[1]: there is no list friends (expected offices, partners)',
-    '7:8 deny[0]: there is no list constructor (expected offices, partners)',
+    '6:18 allow[1]: unknown list friends (expected offices, partners)',
+    '7:8 deny[0]: unknown list constructor (expected offices, partners)',
   ],
   [
     'a list of a route that does not exist',
     'require: { scope: read }\n',
     'require: { scope: read }\n    allow: [constructor]\n',
-    '25:13 routes[1].allow[0]: there is no list constructor (expected offices, partners)',
+    '25:13 routes[1].allow[0]: unknown list constructor (expected offices, partners)',
   ],
   [
     'a list of nothing',
@@ -57,90 +57,90 @@ const MEANING_ROWS: readonly Row[] = [
     'an upstream that does not exist',
     'scope: read }\n    upstream: sync',
     'scope: read }\n    upstream: constructor',
-    '25:15 routes[1].upstream: there is no upstream constructor (expected sync)',
+    '25:15 routes[1].upstream: unknown upstream constructor (expected sync)',
   ],
   [
     'a token asked for where nobody issues any',
     ISSUERS,
     '',
-    '13:14 routes[0].require: asks for a token, but the tenant has no issuer',
-    '18:14 routes[1].require: asks for a token, but the tenant has no issuer',
+    '13:14 routes[0].require: requires a token, but the tenant has no issuer',
+    '18:14 routes[1].require: requires a token, but the tenant has no issuer',
   ],
   [
     'a route name for two',
     'name: weights',
     'name: push-patch',
-    '22:11 routes[1].name: another route is named push-patch',
+    '22:11 routes[1].name: duplicate route name push-patch',
   ],
   [
     'a regular expression that is none',
     'issuers:',
     "modelId: '^[a-z'\nissuers:",
-    '7:10 modelId: is no regular expression',
+    '7:10 modelId: is not a regular expression',
   ],
   [
     'a regular expression that would only be one within another',
     'issuers:',
     "modelId: 'a)|(b'\nissuers:",
-    '7:10 modelId: is no regular expression',
+    '7:10 modelId: is not a regular expression',
   ],
   [
     'a regular expression that a word could keep busy',
     'issuers:',
     "modelId: '^(?:[a-z]+-?)+$'\nissuers:",
-    '7:10 modelId: repeats what is repeated or chosen within, which can take any time',
+    '7:10 modelId: repeats a group that itself varies in length or has alternatives, which can take unbounded time',
   ],
   [
     'keys for TLS that no node would use',
     "nodes: ['http://10.1.0.1:7001']",
     "nodes: ['http://10.1.0.1:7001']\n    tls: { serverName: a.test }",
-    '16:10 upstreams.sync.tls: no node is spoken to over TLS (expected https://host:port)',
+    '16:10 upstreams.sync.tls: no node uses TLS (expected https://host:port)',
   ],
   [
     'a certificate for nodes without its key',
     "nodes: ['http://10.1.0.1:7001']",
     "nodes: ['https://10.1.0.1:7001']\n    tls: { cert: a.pem }",
-    '16:10 upstreams.sync.tls: a certificate and its key stand together (expected both of cert and key, or neither)',
+    '16:10 upstreams.sync.tls: has only one of cert and key (expected both or neither)',
   ],
   [
     'a name for nodes that is none',
     "nodes: ['http://10.1.0.1:7001']",
     "nodes: ['https://10.1.0.1:7001']\n    tls: { serverName: '*.a.test' }",
-    '16:24 upstreams.sync.tls.serverName: *.a.test is no server name (expected a DNS name)',
+    '16:24 upstreams.sync.tls.serverName: *.a.test is not a server name (expected a DNS name)',
   ],
   [
     'what only values are held against, where they are not looked at',
     'maxBytes: 2GiB',
     "check: deep, maxAbs: 8, maxChanged: 10%, tensors: ['*.lora_A.*']",
-    '20:58 routes[0].stream.maxAbs: is not looked at by check: deep (expected check: values)',
-    '20:73 routes[0].stream.maxChanged: is not looked at by check: deep (expected check: values)',
-    '20:87 routes[0].stream.tensors: is not looked at by check: deep (expected check: values)',
+    '20:58 routes[0].stream.maxAbs: has no effect with check: deep (expected check: values)',
+    '20:73 routes[0].stream.maxChanged: has no effect with check: deep (expected check: values)',
+    '20:87 routes[0].stream.tensors: has no effect with check: deep (expected check: values)',
   ],
   [
     'limits of values that limit nothing',
     'maxBytes: 2GiB',
     "check: values, maxAbs: -1, maxChanged: 101%, tensors: ['']",
     '20:60 routes[0].stream.maxAbs: is too small (expected at least 0)',
-    '20:76 routes[0].stream.maxChanged: "101%" cannot be read (expected a share like 10% or 0.5%)',
+    '20:76 routes[0].stream.maxChanged: "101%" is invalid (expected a share like 10% or 0.5%)',
     '20:92 routes[0].stream.tensors[0]: is too small (expected at least 1 characters)',
   ],
   [
     'values of a body that may be anything',
     'format: weight-patch, maxBytes: 2GiB',
     'check: values',
-    '20:22 routes[0].stream.check: is of a weight patch, which the route does not ask for (expected format: weight-patch)',
+    '20:22 routes[0].stream.check: applies only to weight patches (expected format: weight-patch)',
   ],
   [
     'a depth in which a body is looked into that may be anything',
     'format: weight-patch, maxBytes: 2GiB',
     'check: deep',
-    '20:22 routes[0].stream.check: is of a weight patch, which the route does not ask for (expected format: weight-patch)',
+    '20:22 routes[0].stream.check: applies only to weight patches (expected format: weight-patch)',
   ],
   [
     'names of certificates where none is asked for',
     'require: { scope: read }\n    upstream: sync\n',
     'require: { scope: read }\n    certificate: { names: [worker] }\n    upstream: sync\nclientCertificates: none\n',
-    '25:18 routes[1].certificate: nobody can have one: the tenant asks for no certificates (expected clientCertificates: optional or require)',
+    '25:18 routes[1].certificate: can never match: the tenant requests no client certificates (expected clientCertificates: optional or require)',
   ],
   [
     'a path with ** in its middle',
@@ -158,25 +158,25 @@ const MEANING_ROWS: readonly Row[] = [
     'fine-tuning that would include publishing',
     'issuers:',
     'scopes: { finetune: [read, publish] }\nissuers:',
-    '7:28 scopes.finetune[1]: finetune may not include publish',
+    '7:28 scopes.finetune[1]: finetune must not include publish',
   ],
   [
     'keys of two kinds',
     '{ file: keys/main.jwks.json }',
     '{ file: keys/main.jwks.json, jwks: https://auth.example.com/ }',
-    '11:11 issuers.main.keys: names no keys, or two kinds of them (expected either jwks or file)',
+    '11:11 issuers.main.keys: has neither or both of jwks and file (expected exactly one of them)',
   ],
   [
     'keys over plain http',
     '{ file: keys/main.jwks.json }',
     '{ jwks: http://auth.example.com/ }',
-    '11:19 issuers.main.keys.jwks: http://auth.example.com/ is no address for keys (expected https://…)',
+    '11:19 issuers.main.keys.jwks: http://auth.example.com/ is not a JWKS address (expected https://…)',
   ],
   [
     'a password in the address of keys, which is not shown',
     '{ file: keys/main.jwks.json }',
     '{ jwks: "http://us:er@auth.example.com/" }',
-    '11:19 issuers.main.keys.jwks: …@auth.example.com/ is no address for keys (expected https://…)',
+    '11:19 issuers.main.keys.jwks: …@auth.example.com/ is not a JWKS address (expected https://…)',
   ],
   [
     'keys that are kept for less than the time between two fetches',
@@ -188,14 +188,14 @@ const MEANING_ROWS: readonly Row[] = [
     'fetches of keys that are in a file',
     '{ file: keys/main.jwks.json }',
     '{ file: keys/main.jwks.json, refresh: 5m, keep: 1h }',
-    '11:49 issuers.main.keys.refresh: does nothing for a file (expected jwks)',
-    '11:59 issuers.main.keys.keep: does nothing for a file (expected jwks)',
+    '11:49 issuers.main.keys.refresh: has no effect on a key file (expected jwks)',
+    '11:59 issuers.main.keys.keep: has no effect on a key file (expected jwks)',
   ],
   [
     'a scope that names another twice',
     'issuers:',
     'scopes: { finetune: [read, read] }\nissuers:',
-    '7:28 scopes.finetune[1]: read stands here twice',
+    '7:28 scopes.finetune[1]: duplicate scope read',
   ],
 ];
 
@@ -236,7 +236,7 @@ t.test('a node is http or https with a host and a port, and nothing a URL parser
     faults,
     NODES.map(
       (node, index) =>
-        `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node.replace(/.*@/, '…@')} is no address of a node (expected http://host:port or https://host:port)`,
+        `${TENANT}:${16 + index}:9 upstreams.sync.nodes[${index}]: ${node.replace(/.*@/, '…@')} is not a node address (expected http://host:port or https://host:port)`,
     ),
   );
 });
@@ -258,12 +258,12 @@ t.test('faults of all files are reported together, each once, in the order of li
   ];
   t.same(faults, [
     'gateway.yaml:5:12 gateway.workers: is too small (expected at least 1)',
-    `${TENANT}:1:1 colour: there is no key colour here`,
+    `${TENANT}:1:1 colour: unknown key colour`,
     `${TENANT}:2:9 tenant: the file of tenant-c is named tenant-a.yaml (expected tenant-c.yaml)`,
-    `${TENANT}:7:9 allow[0]: has the wrong form (expected ${NAME})`,
-    `${TENANT}:7:18 allow[1]: there is no list friends (expected offices, partners)`,
+    `${TENANT}:7:9 allow[0]: has the wrong format (expected ${NAME})`,
+    `${TENANT}:7:18 allow[1]: unknown list friends (expected offices, partners)`,
     ...inList,
-    'tenants/tenant-b.yaml:22:11 routes[1].name: another route is named push-patch',
+    'tenants/tenant-b.yaml:22:11 routes[1].name: duplicate route name push-patch',
   ]);
 });
 
@@ -272,7 +272,9 @@ t.test('a server name that two tenants ask for belongs to the first', async (t) 
   await folder.addTenant('tenant-b', 'b.example.com');
   await folder.edit('tenants/tenant-b.yaml', '[b.example.com]', '[b.example.com, A.EXAMPLE.COM]');
   const { faults, policy } = await folder.load();
-  t.same(faults, ['tenants/tenant-b.yaml:2:30 serverNames[1]: tenant tenant-a has a.example.com already']);
+  t.same(faults, [
+    'tenants/tenant-b.yaml:2:30 serverNames[1]: server name a.example.com already belongs to tenant tenant-a',
+  ]);
   t.same([...(policy?.tenants.keys() ?? [])], ['tenant-a']);
   t.equal(policy?.serverNames.get('b.example.com'), undefined);
 });
