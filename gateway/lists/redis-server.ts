@@ -145,7 +145,7 @@ export class RedisServer {
           user.onDeaf(refusals.find((each) => each !== undefined));
           user.onReady();
         } catch {
-      // The connection was lost; the next 'ready' subscribes again.
+          // The connection was lost; the next 'ready' subscribes again.
         }
       }),
     );
