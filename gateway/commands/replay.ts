@@ -141,11 +141,13 @@ function whyOf({ decision, trail }: Decided): string | undefined {
 function print({ requests, headless, otherwise, unreadable, changes }: Replay, terminal: Terminal): void {
   if (unreadable !== undefined) terminal.warn(`${unreadable}\n`);
   const changed = [...changes.values()].reduce((sum, { count }) => sum + count, 0);
-  terminal.write(`${requests} requests replayed, ${changed} decided differently\n`);
+  terminal.write(
+    `${requests} ${requests === 1 ? 'request' : 'requests'} replayed, ${changed} decided differently\n`,
+  );
   if (headless > 0) terminal.write(`  ${headless} skipped, their heads could not be read\n`);
   if (otherwise > 0)
     terminal.write(
-      `  ${otherwise} were refused for reasons the old policy does not give: limits, streams, or lists at that time\n`,
+      `  ${otherwise} refused for reasons the old policy does not give: limits, streams, or lists at that time\n`,
     );
   for (const { count, words, example, why } of [...changes.values()].sort((a, b) => b.count - a.count)) {
     terminal.write(`  ${count} × ${words}\n      ${example}\n${why === undefined ? '' : `      ${why}\n`}`);

@@ -44,7 +44,7 @@ const passed = [
   },
   {
     more: { ...anonymous, 'shadow.step': 'allowlist', 'shadow.code': 'address-denied' },
-    change: 'in shadow asked for a token by weights → asked for a token by weights',
+    change: 'in shadow token required by weights → token required by weights',
     otherwise: true,
   },
 ];
@@ -67,9 +67,9 @@ t.test('diff finds what a route in shadow let pass and refuses when it is enforc
     await writeFile(log, `${line(more)}\n`);
     const { status, out } = await runHere('diff', '--old', old, '--new', next, '--replay', log);
     t.equal(status, 1);
-    t.match(out, `1 requests replayed, 1 decided otherwise\n`);
+    t.match(out, `1 request replayed, 1 decided differently\n`);
     t.match(out, `  1 × ${change}\n`);
-    t.equal(out.includes('1 were refused otherwise than the old policy decides'), otherwise, out);
+    t.equal(out.includes('1 refused for reasons the old policy does not give'), otherwise, out);
     const same = await runHere('diff', '--old', old, '--new', old, '--replay', log);
     t.equal(same.status, 0, same.out);
   }
@@ -81,6 +81,6 @@ t.test('explain reads from a line what was refused in shadow', async (t) => {
     const { status, out } = await runHere('explain', '--config', next, '--access-line', line(more));
     t.equal(status, 1);
     t.match(out, new RegExp(`→ 40[13] ${more['shadow.code']}`));
-    t.match(out, 'the line itself says 200');
+    t.match(out, 'the log line says 200');
   }
 });

@@ -197,7 +197,7 @@ t.test(
     const diff = () => run(t, 'diff', '--old', old, '--new', next, '--replay', log);
     t.match(await diff(), { status: 1, out: /1 × address-denied by weights → admitted by weights/ });
     await client.srem('blocked', '127.0.0.0/8');
-    t.match(await diff(), { status: 0, out: /^1 requests replayed, 0 decided differently\n$/, err: '' });
+    t.match(await diff(), { status: 0, out: /^1 request replayed, 0 decided differently\n$/, err: '' });
     await redis.kill();
     t.match(await diff(), {
       status: 1,

@@ -80,9 +80,13 @@ t.test('a name with blanks, or anything else, is written as JSON writes it', asy
     'sub:"\\ud800"',
     'sha256:"ab"',
   ];
-  for (const text of bad) t.same(await read(revokedTokens, text), [`1:1 ${text} names no token`]);
-  t.same(await read(revokedTokens, 'sub:"a b" c'), ['1:1 c is no option of an entry (until=…)']);
-  t.same(await read(revokedTokens, 'sub:"John\tDoe"'), ['1:1 sub:"John\tDoe" names no token'], 'no JSON');
+  for (const text of bad) t.same(await read(revokedTokens, text), [`1:1 ${text} does not name a token`]);
+  t.same(await read(revokedTokens, 'sub:"a b" c'), ['1:1 unknown option c, expected until=…']);
+  t.same(
+    await read(revokedTokens, 'sub:"John\tDoe"'),
+    ['1:1 sub:"John\tDoe" does not name a token'],
+    'no JSON',
+  );
 });
 
 t.test('whatever a token may be called can be named', async (t) => {
