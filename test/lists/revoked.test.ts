@@ -99,8 +99,8 @@ t.test('whatever a token may be called can be named', async (t) => {
     else t.ok(contents.names.has(`sub:${name}`));
   }
   const [fault] = (await read(revokedTokens, `sub:"${'x'.repeat(9000)}"`)) as readonly string[];
-  t.match(fault, /^1:1 sub:"x{500,600} names no token$/);
-  const started = 'a line this long names no token';
+  t.match(fault, /^1:1 sub:"x{500,600} does not name a token$/);
+  const started = 'the line is too long for a token';
   for (const start of ['sub:"', 'sub:"a" ', 'sub:"\\', '"'])
     t.match(await read(revokedTokens, `${start}${'x'.repeat(8_000_000)}`), [`1:1 ${started}`]);
 });
