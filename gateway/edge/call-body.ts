@@ -40,6 +40,8 @@ export class CallBody {
     if (this.#sink === undefined) throw new Error('a body is read without a sink');
     const progress = this.#reader.read(chunk, from, this.#sink);
     if (typeof progress !== 'number') this.isWanted = false;
+    // The connection may be idle for long now: it must not keep what the body went to.
+    if (this.#reader.done) this.#sink = undefined;
     return progress;
   }
 }

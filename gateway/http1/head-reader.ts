@@ -61,6 +61,7 @@ export class HeadReader {
   #endsInCr = false;
   #startIsChecked = false;
   #last: { readonly text: string; readonly head: RawHead } | undefined;
+  #isFirst = true;
   #closed = false;
 
   constructor(llhttp: Llhttp, type: HeadType, limits: HeadLimits) {
@@ -77,7 +78,8 @@ export class HeadReader {
 
   /**
    * Reads on at `from`. After a head the next call begins the next one; after a fault the connection is unusable. For
-   * the same bytes as those of the last head it returns the same head object.
+   * the same bytes as those of the last head it returns the same head object; the first head is not remembered, because
+   * many connections send one and stay idle.
    */
   read(chunk: Buffer, from: number): HeadProgress {
     return this.#again(chunk, from) ?? this.#read(chunk, from);
@@ -175,7 +177,10 @@ export class HeadReader {
     };
     this.#llhttp.reset(this.#parser);
     this.#spans.clear();
-    this.#last = this.#text.length > REMEMBERED_BYTES ? undefined : { text: this.#text, head };
+    const isRemembered = !this.#isFirst && this.#text.length <= REMEMBERED_BYTES;
+    this.#last = isRemembered ? { text: this.#text, head } : undefined;
+    if (this.#isFirst) this.#spans.shrink();
+    this.#isFirst = false;
     this.#text = '';
     this.#endsInCr = false;
     this.#startIsChecked = false;
@@ -235,6 +240,11 @@ class HeadSpans implements SpanListener {
       fields.push(i % 4 === 2 ? trimBlanks(part) : part);
     }
     return fields;
+  }
+
+  /** Frees what `clear` keeps for the next head. */
+  shrink(): void {
+    this.#lines.length = 0;
   }
 
   clear(): void {
