@@ -27,7 +27,7 @@ export interface Admission {
   readonly connectionOptions: readonly string[];
   readonly client: ClientAddress;
   readonly certificate: VerifiedCertificate | undefined;
-  /** Absent on a route that requires none. */
+  /** Absent on a route that requires none and, in shadow, if it was missing or refused. */
   readonly token: VerifiedToken | undefined;
   /** What a weight patch on this route must declare. */
   readonly patch: PatchExpectation;
@@ -116,7 +116,7 @@ function authorize(
   );
 }
 
-/** The last checks, of what the head declares. In shadow, the denial of the caller is added to the admission. */
+/** The last checks, of what the head declares. In shadow, the denial is added to the admission. */
 function admit({ routed, client, facts, trail }: Known, refused: Denial | undefined): Decision {
   if (refused !== undefined && !routed.route.shadow) return refused;
   if (refused !== undefined) trail.shadowed = refused;

@@ -72,7 +72,7 @@ function followSources({ log, metrics, accesses, onChange }: FollowedSources): P
       if (faults.length === 0) log.info({ list: place }, 'a list was read');
       onChange();
     },
-    onListWarning: ({ place }, warning) => log.warn({ list: place, warning }, 'address list needs attention'),
+    onListWarning: ({ place }, warning) => log.warn({ list: place, warning }, 'a list needs attention'),
     onTenants: ({ place, revision, fault }) => {
       metrics.etcdTenants(fault === undefined);
       if (fault !== undefined)

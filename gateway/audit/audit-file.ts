@@ -154,8 +154,8 @@ export class AuditFile {
 }
 
 /**
- * Rotated files, oldest first: by the lines they have, since the clock of their names may have been set back.
- * Before those of this chain, or else of the one that the last name has, stand those of others, which it followed.
+ * Returns rotated files, oldest first: ordered by the sequence of their lines, since the clock in their names may have been
+ * set back. Files of other chains come before those of `chain`, or of the chain in the file with the last name.
  */
 async function filesAside(path: string, chain?: string): Promise<readonly string[]> {
   const folder = dirname(path);

@@ -65,7 +65,7 @@ async function verifyOf(
   return { ...token, keysVersion: verdict.version, ...(logged !== undefined && { logged }) };
 }
 
-/** Milliseconds to wait for an address of which no more tokens are verified. */
+/** Returns the verdict, or the milliseconds to wait if no more tokens of the address may be verified now. */
 async function verifySignature(
   { keys, algorithms }: Issuer,
   { failedTokens }: Tenant,
@@ -109,7 +109,7 @@ function readTimely(issuer: Issuer, claims: Claims, nowMs: number): UnverifiedTo
 }
 
 function tooManyFailures(waitMs: number): Denial {
-  const detail = 'Too many tokens from this address had an invalid signature.';
+  const detail = 'Too many tokens from this address are invalid or still being verified.';
   return deny('token', 'rate-limited', detail, { retryAfterS: Math.ceil(waitMs / 1000) });
 }
 

@@ -34,7 +34,7 @@ export const denials = {
   'head-too-large': { status: 431, fault: 'caller', title: 'The request head is too large' },
   'head-timeout': { status: 408, fault: 'caller', title: 'The request head took too long' },
   'not-found': { status: 404, fault: 'caller', title: 'No route matches' },
-  'method-not-allowed': { status: 405, fault: 'caller', title: 'The route does not take this method' },
+  'method-not-allowed': { status: 405, fault: 'caller', title: 'The route does not allow this method' },
   misdirected: { status: 421, fault: 'caller', title: 'Host is not the server name of this connection' },
   'bad-forwarding': { status: 400, fault: 'caller', title: 'The forwarding header cannot be read' },
   'address-denied': { status: 403, fault: 'caller', title: 'The client address is not allowed' },
@@ -95,7 +95,7 @@ export interface Denial {
   readonly extension?: Readonly<Record<string, string | number>>;
 }
 
-/** Makes a denial; `more` adds what the code needs beside `detail`. */
+/** Makes a denial; `more` adds what the code needs besides `detail`. */
 export function deny(
   step: Step,
   code: DenialCode,

@@ -24,11 +24,11 @@ export interface ProxySource {
 
 const V1_START = Buffer.from('PROXY ', 'latin1');
 /** Includes the line end (§2.1). */
-const V1_MOST_BYTES = 107;
+const MAX_V1_BYTES = 107;
 const V2_START = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const V2_FIXED_BYTES = 16;
 /** The whole header; proxies that add certificates send a few KiB. */
-const V2_MOST_BYTES = 16_384;
+const MAX_V2_BYTES = 16_384;
 const PORT = /^(?:0|[1-9][0-9]{0,4})$/;
 const LINE_FEED = 0x0a;
 
@@ -54,8 +54,8 @@ function beginsLike(bytes: Buffer, start: Buffer): boolean {
 
 function readV1(bytes: Buffer): ProxyHeaderProgress {
   const end = bytes.indexOf(LINE_FEED);
-  if (end < 0 && bytes.length < V1_MOST_BYTES) return { kind: 'more', neededBytes: bytes.length + 1 };
-  if (end < 0 || end >= V1_MOST_BYTES) return fault('the line is too long');
+  if (end < 0 && bytes.length < MAX_V1_BYTES) return { kind: 'more', neededBytes: bytes.length + 1 };
+  if (end < 0 || end >= MAX_V1_BYTES) return fault('the line is too long');
   const line = bytes.subarray(0, end + 1).toString('latin1');
   const [, protocol, ...parts] = line.endsWith('\r\n') ? line.slice(0, -2).split(' ') : [];
   if (protocol === 'UNKNOWN') return fault('protocol UNKNOWN is not supported');
@@ -83,7 +83,7 @@ function readV2(bytes: Buffer): ProxyHeaderProgress {
   const command = bytes[12];
   if (command !== 0x20 && command !== 0x21) return fault('unknown version or command');
   const total = V2_FIXED_BYTES + bytes.readUInt16BE(14);
-  if (total > V2_MOST_BYTES) return fault('the header is too large');
+  if (total > MAX_V2_BYTES) return fault('the header is too large');
   if (bytes.length < total) return { kind: 'more', neededBytes: total };
   const header = bytes.subarray(0, total);
   // LOCAL: the rest is skipped unread (§2.2).

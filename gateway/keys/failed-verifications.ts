@@ -8,15 +8,15 @@ import type { Rate } from '../core/units.ts';
 
 /** Addresses remembered; the one whose last failure is longest ago makes room, and so is let off early. */
 const CAPACITY = 10_000;
-/** Longer than keys are fetched for a token. */
-const LONGEST_WAIT_MS = 10_000;
+/** Longer than a fetch of keys for a token may take. */
+const MAX_WAIT_MS = 10_000;
 
 export interface FailedVerificationsOptions {
   readonly capacity?: number;
   readonly longestWaitMs?: number;
 }
 
-/** Tokens of one address: how many are being verified, and those that wait for one of these to end, the first one first. */
+/** Tokens of one address: how many are being verified, and those that wait for one of them to end, oldest first. */
 interface Crowd {
   underWay: number;
   readonly waiting: Set<Waiter>;
@@ -39,7 +39,7 @@ export class FailedVerifications {
     this.#whole = rate;
     this.#rate = rate;
     this.#failures = new CellRates(options.capacity ?? CAPACITY);
-    this.#longestWaitMs = options.longestWaitMs ?? LONGEST_WAIT_MS;
+    this.#longestWaitMs = options.longestWaitMs ?? MAX_WAIT_MS;
   }
 
   /** Divides the rate among processes that see tokens of the same addresses and count separately. */
@@ -63,9 +63,9 @@ export class FailedVerifications {
   }
 
   /**
-   * 0 when a token of the address may be verified now: `end` is to follow. Else milliseconds until it may. Whatever is under
-   * way may turn out wrong; where that is all that may, one more waits until it is known, so that a crowd behind one address
-   * is verified a few at a time, and no more tokens than may be wrong ever are.
+   * Resolves to 0 if a token of the address may be verified now; `end` must follow. Otherwise to the milliseconds to wait.
+   * Tokens being verified count as failures until they end: if they use up the rate, further ones wait for up to
+   * `longestWaitMs`, so that a crowd of good tokens behind one address is verified a few at a time.
    */
   begin(address: Address, nowMs: number): Promise<number> {
     const holder = holderOf(address);
@@ -87,7 +87,7 @@ export class FailedVerifications {
     });
   }
 
-  /** The token that `begin` let in was verified. */
+  /** Must be called once for each `begin` that resolved to 0. */
   end(address: Address, nowMs: number, hasFailed: boolean): void {
     if (hasFailed) this.record(address, nowMs);
     const holder = holderOf(address);
@@ -97,7 +97,7 @@ export class FailedVerifications {
     this.#letIn(holder, crowd);
   }
 
-  /** Lets in, or sends away, those who need not wait any more. */
+  /** Resolves the waiters whose turn has come, and those that must be refused. */
   #letIn(holder: string, crowd: Crowd): void {
     for (const { nowMs, answer } of crowd.waiting) {
       const waitMs = this.#failures.waitMs(holder, this.#rate, 1, nowMs);

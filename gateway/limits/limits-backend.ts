@@ -49,7 +49,7 @@ export interface LimitLease {
 
 export type Spent = LimitRefusal | undefined;
 
-/** Answers with a promise only if Redis must be asked; the caller of `claim` releases a lease that comes too late. */
+/** Returns a promise only if Redis or the primary must be asked; the caller of `claim` releases a lease that comes too late. */
 export interface LimitsBackend {
   /**
    * Takes either everything the claim asks for, or nothing. Times are monotonic milliseconds, so that a clock that is

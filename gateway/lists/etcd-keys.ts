@@ -59,9 +59,9 @@ export class EtcdKeys<Value> {
   readonly #options: EtcdKeysOptions<Value>;
   readonly #stopped = new AbortController();
   #values = new Map<string, Value>();
-  /** Of the newest change that was read or heard of. */
+  /** Revision of the newest change that was read or received. */
   #revision = 0;
-  /** Keys of the range at that revision, those beside the prefix as well. */
+  /** Number of keys in the range at that revision, including those that are skipped. */
   #count = 0;
   #failures = 0;
   #settling: NodeJS.Timeout | undefined;
@@ -151,7 +151,7 @@ export class EtcdKeys<Value> {
       else this.#put(kv.key, kv.value);
       if (type === 'DELETE') this.#count -= 1;
       else if (kv.version === 1) this.#count += 1;
-      // That of the header may be ahead: of what is told late, the rest is still to come.
+      // The revision of the header may be ahead of the events sent so far.
       this.#revision = kv.mod_revision;
     }
     if (result.events.length > 0) this.#tellSoon(listener);
@@ -211,8 +211,8 @@ export class EtcdKeys<Value> {
   }
 
   /**
-   * The revision of etcd up to which the watch has told all; nothing when it is behind. etcd counts keys by its index, but
-   * looks through all of them for the newest, so it is asked for that only when anything has changed since it was last.
+   * Returns the revision up to which the watch has sent everything; undefined if it is behind. etcd counts keys by its
+   * index but scans all of them for the newest, so that is asked only if anything has changed since `wholeAt`.
    */
   async #wholeAt(session: EtcdSession, endpoint: string, wholeAt: number): Promise<number | undefined> {
     const { header, count } = await this.#ask(session, endpoint, { count_only: true });

@@ -193,7 +193,7 @@ export class LiveList<Contents extends LiveContents>
   /** A source that lost its data looks like one that was emptied on purpose. */
   #warnOfLoss(): void {
     const { size = 0 } = this.#contents ?? {};
-    if (size > 0) this.onWarning(`had ${size} entries, is empty now`);
+    if (size > 0) this.onWarning(`is empty now, had entries before: ${size}`);
   }
 
   /** Builds contents or returns faults; an error thrown by the reader is a fault. Undefined once the list is closed. */

@@ -30,7 +30,7 @@ export class RedisFeed implements Feed, RedisUser {
   /** Entries named in messages, still to be looked up in the set. */
   readonly #changed = new Set<string>();
   #settling: NodeJS.Timeout | undefined;
-  /** Why some of the channels are not heard, as it was told. */
+  /** Why the server refuses some of the channels, as last reported. */
   #deafness: string | undefined;
   #stopped = false;
 
@@ -73,7 +73,7 @@ export class RedisFeed implements Feed, RedisUser {
     if (reason === undefined) return;
     const channels = this.channels.map((channel) => `&${channel}`).join(' ');
     this.#listener?.onWarning(
-      `changes are not heard of, and found late: ${reason}; its user needs its channels (${channels})`,
+      `changes are found late, since a channel is refused: ${reason}; the Redis user needs ${channels}`,
     );
   }
 

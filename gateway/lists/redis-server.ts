@@ -80,7 +80,7 @@ export class RedisServer {
     return messageOf(error);
   }
 
-  /** Once more: channels that the server refused are asked for again. */
+  /** Adds a user. Calling it again retries channels that the server refused. */
   join(user: RedisUser): void {
     this.#users.add(user);
     const { subscriber } = this.#connections ?? {};
@@ -145,7 +145,7 @@ export class RedisServer {
           user.onDeaf(refusals.find((each) => each !== undefined));
           user.onReady();
         } catch {
-          // The connection was lost; the next 'ready' subscribes again.
+          // Connection lost: the next 'ready' subscribes again. No answer in time: until then, polls find changes.
         }
       }),
     );
@@ -169,8 +169,8 @@ function retire({ commands, subscriber }: Connections): void {
 }
 
 /**
- * Why the server does not subscribe to the channel, nothing when it does; rejects when it does not answer. Channels are asked
- * for one by one: Redis refuses together what is asked together.
+ * Subscribes to a channel. Returns why the server refuses it, or undefined; rejects if it does not answer. One channel at a
+ * time, because Redis refuses a whole command if it refuses one of its channels.
  */
 async function refusalOf(subscriber: Redis, channel: string): Promise<string | undefined> {
   try {

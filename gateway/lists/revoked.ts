@@ -64,7 +64,7 @@ export function revokedToken(text: string): string | undefined {
   return /^sha256:/i.test(text) ? revokedCertificate(text) : undefined;
 }
 
-/** Nothing for a text that is no JSON, or that no token can be called. */
+/** Returns undefined if the text is not JSON, or not a possible name of a token. */
 function namedBy(kind: string, json: string): string | undefined {
   try {
     const name = String(JSON.parse(json));

@@ -47,12 +47,12 @@ export function size(minBytes: number, maxBytes: number) {
 export const rate = read(parseRate, 'a rate like 100/s, 6000/m, 10/h');
 
 /** Limits are sent to callers as Integers of at most 15 digits (RFC 9651 §3.3.1); a larger one would be ignored. */
-const MOST_TOLD = 999_999_999_999_999;
+const MAX_COUNT = 999_999_999_999_999;
 
 /** Bytes per unit of time. */
 export const byteRate = read((text) => {
   const rate = parseByteRate(text);
-  return isBetween(rate?.count, 1, MOST_TOLD) ? rate : undefined;
+  return isBetween(rate?.count, 1, MAX_COUNT) ? rate : undefined;
 }, 'a rate like 10KiB/s, 20GiB/d of at most 909TiB');
 
 /** A percentage, as a whole number from 1 to 100. */

@@ -15,7 +15,7 @@ export interface PolicySourcesOptions {
   readonly mode: 'follow' | 'once';
   /** Called when the contents or the faults of a list change. */
   readonly onList?: ListRegistryOptions['onChange'];
-  /** Hears of what is no fault of a list and somebody should know. */
+  /** Called with a problem that is not a fault of the list itself. */
   readonly onListWarning?: ListRegistryOptions['onWarning'];
   readonly keys?: KeyWatcher;
   /** Called when the tenants in etcd have been read, or cannot be read. */

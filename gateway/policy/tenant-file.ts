@@ -252,7 +252,7 @@ export const tenantFile = z.strictObject({
   failedTokensPerAddress: rate
     .prefault('60/m')
     .describe(
-      'Tokens with a wrong signature accepted from one client address; above that its new tokens are answered 429, unverified.',
+      'Tokens with a wrong signature tolerated from one client address; above that its new tokens are answered 429, unverified.',
     ),
   scopes: z
     .partialRecord(scope, z.array(scope))

@@ -16,7 +16,7 @@ export interface NodeFault {
 export interface ResponseListener extends BodySink {
   /** The request asks to switch protocols; a node that switches unasked has failed. */
   readonly mayUpgrade: boolean;
-  /** If its connection is stale the request is sent on another one, so that this does not count against the node. */
+  /** The request can be sent on another connection if this one is stale, which then does not count against the node. */
   readonly mayRetry: boolean;
   /** The final response head; interim ones (1xx) are dropped. */
   onResponse(head: ResponseHead): void;

@@ -61,7 +61,7 @@ export class FileWatch {
     this.#forget();
   }
 
-  /** Watches the parent directories as well: a whole folder may be replaced. So are those links lead to. */
+  /** Watches the parent directories as well: a whole folder may be replaced. The same for what links lead to. */
   #listen(group: FileGroup): void {
     for (const directory of group.directories) {
       if (this.#directories.has(directory)) continue;
@@ -79,12 +79,13 @@ export class FileWatch {
     for (const group of this.#groups) {
       if (group.directories.has(directory)) group.lookSoon();
       // The watch of a folder that was replaced is still on the old one.
-      if (group.parents.has(directory)) this.#renew(group);
+      if (group.parents.has(directory)) this.#renew(group, directory);
     }
   }
 
-  #renew(group: FileGroup): void {
-    for (const directory of group.directories) if (!group.parents.has(directory)) this.#drop(directory);
+  /** Watches what is below `parent` anew. */
+  #renew(group: FileGroup, parent: string): void {
+    for (const directory of group.directories) if (dirname(directory) === parent) this.#drop(directory);
     this.#listen(group);
   }
 
@@ -108,7 +109,7 @@ export class FileWatch {
 
 interface GroupListener {
   onChange(): void;
-  /** Its directories are others than before. */
+  /** Called when its set of directories has changed. */
   onMoved(): void;
 }
 
@@ -135,7 +136,7 @@ class FileGroup {
     this.directories = new Set([...own, ...this.parents]);
   }
 
-  /** Finds the directories anew, as links may lead elsewhere now. One after the other, so that the newest are taken last. */
+  /** Finds the directories again, since links may have changed. Calls run one after the other, so that the newest result wins. */
   follow(): Promise<void> {
     this.#following = this.#following.then(() => this.#findDirectories());
     return this.#following;
@@ -154,7 +155,7 @@ class FileGroup {
     this.directories = directories;
     if (isSame) return;
     this.#listener.onMoved();
-    // What happened there before was not heard.
+    // Earlier changes there were missed.
     if (this.#seen !== undefined) this.lookSoon();
   }
 

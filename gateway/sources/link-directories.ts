@@ -1,20 +1,20 @@
-/** Where symbolic links on the way to a file lead, and in which directories that is said. */
+/** The symbolic links on the way to a file: the directories that hold them, and the one they lead to. */
 
 import { readlink, realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
 
-/** As many as Linux follows. */
-const MOST_LINKS = 40;
+/** Linux follows no more than this. */
+const MAX_LINKS = 40;
 
-/** Of a path with links on its way. */
+/** The directories of a path that passes through links. */
 export interface LinkDirectories {
-  /** Those that hold the links. */
+  /** The directories that hold the links. */
   readonly links: readonly string[];
-  /** That of the file itself, which need not be there. */
+  /** The directory of the file itself, which need not exist. */
   readonly target: string;
 }
 
-/** Nothing for a path without links. */
+/** Returns undefined for a path without links. */
 export async function linkDirectories(path: string): Promise<LinkDirectories | undefined> {
   const whole = resolve(path);
   if ((await realpath(path).catch(() => undefined)) === whole) return undefined;
@@ -22,7 +22,7 @@ export async function linkDirectories(path: string): Promise<LinkDirectories | u
   const links: string[] = [];
   let reached = root;
   let rest = whole.slice(root.length).split(sep);
-  while (rest.length > 0 && links.length < MOST_LINKS) {
+  while (rest.length > 0 && links.length < MAX_LINKS) {
     const [name = '', ...further] = rest;
     rest = further;
     const next = join(reached, name);

@@ -27,7 +27,7 @@ export function upstreamText(
     forwardAuthorization: route.forwardAuthorization,
     forwardCertificateChain: route.forwardCertificateChain,
     subject: token?.subject,
-    // What a route in shadow would refuse, nobody was granted.
+    // In shadow, a request that would be refused was not granted the scope.
     scope: shadowed === undefined ? route.require?.scope : undefined,
     model: params['model_id'],
     certificate,

@@ -8,7 +8,7 @@ import type { LimitClaim, LimitLease, LimitRefusal, LimitsBackend } from '../lim
 import type { Metrics } from '../observe/metrics.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Account } from './account.ts';
-import { limitClaim, limitDenial, limitNames, unaskedDenial } from './limit-claim.ts';
+import { limitClaim, limitDenial, limitNames, uncheckedDenial } from './limit-claim.ts';
 
 export interface JudgementContext {
   readonly metrics: Metrics;
@@ -52,7 +52,7 @@ export function leaseFor(
   if (claim === undefined) return undefined;
   const answer = context.limits.claim(claim, performance.now());
   if (!(answer instanceof Promise)) return counted(context, admission, claim, answer);
-  return answer.then((given) => counted(context, admission, claim, given), unaskedDenial);
+  return answer.then((given) => counted(context, admission, claim, given), uncheckedDenial);
 }
 
 function counted(

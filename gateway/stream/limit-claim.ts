@@ -2,6 +2,7 @@
 
 import { holderOf } from '../core/address-holder.ts';
 import { type Denial, type DenialCode, deny } from '../core/denial.ts';
+import { messageOf } from '../core/error-text.ts';
 import type { RequestHead } from '../core/facts.ts';
 import type { Admission } from '../decide.ts';
 import type { LimitClaim, LimitRefusal } from '../limits/limits-backend.ts';
@@ -40,14 +41,14 @@ export function limitDenial(refusal: LimitRefusal, admission: Admission): Denial
   return deny('limits', code, detail, {
     rule: `limits.${limit}`,
     retryAfterS,
-    ...(backend === 'none' && { cause: 'Redis is not available (gateway.state.onFailure: deny)' }),
+    ...(backend === 'none' && { cause: 'Redis is unavailable (gateway.state.onFailure: deny)' }),
     quotaLines: refusalLines(admission, refusal, retryAfterS),
   });
 }
 
-/** Whoever counts them has not answered in time. */
-export function unaskedDenial(error: unknown): Denial {
-  return deny('limits', 'overloaded', 'The limits cannot be checked now.', { cause: String(error) });
+/** The denial for a claim that the primary did not answer, or could not take. */
+export function uncheckedDenial(error: unknown): Denial {
+  return deny('limits', 'overloaded', 'The limits cannot be checked now.', { cause: messageOf(error) });
 }
 
 /** The keys of the limits a route has. */

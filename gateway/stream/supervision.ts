@@ -5,7 +5,7 @@ import { type Denial, deny } from '../core/denial.ts';
 import type { Admission } from '../decide.ts';
 import type { LimitLease, Spent } from '../limits/limits-backend.ts';
 import type { Route } from '../policy/policy.ts';
-import { limitDenial, unaskedDenial } from './limit-claim.ts';
+import { limitDenial, uncheckedDenial } from './limit-claim.ts';
 import { SendingPace, TakingPace } from './pace.ts';
 
 export interface SupervisionWatcher {
@@ -88,7 +88,7 @@ export class Supervision extends Expiring {
         this.#judge(answer);
       },
       (error: unknown) => {
-        if (!this.#stopped) this.#watcher.onCut(unaskedDenial(error));
+        if (!this.#stopped) this.#watcher.onCut(uncheckedDenial(error));
       },
     );
   }

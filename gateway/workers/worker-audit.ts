@@ -56,8 +56,8 @@ export class WorkerAudit implements AuditLog {
     this.#unsent += 1;
     this.#channel.send({ kind: 'record', entry, id }, () => {
       this.#unsent -= 1;
-      // Perhaps nothing is recorded after it.
-      if (this.#lost > 0) this.#tellLost();
+      // Nothing may be recorded after this; while more is unsent, there will be another turn.
+      if (this.#lost > 0 && this.#unsent === 0) this.#tellLost();
     });
   }
 }

@@ -15,7 +15,7 @@ import { Pending } from './pending.ts';
 type Given = Extract<ToWorker, { kind: 'claimed' | 'spent' }>;
 type GivenSpent = Extract<Given, { kind: 'spent' }>;
 type Answer = LimitRefusal | GrantedLease;
-/** Asks whether so many bytes in all may flow, and says as what it has asked; `settle` gets nothing where no answer came in time. */
+/** Asks whether `totalBytes` may flow. Returns the id of the question; calls `settle` with undefined if no answer came in time. */
 type AskToSpend = (
   totalBytes: number,
   nowMs: number,
@@ -94,7 +94,7 @@ class AskedLease implements LimitLease {
   readonly left: LimitsLeft;
   /** As last reported by the primary. */
   paidBytes: number;
-  /** What it has asked last. */
+  /** Id of its last question. */
   askedAs = 0;
   readonly #ask: AskToSpend;
   readonly #end: (totalBytes: number) => void;

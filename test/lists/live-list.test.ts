@@ -187,7 +187,7 @@ t.test('a list that loses all its entries causes a warning, but not one whose en
     await list.settled();
   }
   t.ok(await until(() => size() === 0));
-  t.same(warnings, ['had 2 entries, is empty now']);
+  t.same(warnings, ['is empty now, had entries before: 2']);
 });
 
 t.test('the source of a list is kept only if an entry of it expires', async (t) => {

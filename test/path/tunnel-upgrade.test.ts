@@ -146,7 +146,7 @@ t.test('bytes sent before the switch go nowhere', async (t) => {
     `${upgradeRequest(await yard.token())}GET /admin HTTP/1.1\r\n`,
     (text) => text.endsWith('}\n'),
   );
-  t.match(answer, /^HTTP\/1\.1 400 .*before the switch/s);
+  t.match(answer, /^HTTP\/1\.1 400 .*before the protocol switch/s);
   t.ok(await until(async () => yard.nodes[0]?.destroyed === true));
   t.notMatch(yard.received[0], /admin/);
   socket.destroy();

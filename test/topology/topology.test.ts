@@ -27,7 +27,7 @@ const DOWNLOADS = 8;
 /** `limits.concurrent` of the route `weights`. */
 const PLACES = 32;
 /** Panels without data, since the stack has neither revocation lists nor fetched keys. */
-const NOT_HERE = ['Revocation lists: time left', "Fetches of issuers' keys"];
+const NOT_HERE = ['Revocation lists: time left', 'JWKS fetches'];
 
 const inBase64 = (text: string): string => Buffer.from(text).toString('base64');
 
