@@ -33,9 +33,10 @@ export class FileWatch {
    * are compared with. Returns a function that ends the watch.
    */
   async watch(paths: readonly string[], onChange: () => void): Promise<() => void> {
-    const onMoved = (): void => {
+    const onMoved = (hasLeft: boolean): void => {
       this.#listen(group);
-      this.#forget();
+      // Goes through all groups, so not for a group that has found its links for the first time.
+      if (hasLeft) this.#forget();
     };
     const group = new FileGroup(paths, this.#settleMs, { onChange, onMoved });
     this.#groups.add(group);
@@ -109,8 +110,8 @@ export class FileWatch {
 
 interface GroupListener {
   onChange(): void;
-  /** Called when its set of directories has changed. */
-  onMoved(): void;
+  /** Called when its set of directories has changed; `hasLeft` if some are no longer in it. */
+  onMoved(hasLeft: boolean): void;
 }
 
 /** Files that change together. */
@@ -149,12 +150,11 @@ class FileGroup {
     const own = [...this.#paths.map((path) => dirname(path)), ...linked.map(({ target }) => target)];
     this.parents = new Set(own.map((directory) => dirname(directory)));
     const directories = new Set([...own, ...this.parents, ...linked.flatMap(({ links }) => links)]);
-    const isSame =
-      directories.size === this.directories.size &&
-      [...directories].every((directory) => this.directories.has(directory));
+    const before = this.directories;
     this.directories = directories;
-    if (isSame) return;
-    this.#listener.onMoved();
+    const hasLeft = [...before].some((directory) => !directories.has(directory));
+    if (!hasLeft && directories.size === before.size) return;
+    this.#listener.onMoved(hasLeft);
     // Earlier changes there were missed.
     if (this.#seen !== undefined) this.lookSoon();
   }
