@@ -69,6 +69,7 @@ export class TlsContext {
     this.#period = currentPeriod();
     this.#server = createServer(optionsFor(identity, rules, this.#ticketKeys(this.#period), this.#firstSeen));
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
+    this.#server.on('resumeSession', refuseSession);
     this.#server.on('tlsClientError', (error, socket) => this.#onClientError(error, socket));
   }
 
@@ -133,6 +134,14 @@ function lookFirst(seen: FirstSeen): NonNullable<TlsOptions['SNICallback']> {
     }
     done(null);
   };
+}
+
+/**
+ * Sessions are resumed by ticket only: none is stored. With a listener Node gives a connection a first buffer of 16 KiB
+ * for what it reads; else one as long as the ClientHello, and every other read of an upload would be as short as that.
+ */
+function refuseSession(_id: Buffer, done: (error: null, session: null) => void): void {
+  done(null, null);
 }
 
 function endsOf(socket: Socket): string {
