@@ -14,7 +14,7 @@ import { closeFollows } from './close-follows.ts';
 import type { Beginning } from './expensive-callers.ts';
 import { CHAIN_BYTES, isOversized } from './peer-certificate.ts';
 import { readProxyHeader } from './proxy-header.ts';
-import { RECORD_BYTES } from './record-memory.ts';
+import { RECORD_BYTES } from './record-block.ts';
 import type { NamedContext } from './server-names.ts';
 import { certificateFacts } from './shown-certificate.ts';
 import { type Basis, certificateHolder, Standing } from './standing.ts';

@@ -20,6 +20,12 @@ export class CallBody {
     return this.isWanted && !this.#reader.done;
   }
 
+  /** Bytes of it that may be gathered before they are read; 0 if it does not flow. */
+  get gatherBytes(): number {
+    if (!this.flows) return 0;
+    return this.#sink?.isMetered === true ? 1 : this.#reader.leftBytes;
+  }
+
   /** Whether there is more of it that is not asked for. */
   get isHeld(): boolean {
     return !this.isWanted && !this.#reader.done;

@@ -185,9 +185,8 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#context.deadlines.arm(this, this.#context.timeouts.keepAliveIdleMs);
   }
 
-  /** Whether the next chunks are of a body that is wanted. */
-  get streams(): boolean {
-    return this.#state === 'call' && this.#body.flows;
+  get gatherBytes(): number {
+    return this.#state === 'call' ? this.#body.gatherBytes : 0;
   }
 
   onChunk(chunk: Buffer, isLent: boolean): void {
@@ -280,6 +279,7 @@ export class CallerConnection extends Expiring implements InputListener {
 
   /** A caller that ends its side does not want an answer; while closing, it may still be reading one. */
   #onEnd(): void {
+    this.input.deliver();
     if (this.#state === 'closing') return;
     this.#atEnd = true;
     this.#socket.destroy();

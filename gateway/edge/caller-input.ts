@@ -1,24 +1,33 @@
 /** Delivers what a caller sends, chunk by chunk, from whichever memory it is read into. */
 
 import type { Socket } from 'node:net';
+import { deliverAtTurnEnd, writeGathered } from '../net/turn-end.ts';
+import { GatheredRecords } from './gathered-records.ts';
 import { readIntoOwn } from './own-reads.ts';
-import type { RecordMemory, Slab } from './record-memory.ts';
+import type { RecordMemory, RecordReader } from './record-memory.ts';
 
 export interface InputListener {
   /** The bytes may be overwritten after the call unless they are held; with `isLent` they cannot be held. */
   onChunk(chunk: Buffer, isLent: boolean): void;
-  /** Whether the next chunks are of a body that is wanted, and so will be held. */
-  readonly streams: boolean;
+  /** Bytes that may be gathered before they are passed on; 0 if the next ones are not of a body that is wanted. */
+  readonly gatherBytes: number;
 }
 
+/** What a stream that had to be paused may gather before it is passed on, and how far that grows while it flows. */
+const MIN_GATHERED_BYTES = 64 * 1024;
+const MAX_GATHERED_BYTES = 512 * 1024;
+
 /** Reads a socket into lent memory where that works, and by 'data' events elsewhere. */
-export class CallerInput {
+export class CallerInput implements RecordReader {
   readonly #memory: RecordMemory | undefined;
   readonly #listener: InputListener;
   readonly #inPlace: boolean;
-  #slab: Slab | undefined;
+  /** The records of a body; absent while none is read. */
+  #records: GatheredRecords | undefined;
+  #gathersBytes = MIN_GATHERED_BYTES;
   /** Where the current read goes. */
   #target: Buffer;
+  #deliversSoon = false;
 
   /** `memory` is absent if sockets cannot read into it. */
   constructor(socket: Socket, memory: RecordMemory | undefined, listener: InputListener) {
@@ -36,47 +45,83 @@ export class CallerInput {
 
   /** Whether the bytes of a chunk are no longer where they were read to. */
   isCopy(bytes: Buffer): boolean {
-    return this.#inPlace && this.#slab?.holds(bytes) !== true;
+    return this.#inPlace && this.#memory?.holds(bytes) !== true;
   }
 
   /** Size of the memory that only this caller is read into. */
   get memoryBytes(): number {
-    return this.#slab?.bytes.length ?? 0;
+    return this.#records?.memoryBytes ?? 0;
   }
 
   /** Keeps the bytes until the returned function is called; undefined if no other read can overwrite them. */
   hold(bytes: Buffer): (() => void) | undefined {
-    return this.#slab?.holds(bytes) === true ? this.#slab.hold() : undefined;
+    return this.#memory?.hold(bytes);
+  }
+
+  /** Passes on the records that were gathered. */
+  deliver(): void {
+    this.#records?.passOn(this.#onBytes);
+  }
+
+  sendGathered(): void {
+    this.deliver();
+    writeGathered();
   }
 
   /** Gives the memory back; nothing more is read into it. */
   close(): void {
-    this.#slab?.leave();
-    this.#slab = undefined;
+    if (this.#records === undefined) return;
+    this.#records.leave();
+    this.#records = undefined;
+    this.#memory?.forget(this);
   }
 
+  /** Node delivers record by record; those of a body are gathered while the turn of the event loop lasts. */
   #onRead(bytes: number): void {
-    const chunk = this.#target.subarray(0, bytes);
-    const isScratch = this.#target === this.#memory?.scratch;
-    if (!isScratch) this.#slab?.take(bytes);
-    this.#listener.onChunk(chunk, isScratch);
+    const records = this.#records;
+    if (records === undefined) {
+      this.#listener.onChunk(this.#target.subarray(0, bytes), true);
+      return;
+    }
+    this.#memory?.readsInto(this);
+    // The node is slower than the caller.
+    if (records.isHeld && records.bytes === 0) this.#gathersBytes = MIN_GATHERED_BYTES;
+    records.take(bytes);
+    if (records.bytes >= this.#listener.gatherBytes) this.deliver();
+    else if (records.bytes >= this.#gathersBytes) this.#sendEarly();
+    else this.#deliverSoon();
   }
+
+  #sendEarly(): void {
+    this.#gathersBytes = Math.min(MAX_GATHERED_BYTES, this.#gathersBytes * 2);
+    this.sendGathered();
+  }
+
+  readonly #onBytes = (bytes: Buffer): void => this.#listener.onChunk(bytes, false);
+
+  #deliverSoon(): void {
+    if (this.#deliversSoon) return;
+    this.#deliversSoon = true;
+    deliverAtTurnEnd(this.#deliverNow);
+  }
+
+  readonly #deliverNow = (): void => {
+    this.#deliversSoon = false;
+    this.deliver();
+  };
 
   #next(): Buffer {
     const memory = this.#memory;
     if (memory === undefined) return this.#target;
-    if (this.#listener.streams) {
-      this.#target = this.#slab?.next() ?? this.#nextSlab(memory);
+    if (this.#listener.gatherBytes === 0) this.deliver();
+    if (this.#listener.gatherBytes > 0) {
+      this.#records ??= new GatheredRecords(memory);
+      this.#target = this.#records.next();
     } else {
       this.close();
+      this.#gathersBytes = MIN_GATHERED_BYTES;
       this.#target = memory.scratch;
     }
     return this.#target;
-  }
-
-  #nextSlab(memory: RecordMemory): Buffer {
-    this.#slab?.leave();
-    this.#slab = memory.take();
-    return this.#slab.next() ?? memory.scratch;
   }
 }

@@ -2,87 +2,74 @@
 
 import type { Log } from '../observe/log.ts';
 import { ownReadsWork } from './own-reads.ts';
+import { type Cell, RECORD_BYTES, RecordBlock } from './record-block.ts';
 
-/** The largest TLS record (RFC 8446 §5.1); Node delivers no more at once. */
-export const RECORD_BYTES = 16_384;
-const SLAB_BYTES = 128 * 1024;
-/** Free slabs kept for later streams; further ones are left to the garbage collector. */
-const KEPT_SLABS = 32;
-
-/** Records side by side, so that many of them leave in one write. */
-export class Slab {
-  readonly bytes = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  readonly #onFree: (slab: Slab) => void;
-  #at = 0;
-  #users = 0;
-  #left = false;
-  readonly #release: () => void;
-
-  /** `onFree` is called once its bytes are no longer held, and nothing is read into it any more. */
-  constructor(onFree: (slab: Slab) => void) {
-    this.#onFree = onFree;
-    this.#release = () => {
-      this.#users -= 1;
-      this.#settle();
-    };
-  }
-
-  /** Where the next record goes; undefined if there is no room left. */
-  next(): Buffer | undefined {
-    if (this.#users === 0) this.#at = 0;
-    if (this.#at + RECORD_BYTES > SLAB_BYTES) return undefined;
-    return this.bytes.subarray(this.#at, this.#at + RECORD_BYTES);
-  }
-
-  /** Records that `bytes` bytes were read to where `next` pointed. */
-  take(bytes: number): void {
-    this.#at += bytes;
-  }
-
-  /** Whether these bytes are in this slab. */
-  holds({ buffer }: Buffer): boolean {
-    return buffer === this.bytes.buffer;
-  }
-
-  /** Keeps its bytes until the returned function is called, once. */
-  hold(): () => void {
-    this.#users += 1;
-    return this.#release;
-  }
-
-  /** Nothing more will be read into it. */
-  leave(): void {
-    this.#left = true;
-    this.#settle();
-  }
-
-  /** Prepares it for another stream. */
-  reenter(): this {
-    this.#left = false;
-    this.#at = 0;
-    return this;
-  }
-
-  #settle(): void {
-    if (this.#left && this.#users === 0) this.#onFree(this);
-  }
-}
+/** Blocks kept although no cell of theirs is used; further ones are left to the garbage collector. */
+const KEPT_BLOCKS = 4;
 
 /** Shared by all connections of a process. */
 export class RecordMemory {
   /** Heads are read into it, one connection at a time; what is kept beyond the call is copied. */
   readonly scratch = Buffer.allocUnsafeSlow(RECORD_BYTES);
-  readonly #free: Slab[] = [];
+  readonly #blocks = new Map<ArrayBufferLike, RecordBlock>();
+  #reader: RecordReader | undefined;
 
-  /** Returns a slab for a stream; `leave` gives it back. */
-  take(): Slab {
-    const free = this.#free.pop();
-    return free?.reenter() ?? new Slab((slab) => this.#giveBack(slab));
+  /** Bytes of all blocks. */
+  get byteLength(): number {
+    return [...this.#blocks.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
   }
 
-  #giveBack(slab: Slab): void {
-    if (this.#free.length < KEPT_SLABS && !this.#free.includes(slab)) this.#free.push(slab);
+  /**
+   * To be called at each read into cells. What another connection gathered leaves first: libuv reads one connection
+   * after the other, so all together need little more memory than one of them.
+   */
+  readsInto(reader: RecordReader): void {
+    if (reader === this.#reader) return;
+    this.#reader?.sendGathered();
+    this.#reader = reader;
   }
+
+  /** The reader reads no more. */
+  forget(reader: RecordReader): void {
+    if (reader === this.#reader) this.#reader = undefined;
+  }
+
+  /** Lends a cell, the one behind `last` if it is free, until `giveBack`. */
+  lend(last?: Cell): Cell {
+    const cell = last?.block.freeBehind(last) ?? this.#firstFree();
+    cell.lend();
+    return cell;
+  }
+
+  /** Whether these bytes are in a cell. */
+  holds({ buffer }: Buffer): boolean {
+    return this.#blocks.has(buffer);
+  }
+
+  /** Keeps bytes in cells until the returned function is called, once; undefined if they are elsewhere. */
+  hold(bytes: Buffer): (() => void) | undefined {
+    return this.#blocks.get(bytes.buffer)?.hold(bytes);
+  }
+
+  #firstFree(): Cell {
+    for (const block of this.#blocks.values()) {
+      const cell = block.firstFree();
+      if (cell !== undefined) return cell;
+    }
+    const block = new RecordBlock((unused) => this.#onUnused(unused));
+    this.#blocks.set(block.bytes.buffer, block);
+    return block.cells[0];
+  }
+
+  #onUnused(block: RecordBlock): void {
+    if (this.#blocks.size > KEPT_BLOCKS) this.#blocks.delete(block.bytes.buffer);
+  }
+}
+
+/** A connection that gathers what is read into cells. */
+export interface RecordReader {
+  /** Passes on what was gathered, and has it written. */
+  sendGathered(): void;
 }
 
 /** Resolves to undefined, and logs a warning, if reading in place does not work on this Node. */

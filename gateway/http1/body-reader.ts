@@ -5,6 +5,8 @@ import { ChunkedBody } from './chunked-body.ts';
 
 /** Receives what a body reader finds. */
 export interface BodySink {
+  /** Whether bytes are paid for as they come: then none should be gathered before. */
+  readonly isMetered?: boolean;
   /** Content bytes: the chunk itself or a view of it. */
   onBody(bytes: Buffer): void;
   /** Called after the last byte. `trailers`: name, value, name, value … behind a chunked body. */
@@ -20,6 +22,8 @@ export const NO_TRAILERS: readonly string[] = [];
 export interface BodyReader {
   /** Whether the end of the body was reached. */
   readonly done: boolean;
+  /** The body is not done before so many more bytes were read: 1 if its end can come at any time. */
+  readonly leftBytes: number;
   /** Reads on at `from`. Returns the offset behind the last byte that belongs to the body. */
   read(chunk: Buffer, from: number, sink: BodySink): BodyProgress;
 }
@@ -49,6 +53,10 @@ class LengthBody implements BodyReader {
     return this.#left === 0;
   }
 
+  get leftBytes(): number {
+    return this.#left;
+  }
+
   read(chunk: Buffer, from: number, sink: BodySink): number {
     const end = Math.min(chunk.length, from + this.#left);
     this.#left -= end - from;
@@ -61,6 +69,7 @@ class LengthBody implements BodyReader {
 /** Never done: the body ends with the connection. */
 class UntilClose implements BodyReader {
   readonly done = false;
+  readonly leftBytes = 1;
 
   read(chunk: Buffer, from: number, sink: BodySink): number {
     sink.onBody(from === 0 ? chunk : chunk.subarray(from));

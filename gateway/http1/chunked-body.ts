@@ -45,6 +45,10 @@ export class ChunkedBody implements BodyReader {
     return this.#state === 'done';
   }
 
+  get leftBytes(): number {
+    return Math.max(1, this.#left);
+  }
+
   read(chunk: Buffer, from: number, sink: BodySink): BodyProgress {
     let at = from;
     while (at < chunk.length && this.#state !== 'done') {

@@ -1,9 +1,10 @@
 /** Writes of one connection: sends the writes of one turn together, and joins those that are adjacent in memory. */
 
 import type { Socket } from 'node:net';
+import { writeAtTurnEnd } from '../net/turn-end.ts';
 
-/** Joining more than this gains nothing. */
-const TOGETHER_BYTES = 64 * 1024;
+/** Text is joined up to this. */
+const TEXT_CHARACTERS = 64 * 1024;
 
 export class JoinedWrites {
   readonly #socket: Socket;
@@ -13,6 +14,8 @@ export class JoinedWrites {
   #start = 0;
   #end = 0;
   #waiting: (() => void)[] = [];
+  /** The callbacks of each write that is still corked. */
+  #corkedWaiting: (() => void)[][] = [];
   /** Text not written yet. Text and bytes are never pending at the same time. */
   #text = '';
 
@@ -46,7 +49,7 @@ export class JoinedWrites {
   #append(text: string): void {
     if (this.#memory !== undefined) this.#flush();
     this.#text += text;
-    if (this.#text.length >= TOGETHER_BYTES) this.#flush();
+    if (this.#text.length >= TEXT_CHARACTERS) this.#flush();
   }
 
   /** Ends the connection after everything written before. */
@@ -63,11 +66,6 @@ export class JoinedWrites {
     }
     this.#end = byteOffset + length;
     this.#waiting.push(onWritten);
-    if (this.#end - this.#start < TOGETHER_BYTES) return;
-    // Bytes the kernel takes at once free their memory for the next read.
-    this.#flush();
-    this.#socket.uncork();
-    this.#socket.cork();
   }
 
   #flush(): void {
@@ -78,21 +76,32 @@ export class JoinedWrites {
     const waiting = this.#waiting;
     this.#memory = undefined;
     this.#waiting = [];
-    this.#socket.write(Buffer.from(memory, this.#start, this.#end - this.#start), () => {
-      for (const onWritten of waiting) onWritten();
-    });
+    this.#corkedWaiting.push(waiting);
+    this.#socket.write(Buffer.from(memory, this.#start, this.#end - this.#start), () => release(waiting));
+  }
+
+  /** Sends everything. Bytes the kernel takes at once are released at once: the next read can use their memory. */
+  #leave(): void {
+    this.#flush();
+    this.#socket.uncork();
+    if (this.#socket.writableLength === 0) this.#corkedWaiting.forEach(release);
+    this.#corkedWaiting.length = 0;
   }
 
   #gather(): void {
     if (this.#corked) return;
     this.#corked = true;
     this.#socket.cork();
-    setImmediate(this.#letGo);
+    writeAtTurnEnd(this.#letGo);
   }
 
   readonly #letGo = (): void => {
-    this.#flush();
     this.#corked = false;
-    this.#socket.uncork();
+    this.#leave();
   };
+}
+
+/** Calls each callback, once. */
+function release(waiting: (() => void)[]): void {
+  for (const onWritten of waiting.splice(0)) onWritten();
 }

@@ -32,16 +32,19 @@ export interface UploadRules {
   readonly check?: PatchCheck;
   /** Trailers that are forwarded; absent means none. */
   readonly trailers?: ReadonlySet<string>;
+  /** Whether the bytes are paid for from a budget as they come. */
+  readonly isMetered: boolean;
 }
 
 /** A tunnel carries plain bytes until it closes. */
-export const TUNNEL_RULES: UploadRules = { framing: { kind: 'close' } };
+export const TUNNEL_RULES: UploadRules = { framing: { kind: 'close' }, isMetered: false };
 
 /** The rules for the body of an admitted request. */
 export function uploadRules(head: RequestHead, admission: Admission): UploadRules {
   const { stream } = admission.route;
   return {
     framing: head.framing,
+    isMetered: admission.route.limits?.bytes !== undefined,
     ...(stream?.maxBytes !== undefined && { maxBytes: stream.maxBytes }),
     ...(stream?.trailers !== undefined && { trailers: stream.trailers }),
     ...(stream?.format === 'weight-patch' && {
@@ -89,6 +92,10 @@ export class Upload implements BodySink {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get isMetered(): boolean {
+    return this.#rules.isMetered;
   }
 
   get check(): PatchCheck | undefined {

@@ -1,9 +1,10 @@
-/** Records lie side by side in a slab, which is reused when nobody needs its contents. */
+/** Cells that records are read into are reused when nobody needs their contents. */
 
 import { Socket } from 'node:net';
 import t from 'tap';
 import { ownReadsWork, readIntoOwn } from '../../gateway/edge/own-reads.ts';
-import { createRecordMemory, RECORD_BYTES, RecordMemory } from '../../gateway/edge/record-memory.ts';
+import { RECORD_BYTES } from '../../gateway/edge/record-block.ts';
+import { createRecordMemory, RecordMemory } from '../../gateway/edge/record-memory.ts';
 import { createLog } from '../../gateway/observe/log.ts';
 
 t.test('this Node can read into our memory, and the check says so', async (t) => {
@@ -26,35 +27,53 @@ t.test('a socket without the needed internals is left alone', async (t) => {
   socket.destroy();
 });
 
-t.test('records lie side by side until the slab is full', async (t) => {
-  const slab = new RecordMemory().take();
-  slab.hold();
-  for (let at = 0; at + RECORD_BYTES <= 131_072; at += 10_000) {
-    const view = slab.next();
-    if (view?.byteOffset !== at) t.equal(view?.byteOffset, at);
-    t.equal(view?.length, RECORD_BYTES);
-    slab.take(10_000);
-  }
-  t.equal(slab.next(), undefined);
-});
-
-t.test('a slab nobody holds is filled from the start again', async (t) => {
-  const slab = new RecordMemory().take();
-  slab.take(1000);
-  const release = slab.hold();
-  t.equal(slab.next()?.byteOffset, 1000);
-  release();
-  t.equal(slab.next()?.byteOffset, 0);
-});
-
-t.test('an abandoned slab is reused once nobody needs it, and only once', async (t) => {
+t.test('a lent cell is lent to nobody else, and the one behind it comes next', async (t) => {
   const memory = new RecordMemory();
-  const slab = memory.take();
-  const [one, two] = [slab.hold(), slab.hold()];
-  slab.leave();
-  one();
-  t.not(memory.take(), slab, 'the slab is still needed');
-  two();
-  t.equal(memory.take(), slab);
-  t.not(memory.take(), slab);
+  const first = memory.lend();
+  const second = memory.lend(first);
+  t.equal(second.bytes.byteOffset, first.bytes.byteOffset + RECORD_BYTES);
+  const other = memory.lend(first);
+  t.not(other, second);
+  second.giveBack();
+  t.equal(memory.lend(first), second);
+});
+
+t.test('bytes on their way out keep every cell they touch, whoever reads', async (t) => {
+  const memory = new RecordMemory();
+  const first = memory.lend();
+  const second = memory.lend(first);
+  const bytes = first.block.bytes.subarray(RECORD_BYTES - 1, RECORD_BYTES + 1);
+  const [one, two] = [memory.hold(bytes), memory.hold(bytes)];
+  first.giveBack();
+  second.giveBack();
+  one?.();
+  t.same([first.isFree, second.isFree], [false, false]);
+  two?.();
+  t.same([first.isFree, second.isFree], [true, true]);
+  t.equal(memory.hold(Buffer.alloc(1)), undefined, 'other bytes need no hold');
+  t.same([memory.holds(bytes), memory.holds(Buffer.alloc(1))], [true, false]);
+});
+
+t.test('memory grows by blocks, and shrinks to a few once no cell is used', async (t) => {
+  const memory = new RecordMemory();
+  const cells = Array.from({ length: 1000 }, () => memory.lend());
+  t.equal(new Set(cells).size, 1000);
+  t.equal(memory.byteLength, 32 * 32 * RECORD_BYTES);
+  for (const cell of cells) cell.giveBack();
+  t.equal(memory.byteLength, 4 * 32 * RECORD_BYTES);
+});
+
+t.test('what one connection gathered is sent before another one gathers', async (t) => {
+  const memory = new RecordMemory();
+  const sent: string[] = [];
+  const reader = (name: string) => ({ sendGathered: () => void sent.push(name) });
+  const [one, two] = [reader('one'), reader('two')];
+  memory.readsInto(one);
+  memory.readsInto(one);
+  t.same(sent, []);
+  memory.readsInto(two);
+  t.same(sent, ['one']);
+  memory.forget(two);
+  memory.readsInto(one);
+  t.same(sent, ['one'], 'a closed connection is not asked');
 });

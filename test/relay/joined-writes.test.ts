@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { writeGathered } from '../../gateway/net/turn-end.ts';
 import { JoinedWrites } from '../../gateway/relay/joined-writes.ts';
 
 async function pair(t: Test): Promise<{ readonly socket: Socket; readonly received: () => Promise<string> }> {
@@ -9,7 +10,10 @@ async function pair(t: Test): Promise<{ readonly socket: Socket; readonly receiv
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  const [other] = (await once(server, 'connection')) as [Socket];
+  const [[other]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [
+    [Socket],
+    unknown,
+  ];
   t.teardown(() => {
     socket.destroy();
     server.close();
@@ -70,6 +74,34 @@ t.test('adjacent bytes become one write, and all are released', async (t) => {
   t.same(writes, [6, 2]);
   t.equal(await received(), 'abcdefij');
   t.equal(released, 3);
+});
+
+t.test('bytes that the kernel takes at once are released at once', async (t) => {
+  const { socket } = await pair(t);
+  const output = new JoinedWrites(socket);
+  let released = 0;
+  output.write(Buffer.from('taken at once'), () => {
+    released += 1;
+  });
+  t.equal(released, 0);
+  writeGathered();
+  t.equal(released, 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(released, 1, 'only once');
+});
+
+t.test('bytes that wait for the kernel are released when they are written', async (t) => {
+  const { socket, received } = await pair(t);
+  const output = new JoinedWrites(socket);
+  const memory = Buffer.alloc(16 * 1024 * 1024, 'x');
+  let released = 0;
+  output.write(memory, () => {
+    released += 1;
+  });
+  writeGathered();
+  t.equal(released, 0);
+  t.equal((await received()).length, memory.length);
+  t.equal(released, 1);
 });
 
 t.test('nothing overtakes waiting bytes, so the next request follows the body before it', async (t) => {
