@@ -63,7 +63,7 @@ export class CallerConnection extends Expiring implements InputListener {
     this.#heads = new HeadReader(context.llhttp, 'request', context.limits);
     context.deadlines.arm(this, context.timeouts.headMs);
     this.#idleSinceMs = context.deadlines.nowMs;
-    this.input = new CallerInput(socket, context.memory, this);
+    this.input = new CallerInput(socket, context, this);
     this.#output = new CallerOutput(socket);
     socket.on('drain', () => this.#onDrain());
     socket.on('end', () => this.#onEnd());

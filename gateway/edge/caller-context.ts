@@ -21,6 +21,8 @@ export interface CallerContext {
   readonly deadlines: Deadlines;
   /** Memory that callers are read into; absent if each read allocates a buffer. */
   readonly memory?: RecordMemory;
+  /** Bytes of a body that may be gathered in it before they are passed on. */
+  readonly gatherBytes: number;
   readonly limits: HeadLimits;
   readonly timeouts: CallerTimeouts;
   /**

@@ -13,25 +13,32 @@ export interface InputListener {
   readonly gatherBytes: number;
 }
 
-/** What a stream that had to be paused may gather before it is passed on, and how far that grows while it flows. */
-const MIN_GATHERED_BYTES = 64 * 1024;
-const MAX_GATHERED_BYTES = 512 * 1024;
+/** What a slow stream gathers before it is passed on. */
+const SLOW_BYTES = 64 * 1024;
 
 /** Reads a socket into lent memory where that works, and by 'data' events elsewhere. */
 export class CallerInput implements RecordReader {
   readonly #memory: RecordMemory | undefined;
   readonly #listener: InputListener;
   readonly #inPlace: boolean;
+  /** What may be gathered before it is passed on: more and more while the stream flows, up to the most. */
+  readonly #mostBytes: number;
+  #enoughBytes: number;
   /** The records of a body; absent while none is read. */
   #records: GatheredRecords | undefined;
-  #gathersBytes = MIN_GATHERED_BYTES;
   /** Where the current read goes. */
   #target: Buffer;
   #deliversSoon = false;
 
   /** `memory` is absent if sockets cannot read into it. */
-  constructor(socket: Socket, memory: RecordMemory | undefined, listener: InputListener) {
+  constructor(
+    socket: Socket,
+    { memory, gatherBytes }: { readonly memory?: RecordMemory; readonly gatherBytes: number },
+    listener: InputListener,
+  ) {
     this.#memory = memory;
+    this.#mostBytes = gatherBytes;
+    this.#enoughBytes = this.#slowBytes;
     this.#listener = listener;
     this.#target = memory?.scratch ?? Buffer.alloc(0);
     const reads = {
@@ -84,16 +91,24 @@ export class CallerInput implements RecordReader {
       return;
     }
     this.#memory?.readsInto(this);
-    // The node is slower than the caller.
-    if (records.isHeld && records.bytes === 0) this.#gathersBytes = MIN_GATHERED_BYTES;
+    if (records.bytes === 0 && this.#isSlow(records)) this.#enoughBytes = this.#slowBytes;
     records.take(bytes);
     if (records.bytes >= this.#listener.gatherBytes) this.deliver();
-    else if (records.bytes >= this.#gathersBytes) this.#sendEarly();
+    else if (records.bytes >= this.#enoughBytes) this.#sendEarly();
     else this.#deliverSoon();
   }
 
+  get #slowBytes(): number {
+    return Math.min(SLOW_BYTES, this.#mostBytes);
+  }
+
+  /** Whether the node is slower than the caller, or many are. */
+  #isSlow(records: GatheredRecords): boolean {
+    return records.isHeld || this.#memory?.isCrowded === true;
+  }
+
   #sendEarly(): void {
-    this.#gathersBytes = Math.min(MAX_GATHERED_BYTES, this.#gathersBytes * 2);
+    this.#enoughBytes = Math.min(this.#mostBytes, this.#enoughBytes * 2);
     this.sendGathered();
   }
 
@@ -119,7 +134,7 @@ export class CallerInput implements RecordReader {
       this.#target = this.#records.next();
     } else {
       this.close();
-      this.#gathersBytes = MIN_GATHERED_BYTES;
+      this.#enoughBytes = this.#slowBytes;
       this.#target = memory.scratch;
     }
     return this.#target;

@@ -64,6 +64,10 @@ export class RecordBlock {
     this.cells = [new Cell(this, 0), ...others];
   }
 
+  get usedBytes(): number {
+    return this.#used * RECORD_BYTES;
+  }
+
   firstFree(): Cell | undefined {
     return this.#used === CELLS ? undefined : this.cells.find(({ isFree }) => isFree);
   }

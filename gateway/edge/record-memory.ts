@@ -1,11 +1,14 @@
 /** Memory that the records of callers are read into, instead of a new buffer for each. */
 
+import { MIB } from '../core/units.ts';
 import type { Log } from '../observe/log.ts';
 import { ownReadsWork } from './own-reads.ts';
 import { type Cell, RECORD_BYTES, RecordBlock } from './record-block.ts';
 
 /** Blocks kept although no cell of theirs is used; further ones are left to the garbage collector. */
 const KEPT_BLOCKS = 4;
+/** With more than this in use many streams are slow: each then gathers as little as it can. */
+const CROWDED_BYTES = 4 * MIB;
 
 /** Shared by all connections of a process. */
 export class RecordMemory {
@@ -17,6 +20,12 @@ export class RecordMemory {
   /** Bytes of all blocks. */
   get byteLength(): number {
     return [...this.#blocks.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  }
+
+  get isCrowded(): boolean {
+    let used = 0;
+    for (const block of this.#blocks.values()) used += block.usedBytes;
+    return used > CROWDED_BYTES;
   }
 
   /**

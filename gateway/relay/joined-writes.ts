@@ -9,6 +9,8 @@ const TEXT_CHARACTERS = 64 * 1024;
 export class JoinedWrites {
   readonly #socket: Socket;
   #corked = false;
+  /** Whether the kernel had not taken all that left before. What is corked now says nothing of that. */
+  #isBehind = false;
   /** Adjacent bytes not written yet, and the callbacks for when they are. */
   #memory: ArrayBufferLike | undefined;
   #start = 0;
@@ -37,7 +39,7 @@ export class JoinedWrites {
     } else {
       this.#join(bytes, onWritten);
     }
-    return !this.#socket.writableNeedDrain;
+    return !this.#isBehind;
   }
 
   /** Writes at once, after everything written before. */
@@ -91,6 +93,7 @@ export class JoinedWrites {
   #gather(): void {
     if (this.#corked) return;
     this.#corked = true;
+    this.#isBehind = this.#socket.writableNeedDrain;
     this.#socket.cork();
     writeAtTurnEnd(this.#letGo);
   }

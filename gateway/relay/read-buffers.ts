@@ -2,7 +2,7 @@
 
 import type { OnReadOpts } from 'node:net';
 
-const SMALL_BYTES = 64 * 1024;
+const SMALL_BYTES = 16 * 1024;
 const LARGE_BYTES = 256 * 1024;
 /** Limit on free buffers kept for later reads; further ones are left to the garbage collector. */
 const KEPT = 4;
