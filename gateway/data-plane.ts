@@ -72,8 +72,8 @@ export interface ListenersBinding {
 }
 
 const NOWHERE: Addresses = new Map();
-/** Bytes of an upload that are passed on together: what libuv reads from a connection in one turn. */
-const GATHER_BYTES = 512 * 1024;
+/** Bytes of an upload that are passed on together: more than libuv reads from a connection in one turn. */
+const GATHER_BYTES = 640 * 1024;
 /** No stream gathers more than one part in so many of what may be held for all callers. */
 const GATHER_PARTS = 16;
 /** How often time limits are checked; this is also their precision. */

@@ -125,11 +125,17 @@ export class CallerInput implements RecordReader {
     this.deliver();
   };
 
+  /** Passes on what was gathered if the body is not wanted now: a new one may begin in it. */
+  #isInBody(): boolean {
+    if (this.#listener.gatherBytes > 0) return true;
+    this.deliver();
+    return this.#listener.gatherBytes > 0;
+  }
+
   #next(): Buffer {
     const memory = this.#memory;
     if (memory === undefined) return this.#target;
-    if (this.#listener.gatherBytes === 0) this.deliver();
-    if (this.#listener.gatherBytes > 0) {
+    if (this.#isInBody()) {
       this.#records ??= new GatheredRecords(memory);
       this.#target = this.#records.next();
     } else {

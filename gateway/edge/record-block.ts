@@ -2,8 +2,8 @@
 
 /** The largest TLS record (RFC 8446 §5.1); Node delivers no more at once. */
 export const RECORD_BYTES = 16_384;
-/** As many as libuv reads from one connection before it turns to the next. */
-const CELLS = 32;
+/** libuv reads a connection up to 32 times in a turn; the others are for the streams that wait. */
+const CELLS = 40;
 
 /** Free unless it is lent to a connection that reads into it, or bytes in it are on their way out. */
 export class Cell {

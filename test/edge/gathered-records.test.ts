@@ -6,7 +6,7 @@ import { RECORD_BYTES } from '../../gateway/edge/record-block.ts';
 import { RecordMemory } from '../../gateway/edge/record-memory.ts';
 import { SeededRandom } from '../patch/seeded-random.ts';
 
-const BLOCK_BYTES = 32 * RECORD_BYTES;
+const BLOCK_BYTES = 40 * RECORD_BYTES;
 
 /** Reads as Node does: a record that does not fit is read in parts. */
 function read(records: GatheredRecords, record: Buffer): void {
@@ -20,11 +20,11 @@ function read(records: GatheredRecords, record: Buffer): void {
 
 t.test('full records in a row are one piece, up to the end of the block', async (t) => {
   const records = new GatheredRecords(new RecordMemory());
-  for (let left = 40; left > 0; left--) read(records, Buffer.alloc(RECORD_BYTES));
-  t.equal(records.bytes, 40 * RECORD_BYTES);
+  for (let left = 50; left > 0; left--) read(records, Buffer.alloc(RECORD_BYTES));
+  t.equal(records.bytes, 50 * RECORD_BYTES);
   const pieces: number[] = [];
   records.passOn(({ length }) => void pieces.push(length));
-  t.same(pieces, [BLOCK_BYTES, 8 * RECORD_BYTES]);
+  t.same(pieces, [BLOCK_BYTES, 10 * RECORD_BYTES]);
   t.equal(records.bytes, 0);
 });
 
@@ -52,7 +52,7 @@ t.test('a cell is filled from its start again once nobody needs what is in it', 
 t.test('a stream that leaves gives back what it gathered', async (t) => {
   const memory = new RecordMemory();
   const records = new GatheredRecords(memory);
-  for (let left = 64 * 5; left > 0; left--) read(records, Buffer.alloc(RECORD_BYTES));
+  for (let left = 400; left > 0; left--) read(records, Buffer.alloc(RECORD_BYTES));
   t.equal(memory.byteLength, 10 * BLOCK_BYTES);
   records.leave();
   t.equal(memory.byteLength, 4 * BLOCK_BYTES);

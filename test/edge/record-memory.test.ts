@@ -58,9 +58,9 @@ t.test('memory grows by blocks, and shrinks to a few once no cell is used', asyn
   const memory = new RecordMemory();
   const cells = Array.from({ length: 1000 }, () => memory.lend());
   t.equal(new Set(cells).size, 1000);
-  t.equal(memory.byteLength, 32 * 32 * RECORD_BYTES);
+  t.equal(memory.byteLength, 25 * 40 * RECORD_BYTES);
   for (const cell of cells) cell.giveBack();
-  t.equal(memory.byteLength, 4 * 32 * RECORD_BYTES);
+  t.equal(memory.byteLength, 4 * 40 * RECORD_BYTES);
 });
 
 t.test('what one connection gathered is sent before another one gathers', async (t) => {
