@@ -9,8 +9,8 @@ const TEXT_CHARACTERS = 64 * 1024;
 export class JoinedWrites {
   readonly #socket: Socket;
   #corked = false;
-  /** Whether the kernel had not taken all that left before. What is corked now says nothing of that. */
-  #isBehind = false;
+  /** Whether the kernel had not taken what left before this turn. What is corked now says nothing of that. */
+  #wasBehind = false;
   /** Adjacent bytes not written yet, and the callbacks for when they are. */
   #memory: ArrayBufferLike | undefined;
   #start = 0;
@@ -39,7 +39,8 @@ export class JoinedWrites {
     } else {
       this.#join(bytes, onWritten);
     }
-    return !this.#isBehind;
+    // Once it has drained, no other 'drain' would come.
+    return !(this.#wasBehind && this.#socket.writableNeedDrain);
   }
 
   /** Writes at once, after everything written before. */
@@ -93,7 +94,7 @@ export class JoinedWrites {
   #gather(): void {
     if (this.#corked) return;
     this.#corked = true;
-    this.#isBehind = this.#socket.writableNeedDrain;
+    this.#wasBehind = this.#socket.writableNeedDrain;
     this.#socket.cork();
     writeAtTurnEnd(this.#letGo);
   }

@@ -104,6 +104,22 @@ t.test('bytes that wait for the kernel are released when they are written', asyn
   t.equal(released, 1);
 });
 
+t.test(
+  'only what left before this turn makes the writer wait, and no longer than until it has drained',
+  async (t) => {
+    const { socket } = await pair(t);
+    const output = new JoinedWrites(socket);
+    const memory = Buffer.alloc(16 * 1024 * 1024, 'x');
+    const write = (): boolean => output.write(memory, () => undefined);
+    t.equal(write(), true);
+    t.equal(write(), true, 'the kernel may yet take all of it');
+    writeGathered();
+    t.equal(write(), false);
+    Object.defineProperty(socket, 'writableNeedDrain', { value: false });
+    t.equal(write(), true, 'it has drained in this turn');
+  },
+);
+
 t.test('nothing overtakes waiting bytes, so the next request follows the body before it', async (t) => {
   const { socket, received } = await pair(t);
   const output = new JoinedWrites(socket);
