@@ -2,12 +2,18 @@
 
 import type { RequestHead, VerifiedCertificate } from './facts.ts';
 
-/** The values of every line of one field, in order; `name` is lower case. Cost: one pass over the lines. */
+/** Makes a capital letter of ASCII a small one. */
+const LOWER_CASE_BIT = 0x20;
+
+/** The values of every line of one field, in order; `name` is lower case and begins with a letter. */
 export function fieldValues(fields: readonly string[], name: string): string[] {
   const values: string[] = [];
+  const first = name.charCodeAt(0);
   for (let i = 0; i < fields.length; i += 2) {
-    if (fields[i]?.length === name.length && fields[i]?.toLowerCase() === name)
-      values.push(fields[i + 1] ?? '');
+    const written = fields[i] ?? '';
+    // Most names differ in length or in their first letter: lower case is made of the others only.
+    if (written.length !== name.length || (written.charCodeAt(0) | LOWER_CASE_BIT) !== first) continue;
+    if (written.toLowerCase() === name) values.push(fields[i + 1] ?? '');
   }
   return values;
 }

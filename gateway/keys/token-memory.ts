@@ -28,7 +28,7 @@ export interface VerifiedToken {
   readonly logged?: string;
 }
 
-/** Keyed by the exact text of the token. Bounded: the oldest entry makes room. */
+/** Finds exact texts only. Bounded: the oldest entry makes room. */
 export interface TokenMemory {
   /** The token, if it was seen before and its entry is still valid at `nowMs`. */
   get(text: string, nowMs: number): VerifiedToken | undefined;
@@ -40,7 +40,15 @@ export interface TokenMemory {
 const MAX_AGE_MS = 5 * 60_000;
 const CAPACITY = 10_000;
 
+/**
+ * Entries are keyed by the end of the text, which belongs to the signature: V8 would hash a whole text anew for each
+ * request. Of two texts that end alike, only the last is remembered.
+ */
+const KEY_CHARACTERS = 32;
+const keyOf = (text: string): string => text.slice(-KEY_CHARACTERS);
+
 interface Entry {
+  readonly text: string;
   readonly token: VerifiedToken;
   readonly untilMs: number;
 }
@@ -53,17 +61,19 @@ export function createTokenMemory(capacity = CAPACITY): TokenMemory {
       return entries.size;
     },
     get(text, nowMs) {
-      const entry = entries.get(text);
-      if (entry === undefined) return undefined;
+      const key = keyOf(text);
+      const entry = entries.get(key);
+      if (entry === undefined || entry.text !== text) return undefined;
       if (nowMs < entry.untilMs) return entry.token;
-      entries.delete(text);
+      entries.delete(key);
       return undefined;
     },
     put(text, token, nowMs) {
-      entries.delete(text);
+      const key = keyOf(text);
+      entries.delete(key);
       const [oldest] = entries.keys();
       if (oldest !== undefined && entries.size >= capacity) entries.delete(oldest);
-      entries.set(text, { token, untilMs: Math.min(token.expMs, nowMs + MAX_AGE_MS) });
+      entries.set(key, { text, token, untilMs: Math.min(token.expMs, nowMs + MAX_AGE_MS) });
     },
   };
 }

@@ -21,6 +21,19 @@ t.test('a token is found by its exact text', async (t) => {
   for (const text of ['', 'a.b', 'a.b.C', 'a.b.c ', 'A.b.c']) t.equal(memory.get(text, 1), undefined);
 });
 
+t.test('of two texts that end alike, the last is found and the other is not taken for it', async (t) => {
+  const memory = createTokenMemory();
+  const [one, two] = [token(10_000), token(10_000)];
+  const end = 'x'.repeat(100);
+  memory.put(`one${end}`, one, 0);
+  t.equal(memory.get(`one${end}`, 1), one);
+  t.equal(memory.get(`two${end}`, 1), undefined);
+  memory.put(`two${end}`, two, 0);
+  t.equal(memory.get(`two${end}`, 1), two);
+  t.equal(memory.get(`one${end}`, 1), undefined);
+  t.equal(memory.size, 1);
+});
+
 t.test('a token is forgotten when it expires', async (t) => {
   const memory = createTokenMemory();
   memory.put('a', token(10_000), 0);
