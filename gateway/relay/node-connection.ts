@@ -52,7 +52,6 @@ export class NodeConnection extends Expiring {
   readonly securedBy: SecuredBy | undefined;
   /** Requests begun on this connection. */
   uses = 0;
-
   /** Notified of the outcome of each request. */
   readonly watch: RequestWatch | undefined;
 
@@ -248,6 +247,7 @@ export class NodeConnection extends Expiring {
     this.#listener = undefined;
     if (this.#keepAlive && !this.#socket.destroyed) {
       this.#phase = 'idle';
+      this.#link.rest();
       this.#socket.resume();
       this.#owner.onReusable(this);
     } else {

@@ -28,6 +28,7 @@ export class NodeSocket {
       this.stream = this.#transport;
       readOnPastBrokenWrites(this.stream);
       this.stream.on('connect', onMade);
+      this.stream.on('close', () => this.rest());
       return;
     }
     this.#transport = connect(options);
@@ -43,6 +44,11 @@ export class NodeSocket {
    */
   hold(): (() => void) | undefined {
     return this.#buffers?.hold();
+  }
+
+  /** No response is expected for now. */
+  rest(): void {
+    this.#buffers?.rest();
   }
 
   /** The node sees a reset. */

@@ -4,8 +4,16 @@ import type { OnReadOpts } from 'node:net';
 
 const SMALL_BYTES = 16 * 1024;
 const LARGE_BYTES = 256 * 1024;
+/** Each read costs a turn of the event loop and a write: a long stream is read in a quarter of them. */
+const HUGE_BYTES = 1024 * 1024;
+/** More than the kernel buffers: the caller does take what is read. */
+const LONG_BYTES = 16 * 1024 * 1024;
+/** Connections of this process that may have huge buffers at once. */
+const MAX_HUGE = 8;
 /** Limit on free buffers kept for later reads; further ones are left to the garbage collector. */
-const KEPT = 4;
+const KEPT = 1;
+
+let hugeConnections = 0;
 
 /** One buffer, and the number of users of what was read into it. */
 class ReadBuffer {
@@ -24,11 +32,13 @@ class ReadBuffer {
 
 /**
  * Buffers for the `onread` option of `net.connect`: reads reuse buffers instead of allocating one each. To keep a chunk
- * beyond the call that delivers it, call `hold`. A connection that fills its buffer gets larger ones.
+ * beyond the call that delivers it, call `hold`. A connection that fills its buffer gets larger ones until it rests.
  */
 export class ReadBuffers {
   readonly #free: ReadBuffer[] = [];
   #size = SMALL_BYTES;
+  /** Bytes read since the connection last rested. */
+  #flowedBytes = 0;
   #current = this.#make();
 
   /** The `onread` option. The memory of a chunk may be reused after `onChunk` returns, unless it is held. */
@@ -54,16 +64,32 @@ export class ReadBuffers {
     return this.#current.release;
   }
 
-  /** Takes another buffer after a read of `readBytes`, if this one is in use or was filled. */
+  /** The connection will be idle, or is closed: its next buffer is small. */
+  rest(): void {
+    this.#flowedBytes = 0;
+    if (this.#size === SMALL_BYTES) return;
+    if (this.#size === HUGE_BYTES) hugeConnections -= 1;
+    this.#size = SMALL_BYTES;
+    this.#free.length = 0;
+  }
+
+  /** Takes another buffer after a read of `readBytes`, if this one is in use, was filled, or has another size. */
   #turn(readBytes: number): void {
+    this.#flowedBytes += readBytes;
     if (readBytes === this.#current.bytes.length) this.#grow();
-    else if (this.#current.users === 0) return;
+    if (this.#current.users === 0 && this.#current.bytes.length === this.#size) return;
     this.#current = this.#free.pop() ?? this.#make();
   }
 
   #grow(): void {
-    if (this.#size === LARGE_BYTES) return;
-    this.#size = LARGE_BYTES;
+    if (this.#size === SMALL_BYTES) {
+      this.#size = LARGE_BYTES;
+    } else if (this.#size === LARGE_BYTES && this.#flowedBytes >= LONG_BYTES && hugeConnections < MAX_HUGE) {
+      hugeConnections += 1;
+      this.#size = HUGE_BYTES;
+    } else {
+      return;
+    }
     this.#free.length = 0;
   }
 

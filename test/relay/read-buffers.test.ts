@@ -58,3 +58,38 @@ t.test('a connection that fills its buffer gets a larger one', async (t) => {
   t.equal(read(16_384).length, 262_144);
   t.equal(read(100).length, 262_144);
 });
+
+t.test(
+  'a long response is read in huge buffers, on a few connections at once, until they rest',
+  async (t) => {
+    const MIB = 1024 * 1024;
+    const flows = (): { readonly buffers: ReadBuffers; readonly length: number } => {
+      const buffers = new ReadBuffers();
+      const read = reader(buffers, () => undefined);
+      let { length } = read(16_384);
+      for (let flowed = 0; flowed <= 16 * MIB; flowed += length) length = read(length).length;
+      return { buffers, length };
+    };
+    const connections = Array.from({ length: 10 }, flows);
+    t.same(
+      connections.map(({ length }) => length / MIB),
+      [1, 1, 1, 1, 1, 1, 1, 1, 0.25, 0.25],
+    );
+    connections[0]?.buffers.rest();
+    connections[0]?.buffers.rest();
+    t.equal(flows().length, MIB);
+    t.equal(flows().length, MIB / 4, 'a place is free once');
+    for (const { buffers } of connections) buffers.rest();
+  },
+);
+
+t.test('a connection at rest reads into a small buffer again', async (t) => {
+  const buffers = new ReadBuffers();
+  let isLast = false;
+  const read = reader(buffers, () => {
+    if (isLast) buffers.rest();
+  });
+  t.equal(read(16_384).length, 262_144);
+  isLast = true;
+  t.equal(read(100).length, 16_384);
+});
