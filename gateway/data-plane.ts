@@ -73,7 +73,7 @@ export interface ListenersBinding {
 
 const NOWHERE: Addresses = new Map();
 /** Bytes of an upload that are passed on together: more than libuv reads from a connection in one turn. */
-const GATHER_BYTES = 640 * 1024;
+const MAX_GATHERED_BYTES = 640 * 1024;
 /** No stream gathers more than one part in so many of what may be held for all callers. */
 const GATHER_PARTS = 16;
 /** How often time limits are checked; this is also their precision. */
@@ -249,7 +249,7 @@ export class DataPlane {
       llhttp: this.#llhttp,
       deadlines: this.#deadlines,
       ...(memory !== undefined && { memory }),
-      gatherBytes: Math.min(GATHER_BYTES, Math.floor(this.#limits().bufferedBytes / GATHER_PARTS)),
+      maxGatheredBytes: Math.min(MAX_GATHERED_BYTES, Math.floor(this.#limits().bufferedBytes / GATHER_PARTS)),
       limits,
       timeouts,
       handle: (caller, head, line) => beginExchange(this.#exchanges, caller, head, line),

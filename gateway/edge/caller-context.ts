@@ -21,8 +21,8 @@ export interface CallerContext {
   readonly deadlines: Deadlines;
   /** Memory that callers are read into; absent if each read allocates a buffer. */
   readonly memory?: RecordMemory;
-  /** Bytes of a body that may be gathered in it before they are passed on. */
-  readonly gatherBytes: number;
+  /** Most bytes of a body that are gathered in that memory before they are passed on. */
+  readonly maxGatheredBytes: number;
   readonly limits: HeadLimits;
   readonly timeouts: CallerTimeouts;
   /**

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { deliverAtTurnEnd, writeGathered } from '../net/turn-end.ts';
+import type { CallerContext } from './caller-context.ts';
 import { GatheredRecords } from './gathered-records.ts';
 import { readIntoOwn } from './own-reads.ts';
 import type { RecordMemory, RecordReader } from './record-memory.ts';
@@ -24,6 +25,8 @@ export class CallerInput implements RecordReader {
   /** What may be gathered before it is passed on: more and more while the stream flows, up to the most. */
   readonly #mostBytes: number;
   #enoughBytes: number;
+  /** Bytes of the body read since what was read last was written. */
+  #unwrittenBytes = 0;
   /** The records of a body; absent while none is read. */
   #records: GatheredRecords | undefined;
   /** Where the current read goes. */
@@ -33,11 +36,11 @@ export class CallerInput implements RecordReader {
   /** `memory` is absent if sockets cannot read into it. */
   constructor(
     socket: Socket,
-    { memory, gatherBytes }: { readonly memory?: RecordMemory; readonly gatherBytes: number },
+    { memory, maxGatheredBytes }: Pick<CallerContext, 'memory' | 'maxGatheredBytes'>,
     listener: InputListener,
   ) {
     this.#memory = memory;
-    this.#mostBytes = gatherBytes;
+    this.#mostBytes = maxGatheredBytes;
     this.#enoughBytes = this.#slowBytes;
     this.#listener = listener;
     this.#target = memory?.scratch ?? Buffer.alloc(0);
@@ -71,6 +74,7 @@ export class CallerInput implements RecordReader {
   }
 
   sendGathered(): void {
+    this.#unwrittenBytes = 0;
     this.deliver();
     writeGathered();
   }
@@ -91,20 +95,16 @@ export class CallerInput implements RecordReader {
       return;
     }
     this.#memory?.readsInto(this);
-    if (records.bytes === 0 && this.#isSlow(records)) this.#enoughBytes = this.#slowBytes;
+    if (this.#unwrittenBytes === 0 && this.#memory?.isCrowded === true) this.#enoughBytes = this.#slowBytes;
     records.take(bytes);
+    this.#unwrittenBytes += bytes;
     if (records.bytes >= this.#listener.gatherBytes) this.deliver();
-    else if (records.bytes >= this.#enoughBytes) this.#sendEarly();
+    if (this.#unwrittenBytes >= this.#enoughBytes) this.#sendEarly();
     else this.#deliverSoon();
   }
 
   get #slowBytes(): number {
     return Math.min(SLOW_BYTES, this.#mostBytes);
-  }
-
-  /** Whether the node is slower than the caller, or many are. */
-  #isSlow(records: GatheredRecords): boolean {
-    return records.isHeld || this.#memory?.isCrowded === true;
   }
 
   #sendEarly(): void {
@@ -122,20 +122,14 @@ export class CallerInput implements RecordReader {
 
   readonly #deliverNow = (): void => {
     this.#deliversSoon = false;
+    this.#unwrittenBytes = 0;
     this.deliver();
   };
-
-  /** Passes on what was gathered if the body is not wanted now: a new one may begin in it. */
-  #isInBody(): boolean {
-    if (this.#listener.gatherBytes > 0) return true;
-    this.deliver();
-    return this.#listener.gatherBytes > 0;
-  }
 
   #next(): Buffer {
     const memory = this.#memory;
     if (memory === undefined) return this.#target;
-    if (this.#isInBody()) {
+    if (this.#listener.gatherBytes > 0) {
       this.#records ??= new GatheredRecords(memory);
       this.#target = this.#records.next();
     } else {

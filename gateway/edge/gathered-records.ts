@@ -19,8 +19,6 @@ export class GatheredRecords {
   #full: Cell[] = [];
   #runs: Run[] = [];
   #bytes = 0;
-  /** Where what was passed on last ended. */
-  #passed: Cell | undefined;
 
   constructor(memory: RecordMemory) {
     this.#memory = memory;
@@ -32,12 +30,7 @@ export class GatheredRecords {
     return this.#bytes;
   }
 
-  /** Whether what was passed on last is still on its way out. */
-  get isHeld(): boolean {
-    return this.#passed?.isHeld === true;
-  }
-
-  /** Memory that nothing else is read into. */
+  /** Size of the cells lent to it. */
   get memoryBytes(): number {
     return (this.#full.length + 1) * RECORD_BYTES;
   }
@@ -66,7 +59,6 @@ export class GatheredRecords {
     this.#runs = [];
     this.#full = [];
     this.#bytes = 0;
-    this.#passed = this.#cell;
     for (const { block, from, to } of runs) onBytes(block.bytes.subarray(from, to));
     for (const cell of full) cell.giveBack();
   }

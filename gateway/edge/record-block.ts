@@ -42,11 +42,13 @@ export class Cell {
 
   hold(): void {
     if (this.isFree) this.block.onUsed();
+    if (this.#users === 0) this.block.heldCells += 1;
     this.#users += 1;
   }
 
   release(): void {
     this.#users -= 1;
+    if (this.#users === 0) this.block.heldCells -= 1;
     if (this.isFree) this.block.onFree();
   }
 }
@@ -54,6 +56,8 @@ export class Cell {
 export class RecordBlock {
   readonly bytes = Buffer.allocUnsafeSlow(CELLS * RECORD_BYTES);
   readonly cells: readonly [Cell, ...Cell[]];
+  /** Cells with bytes on their way out; for cells to count. */
+  heldCells = 0;
   readonly #onUnused: (block: RecordBlock) => void;
   #used = 0;
 
@@ -64,8 +68,8 @@ export class RecordBlock {
     this.cells = [new Cell(this, 0), ...others];
   }
 
-  get usedBytes(): number {
-    return this.#used * RECORD_BYTES;
+  get heldBytes(): number {
+    return this.heldCells * RECORD_BYTES;
   }
 
   firstFree(): Cell | undefined {

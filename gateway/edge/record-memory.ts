@@ -7,7 +7,7 @@ import { type Cell, RECORD_BYTES, RecordBlock } from './record-block.ts';
 
 /** Blocks kept although no cell of theirs is used; further ones are left to the garbage collector. */
 const KEPT_BLOCKS = 4;
-/** With more than this in use many streams are slow: each then gathers as little as it can. */
+/** With more than this on its way out, nodes are slow. */
 const CROWDED_BYTES = 4 * MIB;
 
 /** Shared by all connections of a process. */
@@ -22,10 +22,11 @@ export class RecordMemory {
     return [...this.#blocks.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
   }
 
+  /** Whether streams should gather as little as they can. */
   get isCrowded(): boolean {
-    let used = 0;
-    for (const block of this.#blocks.values()) used += block.usedBytes;
-    return used > CROWDED_BYTES;
+    let held = 0;
+    for (const block of this.#blocks.values()) held += block.heldBytes;
+    return held > CROWDED_BYTES;
   }
 
   /**

@@ -19,7 +19,7 @@ export interface RoomOptions {
   readonly metrics: Pick<Metrics, 'bufferedBytes' | 'bufferPressure'>;
 }
 
-/** Interval of looks. Between two looks a stream can add at most its two buffers. */
+/** Interval of looks. Between two looks a stream can add at most what it gathers, twice. */
 const LOOK_MS = 100;
 /** Looks (about a second) to wait for buffers to drain before streams are ended; a late look counts once. */
 const PATIENT_LOOKS = 10;

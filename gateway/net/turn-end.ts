@@ -4,7 +4,7 @@ const deliveries: (() => void)[] = [];
 const writes: (() => void)[] = [];
 let scheduled = false;
 
-/** Runs `deliver` once, before every write of the turn: it passes on what was read, which may add writes. */
+/** Runs `deliver` once, before the writes that wait then: it passes on what was read, which may add writes. */
 export function deliverAtTurnEnd(deliver: () => void): void {
   deliveries.push(deliver);
   schedule();
@@ -28,11 +28,11 @@ function schedule(): void {
 }
 
 function runAll(): void {
-  scheduled = false;
   try {
     for (let deliver = deliveries.shift(); deliver !== undefined; deliver = deliveries.shift()) deliver();
     writeGathered();
   } finally {
+    scheduled = false;
     // Only if one threw is work left: as with setImmediate, the rest still runs.
     if (deliveries.length + writes.length > 0) schedule();
   }

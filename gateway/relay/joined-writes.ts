@@ -9,7 +9,7 @@ const TEXT_CHARACTERS = 64 * 1024;
 export class JoinedWrites {
   readonly #socket: Socket;
   #corked = false;
-  /** Whether the kernel had not taken what left before this turn. What is corked now says nothing of that. */
+  /** Whether 'drain' was to come when this cork began. What is corked now says nothing of how fast the node is. */
   #wasBehind = false;
   /** Adjacent bytes not written yet, and the callbacks for when they are. */
   #memory: ArrayBufferLike | undefined;

@@ -28,7 +28,7 @@ export class NodeSocket {
       this.stream = this.#transport;
       readOnPastBrokenWrites(this.stream);
       this.stream.on('connect', onMade);
-      this.stream.on('close', () => this.rest());
+      this.stream.on('close', () => this.#buffers?.close());
       return;
     }
     this.#transport = connect(options);

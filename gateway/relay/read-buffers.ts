@@ -39,6 +39,8 @@ export class ReadBuffers {
   #size = SMALL_BYTES;
   /** Bytes read since the connection last rested. */
   #flowedBytes = 0;
+  /** Whether it is one of the few connections with huge buffers. */
+  #isHuge = false;
   #current = this.#make();
 
   /** The `onread` option. The memory of a chunk may be reused after `onChunk` returns, unless it is held. */
@@ -64,21 +66,32 @@ export class ReadBuffers {
     return this.#current.release;
   }
 
-  /** The connection will be idle, or is closed: its next buffer is small. */
+  /** No response is expected for now: the buffer after the next read is small again. */
   rest(): void {
     this.#flowedBytes = 0;
     if (this.#size === SMALL_BYTES) return;
-    if (this.#size === HUGE_BYTES) hugeConnections -= 1;
     this.#size = SMALL_BYTES;
     this.#free.length = 0;
+  }
+
+  /** Nothing more is read. */
+  close(): void {
+    this.#leaveHuge();
+  }
+
+  #leaveHuge(): void {
+    if (this.#isHuge) hugeConnections -= 1;
+    this.#isHuge = false;
   }
 
   /** Takes another buffer after a read of `readBytes`, if this one is in use, was filled, or has another size. */
   #turn(readBytes: number): void {
     this.#flowedBytes += readBytes;
-    if (readBytes === this.#current.bytes.length) this.#grow();
-    if (this.#current.users === 0 && this.#current.bytes.length === this.#size) return;
+    const { length } = this.#current.bytes;
+    if (readBytes === length && length === this.#size) this.#grow();
+    if (this.#current.users === 0 && length === this.#size) return;
     this.#current = this.#free.pop() ?? this.#make();
+    if (this.#size !== HUGE_BYTES) this.#leaveHuge();
   }
 
   #grow(): void {
@@ -86,6 +99,7 @@ export class ReadBuffers {
       this.#size = LARGE_BYTES;
     } else if (this.#size === LARGE_BYTES && this.#flowedBytes >= LONG_BYTES && hugeConnections < MAX_HUGE) {
       hugeConnections += 1;
+      this.#isHuge = true;
       this.#size = HUGE_BYTES;
     } else {
       return;

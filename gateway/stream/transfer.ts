@@ -230,7 +230,7 @@ export class Transfer
     if (!this.#hasRoom || this.#isBudgetAsked) this.#touch();
     else if (this.#isTunnel) this.#watcher.onBroken('gateway', 'the tunnel was idle for too long');
     else if (this.#download?.begun) this.#breakStill(this.#download);
-    else if (this.#cargo.caller.bodyDone || this.#upload?.held)
+    else if (this.#cargo.caller.bodyDone || this.#upload?.held || this.unsentBytes > 0)
       this.#refuseNode('node-timeout', 'The node did not answer in time.');
     else this.#refuse('stream-idle', 'No body bytes arrived in time.');
   }

@@ -119,6 +119,8 @@ export class Upload implements BodySink {
     }
     if (check === undefined) this.#forward(bytes);
     else this.#judge(check.accept(bytes, this.#forward));
+    // A quiet stream must not keep memory that was given up meanwhile.
+    this.#memory = undefined;
     this.#watcher.onProgress();
   }
 

@@ -49,7 +49,7 @@ export async function serveBy(t: Test, deadlines: Deadlines, handle: Handle): Pr
       {
         llhttp,
         deadlines,
-        gatherBytes: 64 * 1024,
+        maxGatheredBytes: 64 * 1024,
         limits: { headBytes: 4096, headFields: 20 },
         timeouts,
         handle,

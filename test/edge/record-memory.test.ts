@@ -27,15 +27,27 @@ t.test('a socket without the needed internals is left alone', async (t) => {
   socket.destroy();
 });
 
-t.test('a lent cell is lent to nobody else, and the one behind it comes next', async (t) => {
+t.test(
+  'a lent cell is lent to nobody else, and the one behind the last comes next if it is free',
+  async (t) => {
+    const memory = new RecordMemory();
+    const [first, second, third] = [memory.lend(), memory.lend(), memory.lend()];
+    t.equal(new Set([first, second, third]).size, 3);
+    first.giveBack();
+    third.giveBack();
+    t.equal(memory.lend(second), third);
+    t.equal(memory.lend(second), first);
+  },
+);
+
+t.test('it is crowded while many bytes are on their way out, whatever is lent', async (t) => {
   const memory = new RecordMemory();
-  const first = memory.lend();
-  const second = memory.lend(first);
-  t.equal(second.bytes.byteOffset, first.bytes.byteOffset + RECORD_BYTES);
-  const other = memory.lend(first);
-  t.not(other, second);
-  second.giveBack();
-  t.equal(memory.lend(first), second);
+  const cells = Array.from({ length: 300 }, () => memory.lend());
+  t.equal(memory.isCrowded, false);
+  const releases = cells.map(({ bytes }) => memory.hold(bytes));
+  t.equal(memory.isCrowded, true);
+  for (const release of releases.slice(0, 44)) release?.();
+  t.equal(memory.isCrowded, false);
 });
 
 t.test('bytes on their way out keep every cell they touch, whoever reads', async (t) => {

@@ -20,6 +20,19 @@ t.test('deliveries come before writes, also those they add', async (t) => {
   t.equal(ran.length, 4);
 });
 
+t.test('one turn takes one immediate, also if a delivery adds writes', async (t) => {
+  const scheduled = t.capture(globalThis, 'setImmediate', setImmediate);
+  let wrote = false;
+  deliverAtTurnEnd(() =>
+    writeAtTurnEnd(() => {
+      wrote = true;
+    }),
+  );
+  while (!wrote) await new Promise((resolve) => setTimeout(resolve, 1));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  t.equal(scheduled().length, 1);
+});
+
 t.test('writes can run before the turn ends, and then do not run again', async (t) => {
   const ran: string[] = [];
   writeAtTurnEnd(() => ran.push('write'));

@@ -25,21 +25,52 @@ t.test('fifty readers that read nothing cost two buffers each', async (t) => {
   t.ok(await until(async () => (await heldBytes(yard)) === 0), 'nothing is held for those who have left');
 });
 
-t.test('fifty writers whose nodes read nothing cost two buffers each', async (t) => {
-  const writers = 50;
-  const yard = await setYard(t, undefined, { upstream: `    connections: { max: ${writers} }` });
-  const sockets = await Promise.all(Array.from({ length: writers }, () => yard.connect()));
-  for (const socket of sockets) {
-    socket.on('error', () => undefined);
-    socket.write(put('/open/x', 64 * MIB));
-    pump(socket, 64 * MIB);
+const CHUNK = Buffer.from(`4000\r\n${'x'.repeat(16_384)}\r\n`);
+const chunkedPut = put('/open/x', 0).replace('Content-Length: 0', 'Transfer-Encoding: chunked');
+
+for (const [framing, head, piece] of [
+  ['a length', put('/open/x', 64 * MIB), undefined],
+  ['chunks', chunkedPut, CHUNK],
+] as const) {
+  t.test(`fifty writers whose nodes read nothing cost two buffers each, with ${framing}`, async (t) => {
+    const writers = 50;
+    const yard = await setYard(t, undefined, { upstream: `    connections: { max: ${writers} }` });
+    const sockets = await Promise.all(Array.from({ length: writers }, () => yard.connect()));
+    for (const socket of sockets) {
+      socket.on('error', () => undefined);
+      socket.write(head);
+      pump(socket, 64 * MIB, piece);
+    }
+    t.ok(await until(async () => yard.nodes.length === writers));
+    await sleep(1500);
+    const held = await heldBytes(yard);
+    t.ok(held > 0, 'some memory is held');
+    t.ok(
+      held <= writers * (128 + 2 * 128) * KIB,
+      `each writer holds ${Math.round(held / writers / KIB)} KiB`,
+    );
+    for (const socket of sockets) socket.destroy();
+  });
+}
+
+t.test('a node that hangs is blamed, also if the caller waits with more to send', async (t) => {
+  const yard = await setYard(t, undefined, {
+    gateway: '  timeouts: { streamIdle: 500ms, linger: 100ms }',
+  });
+  const socket = await yard.connect();
+  let answer = '';
+  socket.on('data', (chunk: Buffer) => {
+    answer += chunk.toString();
+  });
+  socket.write(put('/open/x', 640 * MIB));
+  // Until the system takes no more from the gateway.
+  while ((await heldBytes(yard)) < 128 * KIB) {
+    socket.write(Buffer.alloc(256 * KIB));
+    await sleep(150);
   }
-  t.ok(await until(async () => yard.nodes.length === writers));
-  await sleep(1500);
-  const held = await heldBytes(yard);
-  t.ok(held > 0, 'some memory is held');
-  t.ok(held <= writers * (128 + 2 * 128) * KIB, `each writer holds ${Math.round(held / writers / KIB)} KiB`);
-  for (const socket of sockets) socket.destroy();
+  t.ok(await until(async () => answer !== ''));
+  t.match(answer, /^HTTP\/1\.1 504 .*"code":"node-timeout"/s);
+  socket.destroy();
 });
 
 t.test('over the bound nothing is read, and the newest streams make room for the rest', async (t) => {

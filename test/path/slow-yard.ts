@@ -72,13 +72,13 @@ export const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: ${HO
 
 const PIECE = Buffer.alloc(64 * KIB);
 
-/** Sends so much as fast as it is taken. */
-export function pump(socket: Socket, bytes: number): void {
+/** Sends so much as fast as it is taken, in copies of the piece. */
+export function pump(socket: Socket, bytes: number, piece = PIECE): void {
   let left = bytes;
   const send = (): void => {
     while (left > 0 && !socket.destroyed) {
-      left -= PIECE.length;
-      if (!socket.write(PIECE)) return;
+      left -= piece.length;
+      if (!socket.write(piece)) return;
     }
   };
   socket.on('drain', send);
