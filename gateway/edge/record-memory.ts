@@ -8,7 +8,7 @@ import { type Cell, RECORD_BYTES, RecordBlock } from './record-block.ts';
 /** Blocks kept although no cell of theirs is used; further ones are left to the garbage collector. */
 const KEPT_BLOCKS = 4;
 /** With more than this on its way out, nodes are slow. */
-const CROWDED_BYTES = 4 * MIB;
+const CROWDED_BYTES = MIB;
 
 /** Shared by all connections of a process. */
 export class RecordMemory {
