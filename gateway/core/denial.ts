@@ -107,7 +107,7 @@ export function deny(
 
 /** Distinguishes a denial from the other results of a step. */
 export function isDenial(value: unknown): value is Denial {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'denial';
+  return typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === 'denial';
 }
 
 /** The HTTP status of the answer. */
